@@ -1,0 +1,75 @@
+# kconsole: every task a newcomer needs. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KAFKA_VERSION := 4.3.1
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("kconsole needs Python 3.11 or later; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing: install it (Debian: apt-get install python3-venv)"; exit 1; }
+
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime ## make .venv with .venv/bin/kconsole
+
+dev: $(VENV)/.dev ## the same, with what tests and checks need
+
+run: setup ## open the console over the embedded cluster
+	$(BIN)/kconsole
+
+tools: ## install what the tests run against: kcat, tmux, a Java runtime (Debian packages)
+	tools/install_test_tools.sh
+
+jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)
+
+test: dev tools jars ## all tests: unit, simulation, console, real processes with foreign clients
+	$(BIN)/python -m pytest tests/unit tests/scenario tests/console -n 2 -q
+	$(BIN)/python -m pytest tests/integration -q
+
+test-unit: dev ## the tests that need no process
+	$(BIN)/python -m pytest tests/unit tests/scenario -n 2 -q
+
+test-integration: dev tools jars ## real brokers, clients that others wrote
+	$(BIN)/python -m pytest tests/integration -q
+
+test-console: dev tools ## the console: pilot, captures, tmux
+	$(BIN)/python -m pytest tests/console -q
+
+check: dev ## ruff, mypy strict on engine, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: dev ## reformat
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(BIN)/uv ## write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+
+bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
+	$(BIN)/python -m bench
+
+clean: ## remove what the targets made, not the data of any cluster
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,194 @@
+"""From a frame to the API's handler and back to bytes.
+
+Kafka's rules for hostile input (SocketServer, RequestContext.parseRequest): a header or body that does not parse closes
+that connection without an answer; an ApiVersions request in an unknown version is answered in version 0 with
+UNSUPPORTED_VERSION, so that any client can find out what to speak.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Awaitable, Iterable
+from struct import Struct
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from engine.broker.api_spec import ApiSpec
+from engine.broker.connection import CloseConnection, ServerConnection
+from engine.broker.context import RequestContext
+from engine.model.errors import KafkaError
+from engine.wire import apis as wire_apis
+from engine.wire import codec
+from engine.wire.apis import ApiKey
+from engine.wire.messages.request_header import RequestHeader
+
+if TYPE_CHECKING:
+    from engine.broker.broker import Broker
+    from engine.world import Buffer
+
+log = logging.getLogger(__name__)
+
+_HEADER_PREFIX = Struct(">hhi")
+_SIZE_AND_CORRELATION = Struct(">ii")
+_SIZE_AND_CORRELATION_FLEXIBLE = Struct(">iiB")
+
+
+class _Route:
+    __slots__ = ("count", "handle", "request_class", "spec", "total_ns")
+
+    def __init__(self, spec: ApiSpec, module: ModuleType) -> None:
+        self.spec = spec
+        self.handle = module.handle
+        self.request_class: Any = None
+        self.count = 0
+        self.total_ns = 0
+
+
+class Router:
+    """The table of implemented APIs of one broker, for both kinds of listeners."""
+
+    def __init__(self, broker: Broker, modules: Iterable[str]) -> None:
+        """``modules`` are names under :mod:`engine.broker.apis`; a fixed list, nothing is named by configuration."""
+        self._broker = broker
+        self._routes: dict[int, _Route] = {}
+        for name in modules:
+            module = importlib.import_module(f"engine.broker.apis.{name}")
+            spec: ApiSpec = module.API
+            assert int(spec.key) not in self._routes, f"two handlers of {spec.key!r}"
+            self._routes[int(spec.key)] = _Route(spec, module)
+        self.connections: set[ServerConnection] = set()
+        self.connections_total = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.requests_total = 0
+        self.closed_on_bad_input = 0
+        self._last_close_logged_ms = float("-inf")
+
+    def advertised(self, is_controller_listener: bool) -> list[ApiSpec]:
+        """The APIs that a listener of this kind answers, by key."""
+        kind = "controller" if is_controller_listener else "broker"
+        return [route.spec for _, route in sorted(self._routes.items()) if kind in route.spec.listeners]
+
+    def request_counts(self) -> dict[str, int]:
+        """Requests so far by API name."""
+        return {route.spec.key.name: route.count for _, route in sorted(self._routes.items()) if route.count}
+
+    # -- connections --------------------------------------------------------------------------------------------
+
+    def connection_opened(self, connection: ServerConnection) -> None:
+        """Called by a connection when its transport is there."""
+        self.connections_total += 1
+        connection.connection_id = self.connections_total
+        connection.last_active_ms = self._broker.world.clock.monotonic_ms()
+        self.connections.add(connection)
+        limit = self._broker.config.max_connections
+        if len(self.connections) > limit:
+            connection.close(f"more than max.connections={limit} connections")
+
+    def connection_closed(self, connection: ServerConnection) -> None:
+        """Called by a connection when its transport is gone."""
+        self.connections.discard(connection)
+
+    def log_closed(self, connection: ServerConnection, why: str) -> None:
+        """One line at most per second: a hostile client must not fill the log."""
+        self.closed_on_bad_input += 1
+        now_ms = self._broker.world.clock.monotonic_ms()
+        if now_ms - self._last_close_logged_ms >= 1000:
+            self._last_close_logged_ms = now_ms
+            log.warning("closed connection from %s:%d: %s", connection.peer_host, connection.peer_port, why)
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def dispatch(
+        self, connection: ServerConnection, frame: memoryview
+    ) -> tuple[list[Buffer] | Awaitable[list[Buffer] | None] | None, bool]:
+        """Answer one frame: finished bytes, or something to await, or nothing to send; and whether it is pipelined.
+
+        Raises:
+            CloseConnection: the frame is not a request that this listener answers.
+        """
+        if len(frame) < 8:
+            raise CloseConnection(f"a request of {len(frame)} bytes is shorter than its header")
+        key, version, correlation_id = _HEADER_PREFIX.unpack_from(frame)
+        route = self._routes.get(key)
+        if route is None:
+            raise CloseConnection(f"unknown or unsupported API key {key}")
+        spec = route.spec
+        if ("controller" if connection.is_controller_listener else "broker") not in spec.listeners:
+            raise CloseConnection(f"{spec.key.name} is not served on listener {connection.listener_name}")
+        if not spec.min_version <= version <= spec.max_version:
+            if spec.key is ApiKey.API_VERSIONS:
+                return self._unsupported_api_versions(correlation_id), False
+            raise CloseConnection(f"{spec.key.name} version {version} is not supported")
+        try:
+            header, position = codec.decode(RequestHeader, wire_apis.request_header_version(spec.key, version), frame)
+            request_class = route.request_class
+            if request_class is None:
+                request_class = route.request_class = wire_apis.request_class(spec.key)
+            request, end = codec.decode(request_class, version, frame, position)
+        except codec.DecodeError as error:
+            raise CloseConnection(f"{spec.key.name} v{version} does not parse: {error}") from None
+        if end != len(frame):
+            raise CloseConnection(f"{spec.key.name} v{version} has {len(frame) - end} bytes too many")
+        self.requests_total += 1
+        route.count += 1
+        connection.last_active_ms = self._broker.world.clock.monotonic_ms()
+        context = RequestContext(self._broker, connection, key, version, correlation_id, header.client_id)
+        try:
+            answer = route.handle(context, request)
+        except CloseConnection:
+            raise
+        except Exception as error:
+            raise self._failed(context, spec, error) from error
+        if answer is None:
+            return None, False
+        if inspect.isawaitable(answer):
+            return self._await_answer(context, spec, answer), spec.pipelined
+        return self._encode(context, spec, answer), False
+
+    async def _await_answer(self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]) -> list[Buffer] | None:
+        try:
+            response = await answer
+        except CloseConnection:
+            raise
+        except Exception as error:
+            raise self._failed(context, spec, error) from error
+        return None if response is None else self._encode(context, spec, response)
+
+    def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
+        if isinstance(error, KafkaError):
+            return CloseConnection(f"{spec.key.name}: {error.code.name}: {error.message}")
+        log.error("%s v%d failed", spec.key.name, context.api_version, exc_info=error)
+        return CloseConnection(f"{spec.key.name} v{context.api_version} failed: {error!r}")
+
+    def _encode(self, context: RequestContext, spec: ApiSpec, response: Any) -> list[Buffer]:
+        version = context.api_version
+        if isinstance(response, EncodedResponse):
+            parts: list[Buffer] = list(response.parts)
+        else:
+            parts = list(codec.encode_parts(response, version))
+        size = sum(map(len, parts))
+        if wire_apis.response_header_version(spec.key, version) >= 1:
+            head = _SIZE_AND_CORRELATION_FLEXIBLE.pack(size + 5, context.correlation_id, 0)
+        else:
+            head = _SIZE_AND_CORRELATION.pack(size + 4, context.correlation_id)
+        parts.insert(0, head)
+        return parts
+
+    def _unsupported_api_versions(self, correlation_id: int) -> list[Buffer]:
+        from engine.broker.apis import api_versions
+
+        parts: list[Buffer] = list(codec.encode_parts(api_versions.unsupported_version(self), 0))
+        parts.insert(0, _SIZE_AND_CORRELATION.pack(sum(map(len, parts)) + 4, correlation_id))
+        return parts
+
+
+class EncodedResponse:
+    """A response body that is already bytes (cached per metadata offset, say)."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[Buffer]) -> None:
+        self.parts = parts
