@@ -43,6 +43,7 @@ class ServerConnection(asyncio.Protocol):
     """The server's side of a connection (protocol of asyncio)."""
 
     __slots__ = (
+        "_advance_scheduled",
         "_blocked",
         "_frames",
         "_out",
@@ -52,8 +53,8 @@ class ServerConnection(asyncio.Protocol):
         "_splitter",
         "_tasks",
         "_write_paused",
-        "closed",
         "client_software",
+        "closed",
         "connection_id",
         "is_controller_listener",
         "last_active_ms",
@@ -75,6 +76,7 @@ class ServerConnection(asyncio.Protocol):
         self._out: list[Buffer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._blocked = False
+        self._advance_scheduled = False
         self._write_paused = False
         self._reading = True
         self.transport: asyncio.Transport | None = None
@@ -134,10 +136,16 @@ class ServerConnection(asyncio.Protocol):
         for callback in callbacks:
             callback()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is waiting for its answer (a long poll, say): such a connection is not idle."""
+        return bool(self._slots or self._frames)
+
     # -- requests -----------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """Handle requests that may be handled now, then write every answer that is due."""
+        self._advance_scheduled = False
         frames = self._frames
         while frames and not (self._blocked or self._write_paused or self.closed):
             if len(self._slots) >= _MAX_OUTSTANDING:
@@ -192,9 +200,10 @@ class ServerConnection(asyncio.Protocol):
         slot.done = True
         if not pipelined:
             self._blocked = False
-        if self.closed:
-            return
-        self._advance()
+        # Several answers often become due in one turn of the loop (the high watermark moved): one write for all.
+        if not (self.closed or self._advance_scheduled):
+            self._advance_scheduled = True
+            asyncio.get_running_loop().call_soon(self._advance)
 
     def _write(self) -> None:
         slots = self._slots

@@ -148,7 +148,9 @@ class Router:
             return self._await_answer(context, spec, answer), spec.pipelined
         return self._encode(context, spec, answer), False
 
-    async def _await_answer(self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]) -> list[Buffer] | None:
+    async def _await_answer(
+        self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]
+    ) -> list[Buffer] | None:
         try:
             response = await answer
         except CloseConnection:

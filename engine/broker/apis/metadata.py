@@ -1,0 +1,167 @@
+"""Metadata (3), versions 0-13: brokers, topics, partitions, from this broker's copy of the metadata.
+
+Topics by name, by id (v12+), or all (null, or the empty list in v0). A topic that does not exist is created when client
+(v4+) and broker allow it, and the answer waits for it, bounded: clients of other brokers then find it at once, where
+Kafka answers "unknown" and lets the client come again. Authorized operations are not computed until security exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from engine.broker.api_spec import ApiSpec
+from engine.broker.auto_topic_creation import create_missing_topics
+from engine.broker.router import EncodedResponse
+from engine.model.errors import ErrorCode
+from engine.model.ids import ZERO_UUID
+from engine.wire import codec
+from engine.wire.apis import ApiKey
+from engine.wire.messages.metadata_request import MetadataRequest
+from engine.wire.messages.metadata_response import (
+    MetadataResponse,
+    MetadataResponseBroker,
+    MetadataResponsePartition,
+    MetadataResponseTopic,
+)
+
+if TYPE_CHECKING:
+    from engine.broker.broker import Broker
+    from engine.broker.context import RequestContext
+    from engine.core.controller.image import TopicImage
+
+API = ApiSpec(ApiKey.METADATA, 0, 13)
+
+_INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
+
+
+def handle(
+    context: RequestContext, request: MetadataRequest
+) -> MetadataResponse | EncodedResponse | Awaitable[MetadataResponse]:
+    """Answer at once from the image; waits only for topics being created."""
+    broker = context.broker
+    version = context.api_version
+    if request.topics is None or (version == 0 and not request.topics):
+        return _all_topics(context)
+    if request.allow_auto_topic_creation and broker.config.auto_create_topics_enable:
+        missing = [
+            each.name
+            for each in request.topics
+            if each.name is not None
+            and each.topic_id == ZERO_UUID
+            and each.name not in broker.metadata.image.topics_by_name
+        ]
+        if missing:
+            return _after_creation(context, request, missing)
+    return _respond(context, request, {})
+
+
+async def _after_creation(context: RequestContext, request: MetadataRequest, missing: list[str]) -> MetadataResponse:
+    errors = await create_missing_topics(context.broker, sorted(set(missing)))
+    return _respond(context, request, errors)
+
+
+def _all_topics(context: RequestContext) -> EncodedResponse:
+    """The whole picture, encoded once per version and metadata offset: every client asks for it again and again."""
+    metadata = context.broker.metadata
+    key = (context.api_version, context.listener, context.broker.metadata.controller_for_clients())
+    parts = metadata.encoded_cache.get(key)
+    if parts is None:
+        response = _head(context)
+        for name in sorted(metadata.image.topics_by_name):
+            response.topics.append(_topic(context, metadata.image.topics_by_name[name]))
+        parts = metadata.encoded_cache[key] = [codec.encode(response, context.api_version)]
+    return EncodedResponse(list(parts))
+
+
+def _head(context: RequestContext) -> MetadataResponse:
+    broker = context.broker
+    response = MetadataResponse(cluster_id=broker.cluster_id, controller_id=broker.metadata.controller_for_clients())
+    for each in broker.metadata.brokers_sorted():
+        endpoint = each.listeners.get(context.listener)
+        if endpoint is not None and not each.fenced:
+            response.brokers.append(
+                MetadataResponseBroker(node_id=each.broker_id, host=endpoint.host, port=endpoint.port, rack=each.rack)
+            )
+    return response
+
+
+def _respond(context: RequestContext, request: MetadataRequest, errors: dict[str, ErrorCode]) -> MetadataResponse:
+    response = _head(context)
+    image = context.broker.metadata.image
+    for wanted in request.topics or []:
+        if wanted.topic_id != ZERO_UUID:
+            topic = image.topics_by_id.get(wanted.topic_id)
+            if topic is None:
+                response.topics.append(
+                    MetadataResponseTopic(
+                        error_code=int(ErrorCode.UNKNOWN_TOPIC_ID), name=None, topic_id=wanted.topic_id
+                    )
+                )
+                continue
+        else:
+            name = wanted.name or ""
+            topic = image.topics_by_name.get(name)
+            if topic is None:
+                code = errors.get(name) or (
+                    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                    if valid_topic_name(name)
+                    else ErrorCode.INVALID_TOPIC_EXCEPTION
+                )
+                response.topics.append(
+                    MetadataResponseTopic(error_code=int(code), name=name, is_internal=name in _INTERNAL_TOPICS)
+                )
+                continue
+        response.topics.append(_topic(context, topic))
+    return response
+
+
+def valid_topic_name(name: str) -> bool:
+    """Kafka's rule (internals.Topic): 1 to 249 letters, digits, ``._-``, and neither ``.`` nor ``..``."""
+    return (
+        0 < len(name) <= 249
+        and name not in (".", "..")
+        and all(each.isascii() and (each.isalnum() or each in "._-") for each in name)
+    )
+
+
+def _topic(context: RequestContext, topic: TopicImage) -> MetadataResponseTopic:
+    alive = context.broker.metadata.alive_brokers(context.listener)
+    partitions = []
+    for index in sorted(topic.partitions):
+        each = topic.partitions[index]
+        leader = each.leader
+        code = ErrorCode.NONE
+        if leader < 0 or leader not in alive:
+            code = ErrorCode.LEADER_NOT_AVAILABLE
+            leader = -1
+        partitions.append(
+            MetadataResponsePartition(
+                error_code=int(code),
+                partition_index=index,
+                leader_id=leader,
+                leader_epoch=each.leader_epoch,
+                replica_nodes=list(each.replicas),
+                isr_nodes=list(each.isr),
+                offline_replicas=[replica for replica in each.replicas if replica not in alive],
+            )
+        )
+    return MetadataResponseTopic(
+        error_code=0,
+        name=topic.name,
+        topic_id=topic.topic_id,
+        is_internal=topic.name in _INTERNAL_TOPICS,
+        partitions=partitions,
+    )
+
+
+async def wait_for_topics(broker: Broker, names: list[str], timeout_ms: float) -> None:
+    """Return when every named topic is in this broker's image with leaders, or the time is up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_ms / 1000
+    while any(not broker.metadata.topic_has_leaders(name) for name in names):
+        left = deadline - loop.time()
+        if left <= 0:
+            return
+        await broker.metadata.wait_for_change(left * 1000)
