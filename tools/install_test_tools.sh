@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests run against, from Debian's packages: kcat, tmux, a Java runtime, Maven. Nothing when all is there.
+# Installs what the tests run against, from Debian's packages: kcat, tmux, a Java compiler and runtime, Maven. Nothing when all is there.
 set -euo pipefail
-declare -A package=([kcat]=kcat [tmux]=tmux [java]=default-jre-headless [mvn]=maven)
+declare -A package=([kcat]=kcat [tmux]=tmux [javac]=default-jdk-headless [mvn]=maven)
 missing=()
-for command in kcat tmux java mvn; do
+for command in kcat tmux javac mvn; do
   command -v "$command" >/dev/null 2>&1 || missing+=("${package[$command]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -1,7 +1,7 @@
 """This broker's copy of the cluster's metadata, and who wants to know when it changes.
 
 Records arrive committed and in order from the quorum (MetadataLoader); each committed batch becomes one delta that the
-subscribers apply in the order of their subscription: replicas first, then coordinators, then everything that only looks.
+subscribers apply in the order of their subscription: replicas first, then coordinators, then all that only looks.
 """
 
 from __future__ import annotations
