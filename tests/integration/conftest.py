@@ -79,7 +79,7 @@ def start_cluster(directory: Path, spec: str = SPEC, *more: str) -> Cluster:
     config = directory / "cluster.yaml"
     config.write_text(spec)
     data_dir = directory / "data"
-    stderr = open(directory / "up.err", "w")
+    stderr = (directory / "up.err").open("w")
     process = subprocess.Popen(
         [str(KCONSOLE), "up", "--json", "--fresh", "--config", str(config), "--data-dir", str(data_dir), *more],
         stdout=subprocess.PIPE,

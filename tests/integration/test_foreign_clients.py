@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 import uuid
 
 import pytest
-from conftest import Cluster, kafka_tool
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from conftest import Cluster, kafka_tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -231,10 +232,13 @@ def test_consumer_group_command_shows_and_resets_offsets(cluster: Cluster) -> No
 def test_get_offset_shell_and_config_command(cluster: Cluster) -> None:
     topic = new_name("offset-shell")
     create_topic(cluster, topic, 1)
-    produce(cluster, topic, [b"x"] * 30)
+    produce(cluster, topic, [b"x"] * 29)
+    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+    producer.produce(topic, b"the latest", timestamp=int(time.time() * 1000) + 5000)
+    assert producer.flush(30) == 0
     server = ("--bootstrap-server", cluster.bootstrap)
-    for time, offset in (("-1", "30"), ("-2", "0"), ("-3", "29")):
-        out = kafka_tool("org.apache.kafka.tools.GetOffsetShell", *server, "--topic", topic, "--time", time)
+    for when, offset in (("-1", "30"), ("-2", "0"), ("-3", "29")):
+        out = kafka_tool("org.apache.kafka.tools.GetOffsetShell", *server, "--topic", topic, "--time", when)
         assert out.strip() == f"{topic}:0:{offset}"
     entity = ("--entity-type", "topics", "--entity-name", topic)
     kafka_tool("kafka.admin.ConfigCommand", *server, *entity, "--alter", "--add-config", "retention.ms=7200000")
@@ -285,7 +289,6 @@ def test_producer_performance_runs(cluster: Cluster) -> None:
         "acks=all",
     )
     assert "50000 records sent" in out
-    latest = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_offsets(
-        {TopicPartition(topic, number): OffsetSpec.latest() for number in range(3)}
-    )
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    latest = admin.list_offsets({TopicPartition(topic, number): OffsetSpec.latest() for number in range(3)})
     assert sum(future.result(10).offset for future in latest.values()) == 50000

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import struct
 import subprocess
+import time
 import uuid
 
 import pytest
-from conftest import KAFKA_LIBS, ROOT, Cluster
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from conftest import KAFKA_LIBS, ROOT, Cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 COUNT = 100_000
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 ACKS = ("0", "1", "all")
+# An hour ago: explicit timestamps, but not so old that retention (7 days) may remove the records while the test runs.
+BASE_TIMESTAMP = int(time.time() * 1000) - 3_600_000
 
 
 def record(number: int) -> tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
@@ -28,7 +31,7 @@ def record(number: int) -> tuple[int, int, bytes | None, bytes | None, list[tupl
         headers.append(("n", b"%d" % number))
     if number % 6 == 0:
         headers.append(("null", None))
-    return number % 3, 1_700_000_000_000 + number, key, value, headers
+    return number % 3, BASE_TIMESTAMP + number, key, value, headers
 
 
 def put(digest: object, data: bytes | None) -> None:
@@ -151,7 +154,7 @@ def topics(cluster: Cluster) -> dict[tuple[str, str, str], str]:
             jobs.append(f"{name}:{compression}:{acks}")
         else:
             write_by_librdkafka(cluster, name, compression, acks)
-    java("write", cluster.bootstrap, str(COUNT), *jobs)
+    java("write", cluster.bootstrap, str(COUNT), str(BASE_TIMESTAMP), *jobs)
     return names
 
 

@@ -15,15 +15,17 @@ public class Peer {
     public static void main(String[] args) throws Exception {
         String bootstrap = args[1];
         if (args[0].equals("write")) {
-            // write BOOTSTRAP COUNT topic:compression:acks ...
-            for (String job : Arrays.copyOfRange(args, 3, args.length)) write(bootstrap, Integer.parseInt(args[2]), job.split(":"));
+            // write BOOTSTRAP COUNT BASE_TIMESTAMP topic:compression:acks ...
+            int count = Integer.parseInt(args[2]);
+            long baseTimestamp = Long.parseLong(args[3]);
+            for (String job : Arrays.copyOfRange(args, 4, args.length)) write(bootstrap, count, baseTimestamp, job.split(":"));
         } else {
             // read BOOTSTRAP topic ...
             for (String topic : Arrays.copyOfRange(args, 2, args.length)) read(bootstrap, topic);
         }
     }
 
-    static void write(String bootstrap, int count, String[] job) throws Exception {
+    static void write(String bootstrap, int count, long baseTimestamp, String[] job) throws Exception {
         Properties p = new Properties();
         p.put("bootstrap.servers", bootstrap);
         p.put("compression.type", job[1]);
@@ -37,7 +39,7 @@ public class Peer {
                 RecordHeaders headers = new RecordHeaders();
                 if (i % 3 == 0) headers.add("n", Integer.toString(i).getBytes(StandardCharsets.UTF_8));
                 if (i % 6 == 0) headers.add("null", null);
-                producer.send(new ProducerRecord<>(job[0], i % 3, 1_700_000_000_000L + i, key, value, headers));
+                producer.send(new ProducerRecord<>(job[0], i % 3, baseTimestamp + i, key, value, headers));
             }
         }
     }
