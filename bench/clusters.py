@@ -1,4 +1,4 @@
-"""The two clusters that are compared: ``kconsole up``, and Apache Kafka from its own jars, each three brokers on loopback."""
+"""The two clusters that are compared: `kconsole up`, and Apache Kafka from its jars, three brokers each on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL under an idempotent acks=all load: how long until the next acknowledged record, and what became of each record.
+"""SIGKILL under an idempotent acks=all load: how long until the next acknowledged record, and what became of the others.
 
 The load numbers its records; the ledger is made by reading everything back: lost (acknowledged, not there), duplicated
 (there twice), reordered (there after a later one of its partition).
@@ -6,6 +6,7 @@ The load numbers its records; the ledger is made by reading everything back: los
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
 import time
@@ -82,7 +83,7 @@ class Load:
     def first_ack_after(self, at_ns: int, partition: int) -> int | None:
         """Nanoseconds from ``at_ns`` to the partition's first acknowledgement after the longest silence since then."""
         times = [ack.at_ns for ack in self.acks if ack.partition == partition and ack.at_ns >= at_ns - 1_000_000_000]
-        gaps = [(later - earlier, later) for earlier, later in zip(times, times[1:], strict=False) if later > at_ns]
+        gaps = [(later - earlier, later) for earlier, later in itertools.pairwise(times) if later > at_ns]
         return max(gaps)[1] - at_ns if gaps else None
 
 
@@ -181,7 +182,7 @@ def kill_rounds(
 
 
 def kill_all_three(cluster: KconsoleCluster) -> tuple[float, LedgerCounts]:
-    """SIGKILL of all brokers at once under load, start again: milliseconds to the next acknowledgement, and the ledger."""
+    """SIGKILL of all brokers at once under load, then start: milliseconds to the next acknowledgement, the ledger."""
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
     topic = f"failover-all-{time.time_ns()}"
     admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(30)
