@@ -1,4 +1,4 @@
-"""SIGKILL under an idempotent acks=all load: how long until the next acknowledged record, and what became of the others.
+"""SIGKILL under an idempotent acks=all load: how long until the next acknowledged record, and what became of each.
 
 The load numbers its records; the ledger is made by reading everything back: lost (acknowledged, not there), duplicated
 (there twice), reordered (there after a later one of its partition).
