@@ -1,0 +1,38 @@
+"""What the shell tells the group coordinator with every input: the two clocks, the client, the limits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Now(NamedTuple):
+    """The time of an input.
+
+    Sessions and rebalances are measured with ``monotonic_ms``, so that a jump of the wall clock expires nobody;
+    ``wall_ms`` (since the Unix epoch) is what the records carry.
+    """
+
+    monotonic_ms: float
+    wall_ms: int
+
+
+class ClientContext(NamedTuple):
+    """The part of a request's context that group membership remembers or depends on."""
+
+    api_version: int
+    client_id: str
+    client_host: str
+
+
+class GroupLimits(NamedTuple):
+    """Broker configs that bound groups, under Kafka's names (GroupCoordinatorConfig)."""
+
+    group_min_session_timeout_ms: int = 6_000
+    group_max_session_timeout_ms: int = 1_800_000
+    group_initial_rebalance_delay_ms: int = 3_000
+    group_max_size: int = 2_147_483_647
+    offset_metadata_max_bytes: int = 4_096
+    offsets_retention_ms: int = 7 * 24 * 60 * 60 * 1000
+    offsets_retention_check_interval_ms: int = 600_000
+    # Not configurable in Kafka either: how long a parked JoinGroup of a member without a session may wait.
+    new_member_join_timeout_ms: int = 5 * 60 * 1000

@@ -1,0 +1,274 @@
+"""OffsetCommit, OffsetFetch, OffsetDelete, and the expiry of offsets (the logic of Kafka's OffsetMetadataManager)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.core.effects import Reply
+from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.context import ClientContext, Now
+from engine.core.group.offsets import (
+    INVALID_OFFSET,
+    NO_EXPIRE_TIMESTAMP_MS,
+    NO_LEADER_EPOCH,
+    OffsetAndMetadata,
+    OffsetStore,
+    is_mismatched_topic_id,
+)
+from engine.core.group.rebalance import Rebalances
+from engine.core.group.records import GroupRecord, offset_commit_record, offset_tombstone
+from engine.core.group.states import GroupState
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.topic_partition import TopicPartition
+from engine.wire.messages.offset_commit_request import OffsetCommitRequest, OffsetCommitRequestPartition
+from engine.wire.messages.offset_commit_response import (
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
+from engine.wire.messages.offset_delete_response import (
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
+from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
+from engine.wire.messages.offset_fetch_response import (
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopics,
+)
+
+_FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
+_DEFAULT_RETENTION_MS = -1
+
+
+class OffsetRequests:
+    """Handlers of offset requests over the groups and offsets of a shard."""
+
+    __slots__ = ("_offsets", "_rebalances")
+
+    def __init__(self, rebalances: Rebalances, offsets: OffsetStore) -> None:
+        self._rebalances = rebalances
+        self._offsets = offsets
+
+    # -- commit -------------------------------------------------------------------------------------------------
+
+    def commit(
+        self, context: ClientContext, request: OffsetCommitRequest, now: Now
+    ) -> tuple[OffsetCommitResponse, list[GroupRecord]]:
+        """Offsets of a group member, or of a client that manages its partitions itself (versions 2-10).
+
+        Every topic must have its name; in version 10 the shell has found it by the topic id.
+
+        Raises:
+            KafkaError: the whole request is refused; the codes are those of
+                :meth:`ClassicGroup.validate_offset_commit`, and for a group that does not exist GROUP_ID_NOT_FOUND
+                (version 9 and later) or ILLEGAL_GENERATION.
+        """
+        self._validate_commit(context, request, now)
+        expire_timestamp_ms = NO_EXPIRE_TIMESTAMP_MS
+        if request.retention_time_ms != _DEFAULT_RETENTION_MS:
+            expire_timestamp_ms = now.wall_ms + request.retention_time_ms
+        response = OffsetCommitResponse()
+        records = []
+        for topic in request.topics:
+            results = []
+            for each in topic.partitions:
+                if len(each.committed_metadata or "") > self._rebalances.limits.offset_metadata_max_bytes:
+                    error = ErrorCode.OFFSET_METADATA_TOO_LARGE
+                else:
+                    error = ErrorCode.NONE
+                    offset = _offset_from_request(each, now, expire_timestamp_ms, topic.topic_id)
+                    records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
+                results.append(
+                    OffsetCommitResponsePartition(partition_index=each.partition_index, error_code=int(error))
+                )
+            response.topics.append(
+                OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=results)
+            )
+        return response, records
+
+    def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> None:
+        group = self._rebalances.groups.get(request.group_id)
+        generation_id = request.generation_id_or_member_epoch
+        if group is None:
+            if generation_id < 0:
+                return  # replaying the commit creates a simple group
+            if context.api_version >= _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND:
+                raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION, f"Group {request.group_id} not found.")
+        group.validate_offset_commit(request.member_id, request.group_instance_id, generation_id)
+        if group.state in (GroupState.STABLE, GroupState.PREPARING_REBALANCE):
+            # A commit is a sign of life as good as a heartbeat.
+            member = group.members[request.member_id]
+            self._rebalances.reset_session(group, member.member_id, member.session_timeout_ms, now)
+
+    # -- fetch --------------------------------------------------------------------------------------------------
+
+    def fetch(self, request: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup:
+        """Committed offsets of one group: of the topics asked for, or of all (topics None).
+
+        A partition without an offset answers -1 and no error, also where the group does not exist. With
+        ``require_stable`` a partition with an unfinished transactional commit answers UNSTABLE_OFFSET_COMMIT
+        (KIP-447). Every topic must have its name (see :meth:`commit`).
+        """
+        group_id = request.group_id
+        answers = []
+        if request.topics is None:
+            by_topic: dict[str, OffsetFetchResponseTopics] = {}
+            for name, partition, offset in self._offsets.committed.of_group(group_id):
+                answer = by_topic.get(name)
+                if answer is None:
+                    answer = by_topic[name] = OffsetFetchResponseTopics(name=name, topic_id=offset.topic_id)
+                answer.partitions.append(self._fetched(group_id, name, partition, offset, require_stable))
+            answers = list(by_topic.values())
+        else:
+            for topic in request.topics:
+                answer = OffsetFetchResponseTopics(name=topic.name, topic_id=topic.topic_id)
+                for partition in topic.partition_indexes:
+                    stored = self._offsets.committed.get(group_id, topic.name, partition)
+                    if stored is not None and is_mismatched_topic_id(stored.topic_id, topic.topic_id):
+                        stored = None
+                    answer.partitions.append(self._fetched(group_id, topic.name, partition, stored, require_stable))
+                answers.append(answer)
+        return OffsetFetchResponseGroup(group_id=group_id, topics=answers)
+
+    def _fetched(
+        self, group_id: str, topic: str, partition: int, offset: OffsetAndMetadata | None, require_stable: bool
+    ) -> OffsetFetchResponsePartitions:
+        if require_stable and self._offsets.has_pending(group_id, topic, partition):
+            return OffsetFetchResponsePartitions(
+                partition_index=partition,
+                committed_offset=INVALID_OFFSET,
+                committed_leader_epoch=NO_LEADER_EPOCH,
+                metadata="",
+                error_code=int(ErrorCode.UNSTABLE_OFFSET_COMMIT),
+            )
+        if offset is None:
+            return OffsetFetchResponsePartitions(
+                partition_index=partition,
+                committed_offset=INVALID_OFFSET,
+                committed_leader_epoch=NO_LEADER_EPOCH,
+                metadata="",
+            )
+        return OffsetFetchResponsePartitions(
+            partition_index=partition,
+            committed_offset=offset.committed_offset,
+            committed_leader_epoch=offset.leader_epoch,
+            metadata=offset.metadata,
+        )
+
+    # -- delete -------------------------------------------------------------------------------------------------
+
+    def delete(self, request: OffsetDeleteRequest) -> tuple[OffsetDeleteResponse, list[GroupRecord]]:
+        """Forget offsets of topics that the group is not subscribed to (version 0, KIP-496).
+
+        Raises:
+            KafkaError: GROUP_ID_NOT_FOUND or NON_EMPTY_GROUP.
+        """
+        group = self._rebalances.groups.get(request.group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
+        group.validate_offset_delete()
+        response = OffsetDeleteResponse()
+        records = []
+        for topic in request.topics:
+            subscribed = group.is_subscribed_to(topic.name)
+            results = []
+            for each in topic.partitions:
+                partition = each.partition_index
+                error = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if subscribed else ErrorCode.NONE
+                results.append(OffsetDeleteResponsePartition(partition_index=partition, error_code=int(error)))
+                if not subscribed and self._has_offset(request.group_id, topic.name, partition):
+                    records.append(offset_tombstone(request.group_id, topic.name, partition))
+            response.topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=results))
+        return response, records
+
+    def delete_all(self, group_id: str) -> list[GroupRecord]:
+        """Tombstones for everything that a group has committed."""
+        tables = [self._offsets.committed, *self._offsets.pending_by_producer.values()]
+        found = {(topic, partition) for table in tables for topic, partition, _ in table.of_group(group_id)}
+        return [offset_tombstone(group_id, topic, partition) for topic, partition in sorted(found)]
+
+    def delete_of_partitions(self, partitions: Iterable[TopicPartition]) -> list[GroupRecord]:
+        """Tombstones for the offsets of partitions that no longer exist."""
+        wanted = sorted(set(partitions))
+        tables = [self._offsets.committed, *self._offsets.pending_by_producer.values()]
+        group_ids = sorted({group_id for table in tables for group_id in table.by_group})
+        return [
+            offset_tombstone(group_id, topic, partition)
+            for group_id in group_ids
+            for topic, partition in wanted
+            if self._has_offset(group_id, topic, partition)
+        ]
+
+    def _has_offset(self, group_id: str, topic: str, partition: int) -> bool:
+        return self._offsets.committed.get(group_id, topic, partition) is not None or self._offsets.has_pending(
+            group_id, topic, partition
+        )
+
+    # -- expiry -------------------------------------------------------------------------------------------------
+
+    def expired(self, group: ClassicGroup, now: Now) -> tuple[list[GroupRecord], bool]:
+        """Tombstones for a group's expired offsets, and whether nothing is left of it but the group itself (KIP-211).
+
+        Offsets of an empty group expire ``offsets.retention.minutes`` after it became empty; those of a group without
+        members ever, or of topics that a stable consumer group no longer subscribes to, after their last commit.
+        """
+        group_id = group.group_id
+        left = self._offsets.has_open_transaction(group_id)
+        simple = group.protocol_type is None
+        if not simple and not group.is_empty:
+            known = group.uses_consumer_protocol and group.subscribed_topics is not None
+            if not known or group.state is not GroupState.STABLE:
+                return [], False
+        since_empty_ms = group.current_state_timestamp_ms if group.is_empty and not simple else None
+        records = []
+        for topic, partition, offset in self._offsets.committed.of_group(group_id):
+            base_ms = offset.commit_timestamp_ms if since_empty_ms is None else since_empty_ms
+            if (
+                group.is_subscribed_to(topic)
+                or not offset.is_expired(base_ms, now.wall_ms, self._rebalances.limits.offsets_retention_ms)
+                or self._offsets.has_pending(group_id, topic, partition)
+            ):
+                left = True
+            else:
+                records.append(offset_tombstone(group_id, topic, partition))
+        return records, not left
+
+
+def commit_error_response(request: OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse:
+    """The refusal of a whole OffsetCommit: the code at each partition."""
+    return OffsetCommitResponse(
+        topics=[
+            OffsetCommitResponseTopic(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partitions=[
+                    OffsetCommitResponsePartition(partition_index=each.partition_index, error_code=int(error))
+                    for each in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
+def commit_refused(token: object, request: OffsetCommitRequest, error: ErrorCode) -> Reply:
+    """The same as a reply."""
+    return Reply(token, commit_error_response(request, error))
+
+
+def _offset_from_request(
+    each: OffsetCommitRequestPartition, now: Now, expire_timestamp_ms: int, topic_id: bytes
+) -> OffsetAndMetadata:
+    return OffsetAndMetadata(
+        each.committed_offset,
+        each.committed_leader_epoch,
+        each.committed_metadata or "",
+        now.wall_ms,
+        expire_timestamp_ms,
+        topic_id,
+        record_offset=-1,
+    )

@@ -1,0 +1,160 @@
+"""Records of ``__consumer_offsets``: what the machine appends, in the versions that Kafka 4.3 writes.
+
+GroupMetadata values are written in version 3; OffsetCommit values in version 4 (with the topic id), or 1 when the
+client set a retention of its own (GroupCoordinatorRecordHelpers).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from engine.core.effects import Effects
+from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.member import GroupMember
+from engine.core.group.offsets import NO_EXPIRE_TIMESTAMP_MS, OffsetAndMetadata
+from engine.core.group.states import GroupState
+from engine.wire.messages.group_metadata_key import GroupMetadataKey
+from engine.wire.messages.group_metadata_value import GroupMetadataValue, MemberMetadata
+from engine.wire.messages.offset_commit_key import OffsetCommitKey
+from engine.wire.messages.offset_commit_value import OffsetCommitValue
+
+GROUP_METADATA_VALUE_VERSION = 3
+OFFSET_COMMIT_VALUE_VERSION = 4
+_OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY = 1
+
+GroupKey: TypeAlias = OffsetCommitKey | GroupMetadataKey
+GroupValue: TypeAlias = OffsetCommitValue | GroupMetadataValue
+
+
+class GroupRecord(NamedTuple):
+    """One record to append; ``value`` None is a tombstone, ``value_version`` then means nothing."""
+
+    key: GroupKey
+    value: GroupValue | None
+    value_version: int
+
+
+GroupEffects: TypeAlias = Effects[GroupRecord, NoReturn]
+"""Replies must be held back until everything appended so far is committed (see GroupCoordinatorShard)."""
+
+
+def offset_commit_record(group_id: str, topic: str, partition: int, offset: OffsetAndMetadata) -> GroupRecord:
+    """A committed offset."""
+    expires = offset.expire_timestamp_ms != NO_EXPIRE_TIMESTAMP_MS
+    return GroupRecord(
+        OffsetCommitKey(group=group_id, topic=topic, partition=partition),
+        OffsetCommitValue(
+            offset=offset.committed_offset,
+            leader_epoch=offset.leader_epoch,
+            metadata=offset.metadata,
+            commit_timestamp=offset.commit_timestamp_ms,
+            expire_timestamp=offset.expire_timestamp_ms,
+            topic_id=offset.topic_id,
+        ),
+        _OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY if expires else OFFSET_COMMIT_VALUE_VERSION,
+    )
+
+
+def offset_tombstone(group_id: str, topic: str, partition: int) -> GroupRecord:
+    """The end of a committed offset."""
+    return GroupRecord(OffsetCommitKey(group=group_id, topic=topic, partition=partition), None, 0)
+
+
+def offset_from_value(value: OffsetCommitValue, record_offset: int) -> OffsetAndMetadata:
+    """What an OffsetCommit value says."""
+    return OffsetAndMetadata(
+        value.offset,
+        value.leader_epoch,
+        value.metadata,
+        value.commit_timestamp,
+        value.expire_timestamp,
+        value.topic_id,
+        record_offset,
+    )
+
+
+def group_metadata_record(group: ClassicGroup) -> GroupRecord:
+    """The group's generation with its members and their assignments."""
+    return GroupRecord(
+        GroupMetadataKey(group=group.group_id),
+        GroupMetadataValue(
+            protocol_type=group.protocol_type or "",
+            generation=group.generation_id,
+            protocol=group.protocol_name,
+            leader=group.leader_id,
+            current_state_timestamp=_timestamp_or_default(group),
+            members=[_member_metadata(group, member) for member in group.members.values()],
+        ),
+        GROUP_METADATA_VALUE_VERSION,
+    )
+
+
+def empty_group_metadata_record(group: ClassicGroup) -> GroupRecord:
+    """A group that has just been created: whatever it holds in memory, on disk it has no member yet."""
+    return GroupRecord(
+        GroupMetadataKey(group=group.group_id),
+        GroupMetadataValue(
+            protocol_type="",
+            generation=0,
+            protocol=None,
+            leader=None,
+            current_state_timestamp=_timestamp_or_default(group),
+            members=[],
+        ),
+        GROUP_METADATA_VALUE_VERSION,
+    )
+
+
+def group_tombstone(group_id: str) -> GroupRecord:
+    """The end of a group."""
+    return GroupRecord(GroupMetadataKey(group=group_id), None, 0)
+
+
+def group_from_value(group_id: str, value: GroupMetadataValue) -> ClassicGroup:
+    """The group that a GroupMetadata value describes: Stable with members, Empty without.
+
+    Only the chosen protocol was written, so that is all that a loaded member supports until it rejoins.
+    """
+    timestamp = value.current_state_timestamp
+    group = ClassicGroup(
+        group_id,
+        GroupState.STABLE if value.members else GroupState.EMPTY,
+        None if timestamp == -1 else timestamp,
+    )
+    group.generation_id = value.generation
+    group.protocol_type = value.protocol_type or None
+    group.protocol_name = value.protocol
+    group.leader_id = value.leader
+    for each in value.members:
+        member = GroupMember(
+            each.member_id,
+            each.group_instance_id,
+            each.client_id,
+            each.client_host,
+            each.session_timeout if each.rebalance_timeout == -1 else each.rebalance_timeout,
+            each.session_timeout,
+            value.protocol_type,
+            ((value.protocol or "", bytes(each.subscription)),),
+            bytes(each.assignment),
+        )
+        group.add(member)
+    group.compute_subscribed_topics()
+    return group
+
+
+def _member_metadata(group: ClassicGroup, member: GroupMember) -> MemberMetadata:
+    assert group.protocol_name is not None, f"group {group.group_id} has members but no protocol"
+    return MemberMetadata(
+        member_id=member.member_id,
+        group_instance_id=member.group_instance_id,
+        client_id=member.client_id,
+        client_host=member.client_host,
+        rebalance_timeout=member.rebalance_timeout_ms,
+        session_timeout=member.session_timeout_ms,
+        subscription=member.metadata(group.protocol_name),
+        assignment=member.assignment,
+    )
+
+
+def _timestamp_or_default(group: ClassicGroup) -> int:
+    return -1 if group.current_state_timestamp_ms is None else group.current_state_timestamp_ms

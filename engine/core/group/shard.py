@@ -1,0 +1,312 @@
+"""The group coordinator of one partition of ``__consumer_offsets`` (Kafka: GroupCoordinatorShard).
+
+Inputs are requests, the time, and the records of the log; every input returns one :class:`GroupEffects`:
+
+1. ``append``: records for the partition's log. Their effect on the machine's state is immediate.
+2. ``reply``: answers, each to the ``token`` that came with its request, now or long ago (a parked JoinGroup or
+   SyncGroup). The shell must hold every reply back until all that the shard has appended so far is committed: a reply
+   may tell of state that only those records make durable. Replies go out in order.
+3. ``notes``: facts for people.
+
+If an append fails, the machine's state is ahead of the log: the shell drops the shard (:meth:`on_unloaded`) and loads a
+new one from the log. Law: ``replay`` of the log into a new shard gives the same :meth:`durable_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from engine.core.effects import Effects, Reply
+from engine.core.group import describe
+from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.context import ClientContext, GroupLimits, Now
+from engine.core.group.join import Joins
+from engine.core.group.membership import Membership
+from engine.core.group.offset_requests import OffsetRequests, commit_refused
+from engine.core.group.offsets import NO_PRODUCER_ID, OffsetStore
+from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
+from engine.core.group.records import (
+    GroupEffects,
+    GroupRecord,
+    group_from_value,
+    group_metadata_record,
+    group_tombstone,
+    offset_from_value,
+)
+from engine.core.group.states import GroupState
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.ids import Uuid
+from engine.model.notes import Note, NoteKind
+from engine.model.topic_partition import TopicPartition
+from engine.wire.messages.delete_groups_response import DeletableGroupResult
+from engine.wire.messages.describe_groups_response import DescribedGroup
+from engine.wire.messages.group_metadata_key import GroupMetadataKey
+from engine.wire.messages.group_metadata_value import GroupMetadataValue
+from engine.wire.messages.heartbeat_request import HeartbeatRequest
+from engine.wire.messages.join_group_request import JoinGroupRequest
+from engine.wire.messages.join_group_response import JoinGroupResponse
+from engine.wire.messages.leave_group_request import LeaveGroupRequest
+from engine.wire.messages.list_groups_response import ListedGroup
+from engine.wire.messages.offset_commit_key import OffsetCommitKey
+from engine.wire.messages.offset_commit_request import OffsetCommitRequest
+from engine.wire.messages.offset_commit_value import OffsetCommitValue
+from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
+from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
+from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
+from engine.wire.messages.sync_group_request import SyncGroupRequest
+from engine.wire.messages.sync_group_response import SyncGroupResponse
+
+
+class GroupCoordinatorShard:
+    """Groups and offsets of one partition. Not for concurrent use: one input at a time."""
+
+    __slots__ = ("_joins", "_membership", "_offset_requests", "_rebalances", "offsets")
+
+    def __init__(self, limits: GroupLimits, new_uuid: Callable[[], Uuid]) -> None:
+        """``new_uuid`` gives sixteen fresh random bytes for a member id; the machine draws no other randomness."""
+        self.offsets = OffsetStore()
+        self._rebalances = Rebalances(limits)
+        self._joins = Joins(self._rebalances, new_uuid)
+        self._membership = Membership(self._rebalances)
+        self._offset_requests = OffsetRequests(self._rebalances, self.offsets)
+
+    @property
+    def groups(self) -> dict[str, ClassicGroup]:
+        """Groups by id. For reading."""
+        return self._rebalances.groups
+
+    # -- the log ------------------------------------------------------------------------------------------------
+
+    def replay(self, key: Any, value: Any, *, record_offset: int = -1, producer_id: int = NO_PRODUCER_ID) -> None:
+        """Apply one record of the log; records of other coordinators' types (KIP-848, share groups) are skipped."""
+        if isinstance(key, OffsetCommitKey):
+            self.replay_offset_commit(key, value, record_offset=record_offset, producer_id=producer_id)
+        elif isinstance(key, GroupMetadataKey):
+            self.replay_group_metadata(key, value)
+
+    def replay_offset_commit(
+        self, key: OffsetCommitKey, value: OffsetCommitValue | None, *, record_offset: int, producer_id: int
+    ) -> None:
+        """A committed offset, or its end. A commit to no known group makes a simple group."""
+        if value is None:
+            self.offsets.replay_tombstone(key.group, key.topic, key.partition)
+            return
+        if key.group not in self.groups:
+            self.groups[key.group] = ClassicGroup(key.group, GroupState.EMPTY, None)
+        offset = offset_from_value(value, record_offset)
+        self.offsets.replay_commit(producer_id, key.group, key.topic, key.partition, offset)
+
+    def replay_group_metadata(self, key: GroupMetadataKey, value: GroupMetadataValue | None) -> None:
+        """A generation of a group, or its end."""
+        if value is not None:
+            self.groups[key.group] = group_from_value(key.group, value)
+            return
+        group = self.groups.pop(key.group, None)
+        if group is None:
+            return
+        for member_id in [*group.members, *group.pending_join_members]:
+            self._rebalances.end_session(group, member_id)
+
+    def replay_end_transaction_marker(self, producer_id: int, committed: bool) -> None:
+        """The end of a transaction that committed offsets."""
+        self.offsets.replay_end_transaction(producer_id, committed)
+
+    def durable_state(self) -> dict[str, object]:
+        """What the log says of this shard, in a form that compares.
+
+        Groups in the middle of a rebalance are left out: their last durable generation is only in the log.
+        """
+        groups = {
+            group_id: group_metadata_record(group).value
+            for group_id, group in sorted(self.groups.items())
+            if group.state in (GroupState.EMPTY, GroupState.STABLE)
+        }
+        offsets = [
+            (group_id, topic, partition, offset._replace(record_offset=-1))
+            for group_id in sorted(self.offsets.committed.by_group)
+            for topic, partition, offset in self.offsets.committed.of_group(group_id)
+        ]
+        return {"groups": groups, "offsets": offsets}
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def on_loaded(self, now: Now) -> GroupEffects:
+        """The log has been replayed and this broker leads: every member's session starts anew, in full."""
+        out: GroupEffects = Effects()
+        rebalances = self._rebalances
+        max_size = rebalances.limits.group_max_size
+        for group in list(self.groups.values()):
+            for member in group.members.values():
+                rebalances.reset_session(group, member.member_id, member.session_timeout_ms, now)
+            if len(group.members) > max_size:
+                reason = f"loaded with {len(group.members)} members, above group.max.size of {max_size}"
+                rebalances.prepare_rebalance(group, reason, now, out)
+        self._schedule_offset_expiry(now)
+        return out
+
+    def on_unloaded(self, error: ErrorCode = ErrorCode.NOT_COORDINATOR) -> GroupEffects:
+        """This broker no longer leads (or the state is ahead of the log): answer all parked requests with ``error``.
+
+        The shard must not be used afterwards.
+        """
+        out: GroupEffects = Effects()
+        code = int(error)
+        for group in self.groups.values():
+            for member in group.members.values():
+                response = JoinGroupResponse(member_id=member.member_id, error_code=code)
+                self._rebalances.reply_join(group, member, response, out)
+                self._rebalances.reply_sync(member, SyncGroupResponse(error_code=code), out)
+        return out
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def next_deadline_ms(self) -> float | None:
+        """When :meth:`on_timer` is due next (monotonic milliseconds), or None."""
+        return self._rebalances.timers.next_deadline_ms()
+
+    def on_timer(self, now: Now) -> GroupEffects:
+        """Time has passed: sessions, rebalance timeouts, offset expiry."""
+        out: GroupEffects = Effects()
+        timers = self._rebalances.timers
+        while (key := timers.pop_due(now.monotonic_ms)) is not None:
+            self._on_deadline(key, now, out)
+        return out
+
+    def _on_deadline(self, key: TimerKey, now: Now, out: GroupEffects) -> None:
+        if key.kind is TimerKind.SESSION:
+            self._rebalances.on_session_expired(key.group_id, key.member_id, now, out)
+        elif key.kind is TimerKind.JOIN:
+            self._rebalances.on_join_timer(key.group_id, now, out)
+        elif key.kind is TimerKind.SYNC:
+            self._rebalances.on_sync_timer(key.group_id, now, out)
+        else:
+            self._expire_offsets(now, out)
+            self._schedule_offset_expiry(now)
+
+    def _schedule_offset_expiry(self, now: Now) -> None:
+        interval_ms = self._rebalances.limits.offsets_retention_check_interval_ms
+        self._rebalances.timers.schedule(TimerKey(TimerKind.OFFSET_EXPIRY), now.monotonic_ms + interval_ms)
+
+    def _expire_offsets(self, now: Now, out: GroupEffects) -> None:
+        for group in list(self.groups.values()):
+            records, nothing_left = self._offset_requests.expired(group, now)
+            if nothing_left and group.is_empty and not group.pending_join_members:
+                records.append(group_tombstone(group.group_id))
+                retention_ms = self._rebalances.limits.offsets_retention_ms
+                reason = f"no members, and nothing committed in the last {retention_ms} ms"
+                out.notes.append(Note(NoteKind.GROUP_DELETED, group.group_id, reason))
+            self._append(records, out)
+
+    # -- membership ---------------------------------------------------------------------------------------------
+
+    def handle_join_group(
+        self, context: ClientContext, request: JoinGroupRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """JoinGroup, versions 0-9. The reply may come out of a later input."""
+        out: GroupEffects = Effects()
+        self._joins.handle(context, request, now, token, out)
+        return out
+
+    def handle_sync_group(self, request: SyncGroupRequest, now: Now, token: object) -> GroupEffects:
+        """SyncGroup, versions 0-5. The reply may come out of a later input."""
+        out: GroupEffects = Effects()
+        self._membership.handle_sync(request, now, token, out)
+        return out
+
+    def handle_heartbeat(self, request: HeartbeatRequest, now: Now, token: object) -> GroupEffects:
+        """Heartbeat, versions 0-4."""
+        out: GroupEffects = Effects()
+        self._membership.handle_heartbeat(request, now, token, out)
+        return out
+
+    def handle_leave_group(self, request: LeaveGroupRequest, now: Now, token: object) -> GroupEffects:
+        """LeaveGroup, versions 3-5 (the shell brings 0-2 into that form)."""
+        out: GroupEffects = Effects()
+        self._membership.handle_leave(request, now, token, out)
+        return out
+
+    # -- offsets ------------------------------------------------------------------------------------------------
+
+    def handle_offset_commit(
+        self, context: ClientContext, request: OffsetCommitRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """OffsetCommit, versions 2-10; every topic with its name."""
+        out: GroupEffects = Effects()
+        try:
+            response, records = self._offset_requests.commit(context, request, now)
+        except KafkaError as error:
+            out.reply.append(commit_refused(token, request, error.code))
+            return out
+        if records and request.group_id not in self.groups:
+            reason = f"client {context.client_id!r} committed offsets without being a member"
+            out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
+        self._append(records, out)
+        out.reply.append(Reply(token, response))
+        return out
+
+    def handle_offset_fetch(
+        self, request: OffsetFetchRequestGroup, require_stable: bool, token: object
+    ) -> GroupEffects:
+        """OffsetFetch for one group; the reply is an OffsetFetchResponseGroup. Held back like all replies, so it never
+        tells of an offset that could still be lost (G3)."""
+        out: GroupEffects = Effects()
+        out.reply.append(Reply(token, self._offset_requests.fetch(request, require_stable)))
+        return out
+
+    def handle_offset_delete(self, request: OffsetDeleteRequest, token: object) -> GroupEffects:
+        """OffsetDelete, version 0."""
+        out: GroupEffects = Effects()
+        try:
+            response, records = self._offset_requests.delete(request)
+        except KafkaError as error:
+            out.reply.append(Reply(token, OffsetDeleteResponse(error_code=int(error.code))))
+            return out
+        self._append(records, out)
+        out.reply.append(Reply(token, response))
+        return out
+
+    def on_partitions_deleted(self, partitions: Iterable[TopicPartition]) -> GroupEffects:
+        """Topics were deleted: their offsets go, so that a new topic of the same name does not inherit them."""
+        out: GroupEffects = Effects()
+        self._append(self._offset_requests.delete_of_partitions(partitions), out)
+        return out
+
+    # -- groups -------------------------------------------------------------------------------------------------
+
+    def handle_delete_groups(self, group_ids: list[str], token: object) -> GroupEffects:
+        """DeleteGroups for groups of this shard; the reply is a list of DeletableGroupResult."""
+        out: GroupEffects = Effects()
+        results = []
+        for group_id in group_ids:
+            error = ErrorCode.NONE
+            group = self.groups.get(group_id)
+            if group is None:
+                error = ErrorCode.GROUP_ID_NOT_FOUND
+            else:
+                try:
+                    group.validate_delete()
+                except KafkaError as refusal:
+                    error = refusal.code
+            if error is ErrorCode.NONE:
+                self._append([*self._offset_requests.delete_all(group_id), group_tombstone(group_id)], out)
+                out.notes.append(Note(NoteKind.GROUP_DELETED, group_id, "a client asked for it"))
+            results.append(DeletableGroupResult(group_id=group_id, error_code=int(error)))
+        out.reply.append(Reply(token, results))
+        return out
+
+    def describe_groups(self, context: ClientContext, group_ids: list[str]) -> list[DescribedGroup]:
+        """DescribeGroups for groups of this shard, as of now: not held back, for what it tells is not promised."""
+        return [describe.described(self.groups.get(group_id), group_id, context.api_version) for group_id in group_ids]
+
+    def list_groups(self, states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
+        """ListGroups over this shard; filters are names in any case, and an empty filter lets all pass."""
+        return describe.listed(self.groups.values(), states_filter, types_filter)
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def _append(self, records: list[GroupRecord], out: GroupEffects) -> None:
+        """Append records whose replay *is* their effect on the state."""
+        for record in records:
+            out.append.append(record)
+            self.replay(record.key, record.value)
