@@ -1,0 +1,1 @@
+"""Kafka's protocol: messages generated from its schemas, the codec, framing, the table of APIs. Pure."""

@@ -1,0 +1,1 @@
+"""One module a message, generated from Kafka's schemas."""
