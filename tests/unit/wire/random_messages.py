@@ -29,6 +29,10 @@ def _value(field: Field, version: int, rng: random.Random, sparse: bool) -> Any:
     kind = field.type
     if kind in _INTEGERS:
         bits = _INTEGERS[kind]
+        if "error_code" in field.name:
+            return rng.choice((0, 1, 3, 6, 16))
+        if field.name.endswith(("_ms", "timestamp")) or "time" in field.name:
+            return rng.choice((0, 1, 30_000))
         return rng.choice((0, 1, -1, rng.randint(-(1 << bits - 1), (1 << bits - 1) - 1)))
     if kind in ("uint16", "uint32"):
         return rng.randint(0, (1 << int(kind[4:])) - 1)
