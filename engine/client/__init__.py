@@ -1,0 +1,1 @@
+"""A Kafka protocol client over our own codec: inter-broker channels, administration, record inspection."""
