@@ -1,0 +1,406 @@
+"""The configuration of a node, from a server.properties with Kafka's names (Kafka's AbstractKafkaConfig)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.model.broker_config_table import TABLE
+from engine.model.configs import (
+    REQUIRED,
+    ConfigError,
+    ConfigKey,
+    ConfigValue,
+    UpdateMode,
+    parse_all,
+    parse_table,
+    text_of,
+)
+from engine.model.listeners import (
+    ListenerEndpoint,
+    check_roles_and_listeners,
+    parse_listeners,
+    parse_security_map,
+    parse_voters,
+)
+
+BROKER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=True)
+
+
+class BrokerConfig:
+    """Typed values of every config in :data:`BROKER_CONFIGS`, by attribute, and what follows from several of them.
+
+    Unchanging: :meth:`with_dynamic` makes another one.
+    """
+
+    # identity and roles
+    node_id: int
+    broker_id: int
+    process_roles: tuple[str, ...]
+    broker_rack: str | None
+    log_dirs: tuple[str, ...]
+    log_dir: tuple[str, ...]
+    metadata_log_dir: str
+    cordoned_log_dirs: tuple[str, ...]
+    # listeners and connections
+    listeners: tuple[ListenerEndpoint, ...]
+    advertised_listeners: tuple[ListenerEndpoint, ...]
+    listener_security_protocol_map: dict[str, str]
+    inter_broker_listener_name: str
+    security_inter_broker_protocol: str
+    controller_listener_names: tuple[str, ...]
+    socket_send_buffer_bytes: int
+    socket_receive_buffer_bytes: int
+    socket_listen_backlog_size: int
+    socket_request_max_bytes: int
+    socket_connection_setup_timeout_ms: int
+    socket_connection_setup_timeout_max_ms: int
+    connections_max_idle_ms: int
+    max_connections: int
+    max_connections_per_ip: int
+    max_connections_per_ip_overrides: str
+    max_connection_creation_rate: int
+    connection_failed_authentication_delay_ms: int
+    request_timeout_ms: int
+    num_network_threads: int
+    num_io_threads: int
+    background_threads: int
+    queued_max_requests: int
+    queued_max_request_bytes: int
+    # metadata quorum and controller
+    controller_quorum_voters: dict[int, tuple[str, int]]
+    controller_quorum_bootstrap_servers: tuple[str, ...]
+    controller_quorum_election_timeout_ms: int
+    controller_quorum_fetch_timeout_ms: int
+    controller_quorum_election_backoff_max_ms: int
+    controller_quorum_append_linger_ms: int
+    controller_quorum_request_timeout_ms: int
+    controller_quorum_retry_backoff_ms: int
+    controller_quorum_fetch_max_bytes: int
+    controller_quorum_fetch_snapshot_max_bytes: int
+    controller_socket_timeout_ms: int
+    metadata_log_segment_bytes: int
+    metadata_log_segment_ms: int
+    metadata_log_max_record_bytes_between_snapshots: int
+    metadata_log_max_snapshot_interval_ms: int
+    metadata_max_idle_interval_ms: int
+    metadata_max_retention_bytes: int
+    metadata_max_retention_ms: int
+    broker_heartbeat_interval_ms: int
+    broker_session_timeout_ms: int
+    initial_broker_registration_timeout_ms: int
+    controlled_shutdown_enable: bool
+    auto_leader_rebalance_enable: bool
+    leader_imbalance_check_interval_seconds: int
+    unclean_leader_election_enable: bool
+    delete_topic_enable: bool
+    # topics
+    auto_create_topics_enable: bool
+    num_partitions: int
+    default_replication_factor: int
+    min_insync_replicas: int
+    max_request_partition_size_limit: int
+    message_max_bytes: int
+    compression_type: str
+    compression_gzip_level: int
+    compression_lz4_level: int
+    compression_zstd_level: int
+    # log
+    log_segment_bytes: int
+    log_roll_ms: int
+    log_roll_hours: int
+    log_roll_jitter_ms: int
+    log_roll_jitter_hours: int
+    log_retention_ms: int
+    log_retention_minutes: int | None
+    log_retention_hours: int
+    log_retention_bytes: int
+    log_retention_check_interval_ms: int
+    log_segment_delete_delay_ms: int
+    log_cleanup_policy: tuple[str, ...]
+    log_index_size_max_bytes: int
+    log_index_interval_bytes: int
+    log_flush_interval_messages: int
+    log_flush_interval_ms: int
+    log_flush_scheduler_interval_ms: int
+    log_flush_offset_checkpoint_interval_ms: int
+    log_flush_start_offset_checkpoint_interval_ms: int
+    log_preallocate: bool
+    log_message_timestamp_type: str
+    log_message_timestamp_before_max_ms: int
+    log_message_timestamp_after_max_ms: int
+    log_dir_failure_timeout_ms: int
+    num_recovery_threads_per_data_dir: int
+    log_initial_task_delay_ms: int
+    log_cleaner_enable: bool
+    log_cleaner_threads: int
+    log_cleaner_backoff_ms: int
+    log_cleaner_dedupe_buffer_size: int
+    log_cleaner_io_buffer_size: int
+    log_cleaner_io_buffer_load_factor: float
+    log_cleaner_io_max_bytes_per_second: float
+    log_cleaner_delete_retention_ms: int
+    log_cleaner_min_compaction_lag_ms: int
+    log_cleaner_max_compaction_lag_ms: int
+    log_cleaner_min_cleanable_ratio: float
+    # replication
+    num_replica_fetchers: int
+    replica_fetch_max_bytes: int
+    replica_fetch_response_max_bytes: int
+    replica_fetch_min_bytes: int
+    replica_fetch_wait_max_ms: int
+    replica_fetch_backoff_ms: int
+    replica_lag_time_max_ms: int
+    replica_socket_timeout_ms: int
+    replica_socket_receive_buffer_bytes: int
+    replica_high_watermark_checkpoint_interval_ms: int
+    replica_selector_class: str | None
+    fetch_max_bytes: int
+    max_incremental_fetch_session_cache_slots: int
+    fetch_purgatory_purge_interval_requests: int
+    producer_purgatory_purge_interval_requests: int
+    delete_records_purgatory_purge_interval_requests: int
+    producer_id_expiration_ms: int
+    producer_id_expiration_check_interval_ms: int
+    # groups
+    group_min_session_timeout_ms: int
+    group_max_session_timeout_ms: int
+    group_initial_rebalance_delay_ms: int
+    group_max_size: int
+    group_coordinator_rebalance_protocols: tuple[str, ...]
+    group_coordinator_threads: int
+    group_coordinator_append_linger_ms: int
+    offset_metadata_max_bytes: int
+    offsets_load_buffer_size: int
+    offsets_topic_replication_factor: int
+    offsets_topic_num_partitions: int
+    offsets_topic_segment_bytes: int
+    offsets_topic_compression_codec: int
+    offsets_retention_minutes: int
+    offsets_retention_check_interval_ms: int
+    offsets_commit_timeout_ms: int
+    # transactions
+    transactional_id_expiration_ms: int
+    transaction_max_timeout_ms: int
+    transaction_state_log_min_isr: int
+    transaction_state_log_replication_factor: int
+    transaction_state_log_num_partitions: int
+    transaction_state_log_segment_bytes: int
+    transaction_state_log_load_buffer_size: int
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: int
+    transaction_remove_expired_transaction_cleanup_interval_ms: int
+    transaction_partition_verification_enable: bool
+    log_local_retention_bytes: int
+    log_local_retention_ms: int
+    # policies and metrics that tools look for
+    quota_window_num: int
+    quota_window_size_seconds: int
+    metric_reporters: tuple[str, ...]
+    metrics_num_samples: int
+    metrics_recording_level: str
+    metrics_sample_window_ms: int
+    # kconsole's own
+    kconsole_connection_loss_detection_enable: bool
+    kconsole_connection_loss_grace_ms: int
+
+    # what the file said, by Kafka's name, and names in it that nothing here knows
+    static: dict[str, str]
+    unknown: dict[str, str]
+    # what holds, by name, as texts; None is null
+    effective: dict[str, str | None]
+    warnings: tuple[str, ...]
+    # controller.quorum.voters: node id to (host, port)
+    quorum_voters: dict[int, tuple[str, int]]
+    dynamic_default: dict[str, str]
+    dynamic: dict[str, str]
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        """Use :meth:`from_properties`."""
+        self.__dict__.update(attributes)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a configuration does not change; see with_dynamic")
+
+    @property
+    def is_broker(self) -> bool:
+        """Whether this node serves data."""
+        return "broker" in self.process_roles
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether this node is a controller."""
+        return "controller" in self.process_roles
+
+    @property
+    def broker_listeners(self) -> tuple[ListenerEndpoint, ...]:
+        """Listeners of clients and brokers."""
+        return tuple(each for each in self.listeners if each.name not in self.controller_listener_names)
+
+    @property
+    def controller_listeners(self) -> tuple[ListenerEndpoint, ...]:
+        """Listeners of the metadata quorum."""
+        return tuple(each for each in self.listeners if each.name in self.controller_listener_names)
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> BrokerConfig:
+        """Parse and check everything.
+
+        Unknown names are kept in ``unknown`` and named in ``warnings``, as Kafka does.
+
+        Raises:
+            ConfigError: with all that is wrong.
+        """
+        return cls._build(dict(properties), {}, {})
+
+    def with_dynamic(self, cluster_default: Mapping[str, str], broker: Mapping[str, str]) -> BrokerConfig:
+        """The same node with dynamic configs on top (KIP-226): those of the cluster, then this broker's own.
+
+        Configs that are read-only while a broker runs are passed over.
+
+        Raises:
+            ConfigError: with all that is wrong.
+        """
+        return self._build(self.static, cluster_default, broker)
+
+    @classmethod
+    def _build(
+        cls, static: Mapping[str, str], cluster_default: Mapping[str, str], broker: Mapping[str, str]
+    ) -> BrokerConfig:
+        texts = {**static, **_dynamic_only(cluster_default), **_dynamic_only(broker)}
+        errors: list[str] = []
+        if "node.id" not in texts and "broker.id" in texts:
+            texts["node.id"] = texts["broker.id"]
+        values: dict[str, ConfigValue] = _defaults()
+        parsed = parse_all(BROKER_CONFIGS, texts, errors)
+        values.update(parsed)
+        wrong = {name for name in texts if name in BROKER_CONFIGS and name not in parsed}
+        for name, key in BROKER_CONFIGS.items():
+            if key.default == REQUIRED and name not in texts:
+                errors.append(f'Missing required configuration "{name}" which has no default value.')
+                wrong.add(name)
+        attributes: dict[str, Any] = {BROKER_CONFIGS[name].attribute: value for name, value in values.items()}
+        _derive_log(attributes, texts, errors)
+        attributes["listener_security_protocol_map"] = security = parse_security_map(
+            attributes["listener_security_protocol_map"], attributes.get("controller_listener_names") or (), errors
+        )
+        attributes["listeners"] = parse_listeners("listeners", attributes["listeners"], security, errors)
+        advertised = attributes["advertised_listeners"]
+        attributes["advertised_listeners"] = (
+            attributes["listeners"]
+            if advertised is None
+            else parse_listeners("advertised.listeners", advertised, security, errors)
+        )
+        voters = parse_voters(attributes["controller_quorum_voters"], errors)
+        attributes["controller_quorum_voters"] = attributes["quorum_voters"] = voters
+        warnings: list[str] = []
+        if not wrong & {"node.id", "process.roles", "controller.listener.names"}:
+            check_roles_and_listeners(attributes, texts, errors)
+        _check_relations(attributes, wrong, errors, warnings)
+        if errors:
+            raise ConfigError(errors)
+        attributes["broker_id"] = attributes["node_id"]
+        unknown = {name: text for name, text in static.items() if name not in BROKER_CONFIGS}
+        warnings += _warnings_of_unknown(unknown)
+        attributes |= {
+            "static": dict(static),
+            "unknown": unknown,
+            "warnings": tuple(warnings),
+            "effective": {name: text_of(value) for name, value in values.items()},
+            "dynamic_default": dict(cluster_default),
+            "dynamic": dict(broker),
+        }
+        return cls(attributes)
+
+
+def _dynamic_only(texts: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: text
+        for name, text in texts.items()
+        if name in BROKER_CONFIGS and BROKER_CONFIGS[name].update_mode is not UpdateMode.READ_ONLY
+    }
+
+
+_default_values: dict[str, ConfigValue] = {}
+
+
+def _defaults() -> dict[str, ConfigValue]:
+    if not _default_values:
+        for name, key in BROKER_CONFIGS.items():
+            if key.default is None:
+                _default_values[name] = None
+            elif key.default != REQUIRED:
+                _default_values[name] = key.parse(key.default)
+    return dict(_default_values)
+
+
+def _derive_log(attributes: dict[str, Any], texts: Mapping[str, str], errors: list[str]) -> None:
+    # Kafka's synonyms: the finest unit that is set holds.
+    if attributes["log_retention_ms"] is None:
+        minutes = attributes["log_retention_minutes"]
+        attributes["log_retention_ms"] = (
+            minutes * 60_000 if minutes is not None else attributes["log_retention_hours"] * 3_600_000
+        )
+    for name in ("log.retention.ms", "log.retention.minutes", "log.retention.hours"):
+        value = attributes[name.replace(".", "_")]
+        if name in texts and value is not None and (value < -1 or value == 0):
+            errors.append(f"{name} must be unlimited (-1) or, greater than or equal to 1")
+    # minus one hour is "for ever" as well
+    if attributes["log_retention_ms"] < 0:
+        attributes["log_retention_ms"] = -1
+    if attributes["log_roll_ms"] is None:
+        attributes["log_roll_ms"] = attributes["log_roll_hours"] * 3_600_000
+    if attributes["log_roll_jitter_ms"] is None:
+        attributes["log_roll_jitter_ms"] = attributes["log_roll_jitter_hours"] * 3_600_000
+    if attributes["log_flush_interval_ms"] is None:
+        attributes["log_flush_interval_ms"] = attributes["log_flush_scheduler_interval_ms"]
+    directories = attributes["log_dirs"] if attributes["log_dirs"] is not None else attributes["log_dir"]
+    directories = tuple(directory for directory in directories if directory)
+    if not directories:
+        errors.append("Configuration 'log.dirs' must not be empty. Valid values include: any non-empty value")
+    elif len(set(directories)) != len(directories):
+        errors.append(f"log.dirs names a directory twice: {','.join(directories)}")
+    attributes["log_dirs"] = directories
+    if attributes["metadata_log_dir"] is None:
+        attributes["metadata_log_dir"] = directories[0] if directories else ""
+
+
+def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[str], warnings: list[str]) -> None:
+    def both_right(*names: str) -> bool:
+        return not wrong & set(names)
+
+    if both_right("replica.fetch.wait.max.ms", "replica.socket.timeout.ms") and (
+        attributes["replica_fetch_wait_max_ms"] > attributes["replica_socket_timeout_ms"]
+    ):
+        errors.append(
+            "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary "
+            "socket timeouts"
+        )
+    if both_right("replica.fetch.wait.max.ms", "replica.lag.time.max.ms") and (
+        attributes["replica_fetch_wait_max_ms"] > attributes["replica_lag_time_max_ms"]
+    ):
+        errors.append(
+            "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent "
+            "frequent changes in ISR"
+        )
+    if attributes["broker_heartbeat_interval_ms"] * 2 > attributes["broker_session_timeout_ms"]:
+        warnings.append(
+            f"broker.heartbeat.interval.ms ({attributes['broker_heartbeat_interval_ms']}) is more than half of "
+            f"broker.session.timeout.ms ({attributes['broker_session_timeout_ms']}): one lost heartbeat fences"
+        )
+    if attributes["group_min_session_timeout_ms"] > attributes["group_max_session_timeout_ms"]:
+        errors.append("group.max.session.timeout.ms should be at least group.min.session.timeout.ms")
+    if attributes["offsets_topic_compression_codec"] not in range(5):
+        errors.append(f"Unknown compression type id: {attributes['offsets_topic_compression_codec']}")
+
+
+def _warnings_of_unknown(unknown: Mapping[str, str]) -> list[str]:
+    if not unknown:
+        return []
+    from engine.model.kafka_config_names import NOT_HONOURED
+
+    return [
+        f"{name} is a config of Kafka that kconsole does not honour"
+        if name in NOT_HONOURED
+        else f"{name} is not a known config"
+        for name in sorted(unknown)
+    ]
