@@ -1,0 +1,180 @@
+from pathlib import Path
+
+import pytest
+
+from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
+from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
+from engine.supervisor.spec_types import AUTO_PORT, ClusterSpec
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def mistakes(text: str) -> list[tuple[int, int, str, str]]:
+    with pytest.raises(SpecErrors) as caught:
+        parse_cluster_spec(text)
+    return [tuple(error) for error in caught.value.errors]  # type: ignore[misc]
+
+
+def spec_of(text: str) -> ClusterSpec:
+    spec, warnings = parse_cluster_spec(text)
+    assert warnings == []
+    return spec
+
+
+def brokers(count: int) -> str:
+    return "brokers:\n" + "".join(f"  - {{id: {number}}}\n" for number in range(1, count + 1))
+
+
+def test_the_sample_file_is_right_and_is_three_brokers_in_three_racks_with_a_workload() -> None:
+    spec = spec_of((ROOT / "sample_cluster.yaml").read_text())
+    assert [broker.broker_id for broker in spec.brokers] == [1, 2, 3]
+    assert len({broker.rack for broker in spec.brokers}) == 3
+    assert {topic.replication_factor for topic in spec.topics} == {3}
+    assert spec.configs["min.insync.replicas"] == "2"
+    assert spec.workload.start and spec.workload.producers and spec.workload.groups
+
+
+def test_a_file_with_brokers_alone_gets_the_defaults_of_its_size() -> None:
+    spec = spec_of(brokers(3))
+    broker = spec.brokers[0]
+    assert (broker.host, broker.port, broker.controller_port) == ("127.0.0.1", AUTO_PORT, AUTO_PORT)
+    addresses = {each.broker_id: Address("127.0.0.1", 1000 + each.broker_id, 2000) for each in spec.brokers}
+    properties = broker_properties(spec, broker, addresses, "/data/1")
+    assert properties["default.replication.factor"] == "3"
+    assert properties["min.insync.replicas"] == "2"
+    assert properties["listeners"] == "PLAINTEXT://127.0.0.1:1001,CONTROLLER://127.0.0.1:2000"
+    assert "log.flush.interval.messages" not in properties
+    assert "broker.rack" not in properties
+
+
+def test_fsync_durability_flushes_before_every_ack_and_a_brokers_own_config_hides_the_clusters() -> None:
+    spec = spec_of(
+        "durability: fsync\nconfigs: {num.partitions: 4}\n"
+        "brokers:\n  - {id: 1, port: 9092, controller_port: 9093, rack: a, configs: {num.partitions: 7}}\n"
+    )
+    properties = broker_properties(spec, spec.brokers[0], {1: Address("::1", 9092, 9093)}, "/d")
+    assert properties["log.flush.interval.messages"] == "1"
+    assert properties["num.partitions"] == "7"
+    assert properties["broker.rack"] == "a"
+    assert properties["controller.quorum.voters"] == "1@[::1]:9093"
+    assert properties["offsets.topic.replication.factor"] == "1"
+
+
+def test_the_quorum_has_an_odd_number_of_voters_up_to_five() -> None:
+    assert [len(voter_ids(spec_of(brokers(count)))) for count in (1, 2, 3, 4, 5, 6, 9)] == [1, 2, 3, 3, 5, 5, 5]
+
+
+def test_all_mistakes_come_at_once_in_the_order_of_the_file() -> None:
+    found = mistakes(
+        "durabilty: fsync\n"
+        "configs:\n"
+        "  num.partition: 3\n"
+        "  log.segment.bytes: big\n"
+        "  node.id: 3\n"
+        "brokers:\n"
+        "  - id: one\n"
+        "    prot: 9092\n"
+        "  - {id: 2, port: 70000}\n"
+        "  - {id: 2, port: 9092}\n"
+        "  - {id: 3, port: 9092, host: 127.0.0.1}\n"
+        "topics:\n"
+        "  - {name: a/b, partitions: 0}\n"
+        "  - {name: x, replication_factor: 5}\n"
+        "  - {name: x}\n"
+        "  - {name: y.z, configs: {retention.msec: 5}}\n"
+        "  - {name: y_z, configs: {retention.ms: -5}}\n"
+        "workload:\n"
+        "  producers:\n"
+        "    - {name: p, topic: x, rate: fast, value: '{nope}'}\n"
+    )
+    places = [(line, column) for line, column, *_ in found]
+    assert places == [
+        (1, 1),
+        (3, 3),
+        (4, 22),
+        (5, 3),
+        (7, 9),
+        (8, 5),
+        (9, 19),
+        (10, 10),
+        (11, 19),
+        (13, 12),
+        (13, 29),
+        (14, 35),
+        (15, 12),
+        (16, 27),
+        (17, 12),
+        (17, 41),
+        (20, 33),
+        (20, 46),
+    ]
+    text = [f"{message} / {remedy}" for _, _, message, remedy in found]
+    assert text[0] == "unknown key 'durabilty' in the cluster file / did you mean 'durability'?"
+    assert text[1] == "unknown broker config 'num.partition' / did you mean num.partitions?"
+    assert "Not a number of type INT" in text[2]
+    assert text[3] == "node.id is set by the supervisor / use the broker's `id`"
+    assert text[4] == "'id' of a broker is a whole number, not 'one' / write a whole number here"
+    assert text[5] == "unknown key 'prot' in a broker / did you mean 'port'?"
+    assert text[6] == "'port' of a broker is 70000 / give a number from 0 to 65535 or auto"
+    assert text[7] == "id 2 is taken by the broker in line 9 / give another id"
+    assert text[8] == "port 9092 of 127.0.0.1 is taken in line 10 / give another port, or auto"
+    assert "no legal topic name" in text[9]
+    assert text[11] == "replication_factor of x is 5, and there are 4 brokers / give at most 4, or add brokers"
+    assert text[12] == "topic x stands twice / keep one of them"
+    assert text[13] == "unknown topic config 'retention.msec' / did you mean retention.ms?"
+    assert text[14] == "topic names y_z and y.z collide / let them differ in more than '.' and '_'"
+    assert "unknown placeholder {nope}" in text[17]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ("", 1, "the file is empty"),
+        ("brokers: []\n", 1, "at least one broker"),
+        ("brokers: 3\n", 1, "'brokers' of the cluster file is a list, not '3'"),
+        ("- 1\n", 1, "the cluster file is a mapping, not a list"),
+        ("brokers:\n  - {id: 1\nx: y\n", 3, "this is no YAML"),
+        ("brokers:\n  - 1\n", 2, "a broker is a mapping, not '1'"),
+        ("brokers:\n  - {host: h}\n", 2, "a broker has no 'id'"),
+        ("durability: maybe\nbrokers:\n  - {id: 1}\n", 1, "'durability' of the cluster file cannot be 'maybe'"),
+        ("durability: fsync\ndurability: fsync\nbrokers:\n  - {id: 1}\n", 2, "'durability' stands twice"),
+        ("configs: {default.replication.factor: 3}\nbrokers:\n  - {id: 1}\n", 1, "and there is 1 broker"),
+        ("configs: {replica.fetch.wait.max.ms: 40000}\nbrokers:\n  - {id: 1}\n", 3, "replica.socket.timeout.ms should"),
+        ("brokers:\n  - {id: 1}\ntopics:\n  - {partitions: 3}\n", 4, "a topic has no 'name'"),
+        (
+            "brokers:\n  - {id: 1}\nworkload: {start: maybe}\n",
+            3,
+            "'start' of 'workload' of the cluster file is true or",
+        ),
+        ("brokers:\n  - {id: 1}\nworkload: {groups: [{name: g}]}\n", 3, "a group has no 'topics'"),
+        ("brokers:\n  - {id: 1}\ntopics: [{name: __consumer_offsets}]\n", 3, "is an internal topic"),
+    ],
+)
+def test_a_mistake_is_placed_and_named(text: str, line: int, expected: str) -> None:
+    found = mistakes(text)
+    assert any(expected in message and at == line for at, _, message, _ in found), found
+    assert all(remedy for *_, remedy in found)
+
+
+def test_a_config_that_kafka_has_and_kconsole_does_not_honour_is_a_warning() -> None:
+    _, warnings = parse_cluster_spec("configs:\n  ssl.keystore.location: /k\n" + brokers(1))
+    assert [(w.line, w.column) for w in warnings] == [(2, 3)]
+    assert "does not honour" in warnings[0].message
+
+
+def test_more_in_sync_replicas_than_replicas_is_a_warning() -> None:
+    _, warnings = parse_cluster_spec(
+        "configs: {min.insync.replicas: 2}\n" + brokers(3) + "topics: [{name: t, replication_factor: 1}]\n"
+    )
+    assert "every acks=all will be refused" in warnings[0].remedy
+
+
+def test_errors_read_like_a_compilers() -> None:
+    with pytest.raises(SpecErrors) as caught:
+        parse_cluster_spec("brokers:\n  - {id: 1, prot: 1}\n")
+    assert caught.value.in_file("c.yaml") == "c.yaml:2:13: unknown key 'prot' in a broker; did you mean 'port'?"
+
+
+def test_a_properties_file_escapes_backslashes() -> None:
+    text = properties_text({"log.dirs": "C:\\data", "node.id": "1"}, "written by kconsole")
+    assert text == "# written by kconsole\nlog.dirs=C:\\\\data\nnode.id=1\n"
