@@ -1,0 +1,409 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from engine.supervisor.data_dir import DataDir
+    from engine.supervisor.spec_types import ClusterSpec
+
+FAILED, USAGE = 1, 2
+
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    help="Cluster file; see sample_cluster.yaml. Default: the one last used with the data directory, else the sample.",
+)
+_DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False),
+    help="Where the cluster lives. Default: kconsole/default under your XDG data home.",
+)
+_FRESH = click.option("--fresh", is_flag=True, help="Delete the data directory's cluster first.")
+_NO_WORKLOAD = click.option("--no-workload", is_flag=True, help="Leave the file's workload stopped.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+_EXAMPLES = """\b
+Examples:
+  kconsole                                          the console over the embedded cluster
+  kconsole --config my_cluster.yaml --fresh         a new cluster from your own file
+  kconsole --bootstrap-servers kafka-1:9092         the console attached to a Kafka cluster
+  kconsole --bootstrap-servers kafka-1:9092 --read-only
+  kconsole up --json                                the cluster without a screen, for scripts
+  kconsole kill 2                                   SIGKILL of broker 2, which stays down
+  kconsole start 2                                  and up again
+
+\b
+Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@_CONFIG
+@_DATA_DIR
+@_FRESH
+@_NO_WORKLOAD
+@click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
+@click.option(
+    "--command-config",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    help="Client properties for the attached cluster (security and the like), with Kafka's names.",
+)
+@click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
+@click.version_option(package_name="kconsole", message="%(package)s %(version)s")
+@click.pass_context
+def main(
+    context: click.Context,
+    config: str | None,
+    data_dir: str | None,
+    fresh: bool,
+    no_workload: bool,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    read_only: bool,
+) -> None:
+    """An operations console for Kafka, with a real multi-broker cluster inside.
+
+    Without a command it opens the console: over the embedded cluster, which is started if it does not run and stopped
+    on quit if this command started it; or attached to any Kafka cluster with --bootstrap-servers.
+    """
+    if context.invoked_subcommand is not None:
+        given = [
+            name
+            for name, value in context.params.items()
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT and value
+        ]
+        if given:
+            option = given[0].replace("_", "-")
+            raise click.UsageError(
+                f"--{option} stands after the command: kconsole {context.invoked_subcommand} --{option} …"
+            )
+        return
+    if bootstrap_servers is not None:
+        embedded = [name for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh)) if value]
+        if embedded:
+            raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
+        _attach(bootstrap_servers, command_config, read_only)
+    if command_config is not None:
+        raise click.UsageError("--command-config goes with --bootstrap-servers")
+    _open_embedded(config, data_dir, fresh, no_workload, read_only)
+
+
+# -- the console ------------------------------------------------------------------------------------------------
+
+
+def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool) -> NoReturn:
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise click.UsageError(f"--bootstrap-servers: {server!r} is not host:port")
+    from console.options import ConsoleOptions
+
+    properties: dict[str, str] = {}
+    if command_config is not None:
+        from engine.model.properties import read_properties
+
+        with open(command_config, encoding="utf-8") as file:
+            properties = read_properties(file.read())
+    options = ConsoleOptions(bootstrap_servers=bootstrap_servers, command_config=properties, read_only=read_only)
+    sys.exit(_run_console(options))
+
+
+def _open_embedded(
+    config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, read_only: bool
+) -> NoReturn:
+    from console.options import ConsoleOptions
+    from engine.supervisor.control_client import ControlClient, NoSupervisor
+    from engine.supervisor.launch import LaunchFailed, launch_supervisor
+
+    directory = _directory(data_dir)
+    process = None
+    if directory.is_owned():
+        if fresh or config is not None:
+            _fail(
+                f"a supervisor runs for {directory.path} already: stop it (kconsole shutdown) before "
+                f"{'--fresh' if fresh else '--config'}, or use another --data-dir",
+                USAGE,
+            )
+    else:
+        # The supervisor would find the same mistakes, but its standard error is a file.
+        _load_spec(directory, config, fresh)
+        arguments = [*(["--config", config] if config else []), *(["--fresh"] if fresh else [])]
+        try:
+            process = launch_supervisor(directory, [*arguments, *(["--no-workload"] if no_workload else [])])
+        except LaunchFailed as error:
+            click.echo(str(error), err=True)
+            sys.exit(error.exit_code)
+    socket_path = directory.control_socket()
+    options = ConsoleOptions(
+        read_only=read_only,
+        control_socket=socket_path,
+        data_dir=directory.path,
+        started_supervisor=process is not None,
+    )
+    code = FAILED
+    try:
+        code = _run_console(options)
+    finally:
+        if process is not None:
+            click.echo("stopping the cluster …", err=True)
+            try:
+                with ControlClient(socket_path) as control:
+                    control.call("shutdown")
+            except NoSupervisor:
+                pass
+            process.wait()
+    sys.exit(code)
+
+
+def _run_console(options: Any) -> int:
+    from console.app import run_console
+
+    return int(run_console(options) or 0)
+
+
+# -- the cluster without a screen -------------------------------------------------------------------------------
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  kconsole up
+  kconsole up --json --fresh --config my_cluster.yaml --data-dir /tmp/k"""
+)
+@_CONFIG
+@_DATA_DIR
+@_FRESH
+@_NO_WORKLOAD
+@click.option("--keep", is_flag=True, help="Brokers outlive a supervisor that dies (not one that is stopped).")
+@_JSON
+def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, keep: bool, as_json: bool) -> None:
+    """Run the embedded cluster in the foreground, without a screen.
+
+    Prints one line once every partition has a leader, and stays until SIGINT or SIGTERM: then leaders are moved, the
+    brokers stopped in order, and the exit code is 0.
+    """
+    directory = _directory(data_dir)
+    name, text, spec = _load_spec(directory, config, fresh)
+    from engine.supervisor.supervisor import Options
+    from engine.supervisor.up import run_supervisor
+
+    def on_ready(line: dict[str, Any]) -> None:
+        if as_json:
+            click.echo(json.dumps(line))
+            return
+        brokers = ", ".join(f"{broker['id']} (pid {broker['pid']})" for broker in line["brokers"])
+        click.echo(f"{line['bootstrap_servers']} is up: brokers {brokers}")
+
+    options = Options(spec, text, fresh=fresh, keep=keep, workload=not no_workload)
+    sys.exit(run_supervisor(directory.path, options, name, on_ready))
+
+
+def _load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str, str, ClusterSpec]:
+    from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
+    from engine.supervisor.launch import spec_file
+
+    name = spec_file(directory, config, fresh)
+    try:
+        with open(name, encoding="utf-8") as file:
+            text = file.read()
+        spec, warnings = parse_cluster_spec(text)
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"cannot read {name}: {error}", USAGE)
+    except SpecErrors as error:
+        click.echo(error.in_file(name), err=True)
+        sys.exit(USAGE)
+    for warning in warnings:
+        click.echo(f"{warning.in_file(name)} (warning)", err=True)
+    return name, text, spec
+
+
+# -- commands to a running supervisor ---------------------------------------------------------------------------
+
+
+@main.command(epilog="\b\nExamples:\n  kconsole status\n  kconsole status --json")
+@_DATA_DIR
+@_JSON
+def status(data_dir: str | None, as_json: bool) -> None:
+    """Show the embedded cluster's brokers: id, pid, state, address."""
+    answer = _call(_directory(data_dir), "status")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"cluster {answer['cluster_id']} in {answer['data_dir']}")
+    _print_rows(answer["brokers"])
+
+
+def _broker_command(name: str, help_text: str) -> Callable[..., None]:
+    @main.command(
+        name, help=help_text, epilog=f"\b\nExamples:\n  kconsole {name} 2\n  kconsole {name} 1 3\n  kconsole {name}"
+    )
+    @click.argument("brokers", type=int, nargs=-1, metavar="[BROKER…]")
+    @_DATA_DIR
+    @_JSON
+    def command(brokers: tuple[int, ...], data_dir: str | None, as_json: bool) -> None:
+        answer = _call(_directory(data_dir), name, brokers=list(brokers))
+        if as_json:
+            click.echo(json.dumps(answer))
+        else:
+            _print_rows(answer["brokers"])
+
+    return command
+
+
+_ALL = " Without BROKER: every one to which it applies."
+_broker_command("stop", "Stop brokers in order: leaders move away first (SIGTERM)." + _ALL)
+_broker_command("start", "Start brokers that are down, and wait until they serve." + _ALL)
+_broker_command("pause", "Freeze brokers (SIGSTOP): sockets stay open, nothing answers." + _ALL)
+_broker_command("resume", "Let frozen brokers go on (SIGCONT)." + _ALL)
+_broker_command("restart", "Stop and start brokers, one after the other." + _ALL)
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  kconsole kill 2
+  kconsole kill 2 --measure
+  kconsole kill                  every broker at once"""
+)
+@click.argument("brokers", type=int, nargs=-1, metavar="[BROKER…]")
+@_DATA_DIR
+@click.option("--measure", is_flag=True, help="Of one broker, with failover stopwatch and ledger of probe records.")
+@click.option("--acks", type=click.Choice(["all", "1", "0"]), default="all", show_default=True, help="Of the probe.")
+@_JSON
+def kill(brokers: tuple[int, ...], data_dir: str | None, measure: bool, acks: str, as_json: bool) -> None:
+    """Kill brokers (SIGKILL); they stay down until they are started. Without BROKER: all of them."""
+    directory = _directory(data_dir)
+    if not measure:
+        answer = _call(directory, "kill", brokers=list(brokers))
+        if as_json:
+            click.echo(json.dumps(answer))
+        else:
+            _print_rows(answer["brokers"])
+        return
+    if len(brokers) != 1:
+        raise click.UsageError("--measure is for one broker: name it")
+    act = _measured_kill(directory, brokers[0], acks)
+    if as_json:
+        click.echo(json.dumps(act))
+    else:
+        _print_act(act)
+    ledger = act["ledger"]
+    if act["error"] or ledger is None or (acks == "all" and (ledger["lost"] or ledger["duplicated"])):
+        sys.exit(FAILED)
+
+
+def _measured_kill(directory: DataDir, broker: int, acks: str) -> dict[str, Any]:
+    import asyncio
+
+    from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
+
+    async def run() -> dict[str, Any]:
+        control = await AsyncControl.open(directory.control_socket())
+        try:
+            act_id = (await control.call("kill", brokers=[broker], measure=True, acks=acks))["act_id"]
+            async for fact in control.facts():
+                if fact["type"] == "act" and fact["act_id"] == act_id and fact["finished"]:
+                    return fact
+        finally:
+            await control.close()
+        raise NoSupervisor("the supervisor left before the failover was measured")
+
+    try:
+        return asyncio.run(run())
+    except (ControlError, NoSupervisor) as error:
+        _fail(str(error), FAILED)
+
+
+def _print_act(act: dict[str, Any]) -> None:
+    for stage, after_ms, who, detail in act["stages"]:
+        where = f" (broker {who})" if who >= 0 else ""
+        click.echo(f"{after_ms:10.1f} ms  {stage}{where}{f', {detail}' if detail else ''}")
+    ledger = act["ledger"]
+    if ledger is not None and ledger["complete"]:
+        click.echo(
+            f"acks={ledger['acks']}: {ledger['sent']} sent, {ledger['acknowledged']} acknowledged, "
+            f"{ledger['lost']} lost, {ledger['duplicated']} duplicated, {ledger['reordered']} out of order"
+        )
+    if act["error"]:
+        click.echo(act["error"], err=True)
+
+
+@main.command(epilog="\b\nExamples:\n  kconsole shutdown")
+@_DATA_DIR
+def shutdown(data_dir: str | None) -> None:
+    """Stop the embedded cluster and its supervisor, leaders moved first."""
+    import time
+
+    directory = _directory(data_dir)
+    _call(directory, "shutdown")
+    while directory.is_owned():
+        time.sleep(0.05)
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  kconsole broker --properties server.properties"""
+)
+@click.option(
+    "--properties",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    help="A server.properties file with Kafka's own names.",
+)
+def broker(properties: str) -> None:
+    """Run one broker in the foreground until SIGINT or SIGTERM."""
+    from engine.broker.main import run_broker
+
+    sys.exit(run_broker(properties))
+
+
+# -- shared -----------------------------------------------------------------------------------------------------
+
+
+def _directory(path: str | None) -> DataDir:
+    from engine.supervisor.data_dir import DataDir, default_data_dir
+    from engine.world.real import real_world
+
+    world = real_world()
+    return DataDir(world, path if path is not None else default_data_dir(world.environment()))
+
+
+def _call(directory: DataDir, command: str, **arguments: Any) -> Any:
+    from engine.supervisor.control_client import ControlClient, ControlError, NoSupervisor
+
+    try:
+        with ControlClient(directory.control_socket()) as control:
+            return control.call(command, **arguments)
+    except NoSupervisor as error:
+        if directory.is_owned():
+            _fail(str(error), FAILED)
+        _fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", FAILED)
+    except ControlError as error:
+        _fail(str(error), FAILED)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    click.echo(f"{'id':>4}  {'pid':>7}  {'state':<9} {'address':<22} why")
+    for row in rows:
+        pid = "-" if row["pid"] is None else row["pid"]
+        click.echo(f"{row['id']:>4}  {pid:>7}  {row['state']:<9} {row['address']:<22} {row['why']}")
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    click.echo(f"kconsole: {sentence}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

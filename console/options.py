@@ -1,0 +1,18 @@
+"""What the command line tells the console."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ConsoleOptions(NamedTuple):
+    """Either an embedded cluster (``control_socket`` is set) or an attached one (``bootstrap_servers`` is set)."""
+
+    bootstrap_servers: str | None = None
+    # Client configs of ``--command-config``, under Kafka's names.
+    command_config: dict[str, str] = {}  # noqa: RUF012  never mutated: a NamedTuple default
+    read_only: bool = False
+    control_socket: str | None = None
+    data_dir: str | None = None
+    # Whether this command started the supervisor, and so stops it when the console is left.
+    started_supervisor: bool = False

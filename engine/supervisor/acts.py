@@ -1,0 +1,308 @@
+"""Kills with stopwatch and ledger: the probe runs, the broker dies, facts fill the timeline, records are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from engine.supervisor.broker_process import ChildProcess, python_command
+from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
+from engine.supervisor.facts import Fact, FactBus
+from engine.world import World
+
+if TYPE_CHECKING:
+    from engine.supervisor.cluster_admin import ClusterAdmin, Lead
+
+# How long a failover may take before its stopwatch gives up; Kafka's own session is 9 s.
+_GIVE_UP_S = 45.0
+_PROBE_START_S = 15.0
+# The probe goes on after the first fetch, so that late duplicates and losses are seen.
+_SETTLE_S = 1.0
+_READ_BACK_S = 60.0
+
+
+class Probe:
+    """The probe's process, started on first use."""
+
+    def __init__(self, bus: FactBus, log_file: str, bootstrap: str) -> None:
+        self._bus = bus
+        self._log_file = log_file
+        self._bootstrap = bootstrap
+        self._child: ChildProcess | None = None
+        self._waiters: dict[tuple[str, int], asyncio.Future[Fact]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running probe."""
+        return self._child.pid if self._child is not None and not self._child.exited.done() else None
+
+    async def ensure_running(self) -> None:
+        """Start the process if there is none. Raises: CommandError."""
+        if self.pid is not None:
+            return
+        try:
+            self._child = await ChildProcess.spawn(
+                python_command("engine.supervisor.probe", "--bootstrap-servers", self._bootstrap),
+                log_file=self._log_file,
+                on_fact=self._on_fact,
+            )
+        except OSError as error:
+            raise CommandError(f"the probe cannot be run: {error}") from error
+        self._child.exited.add_done_callback(lambda _: self._fail_waiters())
+
+    def send(self, **message: Any) -> None:
+        """Send a command."""
+        if self._child is not None:
+            self._child.send(message)
+
+    async def wait_for(self, fact_type: str, act_id: int, timeout_s: float) -> Fact:
+        """The next fact of that type for the act.
+
+        Raises:
+            CommandError: the probe ended.
+            TimeoutError: it did not come.
+        """
+        future: asyncio.Future[Fact] = asyncio.get_running_loop().create_future()
+        self._waiters[fact_type, act_id] = future
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        finally:
+            self._waiters.pop((fact_type, act_id), None)
+
+    def _on_fact(self, fact: dict[str, Any]) -> None:
+        fact["source"] = "probe"
+        self._bus.publish(fact)
+        waiter = self._waiters.get((fact["type"], int(fact.get("act_id", -1))))
+        if waiter is not None and not waiter.done():
+            waiter.set_result(fact)
+
+    def _fail_waiters(self) -> None:
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_exception(CommandError(f"the probe ended; see {self._log_file}"))
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.end_of_input()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await asyncio.shield(self._child.exited)
+                return
+            import signal
+
+            self._child.signal(signal.SIGKILL)
+
+
+class Acts:
+    """Runs measured kills, one at a time; others of the same moment go without clients' measures."""
+
+    def __init__(self, world: World, bus: FactBus, admin: ClusterAdmin, probe: Probe) -> None:
+        self._world = world
+        self._bus = bus
+        self._admin = admin
+        self._probe = probe
+        self._probe_in_use = asyncio.Lock()
+        self._last_id = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: list[Any] = []
+        bus.listen(self._on_fact)
+
+    def _on_fact(self, fact: Fact) -> None:
+        for run in list(self._watching):
+            run.on_fact(fact)
+
+    async def kill(self, victim: BrokerSupervision, others: list[BrokerSupervision], *, acks: str, rate: float) -> int:
+        """Kill the broker with a stopwatch; returns the act's id as soon as it is dead.
+
+        Raises:
+            CommandError: the broker does not run.
+        """
+        self._last_id += 1
+        run = _Run(self._world, self._bus, self._last_id, victim, others)
+        running = sorted(broker.broker_id for broker in others if broker.is_ready)
+        probed = False
+        if not self._probe_in_use.locked():
+            await self._probe_in_use.acquire()
+            try:
+                partition = await self._probe_partition(victim.broker_id, running)
+                await self._probe.ensure_running()
+                self._probe.send(command="begin", act_id=run.act_id, partition=partition, acks=acks, rate=rate)
+                await self._probe.wait_for("probe_running", run.act_id, _PROBE_START_S)
+                probed = True
+            except (CommandError, TimeoutError) as error:
+                run.error = f"no client measures: {error or 'the probe did not get a record acknowledged in time'}"
+                self._probe.send(command="abort", act_id=run.act_id)
+                self._probe_in_use.release()
+        else:
+            run.error = "no client measures: the probe was busy with another act"
+        try:
+            led, controller = await self._state([victim.broker_id, *running])
+            killed_ns = await run.begin(led, controller, running, probed, acks, watch=self._watching.append)
+        except CommandError:
+            if probed:
+                self._probe.send(command="abort", act_id=run.act_id)
+                self._probe_in_use.release()
+            raise
+        if probed:
+            self._probe.send(command="mark", act_id=run.act_id, mono_ns=killed_ns)
+        task = asyncio.ensure_future(self._finish(run, probed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return run.act_id
+
+    async def _state(self, broker_ids: list[int]) -> tuple[list[Lead], int]:
+        from engine.supervisor.cluster_admin import ClusterAdminError
+
+        try:
+            return await self._admin.leaders(broker_ids), await self._admin.controller(broker_ids)
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+
+    async def _probe_partition(self, victim: int, others: list[int]) -> int:
+        """A partition of the probe's topic that the victim leads."""
+        from engine.supervisor.cluster_admin import PROBE_TOPIC, ClusterAdminError
+
+        ids = sorted([victim, *others])
+        try:
+            leads = await self._admin.leaders(ids)
+            if not any(lead.topic == PROBE_TOPIC for lead in leads):
+                await self._admin.create_probe_topic(ids)
+            async with asyncio.timeout(5):
+                asked: set[int] = set()
+                while True:
+                    leads = [lead for lead in await self._admin.leaders(ids) if lead.topic == PROBE_TOPIC]
+                    for lead in leads:
+                        if lead.leader == victim:
+                            return lead.partition
+                    # Leaders moved away from it in an earlier act: its partition is the one where it stands first.
+                    for lead in leads:
+                        if lead.partition not in asked:
+                            asked.add(lead.partition)
+                            await self._admin.elect_preferred(ids, PROBE_TOPIC, lead.partition)
+                    await asyncio.sleep(0.02)
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+        except TimeoutError:
+            raise CommandError(f"broker {victim} leads no partition of {PROBE_TOPIC}") from None
+
+    async def _finish(self, run: _Run, probed: bool) -> None:
+        try:
+            try:
+                async with asyncio.timeout(_GIVE_UP_S):
+                    await run.complete.wait()
+                if probed:
+                    await asyncio.sleep(_SETTLE_S)
+            except TimeoutError:
+                run.error = run.error or f"not all stages were reached within {_GIVE_UP_S:.0f} s"
+            if probed:
+                self._probe.send(command="finish", act_id=run.act_id)
+                try:
+                    run.take_ledger(await self._probe.wait_for("probe_ledger", run.act_id, _READ_BACK_S))
+                except (CommandError, TimeoutError) as error:
+                    run.error = f"no ledger: {error or 'the records could not be read back in time'}"
+        finally:
+            if probed:
+                self._probe_in_use.release()
+            self._watching.remove(run)
+            run.finish()
+
+    async def close(self) -> None:
+        """Give up what is under way, and end the probe."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._probe.close()
+
+
+class _Run:
+    """One measured kill."""
+
+    def __init__(
+        self, world: World, bus: FactBus, act_id: int, victim: BrokerSupervision, others: list[BrokerSupervision]
+    ) -> None:
+        self._world = world
+        self._bus = bus
+        self._victim = victim
+        self._others = others
+        self.act_id = act_id
+        self.complete = asyncio.Event()
+        self.error = ""
+        self._at_ms = 0
+        self._led = 0
+        self._was_controller = False
+        self._ledger: dict[str, Any] | None = None
+        self._finished = False
+        self._stopwatch: Any = None
+
+    async def begin(
+        self, led: list[Lead], controller: int, survivors: list[int], probed: bool, acks: str, *, watch: Any
+    ) -> int:
+        from engine.supervisor.stopwatch import Stopwatch
+
+        victim = self._victim.broker_id
+        places = [(lead.topic, lead.partition) for lead in led if lead.leader == victim]
+        self._led = len(places)
+        self._was_controller = controller == victim
+        self._at_ms = self._world.clock.now_ms()
+        if probed:
+            self._ledger = {
+                "acks": acks,
+                "sent": 0,
+                "acknowledged": 0,
+                "lost": None,
+                "duplicated": None,
+                "reordered": None,
+                "complete": False,
+                "lost_offsets": [],
+            }
+        # Facts that come before the kill returns are kept back by time, not by order.
+        early: list[Fact] = []
+        self._early = early
+        watch(self)
+        killed_ns = await self._victim.kill()
+        self._stopwatch = Stopwatch(self.act_id, victim, killed_ns, places, survivors, probed=probed)
+        for fact in early:
+            self._stopwatch.on_fact(fact)
+        self._publish()
+        return killed_ns
+
+    def on_fact(self, fact: Fact) -> None:
+        if fact["type"] not in ("note", "metadata_applied", "probe_first_produce", "probe_first_fetch"):
+            return
+        if self._stopwatch is None:
+            self._early.append(fact)
+        elif self._stopwatch.on_fact(fact):
+            self._publish()
+        if self._stopwatch is not None and self._stopwatch.complete:
+            self.complete.set()
+
+    def take_ledger(self, fact: Fact) -> None:
+        assert self._ledger is not None, "a ledger without a probe"
+        for name in self._ledger:
+            if name in fact:
+                self._ledger[name] = fact[name]
+        self._ledger["complete"] = True
+
+    def finish(self) -> None:
+        self._finished = True
+        self._publish()
+
+    def _publish(self) -> None:
+        self._bus.publish(
+            {
+                "type": "act",
+                "act_id": self.act_id,
+                "kind": "kill",
+                "broker_id": self._victim.broker_id,
+                "at_ms": self._at_ms,
+                "partitions_led": self._led,
+                "was_controller": self._was_controller,
+                "stages": [list(stage) for stage in self._stopwatch.stages()],
+                "ledger": self._ledger,
+                "finished": self._finished,
+                "error": self.error,
+            }
+        )

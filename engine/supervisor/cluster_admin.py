@@ -1,0 +1,198 @@
+"""What the supervisor asks its cluster by Kafka's protocol: has each partition a leader, make topics, who leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from engine.client.connection import ClientError, Connection
+from engine.model.errors import ErrorCode
+from engine.supervisor.server_properties import Address
+from engine.supervisor.spec_types import TopicSpec
+from engine.wire.messages.create_topics_request import (
+    CreatableReplicaAssignment,
+    CreatableTopic,
+    CreatableTopicConfig,
+    CreateTopicsRequest,
+)
+from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
+from engine.wire.messages.metadata_request import MetadataRequest
+from engine.wire.messages.metadata_response import MetadataResponse
+from engine.world import World
+
+PROBE_TOPIC = "kconsole-probe"
+_POLL_S = 0.02
+_TIMEOUT_MS = 5_000
+_RETRIED = (ErrorCode.NOT_CONTROLLER, ErrorCode.REQUEST_TIMED_OUT, ErrorCode.INVALID_REPLICATION_FACTOR)
+
+
+class Lead(NamedTuple):
+    """A partition and who leads it (-1: nobody)."""
+
+    topic: str
+    partition: int
+    leader: int
+
+
+class ClusterAdminError(Exception):
+    """The cluster refused, or did not come to it in time."""
+
+
+class ClusterAdmin:
+    """Connections to the brokers, opened when they are needed."""
+
+    def __init__(self, world: World, addresses: Mapping[int, Address]) -> None:
+        self._world = world
+        self._addresses = dict(addresses)
+        self._connections: dict[int, Connection] = {}
+
+    async def _connection(self, broker_id: int) -> Connection:
+        connection = self._connections.get(broker_id)
+        if connection is None or connection.closed:
+            address = self._addresses[broker_id]
+            connection = await Connection.open(
+                self._world, address.host, address.port, client_id="kconsole-supervisor", timeout_ms=_TIMEOUT_MS
+            )
+            self._connections[broker_id] = connection
+        return connection
+
+    async def metadata(self, broker_id: int) -> MetadataResponse:
+        """All topics as one broker sees them. Raises: ClientError."""
+        connection = await self._connection(broker_id)
+        response: MetadataResponse = await connection.send(MetadataRequest(topics=None), timeout_ms=_TIMEOUT_MS)
+        return response
+
+    async def leaders(self, broker_ids: Iterable[int]) -> list[Lead]:
+        """Who leads what, by the first of the brokers that answers.
+
+        Raises:
+            ClusterAdminError: none does.
+        """
+        reason = "no broker runs"
+        for broker_id in broker_ids:
+            try:
+                metadata = await self.metadata(broker_id)
+            except ClientError as error:
+                reason = str(error)
+                continue
+            return [
+                Lead(topic.name or "", partition.partition_index, partition.leader_id)
+                for topic in metadata.topics
+                for partition in topic.partitions
+            ]
+        raise ClusterAdminError(f"no broker tells who leads what: {reason}")
+
+    async def controller(self, broker_ids: Iterable[int]) -> int:
+        """The active controller by the first broker that answers (-1: unknown)."""
+        for broker_id in broker_ids:
+            try:
+                return int((await self.metadata(broker_id)).controller_id)
+            except ClientError:
+                continue
+        return -1
+
+    async def wait_for_leaders(self, broker_ids: Iterable[int], topics: Iterable[str]) -> None:
+        """Wait until each broker knows all brokers and ``topics``, and a leader of every partition it knows."""
+        wanted_brokers, wanted_topics = set(broker_ids), set(topics)
+        for broker_id in sorted(wanted_brokers):
+            while True:
+                try:
+                    metadata = await self.metadata(broker_id)
+                except ClientError:
+                    await asyncio.sleep(_POLL_S)
+                    continue
+                known = {broker.node_id for broker in metadata.brokers}
+                if (
+                    wanted_brokers <= known
+                    and wanted_topics <= {topic.name for topic in metadata.topics if not topic.error_code}
+                    and all(partition.leader_id >= 0 for topic in metadata.topics for partition in topic.partitions)
+                ):
+                    break
+                await asyncio.sleep(_POLL_S)
+
+    async def create_topics(self, broker_ids: Iterable[int], topics: Iterable[TopicSpec]) -> None:
+        """Create topics; one that exists is fine.
+
+        Raises:
+            ClusterAdminError: one was refused.
+        """
+        await self._create(
+            broker_ids,
+            [
+                CreatableTopic(
+                    name=topic.name,
+                    num_partitions=topic.partitions,
+                    replication_factor=topic.replication_factor,
+                    configs=[CreatableTopicConfig(name, value) for name, value in topic.configs.items()],
+                )
+                for topic in topics
+            ],
+        )
+
+    async def create_probe_topic(self, broker_ids: list[int]) -> None:
+        """One partition led by each broker, replicated to the two after it.
+
+        Raises:
+            ClusterAdminError: it was refused.
+        """
+        factor = min(3, len(broker_ids))
+        assignments = [
+            CreatableReplicaAssignment(
+                partition_index=at, broker_ids=[broker_ids[(at + step) % len(broker_ids)] for step in range(factor)]
+            )
+            for at in range(len(broker_ids))
+        ]
+        topic = CreatableTopic(
+            name=PROBE_TOPIC,
+            num_partitions=-1,
+            replication_factor=-1,
+            assignments=assignments,
+            configs=[CreatableTopicConfig("retention.ms", "3600000")],
+        )
+        await self._create(broker_ids, [topic])
+
+    async def _create(self, broker_ids: Iterable[int], topics: list[CreatableTopic]) -> None:
+        waiting = {topic.name: topic for topic in topics}
+        ids = list(broker_ids)
+        attempt = 0
+        while waiting:
+            request = CreateTopicsRequest(topics=list(waiting.values()), timeout_ms=10_000)
+            try:
+                connection = await self._connection(ids[attempt % len(ids)])
+                response = await connection.send(request, timeout_ms=15_000)
+            except ClientError as error:
+                if attempt >= 20:
+                    raise ClusterAdminError(f"topics cannot be created: {error}") from error
+            else:
+                for result in response.topics:
+                    code = ErrorCode(result.error_code)
+                    if code in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
+                        waiting.pop(result.name, None)
+                    elif code not in _RETRIED or attempt >= 50:
+                        raise ClusterAdminError(
+                            f"topic {result.name} cannot be created: {code.name}: {result.error_message}"
+                        )
+            attempt += 1
+            if waiting:
+                await asyncio.sleep(_POLL_S * 2)
+
+    async def elect_preferred(self, broker_ids: Iterable[int], topic: str, partition: int) -> None:
+        """Ask for the preferred leader; whether it works shows in :meth:`leaders`."""
+        request = ElectLeadersRequest(
+            election_type=0,
+            topic_partitions=[TopicPartitions(topic=topic, partitions=[partition])],
+            timeout_ms=_TIMEOUT_MS,
+        )
+        for broker_id in broker_ids:
+            try:
+                await (await self._connection(broker_id)).send(request, timeout_ms=_TIMEOUT_MS)
+            except ClientError:
+                continue
+            return
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()

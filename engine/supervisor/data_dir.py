@@ -1,0 +1,224 @@
+"""The directory of one embedded cluster: who owns it, what stands in it, where its control socket is.
+
+supervisor.lock      flock of the one supervisor; its pid
+cluster.json         cluster id, directory ids, chosen ports
+cluster.yaml         the cluster file it was last started with
+control.sock         the control socket, or control.path with its place when this path is too long for a socket
+broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
+broker-N/data/       log.dirs: Kafka's own files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from engine.model.ids import uuid_to_str
+from engine.world import DiskLock, World
+
+# sun_path has 108 bytes on Linux and 104 on macOS, the final zero included.
+_MAX_SOCKET_PATH_BYTES = 103
+_OURS = (
+    "supervisor.lock",
+    "cluster.json",
+    "cluster.yaml",
+    "control.sock",
+    "control.path",
+    "supervisor.log",
+    *(f"{name}{age}" for name in ("workload.log", "probe.log") for age in ("", ".1")),
+    "workload.json",
+)
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used; the message says why and what to do."""
+
+
+def default_data_dir(environment: Iterable[tuple[str, str]]) -> str:
+    """Under the user's XDG data home."""
+    variables = dict(environment)
+    home = variables.get("XDG_DATA_HOME") or os.path.join(
+        variables.get("HOME") or os.path.expanduser("~"), ".local/share"
+    )
+    return os.path.join(home, "kconsole", "default")
+
+
+class DataDir:
+    """Paths and small files of a data directory."""
+
+    def __init__(self, world: World, path: str) -> None:
+        self._world = world
+        self.path = os.path.abspath(path)
+
+    # -- places -------------------------------------------------------------------------------------------------
+
+    @property
+    def spec_file(self) -> str:
+        """The cluster file of the last start."""
+        return os.path.join(self.path, "cluster.yaml")
+
+    def broker_dir(self, broker_id: int) -> str:
+        """What belongs to one broker."""
+        return os.path.join(self.path, f"broker-{broker_id}")
+
+    def log_dir(self, broker_id: int) -> str:
+        """The broker's ``log.dirs``."""
+        return os.path.join(self.broker_dir(broker_id), "data")
+
+    def broker_log(self, broker_id: int) -> str:
+        """What the running (or last) incarnation wrote; the one before it has ``.1`` at the end."""
+        return os.path.join(self.broker_dir(broker_id), "broker.log")
+
+    def properties_file(self, broker_id: int) -> str:
+        """The broker's server.properties."""
+        return os.path.join(self.broker_dir(broker_id), "server.properties")
+
+    def control_socket(self) -> str:
+        """Where a supervisor of this directory listens, or would."""
+        pointer = os.path.join(self.path, "control.path")
+        if self._world.disk.exists(pointer):
+            return self._world.disk.read(pointer).decode().strip()
+        return self._near_socket()
+
+    def _near_socket(self) -> str:
+        return os.path.join(self.path, "control.sock")
+
+    def prepare_control_socket(self) -> str:
+        """A path for the socket that is short enough; nothing stands there."""
+        disk = self._world.disk
+        near = self._near_socket()
+        pointer = os.path.join(self.path, "control.path")
+        if len(os.fsencode(near)) <= _MAX_SOCKET_PATH_BYTES:
+            disk.remove(pointer)
+            disk.remove(near)
+            return near
+        variables = dict(self._world.environment())
+        runtime = variables.get("XDG_RUNTIME_DIR") or ""
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        if runtime and disk.is_dir(runtime):
+            directory = os.path.join(runtime, "kconsole")
+        else:
+            directory = f"/tmp/kconsole-{os.getuid()}"
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        # In /tmp somebody else may have made it first.
+        about = os.stat(directory, follow_symlinks=False)
+        if about.st_uid != os.getuid() or about.st_mode & 0o077:
+            raise DataDirError(
+                f"{directory} does not belong to this user alone: remove it, or use a shorter --data-dir"
+            )
+        far = os.path.join(directory, f"{digest}.sock")
+        disk.remove(far)
+        disk.write_atomic(pointer, far.encode() + b"\n")
+        return far
+
+    # -- ownership ----------------------------------------------------------------------------------------------
+
+    def own(self) -> DiskLock:
+        """Become the one supervisor of this directory.
+
+        Raises:
+            DataDirError: another process owns it, or it cannot be made.
+        """
+        disk = self._world.disk
+        path = os.path.join(self.path, "supervisor.lock")
+        try:
+            disk.make_dirs(self.path)
+            lock = disk.lock(path)
+        except BlockingIOError:
+            owner = disk.read(path).decode(errors="replace").strip() or "unknown"
+            raise DataDirError(
+                f"{self.path} belongs to a running supervisor (pid {owner}): "
+                "talk to it with `kconsole status`, or use another --data-dir"
+            ) from None
+        except OSError as error:
+            raise DataDirError(f"cannot use {self.path}: {error.strerror}") from error
+        with open(path, "r+b") as file:
+            file.truncate()
+            file.write(f"{os.getpid()}\n".encode())
+        return lock
+
+    def is_owned(self) -> bool:
+        """Whether a supervisor runs for this directory."""
+        path = os.path.join(self.path, "supervisor.lock")
+        disk = self._world.disk
+        if not disk.exists(path):
+            return False
+        try:
+            disk.lock(path).release()
+        except BlockingIOError:
+            return True
+        return False
+
+    def remove_cluster(self) -> None:
+        """Delete the cluster's data. The directory must be owned.
+
+        Raises:
+            DataDirError: there are files that no supervisor made.
+        """
+        disk = self._world.disk
+        names = disk.list_dir(self.path)
+        strange = [name for name in names if name not in _OURS and not _is_broker_dir(name)]
+        if strange:
+            raise DataDirError(
+                f"--fresh would delete {self.path}, and {strange[0]!r} in it is not kconsole's: use another --data-dir"
+            )
+        for name in names:
+            path = os.path.join(self.path, name)
+            if name == "supervisor.lock":
+                continue
+            if disk.is_dir(path):
+                disk.remove_tree(path)
+            else:
+                disk.remove(path)
+
+    # -- the cluster's identity ---------------------------------------------------------------------------------
+
+    def read_state(self) -> dict[str, Any] | None:
+        """cluster.json; ``None`` before the first start.
+
+        Raises:
+            DataDirError: it is damaged.
+        """
+        path = os.path.join(self.path, "cluster.json")
+        try:
+            state = json.loads(self._world.disk.read(path))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise DataDirError(f"{path} is damaged: mend it, or start with --fresh and lose the cluster") from None
+        if not isinstance(state, dict):
+            raise DataDirError(f"{path} is damaged: mend it, or start with --fresh and lose the cluster")
+        return state
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Replace cluster.json."""
+        text = json.dumps(state, indent=2, sort_keys=True) + "\n"
+        self._world.disk.write_atomic(os.path.join(self.path, "cluster.json"), text.encode())
+
+    def format_log_dir(self, broker_id: int, cluster_id: str, directory_id: str) -> None:
+        """What ``kafka-storage format`` does: make ``log.dirs`` and its meta.properties (version 1), once."""
+        disk = self._world.disk
+        directory = self.log_dir(broker_id)
+        disk.make_dirs(directory)
+        path = os.path.join(directory, "meta.properties")
+        if disk.exists(path):
+            return
+        lines = [
+            "#",
+            f"cluster.id={cluster_id}",
+            f"directory.id={directory_id}",
+            f"node.id={broker_id}",
+            "version=1",
+        ]
+        disk.write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+    def new_id(self) -> str:
+        """A new id in Kafka's base64 form."""
+        return uuid_to_str(self._world.random.uuid())
+
+
+def _is_broker_dir(name: str) -> bool:
+    return name.startswith("broker-") and name[7:].isdigit()

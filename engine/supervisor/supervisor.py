@@ -1,0 +1,301 @@
+"""The supervisor of an embedded cluster: owns its data directory, its brokers, the workload and the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
+from engine.supervisor.commands import Commands
+from engine.supervisor.control_server import ControlServer
+from engine.supervisor.data_dir import DataDir, DataDirError
+from engine.supervisor.facts import FactBus
+from engine.supervisor.ports import choose_addresses
+from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
+from engine.supervisor.snapshot import ProcessState
+from engine.supervisor.spec_types import ClusterSpec
+from engine.supervisor.workload_process import WorkloadProcess
+from engine.supervisor.yaml_nodes import SpecError
+from engine.world import World
+
+if TYPE_CHECKING:
+    from engine.supervisor.acts import Acts
+    from engine.supervisor.cluster_admin import ClusterAdmin
+
+_START_TIMEOUT_S = 90.0
+_SAMPLE_S = 2.0
+
+
+class StartFailed(Exception):
+    """The cluster did not come up; the message says why and where to look."""
+
+
+class PortsTaken(Exception):
+    """Fixed ports of the cluster file cannot be used; ``errors`` in the form of the file's mistakes."""
+
+    def __init__(self, errors: list[SpecError]) -> None:
+        super().__init__(f"{len(errors)} ports cannot be used")
+        self.errors = errors
+
+
+class Options(NamedTuple):
+    """How to run a cluster."""
+
+    spec: ClusterSpec
+    spec_text: str
+    fresh: bool = False
+    keep: bool = False
+    workload: bool = True
+    # Makes a broker's command line from its properties file; tests put a dummy there.
+    broker_command: Callable[[str], list[str]] | None = None
+    # Whether brokers speak Kafka's protocol (a dummy does not).
+    speaks_kafka: bool = True
+
+
+class Supervisor:
+    """One cluster from :meth:`start` to :meth:`shut_down`."""
+
+    def __init__(self, world: World, data_dir: DataDir, options: Options) -> None:
+        self._world = world
+        self._data_dir = data_dir
+        self._options = options
+        self._state: dict[str, Any] = {}
+        self._addresses: dict[int, Address] = {}
+        self._sampling: asyncio.Task[None] | None = None
+        self._ready = False
+        self._admin: ClusterAdmin | None = None
+        self._acts: Acts | None = None
+        self.bus = FactBus(world.clock)
+        self.brokers: dict[int, BrokerSupervision] = {}
+        self.workload: WorkloadProcess | None = None
+        self.stop_requested = asyncio.Event()
+        self.control = ControlServer(self.bus, Commands(self).handle)
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Own the directory, start everything, wait until every partition has a leader.
+
+        Raises:
+            DataDirError: the directory belongs to another, or is damaged.
+            PortsTaken: fixed ports of the cluster file are in use.
+            StartFailed: the cluster did not come up.
+        """
+        lock = self._data_dir.own()
+        try:
+            self._prepare()
+            await self.control.start(self._data_dir.prepare_control_socket())
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await asyncio.gather(*(broker.start("the cluster starts") for broker in self.brokers.values()))
+                await self._wait_until_ready()
+        except (CommandError, TimeoutError) as error:
+            reason = str(error) or f"the cluster was not ready within {_START_TIMEOUT_S:.0f} s"
+            await self.shut_down(controlled=False)
+            raise StartFailed(reason) from error
+        self._ready = True
+        self.bus.publish(self.as_fact())
+        self._sampling = asyncio.ensure_future(self._sample())
+
+    async def start_workload(self) -> None:
+        """Start the workload if the file wants it started."""
+        assert self.workload is not None, "the cluster was started"
+        spec = self._options.spec.workload
+        if self._options.workload and spec.start and not self.workload.is_empty:
+            with contextlib.suppress(CommandError):
+                await self.workload.start()
+
+    def _prepare(self) -> None:
+        options, data_dir = self._options, self._data_dir
+        if options.fresh:
+            data_dir.remove_cluster()
+        state = data_dir.read_state() or {"cluster_id": data_dir.new_id(), "brokers": {}, "topics_created": False}
+        voters = voter_ids(options.spec)
+        if state.setdefault("voters", voters) != voters:
+            raise DataDirError(
+                f"the voters of the cluster in {data_dir.path} are brokers {_ids(state['voters'])}, and the file's are "
+                f"{_ids(voters)}: use its own file, another --data-dir, or --fresh (which deletes it)"
+            )
+        self._addresses, errors = choose_addresses(options.spec, state["brokers"], self._world.random)
+        if errors:
+            raise PortsTaken(errors)
+        for broker in options.spec.brokers:
+            broker_id = broker.broker_id
+            known = state["brokers"].setdefault(str(broker_id), {"directory_id": data_dir.new_id()})
+            known.update(self._addresses[broker_id]._asdict())
+            data_dir.format_log_dir(broker_id, state["cluster_id"], known["directory_id"])
+            properties = broker_properties(options.spec, broker, self._addresses, data_dir.log_dir(broker_id))
+            text = properties_text(properties, "written by kconsole at every start; change the cluster file instead")
+            self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
+            self.brokers[broker_id] = BrokerSupervision(
+                self._world,
+                self.bus,
+                data_dir,
+                broker_id,
+                self._addresses[broker_id],
+                options.spec.restart,
+                keep=options.keep,
+                command=options.broker_command,
+            )
+        self._state = state
+        data_dir.write_state(state)
+        self._world.disk.write_atomic(data_dir.spec_file, options.spec_text.encode())
+        self.workload = WorkloadProcess(
+            self._world, self.bus, data_dir.path, options.spec.workload, self.bootstrap_servers
+        )
+
+    async def _wait_until_ready(self) -> None:
+        if self._options.speaks_kafka:
+            # The brokers have the processors by now; what the protocol needs is imported beside them.
+            from engine.supervisor.cluster_admin import ClusterAdmin
+
+            self._admin = ClusterAdmin(self._world, self._addresses)
+        await asyncio.gather(*(broker.wait_ready() for broker in self.brokers.values()))
+        if self._admin is None:
+            return
+        from engine.supervisor.cluster_admin import ClusterAdminError
+
+        topics = () if self._state["topics_created"] else self._options.spec.topics
+        try:
+            if topics:
+                await self._admin.create_topics(sorted(self.brokers), topics)
+            await self._admin.wait_for_leaders(sorted(self.brokers), [topic.name for topic in topics])
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+        if not self._state["topics_created"]:
+            self._state["topics_created"] = True
+            self._data_dir.write_state(self._state)
+
+    # -- what is --------------------------------------------------------------------------------------------------
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Addresses of all brokers."""
+        return ",".join(str(self._addresses[broker_id]) for broker_id in sorted(self._addresses))
+
+    def ready_line(self) -> dict[str, Any]:
+        """What ``kconsole up --json`` prints."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "control_socket": self.control.path,
+            "brokers": [
+                {
+                    "id": broker.broker_id,
+                    "pid": broker.pid,
+                    "address": str(broker.address),
+                    "log_dir": self._data_dir.log_dir(broker.broker_id),
+                }
+                for _, broker in sorted(self.brokers.items())
+            ],
+        }
+
+    def as_fact(self) -> dict[str, Any]:
+        """A ``cluster`` fact."""
+        return {
+            "type": "cluster",
+            "cluster_id": self._state.get("cluster_id", ""),
+            "ready": self._ready,
+            "data_dir": self._data_dir.path,
+            "bootstrap_servers": self.bootstrap_servers,
+            "brokers": sorted(self.brokers),
+            "supervisor_pid": os.getpid(),
+        }
+
+    def acts(self) -> Acts:
+        """Measured kills. Raises: CommandError: the cluster is not up."""
+        if self._admin is None or not self._ready:
+            raise CommandError("the cluster is not up yet")
+        if self._acts is None:
+            from engine.supervisor.acts import Acts, Probe
+
+            probe = Probe(self.bus, os.path.join(self._data_dir.path, "probe.log"), self.bootstrap_servers)
+            self._acts = Acts(self._world, self.bus, self._admin, probe)
+        return self._acts
+
+    async def _sample(self) -> None:
+        from engine.supervisor.sampler import Sampler
+
+        sampler = Sampler()
+        while True:
+            pids: set[int] = set()
+            for broker in self.brokers.values():
+                if broker.pid is None:
+                    continue
+                pids.add(broker.pid)
+                usage = sampler.sample(broker.pid)
+                if usage is not None:
+                    broker.cpu_percent, broker.rss_bytes, broker.open_files = usage
+                    self.bus.publish(broker.as_fact())
+            sampler.forget_all_but(pids)
+            await asyncio.sleep(_SAMPLE_S)
+
+    # -- end ----------------------------------------------------------------------------------------------------
+
+    async def shut_down(self, *, controlled: bool = True) -> None:
+        """Stop the workload, then the brokers, leaders first moved away as long as there is a quorum to do it."""
+        self._ready = False
+        if self._sampling is not None:
+            self._sampling.cancel()
+        for broker in self.brokers.values():
+            await broker.close()
+        if self._acts is not None:
+            await self._acts.close()
+        if self.workload is not None:
+            await self.workload.close()
+        controller = -1
+        if self._admin is not None:
+            if controlled:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2):
+                        controller = await self._admin.controller(
+                            broker_id for broker_id, broker in sorted(self.brokers.items()) if broker.is_ready
+                        )
+            self._admin.close()
+        await self.stop_brokers([broker for broker in self.brokers.values() if broker.is_alive], controlled, controller)
+        await self.control.close()
+        self._lock.release()
+
+    async def stop_brokers(
+        self, brokers: list[BrokerSupervision], controlled: bool = True, controller: int = -1
+    ) -> None:
+        """Stop several brokers, one after the other while the rest can take their leaders, the controller last.
+
+        Raises:
+            CommandError: one had to be killed; the others are stopped all the same.
+        """
+        voters = set(voter_ids(self._options.spec))
+        failed: list[str] = []
+        order = sorted(brokers, key=lambda each: (each.broker_id == controller, each.broker_id))
+        together: list[BrokerSupervision] = []
+        for broker in order:
+            others = [
+                each
+                for each in self.brokers.values()
+                if each is not broker and each.state is ProcessState.RUNNING and each not in together
+            ]
+            # Moving leaders takes a quorum that outlives the request, and somebody to move them to.
+            quorum_stays = (
+                len({each.broker_id for each in others} & voters) + (broker.broker_id in voters) > len(voters) // 2
+            )
+            if not controlled or not others or not quorum_stays:
+                together.append(broker)
+                continue
+            try:
+                await broker.stop()
+            except CommandError as error:
+                failed.append(str(error))
+        results = await asyncio.gather(*(broker.stop(controlled=False) for broker in together), return_exceptions=True)
+        failed += [str(result) for result in results if isinstance(result, BaseException)]
+        if failed:
+            raise CommandError("; ".join(failed))
+
+
+def _ids(broker_ids: list[int]) -> str:
+    return ", ".join(map(str, broker_ids))
