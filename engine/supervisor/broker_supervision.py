@@ -261,6 +261,8 @@ class BrokerSupervision:
             self._ended.set()
             self._set_state(ProcessState.CRASHED, f"cannot be run: {error}")
             raise CommandError(f"broker {self.broker_id} cannot be run: {error}") from error
+        if self._keep:
+            self._data_dir.write_pid(self.broker_id, self.child.pid)
         self.started_at_ms = self._world.clock.now_ms()
         self._set_state(ProcessState.STARTING, why)
         self._bus.note(
@@ -277,7 +279,7 @@ class BrokerSupervision:
         if incarnation != self.incarnation:
             return
         fact["broker"] = self.broker_id
-        if fact["type"] == "ready":
+        if fact["type"] == "ready" and self.child is not None:
             self._ready.set()
             if self.state is ProcessState.STARTING:
                 self._set_state(ProcessState.RUNNING, "serves")

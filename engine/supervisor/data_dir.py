@@ -152,6 +152,25 @@ class DataDir:
             return True
         return False
 
+    def write_pid(self, broker_id: int, pid: int) -> None:
+        """Remember a broker that may outlive its supervisor."""
+        self._world.disk.write_atomic(os.path.join(self.broker_dir(broker_id), "pid"), f"{pid}\n".encode())
+
+    def kept_brokers(self) -> list[int]:
+        """Pids of brokers that outlived their supervisor. A pid that another program has by now does not count."""
+        disk = self._world.disk
+        found: list[int] = []
+        for name in disk.list_dir(self.path):
+            pid_file = os.path.join(self.path, name, "pid")
+            if not _is_broker_dir(name) or not disk.exists(pid_file):
+                continue
+            pid = int(disk.read(pid_file).strip() or b"0")
+            if pid and _runs_from(pid, os.path.join(self.path, name)):
+                found.append(pid)
+            else:
+                disk.remove(pid_file)
+        return found
+
     def remove_cluster(self) -> None:
         """Delete the cluster's data. The directory must be owned.
 
@@ -167,7 +186,8 @@ class DataDir:
             )
         for name in names:
             path = os.path.join(self.path, name)
-            if name == "supervisor.lock":
+            # The log is that of the supervisor that is starting.
+            if name in ("supervisor.lock", "supervisor.log"):
                 continue
             if disk.is_dir(path):
                 disk.remove_tree(path)
@@ -222,3 +242,13 @@ class DataDir:
 
 def _is_broker_dir(name: str) -> bool:
     return name.startswith("broker-") and name[7:].isdigit()
+
+
+def _runs_from(pid: int, directory: str) -> bool:
+    # Rare, so psutil is imported here.
+    import psutil
+
+    try:
+        return any(argument.startswith(directory + os.sep) for argument in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False

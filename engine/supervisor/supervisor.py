@@ -114,6 +114,11 @@ class Supervisor:
 
     def _prepare(self) -> None:
         options, data_dir = self._options, self._data_dir
+        kept = data_dir.kept_brokers()
+        if kept:
+            raise DataDirError(
+                f"brokers with pids {_ids(kept)} still run from an earlier supervisor (--keep): end them first"
+            )
         if options.fresh:
             data_dir.remove_cluster()
         state = data_dir.read_state() or {"cluster_id": data_dir.new_id(), "brokers": {}, "topics_created": False}

@@ -1,0 +1,155 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from console.cli import main
+from tests.unit.supervisor.test_supervisor import start_supervisor
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    process, _ = start_supervisor(tmp_path)
+    threading.Thread(target=process.wait, daemon=True).start()
+    yield str(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+def test_help_shows_examples_and_exit_codes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "kconsole --bootstrap-servers kafka-1:9092 --read-only" in result.output
+    assert "Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file." in result.output
+    for command in ("up", "status", "kill", "stop", "start", "pause", "resume", "restart", "broker"):
+        answer = run(command, "--help")
+        assert answer.exit_code == 0
+        assert "Examples:" in answer.output, command
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--no-such",), "No such option"),
+        (("explode",), "No such command"),
+        (("--bootstrap-servers", "nowhere"), "'nowhere' is not host:port"),
+        (("--bootstrap-servers", "h:9092,h:0"), "'h:0' is not host:port"),
+        (("--bootstrap-servers", "h:9092", "--fresh"), "--fresh is for the embedded cluster"),
+        (("--bootstrap-servers", "h:9092", "--data-dir", "/x"), "--data-dir is for the embedded cluster"),
+        (("--command-config", __file__), "--command-config goes with --bootstrap-servers"),
+        (("--config", "/no/such/file"), "does not exist"),
+        (("--fresh", "up"), "--fresh stands after the command: kconsole up --fresh"),
+        (("up", "--config", "/no/such/file"), "does not exist"),
+        (("broker",), "Missing option '--properties'"),
+        (("kill", "two"), "'two' is not a valid integer"),
+        (("kill", "--measure"), "--measure is for one broker"),
+    ],
+)
+def test_wrong_use_exits_with_two_and_says_what_is_wrong(words: tuple[str, ...], sentence: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_a_wrong_cluster_file_exits_with_two_and_every_mistake_before_anything_starts(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("brokers:\n  - {id: 1, prot: 1}\nfoo: 3\n")
+    for command in (["up"], []):
+        result = run(*command, "--config", str(config), "--data-dir", str(tmp_path / "data"))
+        assert result.exit_code == 2
+        assert f"{config}:2:13: unknown key 'prot' in a broker; did you mean 'port'?" in result.output
+        assert f"{config}:3:1: unknown key 'foo'" in result.output
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["status", "kill", "stop", "start", "pause", "resume", "restart"])
+def test_without_a_cluster_a_command_exits_with_one_and_names_the_remedy(command: str, tmp_path: Path) -> None:
+    result = run(command, "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"no cluster runs in {tmp_path}: start it with `kconsole up`" in result.output
+
+
+def test_commands_go_to_the_running_cluster(cluster: str) -> None:
+    def rows(*words: str) -> list[tuple[int, str]]:
+        result = run(*words, "--json", "--data-dir", cluster)
+        assert result.exit_code == 0, result.output
+        return [(row["id"], row["state"]) for row in json.loads(result.output)["brokers"]]
+
+    assert rows("status") == [(1, "running"), (2, "running"), (3, "running")]
+    assert rows("kill", "2") == [(2, "killed")]
+    assert rows("pause", "1", "3") == [(1, "paused"), (3, "paused")]
+    assert rows("resume") == [(1, "running"), (3, "running")]
+    assert rows("start") == [(2, "running")]
+    assert rows("stop", "3") == [(3, "stopped")]
+    assert rows("restart", "1") == [(1, "running")]
+    refused = run("stop", "3", "--data-dir", cluster)
+    assert (refused.exit_code, refused.output) == (1, "kconsole: broker 3 is stopped: it cannot be stopped\n")
+    table = run("status", "--data-dir", cluster).output
+    assert "stopped" in table and "127.0.0.1:" in table
+
+
+def test_the_consoles_data_dir_cannot_be_made_fresh_under_a_running_supervisor(cluster: str) -> None:
+    result = run("--fresh", "--data-dir", cluster)
+    assert result.exit_code == 2
+    assert "a supervisor runs for" in result.output and "before --fresh" in result.output
+
+
+def test_shutdown_waits_until_the_cluster_is_gone(cluster: str) -> None:
+    assert run("shutdown", "--data-dir", cluster).exit_code == 0
+    assert run("status", "--data-dir", cluster).exit_code == 1
+
+
+def test_the_console_is_opened_over_a_running_cluster_and_leaves_it_running(
+    cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    app = types.ModuleType("console.app")
+    app.run_console = lambda options: opened.append(options) or 0  # type: ignore[attr-defined,func-returns-value]
+    monkeypatch.setitem(sys.modules, "console.app", app)
+    assert run("--data-dir", cluster, "--read-only").exit_code == 0
+    (options,) = opened
+    assert options.control_socket == os.path.join(cluster, "control.sock")
+    assert options.read_only and not options.started_supervisor and options.bootstrap_servers is None
+    assert run("status", "--data-dir", cluster).exit_code == 0
+
+
+def test_the_console_is_attached_with_the_properties_of_the_command_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    app = types.ModuleType("console.app")
+    app.run_console = lambda options: opened.append(options) or 0  # type: ignore[attr-defined,func-returns-value]
+    monkeypatch.setitem(sys.modules, "console.app", app)
+    (tmp_path / "client.properties").write_text("client.id = me\n")
+    result = run("--bootstrap-servers", "a:1,b:2", "--command-config", str(tmp_path / "client.properties"))
+    assert result.exit_code == 0
+    assert opened[0].bootstrap_servers == "a:1,b:2"
+    assert opened[0].command_config == {"client.id": "me"}
+    assert opened[0].control_socket is None
+
+
+def test_the_default_data_dir_is_under_the_xdg_data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert f"no cluster runs in {tmp_path}/kconsole/default" in run("status").output
+
+
+def test_up_and_status_import_neither_textual_nor_librdkafka_nor_psutil() -> None:
+    code = (
+        "import sys, console.cli, engine.supervisor.up, engine.supervisor.cluster_spec\n"
+        "heavy = ('textual', 'confluent_kafka', 'psutil', 'rich', 'engine.broker')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
