@@ -1,1 +1,1 @@
-"""The console: a client of clusters that speak Kafka's protocol, and of the supervisor's control socket."""
+"""The console: a client of clusters, never of engine internals. ``console.gateway`` is its one door to the engine."""

@@ -1,0 +1,1 @@
+"""Pure: from snapshots to rows, cells and sentences. No Textual, no clock, no engine but the snapshot's types."""

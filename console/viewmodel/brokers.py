@@ -1,0 +1,226 @@
+"""The cluster's brokers as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.viewmodel import text
+from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
+from console.viewmodel.history import History
+from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, ProcessState
+
+SPARK_WIDTH = 8
+_MANAGED_ONLY = ("process facts come from the supervisor of an embedded cluster",)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerRow:
+    """One broker with the recent course of its rates."""
+
+    broker: BrokerState
+    state: str
+    tone: str
+    glyph: str
+    in_history: tuple[float, ...]
+    out_history: tuple[float, ...]
+    age_ms: float
+
+    @property
+    def key(self) -> str:
+        """Stable through all changes."""
+        return str(self.broker.broker_id)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Up and holding nothing that is out of sync."""
+        return self.tone == "in_sync" and self.broker.in_sync >= self.broker.replicas
+
+
+_PROCESS_TONES = {
+    ProcessState.STARTING: ("under_replicated", "◐"),
+    ProcessState.RUNNING: ("in_sync", "●"),
+    ProcessState.PAUSED: ("under_replicated", "Ⅱ"),
+    ProcessState.STOPPING: ("under_replicated", "◑"),
+    ProcessState.STOPPED: ("offline", "○"),
+    ProcessState.KILLED: ("offline", "✗"),
+    ProcessState.CRASHED: ("offline", "✗"),
+}
+
+
+def broker_state(broker: BrokerState) -> tuple[str, str, str]:
+    """Word, tone and glyph of a broker's state."""
+    process = broker.process
+    if process is not None:
+        tone, glyph = _PROCESS_TONES[process.state]
+        if process.state is not ProcessState.RUNNING:
+            return str(process.state), tone, glyph
+        if broker.fenced:
+            return "fenced", "under_replicated", "◐"
+        if not broker.reachable:
+            return "unreachable", "offline", "✗"
+        return "running", tone, glyph
+    if not broker.reachable:
+        return "unreachable", "offline", "✗"
+    if broker.fenced:
+        return "fenced", "under_replicated", "◐"
+    return "up", "in_sync", "●"
+
+
+def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
+    """Sorted by id."""
+    rows = []
+    for broker in sorted(snapshot.brokers, key=lambda each: each.broker_id):
+        state, tone, glyph = broker_state(broker)
+        down = tone == "offline"
+        rows.append(
+            BrokerRow(
+                broker,
+                state,
+                tone,
+                glyph,
+                () if down else history.of(("in", broker.broker_id)),
+                () if down else history.of(("out", broker.broker_id)),
+                max(0, snapshot.at_ms - broker.observed_at_ms),
+            )
+        )
+    return rows
+
+
+def _id(row: BrokerRow) -> Cell:
+    return cell(row.broker.broker_id)
+
+
+def _state(row: BrokerRow) -> Cell:
+    return (Span(f"{row.glyph} {row.state}", row.tone),)
+
+
+def _role(row: BrokerRow) -> Cell:
+    return cell("★ active", "controller") if row.broker.is_controller else cell("", "muted")
+
+
+def _pid(row: BrokerRow) -> Cell:
+    process = row.broker.process
+    return cell(process.pid) if process is not None and process.pid is not None else UNKNOWN
+
+
+def _in_sync(row: BrokerRow) -> Cell:
+    broker = row.broker
+    return cell(text.count(broker.in_sync), "in_sync" if broker.in_sync >= broker.replicas else "under_replicated")
+
+
+def _cpu(row: BrokerRow) -> Cell:
+    process = row.broker.process
+    if process is None or process.cpu_percent is None:
+        return UNKNOWN
+    return cell(f"{process.cpu_percent:.1f}%", "under_replicated" if process.cpu_percent > 90 else "text")
+
+
+def _rss(row: BrokerRow) -> Cell:
+    process = row.broker.process
+    return cell(text.size(process.rss_bytes)) if process is not None and process.rss_bytes is not None else UNKNOWN
+
+
+def _files(row: BrokerRow) -> Cell:
+    process = row.broker.process
+    return cell(process.open_files) if process is not None and process.open_files is not None else UNKNOWN
+
+
+def _disk(row: BrokerRow) -> Cell:
+    return cell(text.size(row.broker.log_bytes)) if row.broker.log_bytes is not None else UNKNOWN
+
+
+def _in(row: BrokerRow) -> Cell:
+    down = row.tone == "offline"
+    return UNKNOWN if down or row.broker.bytes_in_per_s is None else cell(text.rate(row.broker.bytes_in_per_s))
+
+
+def _out(row: BrokerRow) -> Cell:
+    down = row.tone == "offline"
+    return UNKNOWN if down or row.broker.bytes_out_per_s is None else cell(text.rate(row.broker.bytes_out_per_s))
+
+
+def _in_spark(row: BrokerRow) -> Cell:
+    return cell(text.spark(row.in_history, SPARK_WIDTH), "bytes_in")
+
+
+def _out_spark(row: BrokerRow) -> Cell:
+    return cell(text.spark(row.out_history, SPARK_WIDTH), "bytes_out")
+
+
+def _why(row: BrokerRow) -> Cell:
+    process = row.broker.process
+    why = row.broker.error or (process.why if process is not None else "")
+    return cell(why, "muted")
+
+
+BROKER_COLUMNS: tuple[Column, ...] = (
+    Column("id", "ID", _id, 4, lambda row: row.broker.broker_id, right=True),
+    Column("state", "STATE", _state, 13, lambda row: row.state, flashes=True),
+    Column("controller", "CONTROLLER", _role, 10, lambda row: not row.broker.is_controller, flashes=True, priority=2),
+    Column("pid", "PID", _pid, 7, lambda row: row.broker.process.pid or 0 if row.broker.process else 0, right=True),
+    Column(
+        "leaders",
+        "LEADERS",
+        lambda row: cell(text.count(row.broker.leaders), "leader"),
+        7,
+        lambda row: row.broker.leaders,
+        right=True,
+        flashes=True,
+    ),
+    Column(
+        "replicas",
+        "REPLICAS",
+        lambda row: cell(text.count(row.broker.replicas)),
+        8,
+        lambda row: row.broker.replicas,
+        right=True,
+        priority=1,
+    ),
+    Column("in-sync", "IN SYNC", _in_sync, 7, lambda row: row.broker.in_sync, right=True, flashes=True),
+    Column(
+        "cpu",
+        "CPU",
+        _cpu,
+        6,
+        lambda row: (row.broker.process.cpu_percent or 0) if row.broker.process else 0,
+        right=True,
+        priority=1,
+        descending=True,
+    ),
+    Column(
+        "rss",
+        "RSS",
+        _rss,
+        8,
+        lambda row: (row.broker.process.rss_bytes or 0) if row.broker.process else 0,
+        right=True,
+        priority=3,
+        descending=True,
+    ),
+    Column("disk", "DISK", _disk, 9, lambda row: row.broker.log_bytes or 0, right=True, priority=5, descending=True),
+    Column("in", "IN", _in, 11, lambda row: row.broker.bytes_in_per_s or 0, right=True, priority=4, descending=True),
+    Column("in-trend", "", _in_spark, SPARK_WIDTH, priority=6),
+    Column(
+        "out", "OUT", _out, 11, lambda row: row.broker.bytes_out_per_s or 0, right=True, priority=4, descending=True
+    ),
+    Column("out-trend", "", _out_spark, SPARK_WIDTH, priority=6),
+    Column(
+        "address",
+        "ADDRESS",
+        lambda row: cell(f"{row.broker.host}:{row.broker.port}", "muted"),
+        15,
+        lambda row: (row.broker.host, row.broker.port),
+        priority=7,
+        max_width=28,
+    ),
+    Column(
+        "rack",
+        "RACK",
+        lambda row: cell(row.broker.rack or "–", "muted"),
+        8,
+        lambda row: row.broker.rack or "",
+        priority=8,
+    ),
+    Column("files", "FILES", _files, 5, None, right=True, priority=9),
+    Column("why", "WHY", _why, 20, None, priority=10, max_width=60),
+)

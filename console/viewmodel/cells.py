@@ -1,0 +1,102 @@
+"""What stands in a table: cells of toned spans, and the columns that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+
+class Span(NamedTuple):
+    """A piece of text and the token of its colour."""
+
+    text: str
+    tone: str = "text"
+
+
+Cell: TypeAlias = tuple[Span, ...]
+
+EMPTY: Cell = (Span(""),)
+UNKNOWN: Cell = (Span("–", "muted"),)
+
+
+def cell(text: object, tone: str = "text") -> Cell:
+    """A cell of one span."""
+    return (Span(str(text), tone),)
+
+
+def plain(value: Cell) -> str:
+    """The text alone."""
+    return "".join(span.text for span in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column over rows of some type.
+
+    ``width`` is fixed; with ``max_width`` it grows with its content and the room there is, up to that. Columns with a
+    higher ``priority`` number are the first to go when the terminal is narrow; those of ``wide`` show only on demand or
+    when everything else has room.
+    """
+
+    key: str
+    title: str
+    cell: Callable[[Any], Cell]
+    width: int
+    sort: Callable[[Any], Any] | None = None
+    right: bool = False
+    max_width: int | None = None
+    priority: int = 0
+    flashes: bool = False
+    # Numbers are first wanted from the highest down.
+    descending: bool = False
+
+
+class Placed(NamedTuple):
+    """A column with the place it was given."""
+
+    column: Column
+    x: int
+    width: int
+
+
+_GAP = 2
+_MAX_GAP = 5
+
+
+def place_columns(columns: tuple[Column, ...], available: int, content: dict[str, int], *, wide: bool) -> list[Placed]:
+    """Choose columns and give them room.
+
+    Args:
+        available: cells of a line.
+        content: widest content by column key, for those that grow.
+        wide: squeeze in everything, at the cost of the growing columns.
+    """
+    chosen: set[str] = set()
+    used = 0
+    for column in sorted(columns, key=lambda each: each.priority):
+        need = column.width + (_GAP if chosen else 0)
+        if used + need > available and column.priority > 0:
+            if not wide:
+                break
+            continue
+        chosen.add(column.key)
+        used += need
+    shown = [column for column in columns if column.key in chosen]
+    widths = {column.key: column.width for column in shown}
+    spare = available - used
+    for column in shown:
+        if column.max_width is not None and spare > 0:
+            wanted = max(column.width, min(column.max_width, content.get(column.key, column.width)))
+            grown = min(spare, wanted - column.width)
+            widths[column.key] += grown
+            spare -= grown
+    gaps = max(1, len(shown) - 1)
+    gap = min(_MAX_GAP, _GAP + max(0, spare) // gaps)
+    placed: list[Placed] = []
+    x = 0
+    for column in shown:
+        width = max(1, min(widths[column.key], available - x))
+        placed.append(Placed(column, x, width))
+        x += widths[column.key] + gap
+    return placed

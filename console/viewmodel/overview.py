@@ -1,0 +1,104 @@
+"""What the header says of a cluster."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from console.viewmodel import text
+from console.viewmodel.cells import Cell, Span
+from console.viewmodel.history import History, total
+from engine.supervisor.snapshot import ClusterSnapshot, Source
+
+# Data older than this is told to be stale.
+STALE_MS = 5_000
+
+
+class Overview(NamedTuple):
+    """The header's two lines: a left and a right part each."""
+
+    first_left: Cell
+    first_right: Cell
+    second_left: Cell
+    second_right: Cell
+
+
+def overview(
+    snapshot: ClusterSnapshot | None, history: History, now_ms: int, width: int, *, read_only: bool, failure: str
+) -> Overview:
+    """Fit for ``width`` cells."""
+    product = Span("kconsole", "accent")
+    if snapshot is None:
+        waiting = failure or "looking for the cluster …"
+        empty: Cell = (Span("", "muted"),)
+        return Overview(
+            (product, Span("  ", "muted"), Span(waiting, "offline" if failure else "muted")), empty, empty, empty
+        )
+    embedded = snapshot.source is Source.EMBEDDED
+    context = [Span("  embedded" if embedded else "  attached", "info" if embedded else "title")]
+    if read_only:
+        context.append(Span(" read-only", "under_replicated"))
+    cluster = text.shorten_middle(snapshot.cluster_id or "–", 24 if width >= 100 else 14)
+    first_left: Cell = (product, *context, Span("  cluster ", "muted"), Span(cluster, "text"), *_controller(snapshot))
+    return Overview(
+        first_left,
+        _age(snapshot, now_ms, failure, width),
+        _brokers(snapshot, width),
+        _rates(snapshot, history, width),
+    )
+
+
+def _controller(snapshot: ClusterSnapshot) -> Cell:
+    if snapshot.controller_id is None or snapshot.controller_id < 0:
+        return (Span("  controller ", "muted"), Span("none", "offline"))
+    epoch = "" if snapshot.controller_epoch is None else f" epoch {snapshot.controller_epoch}"
+    return (Span("  controller ", "muted"), Span(f"★ {snapshot.controller_id}", "controller"), Span(epoch, "muted"))
+
+
+def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str, width: int) -> Cell:
+    old_ms = max(0, now_ms - snapshot.metadata_observed_at_ms) if snapshot.metadata_observed_at_ms else 0
+    problem = failure or snapshot.error
+    if old_ms > STALE_MS or failure:
+        why = f" {problem}" if problem and width >= 120 else ""
+        return (Span(f"stale {text.age(old_ms)}{text.clip(why, 60)} ", "offline"), Span("●", "offline"))
+    if problem:
+        return (Span("partly stale ", "under_replicated"), Span("●", "under_replicated"))
+    return (Span("live ", "muted"), Span("●", "in_sync"))
+
+
+def _brokers(snapshot: ClusterSnapshot, width: int) -> Cell:
+    up, all_ = snapshot.brokers_up, len(snapshot.brokers)
+    spans = [
+        Span("brokers ", "muted"),
+        Span(f"{up}/{all_}", "in_sync" if up == all_ else "offline"),
+        Span(" up  ", "muted"),
+        Span("under-replicated ", "muted"),
+        Span(str(snapshot.under_replicated), "under_replicated" if snapshot.under_replicated else "in_sync"),
+        Span("  offline ", "muted"),
+        Span(str(snapshot.offline), "offline" if snapshot.offline else "in_sync"),
+    ]
+    if width >= 110:
+        partitions = sum(len(topic.partitions) for topic in snapshot.topics)
+        spans += [
+            Span("  topics ", "muted"),
+            Span(str(len(snapshot.topics))),
+            Span("  partitions ", "muted"),
+            Span(text.count(partitions)),
+            Span("  groups ", "muted"),
+            Span(str(len(snapshot.groups))),
+        ]
+    return tuple(spans)
+
+
+def _rates(snapshot: ClusterSnapshot, history: History, width: int) -> Cell:
+    incoming = total(broker.bytes_in_per_s for broker in snapshot.brokers)
+    outgoing = total(broker.bytes_out_per_s for broker in snapshot.brokers)
+    if incoming is None and outgoing is None:
+        return (Span("", "muted"),)
+    spark = 16 if width >= 130 else 8 if width >= 100 else 0
+    spans = [Span("in ", "muted"), Span(text.rate(incoming))]
+    if spark:
+        spans.append(Span(" " + text.spark(history.of("in"), spark), "bytes_in"))
+    spans += [Span("  out ", "muted"), Span(text.rate(outgoing))]
+    if spark:
+        spans.append(Span(" " + text.spark(history.of("out"), spark), "bytes_out"))
+    return tuple(spans)

@@ -1,0 +1,234 @@
+"""Records as rows and as readable text; the ring that keeps the last ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, overload
+
+from console.viewmodel import text
+from console.viewmodel.cells import Cell, Column, Span, cell
+
+KEPT_RECORDS = 2_000
+_SHOWN_VALUE = 400
+
+
+class RecordView(NamedTuple):
+    """One record as it was read. Times are wall-clock milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_type: str = "CreateTime"
+    leader_epoch: int | None = None
+    compression: str = "none"
+    producer_id: int | None = None
+    is_transactional: bool = False
+    is_control: bool = False
+
+    @property
+    def place(self) -> str:
+        """``topic-partition@offset``."""
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+class BytesFormat(StrEnum):
+    """How bytes are shown."""
+
+    AUTO = "json"
+    RAW = "raw"
+    HEX = "hex"
+
+
+def as_text(data: bytes) -> str | None:
+    """UTF-8 that people can read, else ``None``."""
+    try:
+        decoded = data.decode()
+    except UnicodeDecodeError:
+        return None
+    readable = all(character.isprintable() or character in "\n\r\t" for character in decoded)
+    return decoded if readable else None
+
+
+def one_line(data: bytes | None, shown: BytesFormat = BytesFormat.AUTO) -> Cell:
+    """Bytes in one line of a table."""
+    if data is None:
+        return cell("null", "muted")
+    if not data:
+        return cell('""', "muted")
+    head = data[:_SHOWN_VALUE]
+    if shown is BytesFormat.HEX:
+        return cell(head.hex(" "), "text")
+    decoded = as_text(head) if len(head) == len(data) else head.decode(errors="replace")
+    if decoded is None or (shown is BytesFormat.AUTO and "\ufffd" in decoded):
+        return (Span("0x", "muted"), Span(head.hex(" "), "text"))
+    return cell(" ".join(decoded.split()) if shown is BytesFormat.AUTO else "".join(_visible(c) for c in decoded))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return {"\n": "⏎", "\r": "␍", "\t": "→"}.get(character, "·")
+
+
+class FormattedLine(NamedTuple):
+    """One line of a record's detail."""
+
+    spans: tuple[Span, ...]
+
+
+def pretty_lines(data: bytes | None, shown: BytesFormat) -> list[Cell]:
+    """Bytes in as many lines as they need: JSON indented and coloured, else text, else a hex dump."""
+    if data is None:
+        return [cell("null", "muted")]
+    if not data:
+        return [cell("(empty)", "muted")]
+    if shown is BytesFormat.HEX:
+        return hex_lines(data)
+    decoded = as_text(data)
+    if shown is BytesFormat.AUTO and decoded is not None and decoded.lstrip()[:1] in ("{", "["):
+        try:
+            return json_lines(json.loads(decoded))
+        except (ValueError, RecursionError):
+            pass
+    if decoded is None:
+        if shown is BytesFormat.RAW:
+            return [cell("".join(_visible(c) for c in line)) for line in data.decode(errors="replace").splitlines()]
+        return hex_lines(data)
+    return [cell(line.expandtabs(4)) for line in decoded.splitlines() or [""]]
+
+
+def json_lines(value: Any, indent: int = 0, name: str | None = None, comma: bool = False) -> list[Cell]:
+    """Indented JSON with toned names and values."""
+    pad = Span("  " * indent, "muted")
+    head = (pad,) if name is None else (pad, Span(json.dumps(name, ensure_ascii=False), "accent"), Span(": ", "muted"))
+    tail = (Span(",", "muted"),) if comma else ()
+    if isinstance(value, dict) and value:
+        items = list(value.items())
+        lines: list[Cell] = [(*head, Span("{", "muted"))]
+        for at, (key, each) in enumerate(items):
+            lines += json_lines(each, indent + 1, str(key), at < len(items) - 1)
+        return [*lines, (pad, Span("}", "muted"), *tail)]
+    if isinstance(value, list) and value:
+        lines = [(*head, Span("[", "muted"))]
+        for at, each in enumerate(value):
+            lines += json_lines(each, indent + 1, None, at < len(value) - 1)
+        return [*lines, (pad, Span("]", "muted"), *tail)]
+    tone = "in_sync" if isinstance(value, str) else "controller" if isinstance(value, bool | None) else "leader"
+    return [(*head, Span(json.dumps(value, ensure_ascii=False), tone), *tail)]
+
+
+def hex_lines(data: bytes, limit: int = 64 * 1024) -> list[Cell]:
+    """Offset, sixteen bytes, and what is readable of them."""
+    lines: list[Cell] = []
+    for at in range(0, min(len(data), limit), 16):
+        chunk = data[at : at + 16]
+        digits = f"{chunk[:8].hex(' '):<23}  {chunk[8:].hex(' '):<23}"
+        readable = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in chunk)
+        lines.append((Span(f"{at:08x}  ", "muted"), Span(digits, "text"), Span(f"  {readable}", "info")))
+    if len(data) > limit:
+        lines.append(cell(f"… {len(data) - limit:,} bytes more", "muted"))
+    return lines
+
+
+def record_text(record: RecordView) -> str:
+    """What ``/`` looks at: key, value, and ``name=value`` of each header, and the place."""
+    parts = [record.place]
+    for data in (record.key, record.value):
+        if data is not None:
+            parts.append(data.decode(errors="replace"))
+    parts += [f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers]
+    return " ".join(parts)
+
+
+def record_part(record: RecordView, part: str) -> str:
+    """``-l key=…``, ``value``, ``header``, ``topic``, ``partition``, ``offset``."""
+    if "key".startswith(part):
+        return (record.key or b"").decode(errors="replace")
+    if "value".startswith(part):
+        return (record.value or b"").decode(errors="replace")
+    if "headers".startswith(part):
+        return " ".join(f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers)
+    if "topic".startswith(part):
+        return record.topic
+    return str(record.partition) if "partition".startswith(part) else str(record.offset)
+
+
+def record_columns(shown: BytesFormat, several_topics: bool) -> tuple[Column, ...]:
+    """Columns for a tail."""
+
+    def place(record: RecordView) -> Cell:
+        return cell(f"{record.topic}-{record.partition}" if several_topics else record.partition, "muted")
+
+    def headers(record: RecordView) -> Cell:
+        if not record.headers:
+            return cell("–", "muted")
+        return cell(" ".join(f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers))
+
+    def value(record: RecordView) -> Cell:
+        if record.is_control:
+            return cell("control record", "controller")
+        if record.value is None:
+            return cell("null (tombstone)", "under_replicated")
+        return one_line(record.value, shown)
+
+    return (
+        Column("time", "TIME", lambda record: cell(text.clock_time(record.timestamp_ms), "muted"), 12, priority=1),
+        Column(
+            "partition",
+            "PARTITION" if several_topics else "PART",
+            place,
+            12 if several_topics else 4,
+            right=not several_topics,
+            max_width=30 if several_topics else None,
+        ),
+        Column("offset", "OFFSET", lambda record: cell(f"{record.offset:,}", "leader"), 9, right=True),
+        Column("key", "KEY", lambda record: one_line(record.key, shown), 10, max_width=24),
+        Column("headers", "HEADERS", headers, 16, priority=2, max_width=30),
+        Column("value", "VALUE", value, 20, max_width=400),
+    )
+
+
+class Ring(Sequence[RecordView]):
+    """The last records, oldest first. What falls out is counted."""
+
+    def __init__(self, kept: int = KEPT_RECORDS) -> None:
+        self._kept = kept
+        self._records: list[RecordView] = []
+        self.dropped = 0
+        self.total = 0
+
+    def extend(self, records: Iterable[RecordView]) -> None:
+        """Take a batch."""
+        new = list(records)
+        self.total += len(new)
+        self._records += new
+        over = len(self._records) - self._kept
+        if over > 0:
+            del self._records[:over]
+            self.dropped += over
+
+    def clear(self) -> None:
+        """Forget everything, the counts too."""
+        self._records.clear()
+        self.dropped = self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> RecordView: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[RecordView]: ...
+
+    def __getitem__(self, index: int | slice) -> RecordView | list[RecordView]:
+        return self._records[index]
+
+    def __iter__(self) -> Iterator[RecordView]:
+        return iter(self._records)
