@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from engine.world import World
 
 # A broker that does not leave within this time after SIGTERM is killed.
 STOP_TIMEOUT_MS = 30_000
+# One that was only told by the end of its input, and does not leave, is told by SIGTERM as well.
+_PLAIN_STOP_MS = 5_000
 
 _ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.PAUSED, ProcessState.STOPPING)
 
@@ -131,6 +134,8 @@ class BrokerSupervision:
             child.signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(STOP_TIMEOUT_MS / 1000):
+                if not controlled and not await self._ended_within(_PLAIN_STOP_MS):
+                    child.signal(signal.SIGTERM)
                 await self._ended.wait()
         except TimeoutError:
             self._ending = ProcessState.KILLED
@@ -139,6 +144,12 @@ class BrokerSupervision:
             raise CommandError(
                 f"broker {self.broker_id} did not stop within {STOP_TIMEOUT_MS // 1000} s and was killed"
             ) from None
+
+    async def _ended_within(self, timeout_ms: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._ended.wait()
+        return self._ended.is_set()
 
     def pause(self) -> None:
         """SIGSTOP: the process keeps its sockets and answers nothing.

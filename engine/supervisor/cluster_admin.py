@@ -16,6 +16,7 @@ from engine.wire.messages.create_topics_request import (
     CreatableTopicConfig,
     CreateTopicsRequest,
 )
+from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, PartitionData, TopicData
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
 from engine.wire.messages.metadata_request import MetadataRequest
 from engine.wire.messages.metadata_response import MetadataResponse
@@ -24,6 +25,7 @@ from engine.world import World
 PROBE_TOPIC = "kconsole-probe"
 _POLL_S = 0.02
 _TIMEOUT_MS = 5_000
+_CONTROLLER_TIMEOUT_MS = 1_000
 _RETRIED = (ErrorCode.NOT_CONTROLLER, ErrorCode.REQUEST_TIMED_OUT, ErrorCode.INVALID_REPLICATION_FACTOR)
 
 
@@ -84,12 +86,22 @@ class ClusterAdmin:
         raise ClusterAdminError(f"no broker tells who leads what: {reason}")
 
     async def controller(self, broker_ids: Iterable[int]) -> int:
-        """The active controller by the first broker that answers (-1: unknown)."""
+        """The active controller, which is the metadata quorum's leader; -1 if no broker knows it soon.
+
+        Metadata's ``controller_id`` is no answer: Kafka's KRaft brokers put any living broker there.
+        """
+        partition = PartitionData(partition_index=0)
+        request = DescribeQuorumRequest(topics=[TopicData(topic_name="__cluster_metadata", partitions=[partition])])
         for broker_id in broker_ids:
             try:
-                return int((await self.metadata(broker_id)).controller_id)
+                connection = await self._connection(broker_id)
+                response = await connection.send(request, timeout_ms=_CONTROLLER_TIMEOUT_MS)
             except ClientError:
                 continue
+            for topic in response.topics:
+                for found in topic.partitions:
+                    if not found.error_code:
+                        return int(found.leader_id)
         return -1
 
     async def wait_for_leaders(self, broker_ids: Iterable[int], topics: Iterable[str]) -> None:

@@ -254,18 +254,17 @@ class Supervisor:
             await self._acts.close()
         if self.workload is not None:
             await self.workload.close()
+        alive = [broker for _, broker in sorted(self.brokers.items()) if broker.is_alive]
         controller = -1
         if self._admin is not None:
             if controlled:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(2):
-                        controller = await self._admin.controller(
-                            broker_id for broker_id, broker in sorted(self.brokers.items()) if broker.is_ready
-                        )
+                controller = await self._admin.controller(broker.broker_id for broker in alive if broker.is_ready)
             self._admin.close()
-        await self.stop_brokers([broker for broker in self.brokers.values() if broker.is_alive], controlled, controller)
-        await self.control.close()
-        self._lock.release()
+        try:
+            await self.stop_brokers(alive, controlled, controller)
+        finally:
+            await self.control.close()
+            self._lock.release()
 
     async def stop_brokers(
         self, brokers: list[BrokerSupervision], controlled: bool = True, controller: int = -1

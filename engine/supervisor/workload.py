@@ -200,13 +200,15 @@ class Workload:
 
     def run(self) -> None:
         """Produce until :meth:`leave`."""
-        last_ns = self._clock.monotonic_ns()
+        last_ns = 0
         while not self._leaving:
             now_ns = self._clock.monotonic_ns()
-            elapsed_s, last_ns = (now_ns - last_ns) / 1e9, now_ns
             if self._running:
+                # The first turn after a start has nothing due.
+                elapsed_s = (now_ns - last_ns) / 1e9 if last_ns else 0.0
                 for part in self._producers:
                     part.turn(self._client(part.client_key), elapsed_s)
+            last_ns = now_ns if self._running else 0
             for client in self._clients.values():
                 client.poll(0)
             if (now_ns - self._reported_ns) / 1e9 >= _REPORT_S:
