@@ -21,6 +21,9 @@ from engine.world import World
 STOP_TIMEOUT_MS = 30_000
 # One that was only told by the end of its input, and does not leave, is told by SIGTERM as well.
 _PLAIN_STOP_MS = 5_000
+# What a failed start shows of the broker's log.
+_LOG_TAIL_BYTES = 4_096
+_LOG_TAIL_LINES = 5
 
 _ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.PAUSED, ProcessState.STOPPING)
 
@@ -84,6 +87,11 @@ class BrokerSupervision:
         return self.state in _ALIVE
 
     @property
+    def awaits_restart(self) -> bool:
+        """Whether it crashed and will be started again after its back-off."""
+        return self._restart_timer is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether the living incarnation has said that it serves."""
         return self._ready.is_set()
@@ -107,6 +115,8 @@ class BrokerSupervision:
         Raises:
             CommandError: it does not run.
         """
+        if self._give_up_restart():
+            return self._world.clock.monotonic_ns()
         child = self._living("killed")
         self._ending = ProcessState.KILLED
         at = child.kill(self._world.clock)
@@ -122,6 +132,8 @@ class BrokerSupervision:
         Raises:
             CommandError: it does not run.
         """
+        if self._give_up_restart():
+            return
         child = self._living("stopped")
         was_paused = self.state is ProcessState.PAUSED
         self._ending = ProcessState.STOPPED
@@ -144,6 +156,14 @@ class BrokerSupervision:
             raise CommandError(
                 f"broker {self.broker_id} did not stop within {STOP_TIMEOUT_MS // 1000} s and was killed"
             ) from None
+
+    def _give_up_restart(self) -> bool:
+        """A crashed broker that waits for its restart is down as soon as nobody restarts it."""
+        if self._restart_timer is None:
+            return False
+        self._cancel_restart()
+        self._set_state(ProcessState.STOPPED, "its restart was called off")
+        return True
 
     async def _ended_within(self, timeout_ms: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -197,7 +217,11 @@ class BrokerSupervision:
         ready.cancel()
         ended.cancel()
         if not self.is_ready:
-            raise CommandError(f"broker {self.broker_id} ended while starting ({self.why}); see {self.log_file}")
+            last = self._last_log_lines()
+            raise CommandError(
+                f"broker {self.broker_id} ended while starting ({self.why}); see {self.log_file}"
+                + (f", which ends with:\n{last}" if last else "")
+            )
 
     async def close(self) -> None:
         """No more restarts; a living process is left alone."""
@@ -210,6 +234,13 @@ class BrokerSupervision:
     def log_file(self) -> str:
         """The incarnation's log."""
         return self._data_dir.broker_log(self.broker_id)
+
+    def _last_log_lines(self) -> str:
+        try:
+            text = self._world.disk.read(self.log_file)[-_LOG_TAIL_BYTES:].decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(f"  {line}" for line in text.splitlines()[-_LOG_TAIL_LINES:])
 
     @property
     def _subject(self) -> str:

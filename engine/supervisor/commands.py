@@ -75,7 +75,11 @@ class Commands:
             raise CommandError(f"there is no broker {unknown[0]}; the cluster has {', '.join(map(str, sorted(known)))}")
         if wanted:
             return [known[each] for each in dict.fromkeys(wanted)]
-        found = [broker for _, broker in sorted(known.items()) if broker.state in _APPLIES[command]]
+        found = [
+            broker
+            for _, broker in sorted(known.items())
+            if broker.state in _APPLIES[command] or (command in ("kill", "stop") and broker.awaits_restart)
+        ]
         if not found:
             states = ", ".join(f"{broker_id} is {broker.state}" for broker_id, broker in sorted(known.items()))
             raise CommandError(f"there is no broker to {command}: {states}")
@@ -138,7 +142,7 @@ class Commands:
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         brokers = self._brokers("stop", arguments)
         for broker in brokers:
-            if not broker.is_alive:
+            if not broker.is_alive and not broker.awaits_restart:
                 raise CommandError(f"broker {broker.broker_id} is {broker.state}: it cannot be stopped")
         await self._supervisor.stop_brokers(brokers)
         return self._rows(brokers)

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -72,6 +73,17 @@ def test_a_wrong_cluster_file_exits_with_two_and_every_mistake_before_anything_s
         assert f"{config}:2:13: unknown key 'prot' in a broker; did you mean 'port'?" in result.output
         assert f"{config}:3:1: unknown key 'foo'" in result.output
     assert not (tmp_path / "data").exists()
+
+
+def test_a_port_in_use_is_told_by_the_console_and_by_up_as_a_mistake_of_the_file(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "c.yaml"
+        config.write_text(f"brokers:\n  - {{id: 1, port: {port}}}\n")
+        for command in (["up"], []):
+            result = run(*command, "--config", str(config), "--data-dir", str(tmp_path / "data"))
+            assert result.exit_code == 2
+            assert f"{config}:2:5: port {port} of broker 1 cannot be used: Address already in use" in result.output
 
 
 @pytest.mark.parametrize("command", ["status", "kill", "stop", "start", "pause", "resume", "restart"])

@@ -87,6 +87,17 @@ async def test_a_broker_that_ends_by_itself_is_restarted_until_it_is_a_crash_loo
         assert broker.is_alive
 
 
+async def test_the_restart_of_a_crashed_broker_can_be_called_off(tmp_path: Path) -> None:
+    async with running(tmp_path, "brokers: [{id: 1}]\nrestart: {backoff_ms: 60000}") as supervisor:
+        broker = supervisor.brokers[1]
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGKILL)
+        await until(lambda: broker.state is ProcessState.CRASHED)
+        assert broker.awaits_restart and broker.next_restart_at_ms is not None
+        await Commands(supervisor).handle("stop", {})
+        assert (broker.state, broker.next_restart_at_ms) == (ProcessState.STOPPED, None)
+
+
 async def test_a_paused_broker_is_stopped_by_the_kernel_and_goes_on(tmp_path: Path) -> None:
     async with running(tmp_path) as supervisor:
         broker = supervisor.brokers[3]
@@ -169,7 +180,9 @@ async def test_a_broker_that_ends_while_starting_fails_the_start_and_names_its_l
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DUMMY_MODE", "crash at once")
-    with pytest.raises(StartFailed, match=r"ended while starting \(exit code 3.*broker\.log"):
+    with pytest.raises(
+        StartFailed, match=r"ended while starting \(exit code 3.*broker\.log, which ends with:\n  incarnation"
+    ):
         async with running(tmp_path):
             pass
     assert not DataDir(real_world(), str(tmp_path)).is_owned()
