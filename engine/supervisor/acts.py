@@ -284,7 +284,10 @@ class _Run:
         for name in self._ledger:
             if name in fact:
                 self._ledger[name] = fact[name]
-        self._ledger["complete"] = True
+        if not fact["complete"]:
+            # Half a reading proves nothing about what was not read.
+            self._ledger.update(lost=None, lost_offsets=[])
+            self.error = self.error or "the records could not all be read back"
 
     def finish(self) -> None:
         self._finished = True

@@ -61,7 +61,7 @@ class FakeProbe(Probe):
             ]
         if message["command"] == "finish":
             counts = {"sent": 9, "acknowledged": 8, "lost": 0, "duplicated": 0, "reordered": 0, "lost_offsets": []}
-            answers = [{"type": "probe_ledger", "act_id": act_id, "acks": "all", **counts}]
+            answers = [{"type": "probe_ledger", "act_id": act_id, "acks": "all", "complete": True, **counts}]
         for answer in answers:
             asyncio.get_running_loop().call_soon(self._on_fact, answer)
 
