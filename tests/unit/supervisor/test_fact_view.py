@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.supervisor.fact_view import FactView
 from engine.supervisor.snapshot import Ledger, ProcessState, Stage, StageTime, WorkloadMember
-from tests.unit.supervisor.test_supervisor import running
+from tests.unit.supervisor.test_supervisor import running, until
 
 ACT: dict[str, Any] = {
     "type": "act",
@@ -37,6 +37,8 @@ def counters(at_ms: int, total: float) -> dict[str, Any]:
 async def test_every_fact_of_a_running_supervisor_is_understood(tmp_path: Path) -> None:
     view = FactView()
     async with running(tmp_path) as supervisor:
+        bus = supervisor.bus
+        await until(lambda: sum(fact.get("kind") == "broker_unfenced" for fact in bus.history()) == 3)
         await supervisor.brokers[2].kill()
         history = json.loads(json.dumps(supervisor.bus.history()))
         events = [event for fact in history if (event := view.on_fact(fact)) is not None]
