@@ -160,7 +160,8 @@ class Writer:
             element = kind.removeprefix("[]")
             struct = element if element not in INTEGERS and element not in PYTHON_TYPES else "None"
             table_default, _ = default_of(field)
-            low, high = versions(field.get("versions", "0+")) or (0, -1)
+            # A field without versions of its own has those in which it is tagged (FieldSpec).
+            low, high = versions(field.get("versions", field.get("taggedVersions", "0+"))) or (0, -1)
             parts = [
                 f'"{attribute}"',
                 f'"{kind if struct == "None" else kind.replace(element, "struct")}"',
@@ -308,4 +309,5 @@ def load(libs: Path, jar: str) -> list[dict[str, Any]]:
         ]
 
 
-main()
+if __name__ == "__main__":
+    main()

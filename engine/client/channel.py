@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.client.connection import Connection, ConnectionLost
+from engine.client.connection import Connection
+from engine.client.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from engine.wire.message import Message

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
 from engine.model.errors import ErrorCode
 from engine.wire import apis, codec
 from engine.wire.apis import ApiKey
@@ -19,28 +20,14 @@ if TYPE_CHECKING:
     from engine.wire.message import Message
     from engine.world import World
 
+__all__ = ["ClientError", "Connection", "ConnectionLost", "RequestTimedOut", "UnsupportedApi"]
+
 _SIZE = Struct(">i")
 _CORRELATION = Struct(">i")
 # An answer larger than this is taken for garbage, not for an answer.
 _MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 _SOFTWARE_NAME = "kconsole"
 _SOFTWARE_VERSION = "0.1.0"
-
-
-class ClientError(Exception):
-    """A request had no answer."""
-
-
-class ConnectionLost(ClientError):
-    """The connection could not be opened, or ended before the answer came."""
-
-
-class RequestTimedOut(ClientError):
-    """No answer within the time given; the connection stays and the late answer is dropped."""
-
-
-class UnsupportedApi(ClientError):
-    """The broker does not serve the API in any version that is known here."""
 
 
 class _Pending:

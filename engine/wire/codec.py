@@ -304,9 +304,10 @@ class _Compiler:
         elif field.type == "struct":
             name = self.name(_decoder(field.struct, self.version, self.flexible), "d")
             if nullable:
+                # Null is -1 in one byte, but 0 in a tagged field.
                 self.emit(depth, "k = b[p]")
                 self.emit(depth, "p += 1")
-                self.emit(depth, "if k > 127:")
+                self.emit(depth, "if k == 0:" if in_tag else "if k > 127:")
                 self.emit(depth + 1, f"{variable} = None")
                 self.emit(depth, "else:")
                 self.emit(depth + 1, f"{variable}, p = {name}(b, p, n)")
@@ -397,7 +398,7 @@ class _Compiler:
                     self.emit(1, f"if {self.differs(field)}:")
                     self.emit(2, "parts = []")
                     self.emit(2, "o = parts.append")
-                    self.encode_field(2, field, f"m.{field.name}")
+                    self.encode_field(2, field, f"m.{field.name}", in_tag=True)
                     self.flush_encode(2)
                     self.emit(2, f't.append(({field.tag}, b"".join(parts)))')
                 self.emit(1, "outer(_tag_section(t, m.unknown_tagged_fields))")
@@ -426,7 +427,7 @@ class _Compiler:
         self.emit(depth, f"o({self.struct_name(letters)}.pack({values}))")
         self.pending = []
 
-    def encode_field(self, depth: int, field: Field, value: str) -> None:
+    def encode_field(self, depth: int, field: Field, value: str, *, in_tag: bool = False) -> None:
         flexible = self.flexible and field.flexible
         nullable = _within(field.nullable, self.version)
         if field.type in _FIXED:
@@ -439,7 +440,7 @@ class _Compiler:
             name = self.name(_encoder(field.struct, self.version, self.flexible), "e")
             if nullable:
                 self.emit(depth, "if v is None:")
-                self.emit(depth + 1, 'o(b"\\xff")')
+                self.emit(depth + 1, 'o(b"\\0")' if in_tag else 'o(b"\\xff")')
                 self.emit(depth, "else:")
                 self.emit(depth + 1, 'o(b"\\x01")')
                 self.emit(depth + 1, f"{name}(v, o)")
@@ -549,7 +550,7 @@ def encode_parts(message: Message, version: int) -> list[bytes | memoryview]:
     parts: list[Any] = []
     try:
         _encoder(cls, version, version >= cls.FLEXIBLE_FROM)(message, parts.append)
-    except (StructError, AttributeError, TypeError) as error:
+    except (StructError, AttributeError, TypeError, UnicodeEncodeError) as error:
         raise EncodeError(f"{cls.NAME} v{version}: {error} in {message!r:.300}") from error
     out: list[bytes | memoryview] = []
     start = 0

@@ -49,10 +49,10 @@ class TransactionLogValue(Message):
     FLEXIBLE_FROM = 1
     FIELDS = (
         Field("producer_id", "int64", 0, 32767, None, None, None, 0, False, None, True),
-        Field("previous_producer_id", "int64", 0, 32767, None, 0, (1, 32767), -1, False, None, True),
-        Field("next_producer_id", "int64", 0, 32767, None, 1, (1, 32767), -1, False, None, True),
+        Field("previous_producer_id", "int64", 1, 32767, None, 0, (1, 32767), -1, False, None, True),
+        Field("next_producer_id", "int64", 1, 32767, None, 1, (1, 32767), -1, False, None, True),
         Field("producer_epoch", "int16", 0, 32767, None, None, None, 0, False, None, True),
-        Field("next_producer_epoch", "int16", 0, 32767, None, 3, (1, 32767), -1, False, None, True),
+        Field("next_producer_epoch", "int16", 1, 32767, None, 3, (1, 32767), -1, False, None, True),
         Field("transaction_timeout_ms", "int32", 0, 32767, None, None, None, 0, False, None, True),
         Field("transaction_status", "int8", 0, 32767, None, None, None, 0, False, None, True),
         Field(
@@ -60,7 +60,7 @@ class TransactionLogValue(Message):
         ),
         Field("transaction_last_update_timestamp_ms", "int64", 0, 32767, None, None, None, 0, False, None, True),
         Field("transaction_start_timestamp_ms", "int64", 0, 32767, None, None, None, 0, False, None, True),
-        Field("client_transaction_version", "int16", 0, 32767, None, 2, (1, 32767), 0, False, None, True),
+        Field("client_transaction_version", "int16", 1, 32767, None, 2, (1, 32767), 0, False, None, True),
     )
 
     def __init__(

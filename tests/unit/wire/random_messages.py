@@ -41,7 +41,7 @@ def _value(field: Field, version: int, rng: random.Random, sparse: bool) -> Any:
     if kind == "float64":
         return rng.uniform(-1e9, 1e9)
     if kind == "string":
-        return rng.choice(("", "a", "grüße", "x" * 130, "topic-%d" % rng.randint(0, 99)))
+        return rng.choice(("", "a", "grüße", "x" * 130, f"topic-{rng.randint(0, 99)}"))
     if kind == "uuid":
         return rng.randbytes(16)
     if kind in ("bytes", "records"):

@@ -1,0 +1,19 @@
+"""What a client may meet instead of an answer."""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """A request had no answer."""
+
+
+class ConnectionLost(ClientError):
+    """The connection could not be opened, or ended before the answer came."""
+
+
+class RequestTimedOut(ClientError):
+    """No answer within the time given; the connection stays and the late answer is dropped."""
+
+
+class UnsupportedApi(ClientError):
+    """The broker does not serve the API in any version that is known here."""
