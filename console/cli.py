@@ -123,7 +123,7 @@ def _open_embedded(
 ) -> NoReturn:
     from console.options import ConsoleOptions
     from engine.supervisor.control_client import ControlClient, NoSupervisor
-    from engine.supervisor.launch import LaunchFailed, launch_supervisor
+    from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor
 
     directory = _directory(data_dir)
     process = None
@@ -134,6 +134,10 @@ def _open_embedded(
                 f"{'--fresh' if fresh else '--config'}, or use another --data-dir",
                 USAGE,
             )
+        try:
+            wait_for_supervisor(directory)
+        except LaunchFailed as error:
+            _fail(str(error), error.exit_code)
     else:
         # The supervisor would find the same mistakes, but its standard error is a file.
         _load_spec(directory, config, fresh)

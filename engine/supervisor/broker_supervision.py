@@ -17,8 +17,8 @@ from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import RestartSpec
 from engine.world import World
 
-# A broker that does not leave within this time after SIGTERM is killed.
-STOP_TIMEOUT_MS = 30_000
+# A broker that does not leave within this time is killed.
+STOP_TIMEOUT_MS = 20_000
 # One that was only told by the end of its input, and does not leave, is told by SIGTERM as well.
 _PLAIN_STOP_MS = 5_000
 # What a failed start shows of the broker's log.

@@ -38,6 +38,20 @@ def spec_file(data_dir: DataDir, config: str | None, fresh: bool) -> str:
     return sample_file()
 
 
+def wait_for_supervisor(data_dir: DataDir) -> None:
+    """Wait until the supervisor that owns the directory answers: it may have been started a moment ago.
+
+    Raises:
+        LaunchFailed: it does not.
+    """
+    deadline = time.monotonic() + _START_S
+    while data_dir.is_owned() and time.monotonic() < deadline:
+        with contextlib.suppress(NoSupervisor), ControlClient(data_dir.control_socket()):
+            return
+        time.sleep(0.01)
+    raise LaunchFailed(1, f"the supervisor of {data_dir.path} does not answer: end it, or use another --data-dir")
+
+
 def launch_supervisor(data_dir: DataDir, arguments: list[str]) -> subprocess.Popen[bytes]:
     """Start ``kconsole up`` detached from this terminal and wait until its control socket answers.
 

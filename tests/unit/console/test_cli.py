@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli import main
+from engine.supervisor import launch
+from engine.supervisor.data_dir import DataDir
+from engine.world.real import real_world
 from tests.unit.supervisor.test_supervisor import start_supervisor
 
 
@@ -135,6 +138,17 @@ def test_the_console_is_opened_over_a_running_cluster_and_leaves_it_running(
     assert options.control_socket == os.path.join(cluster, "control.sock")
     assert options.read_only and not options.started_supervisor and options.bootstrap_servers is None
     assert run("status", "--data-dir", cluster).exit_code == 0
+
+
+def test_a_directory_owned_by_somebody_who_does_not_answer_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_START_S", 0.05)
+    lock = DataDir(real_world(), str(tmp_path)).own()
+    result = run("--data-dir", str(tmp_path))
+    lock.release()
+    assert result.exit_code == 1
+    assert "does not answer" in result.output
 
 
 def test_the_console_is_attached_with_the_properties_of_the_command_config(

@@ -1,0 +1,112 @@
+"""The supervisor with real brokers: start-up, measured kills, orphans, the sample file's workload."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engine.supervisor.control_client import AsyncControl
+from engine.supervisor.fact_view import FactView
+from engine.supervisor.snapshot import Stage
+from tests.integration.conftest import ROOT, Cluster, start_cluster, stop_cluster
+
+pytestmark = pytest.mark.integration
+
+
+async def view_until(cluster: Cluster, holds: Callable[[FactView], Any], timeout_s: float = 30) -> FactView:
+    """Read the supervisor's facts until ``holds``."""
+    import asyncio
+
+    view = FactView()
+    control = await AsyncControl.open(cluster.line["control_socket"])
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for fact in control.facts():
+                view.on_fact(fact)
+                if holds(view):
+                    return view
+    finally:
+        await control.close()
+    raise AssertionError("the supervisor left")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_up_prints_its_line_within_three_seconds_and_idle_brokers_are_small(tmp_path: Path) -> None:
+    began = time.monotonic()
+    cluster = start_cluster(tmp_path)
+    took_s = time.monotonic() - began
+    try:
+        assert took_s <= 3
+        assert [broker["id"] for broker in cluster.line["brokers"]] == [1, 2, 3]
+        for broker in cluster.line["brokers"]:
+            assert Path(broker["log_dir"]).is_dir()
+            assert psutil.Process(broker["pid"]).memory_info().rss <= 80 * 2**20
+    finally:
+        stop_cluster(cluster)
+    assert not any(is_alive(broker["pid"]) for broker in cluster.line["brokers"])
+
+
+def test_a_measured_kill_reaches_every_stage_and_loses_nothing(own_cluster: Cluster) -> None:
+    for victim in (2, 3):
+        act = json.loads(own_cluster.cli("kill", str(victim), "--measure", "--json").stdout)
+        assert act["error"] == ""
+        assert {stage[0] for stage in act["stages"]} == set(Stage)
+        ledger = act["ledger"]
+        assert ledger["complete"] and ledger["acknowledged"] > 0
+        assert (ledger["lost"], ledger["duplicated"], ledger["reordered"]) == (0, 0, 0)
+        states = {broker["id"]: broker["state"] for broker in own_cluster.status()}
+        assert states[victim] == "killed"
+        own_cluster.cli("start", str(victim))
+
+
+def test_brokers_of_a_supervisor_that_was_killed_are_gone_within_two_seconds(tmp_path: Path) -> None:
+    cluster = start_cluster(tmp_path)
+    assert cluster.process is not None
+    cluster.process.kill()
+    cluster.process.wait()
+    time.sleep(2)
+    assert [broker["id"] for broker in cluster.line["brokers"] if is_alive(broker["pid"])] == []
+
+
+def test_a_crashed_broker_is_restarted_and_a_rolling_restart_renews_every_process(own_cluster: Cluster) -> None:
+    crashed = own_cluster.line["brokers"][0]["pid"]
+    os.kill(crashed, signal.SIGKILL)
+
+    def restarted() -> bool:
+        row = own_cluster.status()[0]
+        return row["state"] == "running" and row["pid"] != crashed
+
+    own_cluster.wait_for("broker 1 runs again", restarted)
+    before = {broker["id"]: broker["pid"] for broker in own_cluster.status()}
+    own_cluster.cli("restart")
+    after = {broker["id"]: broker["pid"] for broker in own_cluster.status()}
+    assert all(before[broker_id] != after[broker_id] for broker_id in before)
+
+
+async def test_the_sample_file_comes_up_alive(tmp_path: Path) -> None:
+    cluster = start_cluster(tmp_path, (ROOT / "sample_cluster.yaml").read_text())
+    try:
+
+        def all_flow(view: FactView) -> bool:
+            parts = view.workload.parts if view.workload is not None else ()
+            return bool(parts) and all(part.total > 0 and part.errors == 0 for part in parts)
+
+        view = await view_until(cluster, all_flow)
+        assert view.workload is not None and view.workload.running
+        assert {part.name for part in view.workload.parts} >= {"shop", "billing"}
+        # and the processes are measured
+        await view_until(cluster, lambda view: all(each.rss_bytes for each in view.processes.values()))
+    finally:
+        stop_cluster(cluster)
