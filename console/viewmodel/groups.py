@@ -218,7 +218,6 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
         10,
         lambda row: row.offset.committed_offset or 0,
         right=True,
-        flashes=True,
     ),
     Column(
         "end",

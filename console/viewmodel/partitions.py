@@ -158,11 +158,10 @@ PARTITION_COLUMNS: tuple[Column, ...] = (
         10,
         lambda row: row.partition.high_watermark or 0,
         right=True,
-        flashes=True,
         descending=True,
     ),
     Column("health", "HEALTH", _health, 10, lambda row: row.is_healthy, priority=1, flashes=True),
-    Column("leo", "LOG END OF EACH REPLICA", _replica_ends, 32, priority=3, max_width=60, flashes=True),
+    Column("leo", "LOG END OF EACH REPLICA", _replica_ends, 32, priority=3, max_width=60),
     Column(
         "rate",
         "RATE",

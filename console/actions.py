@@ -1,0 +1,448 @@
+"""Doing acts: ask where one must, do it beside the screen, say how it went, and keep the command that does the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from console.acts import (
+    ActFlow,
+    ActLogEntry,
+    Need,
+    add_partitions_command,
+    alter_configs_command,
+    create_topic_command,
+    delete_topic_command,
+    elect_command,
+    flow_of,
+    process_command,
+    produce_command,
+    reason_against,
+)
+from console.gateway import ConfigValue, GatewayError, NewRecord, NewTopic
+from console.modals.confirm import Confirm
+from console.modals.form import Field, Form
+from console.viewmodel import text
+from console.viewmodel.impact import impact_of_losing
+
+if TYPE_CHECKING:
+    from console.app import KConsole
+
+_DONE = {
+    "kill": "killed",
+    "stop": "stopped",
+    "pause": "paused",
+    "resume": "resumed",
+    "start": "started",
+    "restart": "restarted",
+}
+_DOING = {
+    "kill": "killing",
+    "stop": "stopping",
+    "pause": "pausing",
+    "resume": "resuming",
+    "start": "starting",
+    "restart": "restarting",
+}
+_KEPT = 500
+
+
+class Acts:
+    """All acts of the console. The gateway refuses on its own as well when read-only."""
+
+    def __init__(self, app: KConsole) -> None:
+        self._app = app
+        self.log: list[ActLogEntry] = []
+        self._number = 0
+        self._last_produced: dict[str, str] = {}
+
+    # -- the one way ----------------------------------------------------------------------------------------------
+
+    def refused(self, need: Need) -> bool:
+        """Whether it cannot be done here; says why if so."""
+        reason = reason_against(need, self._app.gateway.capabilities)
+        if reason:
+            self._app.flash(reason, "under_replicated")
+        return bool(reason)
+
+    def _perform(
+        self,
+        what: str,
+        command: str,
+        act: Callable[[], Awaitable[str]],
+        *,
+        doing: str = "",
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        app = self._app
+        self._number += 1
+        entry = ActLogEntry(self._number, app.now_ms(), what, command)
+        self.log.append(entry)
+        del self.log[:-_KEPT]
+        app.flash(f"{doing or what} …  $ {command}" if command else f"{doing or what} …", "info")
+
+        async def run() -> None:
+            try:
+                outcome, failed = await act(), False
+            except GatewayError as error:
+                outcome, failed = str(error), True
+            self._finish(entry._replace(outcome=outcome or "done", failed=failed))
+            if after is not None and not failed:
+                after()
+
+        app.run_worker(run(), group="acts", exit_on_error=False)
+
+    def _finish(self, entry: ActLogEntry) -> None:
+        for at, each in enumerate(self.log):
+            if each.number == entry.number:
+                self.log[at] = entry
+        if entry.failed:
+            self._app.flash(f"{entry.what}: {entry.outcome}", "offline", seconds=12)
+        else:
+            command = f"  $ {entry.command}" if entry.command else ""
+            self._app.flash(f"{entry.outcome}{command}", "in_sync")
+        self._app.touch()
+
+    def _asking(
+        self, act: str, question: str, consequence: str, command: str, yes: str, do: Callable[[], None]
+    ) -> None:
+        if flow_of(act, self._app.gateway.capabilities) is ActFlow.AT_ONCE:
+            do()
+            return
+
+        def answered(confirmed: bool | None) -> None:
+            if confirmed:
+                do()
+
+        title = "attached cluster" if self._app.gateway.capabilities.attached else "are you sure?"
+        self._app.push_screen(Confirm(title, question, consequence, command, yes), answered)
+
+    @property
+    def _bootstrap(self) -> str:
+        return self._app.gateway.capabilities.bootstrap_servers
+
+    # -- brokers --------------------------------------------------------------------------------------------------
+
+    def process(self, act: str, broker_id: int) -> None:
+        """kill, stop, pause, resume, start, restart."""
+        if self.refused(Need.PROCESS):
+            return
+        gateway = self._app.gateway
+        picture = self._app.picture()
+        pid = None
+        consequence = ""
+        if picture is not None:
+            broker = next((each for each in picture.brokers if each.broker_id == broker_id), None)
+            pid = broker.process.pid if broker is not None and broker.process is not None else None
+            if act in ("kill", "stop", "pause", "restart"):
+                consequence = impact_of_losing(picture, broker_id)
+        calls: dict[str, Callable[[int], Awaitable[None]]] = {
+            "kill": gateway.kill_broker,
+            "stop": gateway.stop_broker,
+            "pause": gateway.pause_broker,
+            "resume": gateway.resume_broker,
+            "start": gateway.start_broker,
+            "restart": gateway.restart_broker,
+        }
+        command = process_command(act, broker_id, pid)
+
+        async def call() -> str:
+            await calls[act](broker_id)
+            told = f"broker {broker_id} {_DONE[act]}"
+            return f"{told}; 5 shows the stopwatch" if act == "kill" else told
+
+        def do() -> None:
+            self._perform(f"{act} broker {broker_id}", command, call, doing=f"{_DOING[act]} broker {broker_id}")
+
+        self._asking(act, f"{act.capitalize()} broker {broker_id}?", consequence, command, act.capitalize(), do)
+
+    def kill_leader(self, topic: str, partition: int) -> None:
+        """SIGKILL of whoever leads a partition."""
+        if self.refused(Need.PROCESS):
+            return
+        picture = self._app.picture()
+        leader = next(
+            (
+                each.leader
+                for found in (picture.topics if picture is not None else ())
+                if found.name == topic
+                for each in found.partitions
+                if each.partition == partition
+            ),
+            -1,
+        )
+        if leader < 0:
+            self._app.flash(f"{topic}-{partition} has no leader to kill", "offline")
+        else:
+            self.process("kill", leader)
+
+    def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> None:
+        """Preferred leader election."""
+        if self.refused(Need.WRITE):
+            return
+        command = elect_command(self._bootstrap, partitions)
+        about = "all partitions" if partitions is None else text.plural(len(partitions), "partition")
+
+        async def call() -> str:
+            moved = await self._app.gateway.elect_preferred(partitions)
+            return f"preferred election of {about}: {text.plural(moved, 'leader')} moved"
+
+        self._asking(
+            "elect",
+            f"Elect the preferred leaders of {about}?",
+            "Clients of partitions that move refresh their metadata.",
+            command,
+            "Elect",
+            lambda: self._perform("preferred election", command, call),
+        )
+
+    # -- topics ---------------------------------------------------------------------------------------------------
+
+    def ask_create_topic(self) -> None:
+        """A form for a new topic."""
+        if self.refused(Need.WRITE):
+            return
+        fields = [
+            Field("name", "name", "", "letters, digits, '.', '_' and '-'"),
+            Field("partitions", "partitions", "", "broker's default"),
+            Field("replication", "replication", "", "broker's default"),
+            Field("configs", "configs", "", "retention.ms=3600000, cleanup.policy=compact"),
+        ]
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            topic = NewTopic(
+                values["name"].strip(),
+                _number(values["partitions"]),
+                _number(values["replication"]),
+                _pairs(values["configs"]),
+            )
+
+            async def call() -> str:
+                await self._app.gateway.create_topic(topic)
+                return f"topic {topic.name} created"
+
+            self._perform(f"create topic {topic.name}", create_topic_command(self._bootstrap, topic), call)
+
+        self._app.push_screen(Form("new topic", fields, yes="Create", check=_check_topic), submitted)
+
+    def delete_topics(self, names: Sequence[str]) -> None:
+        """Always asks."""
+        if self.refused(Need.WRITE):
+            return
+        picture = self._app.picture()
+        records = 0
+        for topic in picture.topics if picture is not None else ():
+            if topic.name in names:
+                for partition in topic.partitions:
+                    if partition.high_watermark is not None and partition.log_start_offset is not None:
+                        records += partition.high_watermark - partition.log_start_offset
+
+        def do() -> None:
+            for name in names:
+
+                async def call(name: str = name) -> str:
+                    await self._app.gateway.delete_topic(name)
+                    return f"topic {name} deleted"
+
+                self._perform(f"delete topic {name}", delete_topic_command(self._bootstrap, name), call)
+
+        self._asking(
+            "delete",
+            f"Delete {names[0] if len(names) == 1 else text.plural(len(names), 'topic')}?",
+            f"{text.count(records)} records go for good." if records else "Its records go for good.",
+            delete_topic_command(self._bootstrap, names[0]) + (" …" if len(names) > 1 else ""),
+            "Delete",
+            do,
+        )
+
+    def ask_add_partitions(self, topic: str, now: int) -> None:
+        """A form for the new number."""
+        if self.refused(Need.WRITE):
+            return
+
+        def check(values: dict[str, str]) -> str:
+            number = _number(values["total"])
+            return "" if number is not None and number > now else f"a whole number above {now} is needed"
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            total = int(values["total"])
+
+            async def call() -> str:
+                await self._app.gateway.add_partitions(topic, total)
+                return f"{topic} has {total} partitions"
+
+            self._perform(f"add partitions to {topic}", add_partitions_command(self._bootstrap, topic, total), call)
+
+        note = "Keys go to other partitions afterwards. Partitions cannot be taken away again."
+        form = Form(
+            f"partitions of {topic}", [Field("total", "partitions", str(now + 1))], yes="Add", check=check, note=note
+        )
+        self._app.push_screen(form, submitted)
+
+    def ask_config(self, topic: str, config: ConfigValue, after: Callable[[], None]) -> None:
+        """A form for one config; empty returns it to its default."""
+        if self.refused(Need.WRITE):
+            return
+        before = "" if config.value is None else config.value
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None or values["value"] == before:
+                return
+            changes = {config.name: values["value"].strip() or None}
+            command = alter_configs_command(self._bootstrap, topic, changes)
+            new = changes[config.name]
+
+            async def call() -> str:
+                await self._app.gateway.alter_topic_configs(topic, changes)
+                return f"{topic}: {config.name} = {new}" if new is not None else f"{topic}: {config.name} is default"
+
+            self._asking(
+                "alter_configs",
+                f"Change {config.name} of {topic}?",
+                f"{before or 'null'}  →  {new if new is not None else '(default)'}",
+                command,
+                "Change",
+                lambda: self._perform(f"set {config.name} of {topic}", command, call, after=after),
+            )
+
+        note = config.documentation or "Empty returns it to its default."
+        form = Form(
+            f"{config.name} of {topic}",
+            [Field("value", "value", before, "default")],
+            yes="Set",
+            note=text.clip(note, 400),
+        )
+        self._app.push_screen(form, submitted)
+
+    # -- records --------------------------------------------------------------------------------------------------
+
+    def ask_produce(self, topic: str, partition: int | None = None) -> None:
+        """A form for a record; it remembers what was produced last."""
+        if self.refused(Need.WRITE):
+            return
+        last = self._last_produced
+        fields = [
+            Field("topic", "topic", topic or last.get("topic", "")),
+            Field("key", "key", last.get("key", ""), "none (null)"),
+            Field("value", "value", last.get("value", ""), lines=5),
+            Field("headers", "headers", last.get("headers", ""), "name=value, name=value"),
+            Field("partition", "partition", "" if partition is None else str(partition), "chosen by the key"),
+            Field("acks", "acks", last.get("acks", "all"), choices=("all", "1", "0")),
+        ]
+
+        def check(values: dict[str, str]) -> str:
+            if not values["topic"].strip():
+                return "name a topic"
+            if values["partition"].strip() and _number(values["partition"]) is None:
+                return "partition is a whole number, or empty"
+            try:
+                _pairs(values["headers"])
+            except ValueError as error:
+                return f"headers: {error}"
+            return ""
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            self._last_produced = values
+            record = NewRecord(
+                values["topic"].strip(),
+                values["key"].encode() or None,
+                values["value"].encode(),
+                tuple((name, value.encode()) for name, value in _pairs(values["headers"]).items()),
+                _number(values["partition"]),
+                values["acks"],
+            )
+
+            async def call() -> str:
+                done = await self._app.gateway.produce(record)
+                offset = "no offset (acks=0)" if done.offset is None else f"offset {done.offset:,}"
+                place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
+                return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
+
+            self._perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
+
+        self._app.push_screen(Form("produce a record", fields, yes="Produce", check=check), submitted)
+
+    # -- workload -------------------------------------------------------------------------------------------------
+
+    def workload(self, act: str) -> None:
+        """Start or stop all of it."""
+        if self.refused(Need.WORKLOAD):
+            return
+
+        async def call() -> str:
+            gateway = self._app.gateway
+            await (gateway.start_workload() if act == "start" else gateway.stop_workload())
+            return "workload started" if act == "start" else "workload stopped"
+
+        self._perform(f"{act} the workload", "", call)
+
+    def member(self, act: str, group: str) -> None:
+        """A consumer of the workload more or less, which makes its group rebalance."""
+        if self.refused(Need.WORKLOAD):
+            return
+
+        async def call() -> str:
+            gateway = self._app.gateway
+            await (gateway.add_member(group) if act == "add" else gateway.remove_member(group))
+            return f"a member {'joins' if act == 'add' else 'leaves'} {group}"
+
+        command = (
+            f"kafka-console-consumer.sh --bootstrap-server {self._bootstrap.split(',')[0]} --group {group} …"
+            if act == "add"
+            else ""
+        )
+        self._perform(f"{act} a member of {group}", command, call)
+
+
+def _number(written: str) -> int | None:
+    word = written.strip()
+    return int(word) if word.isdigit() else None
+
+
+def _pairs(written: str) -> dict[str, str]:
+    """``a=b, c=d``; a value in quotes or brackets may hold commas (JSON strings are read)."""
+    found: dict[str, str] = {}
+    rest = written.strip()
+    while rest:
+        name, separator, rest = rest.partition("=")
+        if not separator or not name.strip():
+            raise ValueError(f"'{name.strip()}' is not name=value")
+        rest = rest.lstrip()
+        if rest.startswith('"'):
+            try:
+                value, end = json.JSONDecoder().raw_decode(rest)
+            except ValueError:
+                raise ValueError(f"the quotes of '{name.strip()}' are not closed") from None
+            rest = rest[end:].lstrip()
+            if rest and not rest.startswith(","):
+                raise ValueError(f"a comma is missing after '{name.strip()}'")
+            rest = rest[1:].lstrip()
+        else:
+            value, _, rest = rest.partition(",")
+            value, rest = value.strip(), rest.strip()
+        found[name.strip()] = str(value)
+    return found
+
+
+def _check_topic(values: dict[str, str]) -> str:
+    import re
+
+    name = values["name"].strip()
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name) or name in (".", ".."):
+        return "a name has 1 to 249 letters, digits, '.', '_' and '-'"
+    for field, label in (("partitions", "partitions"), ("replication", "replication")):
+        word = values[field].strip()
+        if word and not _number(word):
+            return f"{label} is a whole number above 0, or empty"
+    try:
+        _pairs(values["configs"])
+    except ValueError as error:
+        return f"configs: {error}"
+    return ""

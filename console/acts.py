@@ -1,0 +1,156 @@
+"""Acts: what changes a cluster, what it needs, and the ``kafka-*.sh`` command that does the same."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from console.gateway.protocol import Capabilities, NewRecord, NewTopic
+
+
+class Need(StrEnum):
+    """What an act needs of the cluster it is done to."""
+
+    NOTHING = "nothing"
+    WRITE = "write"
+    PROCESS = "process"
+    WORKLOAD = "workload"
+    LOGS = "logs"
+
+
+def reason_against(need: Need, capabilities: Capabilities) -> str:
+    """Why an act of that need cannot be done here; empty if it can."""
+    if need is Need.NOTHING:
+        return ""
+    if need is Need.LOGS:
+        return capabilities.no_broker_logs
+    # What can never be done here comes before what was switched off.
+    if need is Need.PROCESS and capabilities.no_process_control:
+        return capabilities.no_process_control
+    if need is Need.WORKLOAD and capabilities.no_workload:
+        return capabilities.no_workload
+    return "the console was opened with --read-only" if capabilities.read_only else ""
+
+
+class ActLogEntry(NamedTuple):
+    """An act that was done here, and how it went."""
+
+    number: int
+    at_ms: int
+    what: str
+    command: str
+    outcome: str = "…"
+    failed: bool = False
+
+
+def _sh(tool: str, bootstrap: str, *arguments: str) -> str:
+    server = bootstrap.split(",")[0] or "localhost:9092"
+    return " ".join([f"kafka-{tool}.sh", "--bootstrap-server", server, *map(shlex.quote, arguments)])
+
+
+def create_topic_command(bootstrap: str, topic: NewTopic) -> str:
+    """kafka-topics.sh --create."""
+    arguments = ["--create", "--topic", topic.name]
+    if topic.partitions is not None:
+        arguments += ["--partitions", str(topic.partitions)]
+    if topic.replication_factor is not None:
+        arguments += ["--replication-factor", str(topic.replication_factor)]
+    for name, value in topic.configs.items():
+        arguments += ["--config", f"{name}={value}"]
+    return _sh("topics", bootstrap, *arguments)
+
+
+def delete_topic_command(bootstrap: str, topic: str) -> str:
+    """kafka-topics.sh --delete."""
+    return _sh("topics", bootstrap, "--delete", "--topic", topic)
+
+
+def add_partitions_command(bootstrap: str, topic: str, total: int) -> str:
+    """kafka-topics.sh --alter."""
+    return _sh("topics", bootstrap, "--alter", "--topic", topic, "--partitions", str(total))
+
+
+def alter_configs_command(bootstrap: str, topic: str, changes: Mapping[str, str | None]) -> str:
+    """kafka-configs.sh --alter."""
+    arguments = ["--alter", "--entity-type", "topics", "--entity-name", topic]
+    set_ = [
+        f"{name}={'[' + value + ']' if ',' in value else value}" for name, value in changes.items() if value is not None
+    ]
+    unset = [name for name, value in changes.items() if value is None]
+    if set_:
+        arguments += ["--add-config", ",".join(set_)]
+    if unset:
+        arguments += ["--delete-config", ",".join(unset)]
+    return _sh("configs", bootstrap, *arguments)
+
+
+def elect_command(bootstrap: str, partitions: Sequence[tuple[str, int]] | None) -> str:
+    """kafka-leader-election.sh."""
+    if partitions is None:
+        return _sh("leader-election", bootstrap, "--election-type", "preferred", "--all-topic-partitions")
+    if len(partitions) == 1:
+        topic, partition = partitions[0]
+        return _sh(
+            "leader-election",
+            bootstrap,
+            "--election-type",
+            "preferred",
+            "--topic",
+            topic,
+            "--partition",
+            str(partition),
+        )
+    return _sh("leader-election", bootstrap, "--election-type", "preferred", "--path-to-json-file", "partitions.json")
+
+
+def produce_command(bootstrap: str, record: NewRecord) -> str:
+    """kafka-console-producer.sh, fed by echo."""
+    properties: list[str] = []
+    line = ""
+    if record.headers:
+        properties += ["--reader-property", "parse.headers=true"]
+        line += ",".join(f"{name}:{value.decode(errors='replace')}" for name, value in record.headers) + "\t"
+    if record.key is not None:
+        properties += ["--reader-property", "parse.key=true"]
+        line += record.key.decode(errors="replace") + "\t"
+    line += (record.value or b"").decode(errors="replace")
+    command = _sh(
+        "console-producer", bootstrap, "--topic", record.topic, "--command-property", f"acks={record.acks}", *properties
+    )
+    return f"echo {shlex.quote(line)} | {command}"
+
+
+_PROCESS_COMMANDS = {
+    "kill": "kill -9 {pid}",
+    "stop": "kill -TERM {pid}",
+    "pause": "kill -STOP {pid}",
+    "resume": "kill -CONT {pid}",
+    "start": "kafka-server-start.sh server-{id}.properties",
+    "restart": "kill -TERM {pid}; kafka-server-start.sh server-{id}.properties",
+}
+
+
+def process_command(act: str, broker_id: int, pid: int | None) -> str:
+    """What one would type on the broker's machine."""
+    return _PROCESS_COMMANDS[act].format(pid=pid or "PID", id=broker_id)
+
+
+class ActFlow(StrEnum):
+    """What stands between a key and its act."""
+
+    AT_ONCE = "at once"
+    ASK = "ask"
+
+
+# Acts that take something away. On the embedded cluster processes are killed at once: that is what it is there for.
+_DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "alter_configs", "elect", "add_partitions"})
+_ALWAYS_ASK = frozenset({"delete"})
+
+
+def flow_of(act: str, capabilities: Capabilities) -> ActFlow:
+    """Whether to ask first."""
+    if act in _ALWAYS_ASK or (capabilities.attached and act in _DESTRUCTIVE):
+        return ActFlow.ASK
+    return ActFlow.AT_ONCE

@@ -1,0 +1,287 @@
+"""The application: it holds the gateway, takes its pictures, and shows one screen in the frame."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
+
+from console.actions import Acts
+from console.gateway import Gateway, GatewayError
+from console.main_screen import MainScreen
+from console.palette import Palette, css_variables, textual_theme
+from console.screens.base import View, ViewSpec
+from console.viewmodel.history import History, remember
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
+from themes import Theme, builtin_themes, user_themes
+from themes.loader import user_theme_dir
+
+if TYPE_CHECKING:
+    from console.options import ConsoleOptions
+
+# What is drawn changes at most so often.
+REFRESH_S = 0.2
+_KEPT_EVENTS = 5_000
+_RETRY_S = 1.0
+
+
+class Flash(NamedTuple):
+    """What has just happened, and how long it is told."""
+
+    text: str
+    tone: str
+    until_ms: float
+
+
+class KConsole(App[None]):
+    """The console over one cluster."""
+
+    TITLE = "kconsole"
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (140, "-wide")]  # noqa: RUF012  Textual's own shape
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        theme: str = "dark",
+        themes: Mapping[str, Theme] | None = None,
+        theme_problems: Iterable[str] = (),
+        now_ms: Callable[[], int] | None = None,
+        monotonic_ms: Callable[[], float] | None = None,
+        refresh_s: float = REFRESH_S,
+        leaving: str = "",
+    ) -> None:
+        """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
+        self.themes = dict(themes) if themes is not None else builtin_themes()
+        first = self.themes.get(theme) or next(iter(self.themes.values()))
+        self.palette = Palette(first)
+        self.gateway = gateway
+        self.history = History()
+        self.snapshot: ClusterSnapshot | None = None
+        self.events: deque[ClusterEvent] = deque(maxlen=_KEPT_EVENTS)
+        self.failure = ""
+        self.frozen = False
+        self.flash_message: Flash | None = None
+        self.acts = Acts(self)
+        self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
+        self._monotonic_ms = monotonic_ms or (lambda: time.monotonic_ns() / 1e6)
+        self._refresh_s = refresh_s
+        self._dirty = True
+        self._drawn_at_ms = 0.0
+        self._theme_problems = list(theme_problems)
+        self.leaving = leaving
+        super().__init__()
+        for name in list(BUILTIN_THEMES):
+            self.unregister_theme(name)
+        for each in self.themes.values():
+            self.register_theme(textual_theme(each))
+        self.theme = first.name
+        self.main = MainScreen()
+
+    # -- themes ---------------------------------------------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return css_variables(self.palette.theme)
+
+    def _watch_theme(self, theme_name: str) -> None:
+        if theme_name in self.themes:
+            self.palette = Palette(self.themes[theme_name])
+        super()._watch_theme(theme_name)
+        if self.is_running:
+            for screen in self.screen_stack:
+                screen.refresh(layout=True)
+                for widget in screen.query("*"):
+                    widget.refresh()
+
+    # -- clock ----------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds."""
+        return self._now_ms()
+
+    def monotonic_ms(self) -> float:
+        """Milliseconds that only go forward."""
+        return self._monotonic_ms()
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self.main
+
+    def on_mount(self) -> None:
+        self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
+        self.run_worker(self._take_events(), group="events", exit_on_error=False)
+        if self._refresh_s:
+            self.set_interval(self._refresh_s, self.tick)
+        if self._theme_problems:
+            self.flash(self._theme_problems[0], "under_replicated", seconds=12)
+
+    async def _take_pictures(self) -> None:
+        while True:
+            try:
+                async for snapshot in self.gateway.snapshots():
+                    self.failure = ""
+                    if not self.frozen:
+                        self.take(snapshot)
+            except GatewayError as error:
+                # Rows stay; the header says how old they are, and why.
+                self.failure = str(error)
+            except Exception as error:
+                self.failure = f"the console's observer failed: {error!r}"
+                self.log.error(self.failure)
+            self._dirty = True
+            await asyncio.sleep(_RETRY_S)
+
+    async def _take_events(self) -> None:
+        seen: set[tuple[str, int]] = set()
+        while True:
+            try:
+                async for batch in self.gateway.events():
+                    for event in batch.events:
+                        # A stream that was begun anew tells the past again.
+                        place = (event.source, event.sequence)
+                        if place not in seen:
+                            seen.add(place)
+                            self.events.append(event)
+                    if len(seen) > 4 * _KEPT_EVENTS:
+                        seen = {(event.source, event.sequence) for event in self.events}
+                    self._dirty = True
+            except GatewayError:
+                pass
+            except Exception as error:
+                self.log.error(f"the stream of events failed: {error!r}")
+            await asyncio.sleep(_RETRY_S)
+
+    def take(self, snapshot: ClusterSnapshot) -> None:
+        """A new picture."""
+        self.snapshot = snapshot
+        remember(self.history, snapshot)
+        self._dirty = True
+
+    def picture(self) -> ClusterSnapshot | None:
+        """The last picture, as old as it is now."""
+        if self.snapshot is None:
+            return None
+        now = self.now_ms()
+        return self.snapshot if self.frozen or now <= self.snapshot.at_ms else self.snapshot.with_facts(at_ms=now)
+
+    def touch(self) -> None:
+        """Something changed: draw at the next tick."""
+        self._dirty = True
+
+    def tick(self) -> None:
+        """Draw what changed since the last tick; ages once a second."""
+        now = self.monotonic_ms()
+        if self.flash_message is not None and now > self.flash_message.until_ms:
+            self.flash_message = None
+            self._dirty = True
+        if self._dirty or now - self._drawn_at_ms >= 1_000:
+            self._dirty = False
+            self._drawn_at_ms = now
+            self.main.refresh_all()
+        else:
+            self.main.refresh_view()
+
+    # -- what screens use -----------------------------------------------------------------------------------------
+
+    def flash(self, text: str, tone: str = "info", seconds: float = 6.0) -> None:
+        """Say what has just happened."""
+        self.flash_message = Flash(text, tone, self.monotonic_ms() + seconds * 1000)
+        self.main.refresh_frame()
+
+    def copy(self, text: str, said: str) -> None:
+        """To the clipboard of the terminal."""
+        self.copy_to_clipboard(text)
+        self.flash(said, "in_sync", 3)
+
+    def push_view(self, spec: ViewSpec) -> None:
+        """Drill down."""
+        self.main.push_view(spec)
+
+    def names(self) -> dict[str, list[str]]:
+        """What exists, for completion."""
+        snapshot = self.snapshot
+        return {
+            "topic": sorted(topic.name for topic in snapshot.topics) if snapshot else [],
+            "group": sorted(group.group_id for group in snapshot.groups) if snapshot else [],
+            "broker": [str(broker.broker_id) for broker in snapshot.brokers] if snapshot else [],
+            "theme": list(self.themes),
+        }
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Whose keys work now."""
+        view = self.main.view
+        return view.scopes if view is not None else ("global",)
+
+    @property
+    def crumbs(self) -> list[str]:
+        """Where one is."""
+        return self.main.crumbs
+
+    @property
+    def root_view_name(self) -> str:
+        """The screen that the crumbs begin with."""
+        return self.main.root_view_name
+
+    @property
+    def view(self) -> View | None:
+        """The screen that is shown."""
+        return self.main.view
+
+    # -- palette --------------------------------------------------------------------------------------------------
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        from console.commands import COMMANDS
+
+        for command in COMMANDS:
+            if command.name not in ("theme", "quit", "help") and not command.argument:
+                yield SystemCommand(f":{command.name}", command.help, self.main.runner(command.name))
+        for name, theme in self.themes.items():
+            yield SystemCommand(f"Theme: {theme.title}", "change the colours", self.main.runner(f"theme {name}"))
+        yield SystemCommand("Keys", "all keys that work here", self.main.runner("help"))
+        yield SystemCommand(
+            "Screenshot", "save the screen as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot)
+        )
+        yield SystemCommand("Quit", "leave the console", self.main.runner("quit"))
+
+    async def action_help_quit(self) -> None:
+        """ctrl-c."""
+        self.flash("leave with :q or ctrl-q", "info", 4)
+
+    async def action_quit(self) -> None:
+        if self.leaving:
+            self.flash(self.leaving, "info")
+        self.exit()
+
+
+def load_themes() -> tuple[dict[str, Theme], list[str]]:
+    """Those of the product and the user's own, and what is wrong with the latter."""
+    builtin = builtin_themes()
+    own, errors = user_themes(user_theme_dir(), builtin)
+    return {**builtin, **own}, [f"{error.source}: {error.errors[0]}" for error in errors]
+
+
+def run_console(options: ConsoleOptions) -> int:
+    """Open the console; returns the exit code."""
+    import os
+
+    from console.gateway.opening import open_gateway
+
+    themes, problems = load_themes()
+    app = KConsole(
+        open_gateway(options),
+        theme=os.environ.get("KCONSOLE_THEME", "dark"),
+        themes=themes,
+        theme_problems=problems,
+        leaving="stopping the cluster …" if options.started_supervisor else "",
+    )
+    app.run()
+    return app.return_code or 0

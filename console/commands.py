@@ -1,0 +1,102 @@
+"""What ``:`` understands: names, aliases, completion. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command. ``target`` is a screen's name, or ``!`` and the name of an action. ``argument`` names what can
+    follow: ``topic``, ``topics``, ``group``, ``broker``, ``theme``."""
+
+    name: str
+    aliases: tuple[str, ...]
+    target: str
+    help: str
+    argument: str = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("cluster", ("b", "broker", "brokers", "nodes"), "cluster", "the brokers"),
+    Command("topics", ("t", "topic"), "topics", "all topics"),
+    Command("partitions", ("p", "partition"), "partitions", "partitions of a topic, or all", "topic"),
+    Command("records", ("r", "tail", "messages"), "records", "live tail of one or several topics", "topics"),
+    Command("groups", ("g", "group", "consumers"), "groups", "consumer groups; with a name, its offsets", "group"),
+    Command("events", ("e", "event"), "events", "every leader, ISR, election and group change"),
+    Command("log", ("logs",), "log", "a broker's log", "broker"),
+    Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),
+    Command("workload", ("w",), "workload", "producers and groups of the cluster file"),
+    Command("quorum", ("kraft", "controllers"), "quorum", "the metadata quorum"),
+    Command("configs", ("cfg",), "configs", "configs of a topic", "topic"),
+    Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
+    Command("kill", (), "!kill", "SIGKILL of a broker", "broker"),
+    Command("stop", (), "!stop", "controlled shutdown of a broker", "broker"),
+    Command("start", (), "!start", "start a broker that is down", "broker"),
+    Command("restart", (), "!restart", "stop and start a broker", "broker"),
+    Command("pause", (), "!pause", "SIGSTOP of a broker", "broker"),
+    Command("resume", (), "!resume", "SIGCONT of a broker", "broker"),
+    Command("elect", ("preferred-election",), "!elect", "preferred leaders for all partitions"),
+    Command("produce", (), "!produce", "produce a record", "topic"),
+    Command("create", ("new",), "!create", "create a topic"),
+    Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),
+    Command("help", ("h",), "!help", "all keys"),
+    Command("aliases", (), "!aliases", "all commands"),
+    Command("quit", ("q", "exit", "q!"), "!quit", "leave the console"),
+)
+
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+class Parsed(NamedTuple):
+    """A command line that was understood. ``filter`` is what stood after a ``/``, ``None`` if nothing did."""
+
+    command: Command
+    arguments: tuple[str, ...]
+    filter: str | None
+
+
+class CommandError(Exception):
+    """Not understood; the message says what is."""
+
+
+def parse_command(line: str) -> Parsed:
+    """Read what was typed after ``:``.
+
+    Raises:
+        CommandError: there is no such command.
+    """
+    words, separator, filter_text = line.strip().partition(" /")
+    parts = words.split()
+    if not parts:
+        raise CommandError("type a command; ctrl-a lists them")
+    name = parts[0].lower()
+    command = _BY_NAME.get(name)
+    if command is None:
+        close = difflib.get_close_matches(name, _BY_NAME, 1, 0.6)
+        hint = f"did you mean :{close[0]}?" if close else "ctrl-a lists all"
+        raise CommandError(f"there is no command :{name}; {hint}")
+    if len(parts) > 1 and not command.argument:
+        raise CommandError(f":{command.name} takes nothing after it")
+    return Parsed(command, tuple(parts[1:]), filter_text if separator else None)
+
+
+def complete(line: str, names: Mapping[str, Sequence[str]]) -> str | None:
+    """The whole line as it would go on, or ``None``.
+
+    Args:
+        names: what exists, by kind of argument.
+    """
+    head, space, last = line.rpartition(" ")
+    if not space:
+        if not line:
+            return None
+        candidates = [command.name for command in COMMANDS] + [a for command in COMMANDS for a in command.aliases]
+        return next((name for name in candidates if name.startswith(line.lower()) and name != line.lower()), None)
+    command = _BY_NAME.get(head.split()[0].lower()) if head.split() else None
+    if command is None or not command.argument or not last:
+        return None
+    kind = "topic" if command.argument == "topics" else command.argument
+    found = next((name for name in names.get(kind, ()) if name.startswith(last) and name != last), None)
+    return None if found is None else f"{head} {found}"

@@ -1,0 +1,205 @@
+"""What the console asks of a cluster, whatever kind of cluster it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from console.viewmodel.records import RecordView
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+
+class GatewayError(Exception):
+    """The cluster (or its supervisor) refused, or cannot be reached; the message is a sentence for people."""
+
+
+class Capabilities(NamedTuple):
+    """What can be done here. A reason that is not empty says why something cannot."""
+
+    source: Source
+    read_only: bool = False
+    bootstrap_servers: str = ""
+    no_process_control: str = ""
+    no_workload: str = ""
+    no_broker_logs: str = ""
+
+    @property
+    def attached(self) -> bool:
+        """Whether somebody else's cluster is at stake."""
+        return self.source is Source.ATTACHED
+
+
+class Start(StrEnum):
+    """Where reading begins."""
+
+    END = "end"
+    START = "start"
+    OFFSET = "offset"
+    TIMESTAMP = "timestamp"
+
+
+class ReadFrom(NamedTuple):
+    """A place in logs. ``value`` is an offset (negative: so many before the end) or wall-clock milliseconds."""
+
+    start: Start = Start.END
+    value: int = 0
+
+
+class Tail(NamedTuple):
+    """What to read: topics, or some partitions of one."""
+
+    topics: tuple[str, ...]
+    partitions: tuple[int, ...] | None = None
+    read_from: ReadFrom = ReadFrom()
+
+
+class TailBatch(NamedTuple):
+    """Records that came, in the order of each partition; ``problem`` says what does not come, and why."""
+
+    records: list[RecordView]
+    problem: str = ""
+    caught_up: bool = False
+
+
+class EventBatch(NamedTuple):
+    """Events that came since the last batch; the first batch has the past."""
+
+    events: list[ClusterEvent]
+
+
+class NewRecord(NamedTuple):
+    """A record to produce. ``partition`` ``None`` lets the client's partitioner choose; ``acks`` is 0, 1 or all."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+    acks: str = "all"
+
+
+class ProducedRecord(NamedTuple):
+    """Where it went; the offset is ``None`` with acks=0, which names none."""
+
+    partition: int
+    offset: int | None
+    latency_ms: float
+
+
+class NewTopic(NamedTuple):
+    """A topic to create; ``None`` takes the broker's default."""
+
+    name: str
+    partitions: int | None = None
+    replication_factor: int | None = None
+    configs: Mapping[str, str] = {}
+
+
+class ConfigValue(NamedTuple):
+    """One config. ``source`` is where its value comes from, in Kafka's words (``DYNAMIC_TOPIC_CONFIG``)."""
+
+    name: str
+    value: str | None
+    source: str
+    read_only: bool = False
+    sensitive: bool = False
+    documentation: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody set it here."""
+        return "DEFAULT_CONFIG" in self.source
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLog:
+    """The end of a broker's log file, and where to go on from."""
+
+    lines: Sequence[str] = field(default_factory=tuple)
+    position: int = 0
+    path: str = ""
+    # The file is another than the one that ``position`` was of: a new incarnation began.
+    restarted: bool = False
+
+
+class Gateway(Protocol):
+    """Every method raises GatewayError with a sentence, and nothing else; the two streams raise it and can be begun
+    anew. Acts are refused when read-only, whoever calls."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What can be done."""
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+
+    def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        """Pictures of the cluster, a new one whenever something changed, at most a few a second."""
+
+    def watch(self, topics: frozenset[str]) -> None:
+        """These topics are looked at: keep their replicas' log ends fresh."""
+
+    def events(self) -> AsyncIterator[EventBatch]:
+        """What happens."""
+
+    def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        """Records from some place on, without end."""
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        """Lines after ``position``; with ``None`` the last ones."""
+
+    async def topic_configs(self, topic: str) -> list[ConfigValue]:
+        """All configs of a topic."""
+
+    async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
+        """All configs of a broker."""
+
+    async def produce(self, record: NewRecord) -> ProducedRecord:
+        """Produce one record."""
+
+    async def create_topic(self, topic: NewTopic) -> None:
+        """Create a topic."""
+
+    async def delete_topic(self, topic: str) -> None:
+        """Delete a topic with all its records."""
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        """Give a topic more partitions."""
+
+    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
+        """Set configs; ``None`` returns one to its default."""
+
+    async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        """Preferred leader election; ``None`` means all partitions. Returns how many leaders changed."""
+
+    async def kill_broker(self, broker_id: int) -> None:
+        """SIGKILL, with stopwatch and ledger; returns once it is dead."""
+
+    async def stop_broker(self, broker_id: int) -> None:
+        """Controlled shutdown."""
+
+    async def pause_broker(self, broker_id: int) -> None:
+        """SIGSTOP."""
+
+    async def resume_broker(self, broker_id: int) -> None:
+        """SIGCONT."""
+
+    async def start_broker(self, broker_id: int) -> None:
+        """Start one that is down."""
+
+    async def restart_broker(self, broker_id: int) -> None:
+        """Controlled shutdown, then start."""
+
+    async def start_workload(self) -> None:
+        """Start all producers and groups of the cluster file."""
+
+    async def stop_workload(self) -> None:
+        """Stop them."""
+
+    async def add_member(self, group: str) -> None:
+        """One consumer more in a group of the workload."""
+
+    async def remove_member(self, group: str) -> None:
+        """One consumer less."""

@@ -1,0 +1,280 @@
+"""The one table of keys. Dispatch, the hints at the bottom and ``?`` are all made from it.
+
+A scope is a part of the screen that has keys: a screen's own (``topics``), the table's, and ``global``. Keys of the
+scopes that are active together are distinct; a unit test sees to it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.binding import Binding
+
+from console.acts import Need
+
+
+class Key(NamedTuple):
+    """One key. ``display`` is how people write it; ``hint`` puts it at the bottom of the screen."""
+
+    keys: str
+    action: str
+    label: str
+    scope: str
+    display: str
+    group: str = "general"
+    need: Need = Need.NOTHING
+    hint: bool = False
+    help: str = ""
+
+
+_G, _N, _A = "general", "navigation", "acts"
+
+KEYS: tuple[Key, ...] = (
+    # -- global ---------------------------------------------------------------------------------------------------
+    Key("colon", "command", "command", "global", ":", _G, hint=True, help="go somewhere or do something by its name"),
+    Key(
+        "slash", "filter", "filter", "global", "/", _G, hint=True, help="regex · !inverse · -f fuzzy · -l column=value"
+    ),
+    Key("question_mark", "help", "help", "global", "?", _G, hint=True),
+    Key("escape", "back", "back", "global", "esc", _N, help="close the prompt, else clear the filter, else go back"),
+    Key("q", "up", "back", "global", "q", _N, help="go back; leave the console with :q or ctrl-q"),
+    Key("minus", "last_view", "last screen", "global", "-", _N),
+    Key("left_square_bracket", "history(-1)", "history back", "global", "[", _N),
+    Key("right_square_bracket", "history(1)", "history forward", "global", "]", _N),
+    Key("1", "view('cluster')", "cluster", "global", "1", "screens"),
+    Key("2", "view('topics')", "topics", "global", "2", "screens"),
+    Key("3", "view('groups')", "groups", "global", "3", "screens"),
+    Key("4", "view('events')", "events", "global", "4", "screens"),
+    Key("5", "view('failover')", "failover", "global", "5", "screens"),
+    Key("6", "view('workload')", "workload", "global", "6", "screens"),
+    Key("7", "view('quorum')", "quorum", "global", "7", "screens"),
+    Key("8", "view('commands')", "acts", "global", "8", "screens", help="what was done here, as kafka-*.sh commands"),
+    Key("ctrl+a", "aliases", "all commands", "global", "ctrl-a", _G),
+    Key("ctrl+e", "toggle_header", "header on/off", "global", "ctrl-e", _G),
+    Key("ctrl+s", "save", "save the screen's rows", "global", "ctrl-s", _G, help="as text, into your downloads"),
+    Key("P", "pause", "freeze the picture", "global", "P", _G, help="stop refreshing; again to go on"),
+    # -- every table ----------------------------------------------------------------------------------------------
+    Key("j,down", "cursor(1)", "down", "table", "j ↓", _N),
+    Key("k,up", "cursor(-1)", "up", "table", "k ↑", _N),
+    Key("g,home", "cursor_top", "first", "table", "g", _N),
+    Key("G,end", "cursor_bottom", "last", "table", "G", _N),
+    Key("ctrl+f,pagedown", "page(1)", "page down", "table", "ctrl-f", _N),
+    Key("ctrl+b,pageup", "page(-1)", "page up", "table", "ctrl-b", _N),
+    Key("shift+left", "sort_column(-1)", "sort by the column to the left", "table", "shift-←", "table"),
+    Key("shift+right", "sort_column(1)", "sort by the column to the right", "table", "shift-→", "table"),
+    Key("O", "reverse", "reverse the order", "table", "O", "table"),
+    Key("ctrl+w", "wide", "all columns", "table", "ctrl-w", "table"),
+    Key("ctrl+z", "faults", "only what is unhealthy", "table", "ctrl-z", "table"),
+    Key("c", "copy_key", "copy the name", "table", "c", "table"),
+    Key("C", "copy_row", "copy the row", "table", "C", "table"),
+    Key("d", "describe", "describe", "table", "d", "table", help="everything known of the row, as JSON"),
+    # -- tables with marks ----------------------------------------------------------------------------------------
+    Key("space", "mark", "mark", "marks", "space", "table"),
+    Key("U,ctrl+backslash", "clear_marks", "clear marks", "marks", "U", "table"),
+    # -- cluster --------------------------------------------------------------------------------------------------
+    Key("enter", "open", "partitions", "cluster", "enter", _N, hint=True),
+    Key("l", "log(False)", "log", "cluster", "l", _N, Need.LOGS, hint=True),
+    Key("p", "log(True)", "previous log", "cluster", "p", _N, Need.LOGS, help="of the incarnation before"),
+    Key("e", "configs", "configs", "cluster", "e", _N),
+    Key(
+        "ctrl+k",
+        "process('kill')",
+        "kill",
+        "cluster",
+        "ctrl-k",
+        _A,
+        Need.PROCESS,
+        hint=True,
+        help="SIGKILL at once, with stopwatch and ledger",
+    ),
+    Key("x", "process('stop')", "stop", "cluster", "x", _A, Need.PROCESS, hint=True, help="controlled shutdown"),
+    Key("s", "process('start')", "start", "cluster", "s", _A, Need.PROCESS, hint=True),
+    Key("r", "process('restart')", "restart", "cluster", "r", _A, Need.PROCESS),
+    Key(
+        "z",
+        "process('pause')",
+        "pause",
+        "cluster",
+        "z",
+        _A,
+        Need.PROCESS,
+        hint=True,
+        help="SIGSTOP: it answers nothing",
+    ),
+    Key("Z", "process('resume')", "resume", "cluster", "Z", _A, Need.PROCESS, help="SIGCONT"),
+    Key("E", "elect_preferred", "preferred election", "cluster", "E", _A, Need.WRITE),
+    # -- topics ---------------------------------------------------------------------------------------------------
+    Key("enter", "open", "partitions", "topics", "enter", _N, hint=True),
+    Key("l", "tail", "tail", "topics", "l", _N, hint=True, help="of the marked topics, or of this one"),
+    Key("i", "internal", "internal topics", "topics", "i", "table"),
+    Key("p", "produce", "produce", "topics", "p", _A, Need.WRITE, hint=True),
+    Key("n", "create_topic", "new", "topics", "n", _A, Need.WRITE, hint=True),
+    Key("e", "configs", "configs", "topics", "e", _A, hint=True),
+    Key("a", "add_partitions", "add partitions", "topics", "a", _A, Need.WRITE),
+    Key("E", "elect_preferred", "preferred election", "topics", "E", _A, Need.WRITE),
+    Key("ctrl+d", "delete", "delete", "topics", "ctrl-d", _A, Need.WRITE, hint=True),
+    # -- partitions -----------------------------------------------------------------------------------------------
+    Key("enter", "open", "records", "partitions", "enter", _N, hint=True),
+    Key("l", "tail", "tail", "partitions", "l", _N, hint=True, help="of the whole topic"),
+    Key("p", "produce", "produce", "partitions", "p", _A, Need.WRITE, hint=True),
+    Key("E", "elect_preferred", "preferred election", "partitions", "E", _A, Need.WRITE, hint=True),
+    Key(
+        "ctrl+k",
+        "kill_leader",
+        "kill leader",
+        "partitions",
+        "ctrl-k",
+        _A,
+        Need.PROCESS,
+        hint=True,
+        help="SIGKILL of the broker that leads this partition",
+    ),
+    # -- records --------------------------------------------------------------------------------------------------
+    Key("enter", "open", "whole record", "records", "enter", _N, hint=True),
+    Key("f,space", "follow", "follow/pause", "records", "f", _N, hint=True),
+    Key("s", "seek", "seek", "records", "s", _N, hint=True, help="to an offset, a time, the start or the end"),
+    Key("b", "seek_to('start')", "from the start", "records", "b", _N),
+    Key("t", "seek_to('end')", "from the end", "records", "t", _N),
+    Key("v", "format", "json/raw/hex", "records", "v", "table", hint=True),
+    Key("X", "clear", "clear", "records", "X", "table"),
+    Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),
+    Key(
+        "ctrl+k",
+        "kill_leader",
+        "kill leader",
+        "records",
+        "ctrl-k",
+        _A,
+        Need.PROCESS,
+        hint=True,
+        help="SIGKILL of the broker that leads this record's partition",
+    ),
+    # -- groups ---------------------------------------------------------------------------------------------------
+    Key("enter", "open", "offsets", "groups", "enter", _N, hint=True),
+    Key(
+        "a",
+        "member('add')",
+        "add member",
+        "groups",
+        "a",
+        _A,
+        Need.WORKLOAD,
+        hint=True,
+        help="a consumer of the workload more: forces a rebalance",
+    ),
+    Key("r", "member('remove')", "remove member", "groups", "r", _A, Need.WORKLOAD, hint=True),
+    Key("enter", "open", "records", "group", "enter", _N, hint=True),
+    Key("m", "members", "offsets/members", "group", "m", _N, hint=True),
+    Key("a", "member('add')", "add member", "group", "a", _A, Need.WORKLOAD, hint=True),
+    Key("r", "member('remove')", "remove member", "group", "r", _A, Need.WORKLOAD, hint=True),
+    # -- the rest -------------------------------------------------------------------------------------------------
+    Key("enter", "open", "details", "events", "enter", _N, hint=True),
+    Key("f", "follow", "follow/pause", "events", "f", _N, hint=True),
+    Key("f", "follow", "follow/pause", "log", "f", _N, hint=True),
+    Key("w", "wrap", "wrap", "log", "w", "table", hint=True),
+    Key("p", "previous", "previous/current", "log", "p", _N, hint=True),
+    Key("j,down", "scroll(1)", "down", "log", "j ↓", _N),
+    Key("k,up", "scroll(-1)", "up", "log", "k ↑", _N),
+    Key("h,left", "scroll_sideways(-8)", "left", "log", "h ←", _N),
+    Key("l,right", "scroll_sideways(8)", "right", "log", "l →", _N),
+    Key("g,home", "scroll_to(0)", "first", "log", "g", _N),
+    Key("G,end", "scroll_to(1)", "last", "log", "G", _N),
+    Key("ctrl+f,pagedown", "scroll_page(1)", "page down", "log", "ctrl-f", _N),
+    Key("ctrl+b,pageup", "scroll_page(-1)", "page up", "log", "ctrl-b", _N),
+    Key("s", "start_again", "start the broker", "failover", "s", _A, Need.PROCESS, hint=True),
+    Key(
+        "ctrl+k",
+        "kill_controller",
+        "kill controller",
+        "failover",
+        "ctrl-k",
+        _A,
+        Need.PROCESS,
+        hint=True,
+        help="SIGKILL of the active controller",
+    ),
+    Key("s", "workload('start')", "start", "workload", "s", _A, Need.WORKLOAD, hint=True),
+    Key("x", "workload('stop')", "stop", "workload", "x", _A, Need.WORKLOAD, hint=True),
+    Key("a", "member('add')", "add member", "workload", "a", _A, Need.WORKLOAD, hint=True),
+    Key("r", "member('remove')", "remove member", "workload", "r", _A, Need.WORKLOAD, hint=True),
+    Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True),
+    Key("D", "defaults", "defaults on/off", "configs", "D", "table", hint=True),
+    Key("enter", "open", "copy the command", "commands", "enter", _N, hint=True),
+    # -- dialogs --------------------------------------------------------------------------------------------------
+    Key("escape,q", "close", "close", "detail", "esc", _N, hint=True),
+    Key("j,down", "scroll(1)", "down", "detail", "j ↓", _N),
+    Key("k,up", "scroll(-1)", "up", "detail", "k ↑", _N),
+    Key("g,home", "scroll_to(0)", "first", "detail", "g", _N),
+    Key("G,end", "scroll_to(1)", "last", "detail", "G", _N),
+    Key("ctrl+f,pagedown,space", "scroll_page(1)", "page down", "detail", "ctrl-f", _N),
+    Key("ctrl+b,pageup", "scroll_page(-1)", "page up", "detail", "ctrl-b", _N),
+    Key("c", "copy", "copy", "detail", "c", "table", hint=True),
+    Key("v", "format", "json/raw/hex", "record", "v", "table", hint=True),
+    Key("n,right_square_bracket", "step(1)", "next record", "record", "n", _N, hint=True),
+    Key("N,left_square_bracket", "step(-1)", "record before", "record", "N", _N),
+    Key("y", "confirm", "yes", "confirm", "y", _A, hint=True),
+    Key("n,escape,q", "cancel", "no", "confirm", "n", _N, hint=True),
+    Key("ctrl+s,f10", "submit", "do it", "form", "ctrl-s", _A, hint=True),
+    Key("escape", "cancel", "cancel", "form", "esc", _N, hint=True),
+)
+
+# Which scopes are active together with a screen's own.
+TABLE_WITH_MARKS = ("table", "marks", "global")
+TABLE = ("table", "global")
+SCREENS: dict[str, tuple[str, ...]] = {
+    "cluster": ("cluster", *TABLE_WITH_MARKS),
+    "topics": ("topics", *TABLE_WITH_MARKS),
+    "partitions": ("partitions", *TABLE_WITH_MARKS),
+    "records": ("records", *TABLE),
+    "groups": ("groups", *TABLE),
+    "group": ("group", *TABLE),
+    "events": ("events", *TABLE),
+    "log": ("log", "global"),
+    "failover": ("failover", *TABLE),
+    "workload": ("workload", *TABLE),
+    "quorum": ("quorum", *TABLE),
+    "configs": ("configs", *TABLE),
+    "commands": ("commands", *TABLE),
+}
+
+# Dialogs have the keys to themselves.
+DIALOGS: dict[str, tuple[str, ...]] = {
+    "detail": ("detail",),
+    "record": ("record", "detail"),
+    "confirm": ("confirm",),
+    "form": ("form",),
+}
+
+
+def keys_of(*scopes: str) -> list[Key]:
+    """The keys of some scopes, in the order of the table."""
+    return [key for scope in scopes for key in KEYS if key.scope == scope]
+
+
+def bindings(*scopes: str) -> list[Binding]:
+    """The same for Textual."""
+    return [
+        Binding(key.keys, key.action, key.label, show=key.hint, key_display=key.display, id=f"{key.scope}.{key.action}")
+        for key in keys_of(*scopes)
+    ]
+
+
+def find_key(pressed: str, scopes: tuple[str, ...]) -> Key | None:
+    """The entry of a pressed key."""
+    for key in keys_of(*scopes):
+        if pressed in key.keys.split(","):
+            return key
+    return None
+
+
+def duplicates() -> list[str]:
+    """Keys that are given twice in scopes that are active together."""
+    found: list[str] = []
+    for screen, scopes in {**SCREENS, **DIALOGS}.items():
+        seen: dict[str, str] = {}
+        for key in keys_of(*scopes):
+            for each in key.keys.split(","):
+                if each in seen:
+                    found.append(f"{screen}: {each} is {seen[each]} and {key.scope}.{key.action}")
+                seen[each] = f"{key.scope}.{key.action}"
+    return found

@@ -1,0 +1,318 @@
+"""The frame, the prompt, and the way from screen to screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+
+from console.acts import reason_against
+from console.commands import CommandError, Parsed, parse_command
+from console.keymap import bindings, find_key
+from console.modals.detail import Detail
+from console.modals.help import command_lines, help_lines
+from console.navigation import Navigation
+from console.screens import VIEWS
+from console.screens.base import View, ViewSpec
+from console.screens.broker_log import LogView
+from console.widgets.frame import Header, Hints, StatusLine, Tabs
+from console.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from console.app import KConsole
+
+
+class MainScreen(Screen[None]):
+    """Header, tabs, prompt, one view, status line, hints."""
+
+    BINDINGS = bindings("global")
+    AUTO_FOCUS = None
+
+    DEFAULT_CSS = """
+    MainScreen { background: $kc-background; layout: vertical; }
+    MainScreen #place { height: 1fr; }
+    MainScreen Header.-hidden, MainScreen Tabs.-hidden { display: none; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._navigation = Navigation(ViewSpec("cluster"))
+        self._switching = False
+
+    @property
+    def console(self) -> KConsole:
+        """The app by its own type."""
+        return cast("KConsole", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Header()
+        yield Tabs()
+        yield Prompt()
+        yield Vertical(id="place")
+        yield StatusLine()
+        yield Hints()
+
+    def on_mount(self) -> None:
+        self.call_later(self._show)
+
+    # -- drawing --------------------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View | None:
+        """The screen that is shown."""
+        return next(iter(self.query(View)), None) if self.is_mounted and not self._switching else None
+
+    def refresh_all(self) -> None:
+        """Frame and view."""
+        self.refresh_frame()
+        self.refresh_view()
+
+    def refresh_frame(self) -> None:
+        """Header, status line, hints: what changed of them."""
+        if self.is_mounted:
+            for widget in self.query(".frame-line, Header, Tabs, StatusLine, Hints"):
+                if isinstance(widget, Header | Tabs | StatusLine | Hints):
+                    widget.redraw_if_changed()
+
+    def refresh_view(self) -> None:
+        """The view."""
+        view = self.view
+        if view is not None and view.is_mounted and not self.console.frozen:
+            view.refresh_rows()
+
+    # -- from screen to screen ------------------------------------------------------------------------------------
+
+    @property
+    def crumbs(self) -> list[str]:
+        """Names of the screens on the way here."""
+        names = [VIEWS[entry.spec.name].crumb_of(entry.spec.about) for entry in self._navigation.trail]
+        view = self.view
+        if view is not None:
+            names[-1] = view.crumb()
+        return names
+
+    @property
+    def root_view_name(self) -> str:
+        """The first of them."""
+        return self._navigation.trail[0].spec.name
+
+    def push_view(self, spec: ViewSpec) -> None:
+        """Drill down."""
+        self._keep_state()
+        self._navigation.push(spec)
+        self.call_later(self._show)
+
+    def open_view(self, spec: ViewSpec) -> None:
+        """Begin a new trail."""
+        self._keep_state()
+        self._navigation.open(spec)
+        self.call_later(self._show)
+
+    def _keep_state(self) -> None:
+        view = self.view
+        if view is not None:
+            self._navigation.here.state = view.state()
+
+    async def _show(self) -> None:
+        entry = self._navigation.here
+        self._switching = True
+        place = self.query_one("#place", Vertical)
+        async with self.batch():
+            await place.remove_children()
+            view = VIEWS[entry.spec.name](entry.spec.about)
+            await place.mount(view)
+            self._switching = False
+            if entry.state:
+                view.restore(entry.state)
+        self.refresh_all()
+
+    def action_view(self, name: str) -> None:
+        self.open_view(ViewSpec(name))
+
+    def action_crumb(self, at: int) -> None:
+        if at < len(self._navigation.trail) - 1:
+            self._keep_state()
+            self._navigation.cut(at)
+            self.call_later(self._show)
+
+    def action_back(self) -> None:
+        """esc: the prompt, then the filter, then one screen back."""
+        view = self.view
+        if self._prompt.is_open:
+            self._close_prompt()
+        elif view is not None and view.filter_text:
+            view.set_filter("")
+        else:
+            self.action_up()
+
+    def action_up(self) -> None:
+        if self._navigation.back():
+            self.call_later(self._show)
+        else:
+            self.console.flash("this is the first screen; leave with :q or ctrl-q", "info", 3)
+
+    def action_last_view(self) -> None:
+        self._keep_state()
+        if self._navigation.last():
+            self.call_later(self._show)
+
+    def action_history(self, step: int) -> None:
+        self._keep_state()
+        if self._navigation.step(step):
+            self.call_later(self._show)
+        else:
+            self.console.flash("no further back" if step < 0 else "no further forward", "info", 3)
+
+    # -- prompt ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _prompt(self) -> Prompt:
+        return self.query_one(Prompt)
+
+    def action_command(self) -> None:
+        self._prompt.open("command")
+
+    def action_filter(self) -> None:
+        view = self.view
+        self._prompt.open("filter", view.filter_text if view is not None else "")
+
+    def _close_prompt(self) -> None:
+        self._prompt.close()
+        view = self.view
+        if view is not None:
+            view.query_one("#table").focus()
+
+    def on_prompt_edited(self, event: Prompt.Edited) -> None:
+        view = self.view
+        if view is not None:
+            problem = view.set_filter(event.text)
+            if problem:
+                self.console.flash(problem, "under_replicated")
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        self._close_prompt()
+        view = self.view
+        if event.mode == "filter" and view is not None:
+            view.set_filter(event.text)
+        elif event.mode == "command" and event.text.strip():
+            self.run_command(event.text)
+
+    def runner(self, line: str) -> Callable[[], None]:
+        """A call that does a command, for the palette."""
+        return lambda: self.run_command(line)
+
+    def run_command(self, line: str) -> None:
+        """Do what was typed after ``:``."""
+        try:
+            self._run(parse_command(line))
+        except CommandError as error:
+            self.console.flash(str(error), "under_replicated")
+
+    def _run(self, parsed: Parsed) -> None:
+        target = parsed.command.target
+        if target.startswith("!"):
+            self._do(target[1:], parsed.arguments)
+            return
+        spec = self._spec(target, parsed.arguments)
+        self._keep_state()
+        self._navigation.open(spec)
+        if parsed.filter is not None:
+            self._navigation.here.state = {"filter": parsed.filter}
+        self.call_later(self._show)
+
+    def _spec(self, target: str, arguments: tuple[str, ...]) -> ViewSpec:
+        known = self.console.names()
+        about: dict[str, Any] = {}
+        if target in ("partitions", "records", "configs"):
+            unknown = [name for name in arguments if name not in known["topic"]]
+            if unknown and known["topic"]:
+                raise CommandError(f"there is no topic {unknown[0]}")
+            if target != "partitions" and not arguments:
+                raise CommandError(f"name a topic: :{target} TOPIC")
+            about = {"topic": arguments[0]} if target == "configs" else {"topics": arguments}
+        elif target == "groups" and arguments:
+            if arguments[0] not in known["group"] and known["group"]:
+                raise CommandError(f"there is no group {arguments[0]}")
+            return ViewSpec("group", {"group": arguments[0]})
+        elif target == "log":
+            about = {"broker": self._broker(arguments)}
+        return ViewSpec(target, about)
+
+    def _broker(self, arguments: tuple[str, ...]) -> int:
+        known = self.console.names()["broker"]
+        if not arguments or arguments[0] not in known:
+            raise CommandError(f"name a broker: {', '.join(known) or 'none is known yet'}")
+        return int(arguments[0])
+
+    def _do(self, act: str, arguments: tuple[str, ...]) -> None:
+        acts = self.console.acts
+        if act in ("kill", "stop", "start", "restart", "pause", "resume"):
+            acts.process(act, self._broker(arguments))
+        elif act == "elect":
+            acts.elect_preferred(None)
+        elif act == "produce":
+            acts.ask_produce(arguments[0] if arguments else "")
+        elif act == "create":
+            acts.ask_create_topic()
+        elif act == "theme":
+            self._theme(arguments)
+        elif act == "help":
+            self.action_help()
+        elif act == "aliases":
+            self.action_aliases()
+        elif act == "quit":
+            self.console.exit()
+
+    def _theme(self, arguments: tuple[str, ...]) -> None:
+        names = list(self.console.themes)
+        if arguments and arguments[0] not in names:
+            raise CommandError(f"there is no theme {arguments[0]}: {', '.join(names)}")
+        following = names[(names.index(self.console.theme) + 1) % len(names)]
+        self.console.theme = arguments[0] if arguments else following
+        self.console.flash(f"theme {self.console.theme}", "info", 3)
+
+    # -- the other keys -------------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """A greyed key says why it is grey."""
+        if self._prompt.is_open:
+            return
+        key = find_key(event.key, self.console.scopes)
+        if key is not None and (reason := reason_against(key.need, self.console.gateway.capabilities)):
+            event.stop()
+            event.prevent_default()
+            self.console.flash(f"{key.label}: {reason}", "under_replicated")
+
+    def action_press(self, key: str) -> None:
+        self.console.simulate_key(key)
+
+    def action_help(self) -> None:
+        lines = help_lines(self.console.scopes, self.console.gateway.capabilities)
+        self.console.push_screen(Detail(f"keys on the {self.crumbs[-1]} screen", lines, snug=self.size.width > 90))
+
+    def action_aliases(self) -> None:
+        self.console.push_screen(Detail("commands", command_lines()))
+
+    def action_toggle_header(self) -> None:
+        self.query_one(Header).toggle_class("-hidden")
+        self.query_one(Tabs).toggle_class("-hidden")
+
+    def action_pause(self) -> None:
+        self.console.frozen = not self.console.frozen
+        self.console.flash("the picture is frozen: P goes on" if self.console.frozen else "live again", "info", 3)
+        self.refresh_frame()
+
+    def action_save(self) -> None:
+        import io
+
+        view = self.view
+        if view is None:
+            return
+        text = view.as_text() if isinstance(view, LogView) else view.table.as_text()
+        name = f"kconsole-{view.NAME}-{self.console.now_ms()}.txt"
+        self.console.deliver_text(io.StringIO(text + "\n"), save_filename=name)
+        self.console.flash(f"saved as {name} in your downloads", "in_sync")

@@ -1,0 +1,34 @@
+"""What can stand in the frame: one class a kind of thing."""
+
+from console.screens.base import View
+from console.screens.broker_log import LogView
+from console.screens.cluster import ClusterView
+from console.screens.command_log import CommandsView
+from console.screens.configs import ConfigsView
+from console.screens.events import EventsView
+from console.screens.failover import FailoverView
+from console.screens.groups import GroupsView, GroupView
+from console.screens.partitions import PartitionsView
+from console.screens.quorum import QuorumView
+from console.screens.records import RecordsView
+from console.screens.topics import TopicsView
+from console.screens.workload import WorkloadView
+
+VIEWS: dict[str, type[View]] = {
+    view.NAME: view
+    for view in (
+        ClusterView,
+        TopicsView,
+        PartitionsView,
+        RecordsView,
+        GroupsView,
+        GroupView,
+        EventsView,
+        LogView,
+        FailoverView,
+        WorkloadView,
+        QuorumView,
+        ConfigsView,
+        CommandsView,
+    )
+}

@@ -1,0 +1,71 @@
+"""Stopwatch and ledger of each kill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.widgets import Rule
+
+from console.screens.base import View, view_bindings
+from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows
+from console.widgets.timeline import Timeline
+from engine.supervisor.snapshot import Act, ClusterSnapshot
+
+
+class FailoverView(View):
+    """Acts above, the timeline of the selected one below."""
+
+    NAME = "failover"
+    COLUMNS = ACT_COLUMNS
+    EMPTY = "no broker was killed yet"
+    FOLLOWS = True
+    BINDINGS = view_bindings("failover")
+
+    DEFAULT_CSS = """
+    FailoverView #table { height: 4; }
+    FailoverView.-tall #table { height: 12; }
+    FailoverView Rule { margin: 0; color: $kc-border; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield self.make_table()
+        yield Rule()
+        yield Timeline()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height >= 30, "-tall")
+
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[Act]:
+        return act_rows(snapshot)
+
+    def key_of(self, row: Act) -> str:
+        return act_key(row)
+
+    def age_of(self, row: Act) -> float:
+        return 0.0
+
+    def crumb_title(self) -> str:
+        return "failovers"
+
+    def refresh_rows(self) -> None:
+        super().refresh_rows()
+        self.query_one(Timeline).show(self.table.cursor_row)
+
+    def cursor_moved(self) -> None:
+        self.query_one(Timeline).show(self.table.cursor_row)
+
+    def action_open(self) -> None:
+        self.action_describe()
+
+    def action_start_again(self) -> None:
+        row: Act | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.process("start", row.broker_id)
+
+    def action_kill_controller(self) -> None:
+        picture = self.console.picture()
+        if picture is None or picture.controller_id is None or picture.controller_id < 0:
+            self.console.flash("no active controller is known", "offline")
+        else:
+            self.console.acts.process("kill", picture.controller_id)

@@ -1,0 +1,206 @@
+"""Consumer groups, and one group's offsets and members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.gateway import ReadFrom, Start
+from console.screens.base import View, ViewSpec, view_bindings
+from console.viewmodel import text
+from console.viewmodel.cells import Column, cell
+from console.viewmodel.groups import (
+    GROUP_COLUMNS,
+    OFFSET_COLUMNS,
+    GroupRow,
+    OffsetRow,
+    find_group,
+    group_rows,
+    lag_tone,
+    offset_rows,
+)
+from engine.supervisor.snapshot import ClusterSnapshot, MemberState
+
+
+class GroupsView(View):
+    """One row a group."""
+
+    NAME = "groups"
+    COLUMNS = GROUP_COLUMNS
+    EMPTY = "no consumer groups yet"
+    BINDINGS = view_bindings("groups")
+
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[GroupRow]:
+        return group_rows(snapshot, self.console.history)
+
+    def describe_row(self, row: GroupRow) -> object:
+        return row.group
+
+    def action_open(self) -> None:
+        row: GroupRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("group", {"group": row.group.group_id}))
+
+    def action_member(self, act: str) -> None:
+        row: GroupRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.member(act, row.group.group_id)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member with the sum of its lag."""
+
+    member: MemberState
+    lag: int | None
+    age_ms: float
+
+    @property
+    def key(self) -> str:
+        """The member's id."""
+        return self.member.member_id
+
+
+def _assignment(row: MemberRow) -> str:
+    return " ".join(f"{topic}[{text.id_list(partitions)}]" for topic, partitions in row.member.assignment)
+
+
+_MEMBER_COLUMNS: tuple[Column, ...] = (
+    Column(
+        "client",
+        "CLIENT",
+        lambda row: cell(row.member.instance_id or row.member.client_id),
+        16,
+        lambda row: row.member.client_id,
+        max_width=30,
+    ),
+    Column(
+        "host",
+        "HOST",
+        lambda row: cell(row.member.host.lstrip("/"), "muted"),
+        12,
+        lambda row: row.member.host,
+        priority=2,
+        max_width=24,
+    ),
+    Column(
+        "partitions",
+        "PARTITIONS",
+        lambda row: cell(sum(len(each) for _, each in row.member.assignment)),
+        10,
+        lambda row: sum(len(each) for _, each in row.member.assignment),
+        right=True,
+        flashes=True,
+    ),
+    Column(
+        "lag",
+        "LAG",
+        lambda row: cell(text.count(row.lag), lag_tone(row.lag)),
+        9,
+        lambda row: row.lag or 0,
+        right=True,
+        descending=True,
+    ),
+    Column(
+        "assignment",
+        "ASSIGNMENT",
+        lambda row: cell(_assignment(row) or "nothing", "text" if _assignment(row) else "under_replicated"),
+        20,
+        priority=1,
+        max_width=80,
+        flashes=True,
+    ),
+    Column(
+        "member-id",
+        "MEMBER ID",
+        lambda row: cell(text.shorten_middle(row.member.member_id, 28), "muted"),
+        28,
+        priority=3,
+    ),
+)
+
+
+class GroupView(View):
+    """A group's offsets by partition, or its members."""
+
+    NAME = "group"
+    COLUMNS = OFFSET_COLUMNS
+    EMPTY = "no offsets committed, no partitions assigned"
+    BINDINGS = view_bindings("group")
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        super().__init__(about)
+        self._group: str = about["group"]
+        self._members = False
+        self._remark = ""
+
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[Any]:
+        group = find_group(snapshot, self._group)
+        self._remark = "this group is not there (any more)"
+        if group is not None:
+            coordinator = "unknown" if group.coordinator is None else str(group.coordinator)
+            self._remark = (
+                f"{group.state} · {text.plural(len(group.members), 'member')} · lag {text.count(group.total_lag)}"
+                f" · coordinator {coordinator}"
+            )
+        if not self._members:
+            return offset_rows(snapshot, self._group, self.console.history)
+        if group is None:
+            return []
+        lags = {(offset.topic, offset.partition): offset.lag for offset in group.offsets}
+        age = max(0, snapshot.at_ms - group.observed_at_ms)
+        rows = []
+        for member in group.members:
+            known = [
+                lag
+                for topic, partitions in member.assignment
+                for partition in partitions
+                if (lag := lags.get((topic, partition))) is not None
+            ]
+            rows.append(MemberRow(member, sum(known) if known else None, age))
+        return sorted(rows, key=lambda row: (row.member.client_id, row.member.member_id))
+
+    def crumb_title(self) -> str:
+        return "members" if self._members else "offsets"
+
+    def scope_word(self) -> str:
+        return self._group
+
+    @classmethod
+    def crumb_of(cls, about: Mapping[str, Any]) -> str:
+        return str(about["group"])
+
+    def remark(self) -> str:
+        return self._remark
+
+    def describe_row(self, row: Any) -> object:
+        return row.member if isinstance(row, MemberRow) else row.offset
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "members": self._members}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if state.get("members", False) != self._members:
+            self.action_members()
+        super().restore(state)
+
+    def action_members(self) -> None:
+        self._members = not self._members
+        self.table.sort_key = ""
+        self.table.columns = _MEMBER_COLUMNS if self._members else OFFSET_COLUMNS
+        self.table.refresh()
+        self.refresh_rows()
+
+    def action_open(self) -> None:
+        row = self.table.cursor_row
+        if isinstance(row, OffsetRow):
+            about: dict[str, Any] = {"topics": (row.offset.topic,), "partitions": (row.offset.partition,)}
+            if row.offset.committed_offset is not None:
+                about["read_from"] = ReadFrom(Start.OFFSET, row.offset.committed_offset)
+            self.console.push_view(ViewSpec("records", about))
+        elif row is not None:
+            self.action_describe()
+
+    def action_member(self, act: str) -> None:
+        self.console.acts.member(act, self._group)

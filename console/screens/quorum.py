@@ -1,0 +1,33 @@
+"""The metadata quorum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console.screens.base import View, view_bindings
+from console.viewmodel import text
+from console.viewmodel.quorum import QUORUM_COLUMNS, QuorumRow, quorum_rows
+from engine.supervisor.snapshot import ClusterSnapshot
+
+
+class QuorumView(View):
+    """One row a voter or observer."""
+
+    NAME = "quorum"
+    COLUMNS = QUORUM_COLUMNS
+    EMPTY = "this cluster does not describe its quorum"
+    BINDINGS = view_bindings("quorum")
+
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[QuorumRow]:
+        return quorum_rows(snapshot)
+
+    def scope_word(self) -> str:
+        return "__cluster_metadata"
+
+    def remark(self) -> str:
+        picture = self.console.picture()
+        quorum = picture.quorum if picture is not None else None
+        if quorum is None:
+            return ""
+        mark = text.count(quorum.high_watermark)
+        return f"leader {quorum.leader_id} · epoch {quorum.leader_epoch} · high watermark {mark}"

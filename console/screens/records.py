@@ -1,0 +1,200 @@
+"""Live tail of topics: follow, pause, seek, filter, look into one record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.gateway import GatewayError, ReadFrom, Start, Tail
+from console.modals.detail import RecordDetail
+from console.modals.form import Field, Form
+from console.screens.base import View, view_bindings
+from console.viewmodel import text
+from console.viewmodel.cells import Column
+from console.viewmodel.records import (
+    KEPT_RECORDS,
+    BytesFormat,
+    RecordView,
+    Ring,
+    record_columns,
+    record_part,
+    record_text,
+)
+from console.viewmodel.seeking import SEEK_HELP, parse_seek
+from console.widgets.live_table import LiveTable
+from engine.supervisor.snapshot import ClusterSnapshot
+
+_RETRY_S = 1.0
+
+
+class RecordsView(View):
+    """One row a record; the last ones are kept, batches are shown a few times a second."""
+
+    NAME = "records"
+    FOLLOWS = True
+    BINDINGS = view_bindings("records")
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        super().__init__(about)
+        self._topics: tuple[str, ...] = tuple(about["topics"])
+        self._read_from: ReadFrom = about.get("read_from", ReadFrom())
+        self._format = BytesFormat.AUTO
+        self._ring = Ring()
+        self._waiting: list[RecordView] = []
+        self._skipped = 0
+        self._problem = ""
+        self._caught_up = False
+
+    def columns(self) -> Sequence[Column]:
+        return record_columns(self._format, len(self._topics) > 1)
+
+    def make_table(self) -> LiveTable:
+        table = super().make_table()
+        table.search_text = record_text
+        table.search_part = record_part
+        table.empty = "waiting for records …"
+        return table
+
+    def key_of(self, row: RecordView) -> str:
+        return row.place
+
+    def scope_word(self) -> str:
+        partitions = self.about.get("partitions")
+        word = ",".join(self._topics)
+        return f"{word}-{','.join(map(str, partitions))}" if partitions else word
+
+    def remark(self) -> str:
+        words = []
+        if self._problem:
+            words.append(f"! {self._problem}")
+        words.append("following" if self.table.follow else "paused")
+        waiting = len(self._waiting)
+        if not self.table.follow and waiting:
+            words.append(f"{waiting:,} new")
+        dropped = self._ring.dropped + self._skipped
+        if dropped:
+            words.append(f"{dropped:,} dropped")
+        words.append(f"from {self._from_words()}")
+        if self._format is not BytesFormat.AUTO:
+            words.append(str(self._format))
+        return " · ".join(words)
+
+    def _from_words(self) -> str:
+        start, value = self._read_from
+        if start is Start.OFFSET:
+            return f"{-value:,} before the end" if value < 0 else f"offset {value:,}"
+        if start is Start.TIMESTAMP:
+            return text.date_time(value)[:19]
+        return f"the {start}"
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._problem = ""
+        self.run_worker(self._read(self._read_from), group="records", exclusive=True, exit_on_error=False)
+
+    async def _read(self, read_from: ReadFrom) -> None:
+        while True:
+            tail = Tail(self._topics, self.about.get("partitions"), read_from)
+            try:
+                async for batch in self.console.gateway.tail(tail):
+                    self._problem = batch.problem
+                    self._caught_up = batch.caught_up
+                    self._take(batch.records)
+                return
+            except GatewayError as error:
+                self._problem = str(error)
+            # What was shown stays; reading goes on at the end once the cluster answers.
+            read_from = ReadFrom()
+            await asyncio.sleep(_RETRY_S)
+
+    def _take(self, records: list[RecordView]) -> None:
+        self._waiting += records
+        over = len(self._waiting) - KEPT_RECORDS
+        if over > 0:
+            del self._waiting[:over]
+            self._skipped += over
+
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[RecordView]:
+        return self._ring
+
+    def refresh_rows(self) -> None:
+        if self._waiting and self.table.follow:
+            self._ring.extend(self._waiting)
+            self._waiting.clear()
+            self.table.update_rows(self._ring)
+        elif self.table.total != len(self._ring):
+            self.table.update_rows(self._ring)
+        if not len(self._ring):
+            self.table.empty = self._problem or "waiting for records …"
+        self.table.tick()
+        self.refresh_title()
+
+    def age_of(self, row: RecordView) -> float:
+        return 0.0
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        shown = self.table.shown
+        if shown:
+            self.table.follow = False
+            self.refresh_title()
+            self.console.push_screen(RecordDetail(shown, self.table.cursor_index, self._format))
+
+    def action_format(self) -> None:
+        formats = list(BytesFormat)
+        self._format = formats[(formats.index(self._format) + 1) % len(formats)]
+        self.table.columns = self.columns()
+        self.table.refresh()
+        self.refresh_title()
+
+    def action_clear(self) -> None:
+        self._ring.clear()
+        self._waiting.clear()
+        self._skipped = 0
+        self.table.update_rows(self._ring)
+        self.refresh_title()
+
+    def action_seek_to(self, place: str) -> None:
+        self._seek(ReadFrom(Start(place)))
+
+    def _seek(self, read_from: ReadFrom) -> None:
+        self._read_from = read_from
+        self.action_clear()
+        # From the end one follows what comes; from anywhere else one reads on from the first record.
+        self.table.follow = True
+        self._begin()
+        self.refresh_title()
+
+    def action_seek(self) -> None:
+        def check(values: dict[str, str]) -> str:
+            result = parse_seek(values["place"], self.console.now_ms())
+            return result if isinstance(result, str) else ""
+
+        def seek(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            result = parse_seek(values["place"], self.console.now_ms())
+            if not isinstance(result, str):
+                self._seek(result)
+
+        fields = [Field("place", "read from", "", "end, start, 1042, -100, 15m, 2026-11-24 14:03")]
+        self.console.push_screen(Form("seek", fields, yes="Seek", check=check, note=SEEK_HELP), seek)
+
+    def action_produce(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        self.console.acts.ask_produce(row.topic if row is not None else self._topics[0])
+
+    def action_kill_leader(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        partitions = self.about.get("partitions")
+        if row is not None:
+            self.console.acts.kill_leader(row.topic, row.partition)
+        else:
+            self.console.acts.kill_leader(self._topics[0], partitions[0] if partitions else 0)

@@ -1,0 +1,146 @@
+"""The frame around every screen: header, tabs, status line, hints. The prompt is in :mod:`console.widgets.prompt`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from console.acts import reason_against
+from console.keymap import KEYS, keys_of
+from console.viewmodel import text
+from console.viewmodel.cells import Cell, Span
+from console.viewmodel.overview import overview
+from console.widgets.lines import LineWidget, Region, cell_width, width_of
+
+if TYPE_CHECKING:
+    from console.app import KConsole
+
+
+def console_app(widget: LineWidget) -> KConsole:
+    """The app by its own type."""
+    return cast("KConsole", widget.app)
+
+
+class Header(LineWidget):
+    """Two lines on the cluster as a whole."""
+
+    DEFAULT_CSS = """
+    Header { height: 2; padding: 0 1; }
+    """
+
+    def line(self, y: int, width: int) -> tuple[Cell, Cell]:
+        app = console_app(self)
+        lines = overview(
+            app.snapshot,
+            app.history,
+            app.now_ms(),
+            width,
+            read_only=app.gateway.capabilities.read_only,
+            failure=app.failure,
+        )
+        frozen: Cell = (Span("frozen  ", "under_replicated"),) if app.frozen else ()
+        if y == 0:
+            return lines.first_left, (*frozen, *lines.first_right)
+        return lines.second_left, lines.second_right
+
+
+class Tabs(LineWidget):
+    """The screens that have a digit, the one that is open standing out."""
+
+    BACKGROUND = "panel"
+
+    DEFAULT_CSS = """
+    Tabs { height: 1; padding: 0 1; background: $kc-panel; }
+    """
+
+    def line(self, y: int, width: int) -> tuple[Cell, Cell]:
+        open_ = console_app(self).root_view_name
+        spans: list[Span] = []
+        self.regions = []
+        x = 1
+        keys = [key for key in KEYS if key.group == "screens"]
+        gap = 2 if width >= sum(len(key.label) + 4 for key in keys) else 1
+        for key in keys:
+            name = key.action.split("'")[1]
+            here = name == open_
+            start = x
+            spans += [
+                Span(key.display, "key" if not here else "accent"),
+                Span(" ", "muted"),
+                Span(key.label, "accent" if here else "muted"),
+                Span(" " * gap, "muted"),
+            ]
+            x += len(key.display) + 1 + len(key.label)
+            self.regions.append(Region(0, start, x, key.action))
+            x += gap
+        return tuple(spans), ()
+
+
+class StatusLine(LineWidget):
+    """Breadcrumbs, and for a while what has just happened."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 1; padding: 0 1; }
+    """
+
+    def line(self, y: int, width: int) -> tuple[Cell, Cell]:
+        app = console_app(self)
+        crumbs: list[Span] = []
+        self.regions = []
+        x = 1
+        trail = app.crumbs
+        for at, name in enumerate(trail):
+            last = at == len(trail) - 1
+            if at:
+                crumbs.append(Span(" › ", "muted"))
+                x += 3
+            crumbs.append(Span(name, "title" if last else "muted"))
+            self.regions.append(Region(0, x, x + width_of(name), f"crumb({at})"))
+            x += width_of(name)
+        flash = app.flash_message
+        if flash is None:
+            return tuple(crumbs), ()
+        room = width - cell_width(tuple(crumbs)) - 3
+        said: Cell = (Span(flash.text, flash.tone),)
+        if width_of(flash.text) <= room:
+            return tuple(crumbs), said
+        self.regions = []
+        return (Span(text.clip(flash.text, width), flash.tone),), ()
+
+
+class Hints(LineWidget):
+    """The keys that matter here; greyed what cannot be done on this cluster."""
+
+    BACKGROUND = "panel"
+
+    DEFAULT_CSS = """
+    Hints { height: 1; padding: 0 1; background: $kc-panel; }
+    """
+
+    def line(self, y: int, width: int) -> tuple[Cell, Cell]:
+        app = console_app(self)
+        capabilities = app.gateway.capabilities
+        spans: list[Span] = []
+        self.regions = []
+        x = 1
+        own = [key for key in keys_of(*app.scopes) if key.hint]
+        always = [key for key in own if key.scope == "global"]
+        mine = [key for key in own if key.scope != "global"]
+        tail_width = sum(len(key.display) + len(key.label) + 3 for key in always)
+        greyed = False
+        for key in (*mine, *always):
+            room = width - x + 1 - (0 if key.scope == "global" else tail_width)
+            need = len(key.display) + 1 + len(key.label)
+            if need > room:
+                continue
+            refused = bool(reason_against(key.need, capabilities))
+            greyed = greyed or refused
+            spans += [
+                Span(key.display, "muted" if refused else "key"),
+                Span(" ", "muted"),
+                Span(f"({key.label})" if refused else key.label, "muted" if refused else "text"),
+                Span("  ", "muted"),
+            ]
+            extra = 2 if refused else 0
+            self.regions.append(Region(0, x, x + need + extra, f"press('{key.keys.split(',')[0]}')"))
+            x += need + extra + 2
+        return tuple(spans), ()

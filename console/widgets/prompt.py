@@ -1,0 +1,127 @@
+"""The line in which commands (``:``) and filters (``/``) are typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widgets import Input, Static
+
+from console.commands import complete
+
+if TYPE_CHECKING:
+    from console.app import KConsole
+
+
+class _Completion(Suggester):
+    """Goes on with commands and the names of what exists."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._prompt = prompt
+
+    async def get_suggestion(self, value: str) -> str | None:
+        if self._prompt.mode != "command":
+            return None
+        return complete(value, cast("KConsole", self._prompt.app).names())
+
+
+class Prompt(Horizontal):
+    """Hidden until it is opened."""
+
+    DEFAULT_CSS = """
+    Prompt { height: 1; display: none; background: $kc-panel; padding: 0 1; }
+    Prompt.-open { display: block; }
+    Prompt #sign { width: 2; color: $kc-accent; text-style: bold; background: $kc-panel; }
+    Prompt Input { width: 1fr; background: $kc-panel; color: $kc-text; border: none; padding: 0; height: 1; }
+    Prompt Input:focus { border: none; }
+    Prompt Input > .input--suggestion { color: $kc-muted; }
+    Prompt #about { width: auto; color: $kc-muted; background: $kc-panel; }
+    """
+
+    class Submitted(Message):
+        """Enter was pressed."""
+
+        def __init__(self, mode: str, text: str) -> None:
+            super().__init__()
+            self.mode = mode
+            self.text = text
+
+    class Edited(Message):
+        """The text of a filter changed."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self.mode = ""
+        self._past: dict[str, list[str]] = {"command": [], "filter": []}
+        self._past_at = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="sign")
+        yield Input(compact=True, suggester=_Completion(self), select_on_focus=False)
+        yield Static("", id="about")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has the keys."""
+        return bool(self.mode)
+
+    def open(self, mode: str, text: str = "") -> None:
+        """Show it; ``mode`` is ``command`` or ``filter``."""
+        self.mode = mode
+        self._past_at = len(self._past[mode])
+        self.query_one("#sign", Static).update(":" if mode == "command" else "/")
+        about = "tab completes" if mode == "command" else "regex  !inverse  -f fuzzy"
+        self.query_one("#about", Static).update(about)
+        field = self.query_one(Input)
+        with self.prevent(Input.Changed):
+            field.value = text
+        field.cursor_position = len(text)
+        self.add_class("-open")
+        field.focus()
+
+    def close(self) -> None:
+        """Hide it."""
+        self.mode = ""
+        self.remove_class("-open")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.mode == "filter":
+            self.post_message(self.Edited(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        past = self._past.get(self.mode)
+        if past is not None and event.value and (not past or past[-1] != event.value):
+            past.append(event.value)
+        self.post_message(self.Submitted(self.mode, event.value))
+
+    def on_key(self, event: events.Key) -> None:
+        """Tab completes; up and down go through what was typed before."""
+        field = self.query_one(Input)
+        if event.key == "tab":
+            if self.mode == "command":
+                suggestion = complete(field.value, cast("KConsole", self.app).names())
+                if suggestion is not None:
+                    field.value = suggestion
+                    field.cursor_position = len(suggestion)
+        elif event.key in ("up", "down"):
+            past = self._past[self.mode] if self.mode else []
+            self._past_at = max(0, min(len(past), self._past_at + (-1 if event.key == "up" else 1)))
+            field.value = past[self._past_at] if self._past_at < len(past) else ""
+            field.cursor_position = len(field.value)
+        elif event.key == "ctrl+c":
+            self.post_message(self.Submitted("", ""))
+        else:
+            return
+        event.stop()
+        event.prevent_default()

@@ -1,0 +1,469 @@
+"""A gateway that plays a script: a cluster of three brokers in memory, changed by the acts that are done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from console.gateway import (
+    BrokerLog,
+    Capabilities,
+    ConfigValue,
+    EventBatch,
+    GatewayError,
+    NewRecord,
+    NewTopic,
+    ProducedRecord,
+    Tail,
+    TailBatch,
+)
+from console.viewmodel.records import RecordView
+from engine.supervisor.snapshot import (
+    Act,
+    BrokerState,
+    ClusterEvent,
+    ClusterSnapshot,
+    GroupOffset,
+    GroupState,
+    Ledger,
+    MemberState,
+    PartitionState,
+    ProcessFacts,
+    ProcessState,
+    QuorumState,
+    QuorumVoter,
+    ReplicaState,
+    Source,
+    Stage,
+    StageTime,
+    TopicState,
+    WorkloadMember,
+    WorkloadState,
+)
+
+# 2026-11-24 12:00:00 UTC
+START_MS = 1_795_521_600_000
+
+EMBEDDED = Capabilities(Source.EMBEDDED, bootstrap_servers="127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094")
+_NEEDS = "needs the processes of an embedded cluster"
+ATTACHED = Capabilities(
+    Source.ATTACHED,
+    bootstrap_servers="kafka-1:9092",
+    no_process_control=_NEEDS,
+    no_workload="the workload belongs to an embedded cluster",
+    no_broker_logs="needs the log files of an embedded cluster",
+)
+
+
+class FrozenClock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.at_ms = START_MS
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def monotonic_ms(self) -> float:
+        return float(self.at_ms - START_MS + 1_000_000)
+
+    def advance(self, ms: int) -> None:
+        self.at_ms += ms
+
+
+def _partition(topic: str, number: int, at_ms: int, base: int) -> PartitionState:
+    replicas = tuple((number + step) % 3 + 1 for step in range(3))
+    end = base + number * 137
+    return PartitionState(
+        topic,
+        number,
+        replicas[0],
+        4,
+        replicas,
+        replicas,
+        log_start_offset=0,
+        high_watermark=end,
+        replica_states=tuple(
+            ReplicaState(each, end + (2 if each == replicas[0] else 0), end * 180, True, at_ms) for each in replicas
+        ),
+        size_bytes=end * 180,
+        messages_in_per_s=3.4,
+        observed_at_ms=at_ms,
+    )
+
+
+def _topic(name: str, partitions: int, at_ms: int, base: int, *, internal: bool = False, **configs: str) -> TopicState:
+    return TopicState(
+        name,
+        f"id-{name}",
+        internal,
+        tuple(_partition(name, number, at_ms, base) for number in range(partitions)),
+        2,
+        {key.replace("_", "."): value for key, value in configs.items()},
+    )
+
+
+def _group(name: str, topic: TopicState, members: int, at_ms: int, lag: int) -> GroupState:
+    ids = [f"{name}-{at + 1}-0c1d2e3f-aaaa-bbbb-cccc-0123456789ab" for at in range(members)]
+    owned: dict[str, list[int]] = {member: [] for member in ids}
+    offsets = []
+    for partition in topic.partitions:
+        owner = ids[partition.partition % members]
+        owned[owner].append(partition.partition)
+        end = partition.high_watermark or 0
+        offsets.append(GroupOffset(topic.name, partition.partition, end - lag, end, lag, owner))
+    return GroupState(
+        name,
+        "Stable",
+        "consumer",
+        "range",
+        coordinator=2,
+        members=tuple(
+            MemberState(member, None, f"{name}-{at + 1}", "/127.0.0.1", ((topic.name, tuple(owned[member])),))
+            for at, member in enumerate(ids)
+        ),
+        offsets=tuple(offsets),
+        total_lag=lag * len(topic.partitions),
+        observed_at_ms=at_ms,
+    )
+
+
+def sample_cluster(at_ms: int = START_MS, source: Source = Source.EMBEDDED) -> ClusterSnapshot:
+    """Three brokers, five topics, two groups, a workload: all well."""
+    topics = (
+        _topic("clicks", 3, at_ms, 120_345, retention_ms="3600000"),
+        _topic("customers", 3, at_ms, 8_120, cleanup_policy="compact"),
+        _topic("orders", 6, at_ms, 80_002, compression_type="producer"),
+        _topic("payments", 3, at_ms, 20_771),
+        _topic("__consumer_offsets", 10, at_ms, 3_310, internal=True, cleanup_policy="compact"),
+    )
+    embedded = source is Source.EMBEDDED
+    brokers = tuple(
+        BrokerState(
+            number,
+            "127.0.0.1",
+            9091 + number,
+            f"rack-{'abc'[number - 1]}",
+            reachable=True,
+            fenced=False,
+            is_controller=number == 2,
+            observed_at_ms=at_ms,
+            leaders=sum(each.leader == number for topic in topics for each in topic.partitions),
+            replicas=25,
+            in_sync=25,
+            log_bytes=31_400_000 + number * 1_000_000,
+            bytes_in_per_s=10_400.0 + number * 310,
+            bytes_out_per_s=22_900.0 + number * 450,
+            messages_in_per_s=19.0,
+            process=ProcessFacts(
+                number,
+                ProcessState.RUNNING,
+                41_000 + number,
+                at_ms - 3_600_000,
+                1,
+                cpu_percent=2.1 + number,
+                rss_bytes=61_000_000 + number * 700_000,
+                open_files=88,
+                log_dir=f"/data/broker-{number}/data",
+            )
+            if embedded
+            else None,
+        )
+        for number in (1, 2, 3)
+    )
+    return ClusterSnapshot(
+        at_ms,
+        source,
+        "mZy7kQ3tTrS0b1nVxWcd4A",
+        2,
+        7,
+        brokers,
+        topics,
+        (_group("analytics", topics[0], 2, at_ms, 140), _group("billing", topics[2], 3, at_ms, 3)),
+        QuorumState(
+            2,
+            7,
+            1_204,
+            tuple(QuorumVoter(number, 1_205, 0, True, at_ms - 300, at_ms - 300) for number in (1, 2, 3)),
+            at_ms,
+        ),
+        WorkloadState(
+            True,
+            (
+                WorkloadMember("shop", "producer", "orders", True, 20.0, 80_210),
+                WorkloadMember("website", "producer", "clicks", True, 30.0, 120_650),
+                WorkloadMember("analytics", "group", "clicks", True, 30.0, 120_400, members=2),
+                WorkloadMember("billing", "group", "orders payments", True, 25.0, 101_100, members=3),
+            ),
+        )
+        if embedded
+        else None,
+        metadata_observed_at_ms=at_ms,
+    )
+
+
+def kill_in(snapshot: ClusterSnapshot, victim: int) -> ClusterSnapshot:
+    """The cluster after one broker died: other leaders, smaller ISRs, higher epochs."""
+    topics = []
+    for topic in snapshot.topics:
+        partitions = []
+        for each in topic.partitions:
+            isr = tuple(broker for broker in each.isr if broker != victim)
+            leader = each.leader if each.leader != victim else (isr[0] if isr else -1)
+            epoch = each.leader_epoch + (leader != each.leader)
+            partitions.append(replace(each, isr=isr, leader=leader, leader_epoch=epoch, offline_replicas=(victim,)))
+        topics.append(replace(topic, partitions=tuple(partitions)))
+    brokers = []
+    for broker in snapshot.brokers:
+        leaders = sum(each.leader == broker.broker_id for topic in topics for each in topic.partitions)
+        if broker.broker_id != victim:
+            brokers.append(replace(broker, leaders=leaders))
+            continue
+        process = broker.process
+        brokers.append(
+            replace(
+                broker,
+                reachable=False,
+                fenced=True,
+                leaders=0,
+                in_sync=0,
+                is_controller=False,
+                process=replace(
+                    process,
+                    state=ProcessState.KILLED,
+                    pid=None,
+                    cpu_percent=None,
+                    rss_bytes=None,
+                    why="SIGKILL, asked for",
+                )
+                if process
+                else None,
+            )
+        )
+    return snapshot.with_facts(topics=tuple(topics), brokers=tuple(brokers))
+
+
+def revive_in(snapshot: ClusterSnapshot, broker_id: int) -> ClusterSnapshot:
+    """The cluster after that broker came back and caught up."""
+    whole = sample_cluster(snapshot.at_ms)
+    topics = []
+    for topic in snapshot.topics:
+        partitions = [
+            replace(each, isr=each.replicas, offline_replicas=()) if broker_id in each.replicas else each
+            for each in topic.partitions
+        ]
+        topics.append(replace(topic, partitions=tuple(partitions)))
+    brokers = tuple(
+        replace(whole.brokers[at], leaders=0) if broker.broker_id == broker_id else broker
+        for at, broker in enumerate(snapshot.brokers)
+    )
+    return snapshot.with_facts(topics=tuple(topics), brokers=brokers)
+
+
+def finished_act(act_id: int, victim: int, at_ms: int) -> Act:
+    """A failover as it looks when all was measured."""
+    survivors = [each for each in (1, 2, 3) if each != victim]
+    return Act(
+        act_id,
+        "kill",
+        victim,
+        at_ms,
+        9,
+        victim == 2,
+        (
+            StageTime(Stage.KILLED, 0.0),
+            StageTime(Stage.FENCED, 88.4),
+            StageTime(Stage.LEADERS_COMMITTED, 131.2, detail="9 partitions"),
+            StageTime(Stage.SEEN_BY_SURVIVORS, 139.9, survivors[0]),
+            StageTime(Stage.SEEN_BY_SURVIVORS, 152.3, survivors[1]),
+            StageTime(Stage.FIRST_PRODUCE, 241.0),
+            StageTime(Stage.FIRST_FETCH, 247.7),
+        ),
+        Ledger("all", 1_204, 1_204, 0, 0, 0, True),
+        True,
+    )
+
+
+class ScriptedGateway:
+    """Everything that is asked of it is kept in ``calls``."""
+
+    def __init__(
+        self, clock: FrozenClock, capabilities: Capabilities = EMBEDDED, snapshot: ClusterSnapshot | None = None
+    ) -> None:
+        self.clock = clock
+        self._capabilities = capabilities
+        self.snapshot = snapshot or sample_cluster(clock.at_ms, capabilities.source)
+        self.calls: list[tuple[Any, ...]] = []
+        self.failing = ""
+        self.refusing = ""
+        self._changed = asyncio.Event()
+        self._events: list[ClusterEvent] = []
+        self._new_events = asyncio.Event()
+        self.records: list[RecordView] = []
+        self._new_records = asyncio.Event()
+        self.watched: frozenset[str] = frozenset()
+        self.logs: dict[tuple[int, bool], list[str]] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def close(self) -> None:
+        self.calls.append(("close",))
+
+    # -- what the test does ---------------------------------------------------------------------------------------
+
+    def show(self, snapshot: ClusterSnapshot) -> None:
+        """The next picture."""
+        self.snapshot = snapshot
+        self._changed.set()
+
+    def fail(self, reason: str) -> None:
+        """The cluster is gone."""
+        self.failing = reason
+        self._changed.set()
+
+    def tell(self, kind: str, subject: str, reason: str, source: str = "broker 1", **detail: Any) -> None:
+        """Something happened."""
+        event = ClusterEvent(len(self._events) + 1, self.clock.at_ms, kind, subject, reason, source, detail)
+        self._events.append(event)
+        self._new_events.set()
+
+    def arrive(self, *records: RecordView) -> None:
+        """Records come."""
+        self.records += records
+        self._new_records.set()
+
+    # -- what the console does ------------------------------------------------------------------------------------
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        while True:
+            if self.failing:
+                raise GatewayError(self.failing)
+            yield self.snapshot
+            self._changed.clear()
+            await self._changed.wait()
+
+    def watch(self, topics: frozenset[str]) -> None:
+        self.watched = topics
+
+    async def events(self) -> AsyncIterator[EventBatch]:
+        told = 0
+        while True:
+            if told < len(self._events):
+                yield EventBatch(self._events[told:])
+                told = len(self._events)
+            self._new_events.clear()
+            await self._new_events.wait()
+
+    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        self.calls.append(("tail", tail))
+        told = 0
+        while True:
+            if self.failing:
+                raise GatewayError(self.failing)
+            if told < len(self.records):
+                wanted = [
+                    each
+                    for each in self.records[told:]
+                    if each.topic in tail.topics and (tail.partitions is None or each.partition in tail.partitions)
+                ]
+                told = len(self.records)
+                yield TailBatch(wanted)
+            self._new_records.clear()
+            await self._new_records.wait()
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        lines = self.logs.get((broker_id, previous), [])
+        return BrokerLog(lines[position or 0 :], len(lines), f"/data/broker-{broker_id}/broker.log")
+
+    async def topic_configs(self, topic: str) -> list[ConfigValue]:
+        self._maybe_refuse()
+        return [
+            ConfigValue("cleanup.policy", "delete", "DEFAULT_CONFIG"),
+            ConfigValue("min.insync.replicas", "2", "STATIC_BROKER_CONFIG"),
+            ConfigValue("retention.ms", "3600000", "DYNAMIC_TOPIC_CONFIG"),
+        ]
+
+    async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
+        return [ConfigValue("log.dirs", "/data", "STATIC_BROKER_CONFIG", read_only=True)]
+
+    def _maybe_refuse(self) -> None:
+        if self.refusing:
+            raise GatewayError(self.refusing)
+
+    async def _act(self, *call: Any) -> None:
+        self.calls.append(call)
+        self._maybe_refuse()
+
+    async def produce(self, record: NewRecord) -> ProducedRecord:
+        await self._act("produce", record)
+        return ProducedRecord(record.partition or 0, 80_002, 4.2)
+
+    async def create_topic(self, topic: NewTopic) -> None:
+        await self._act("create_topic", topic)
+
+    async def delete_topic(self, topic: str) -> None:
+        await self._act("delete_topic", topic)
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        await self._act("add_partitions", topic, total)
+
+    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
+        await self._act("alter_topic_configs", topic, dict(changes))
+
+    async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        await self._act("elect_preferred", partitions)
+        return 3
+
+    async def kill_broker(self, broker_id: int) -> None:
+        await self._act("kill", broker_id)
+        acts = (*self.snapshot.acts, finished_act(len(self.snapshot.acts) + 1, broker_id, self.clock.at_ms))
+        self.show(kill_in(self.snapshot, broker_id).with_facts(acts=acts))
+        self.tell("process_killed", f"broker {broker_id}", "SIGKILL, asked for", "supervisor")
+        self.tell("broker_fenced", f"broker {broker_id}", "its connection to the controller was lost", "broker 2")
+
+    async def stop_broker(self, broker_id: int) -> None:
+        await self._act("stop", broker_id)
+
+    async def pause_broker(self, broker_id: int) -> None:
+        await self._act("pause", broker_id)
+
+    async def resume_broker(self, broker_id: int) -> None:
+        await self._act("resume", broker_id)
+
+    async def start_broker(self, broker_id: int) -> None:
+        await self._act("start", broker_id)
+        self.show(revive_in(self.snapshot, broker_id))
+
+    async def restart_broker(self, broker_id: int) -> None:
+        await self._act("restart", broker_id)
+
+    async def start_workload(self) -> None:
+        await self._act("start_workload")
+
+    async def stop_workload(self) -> None:
+        await self._act("stop_workload")
+
+    async def add_member(self, group: str) -> None:
+        await self._act("add_member", group)
+
+    async def remove_member(self, group: str) -> None:
+        await self._act("remove_member", group)
+
+
+def record(topic: str, partition: int, offset: int, at_ms: int, **fields: Any) -> RecordView:
+    """A record such as the sample's workload makes."""
+    value = {
+        "order": offset,
+        "customer": f"key-{offset % 500}",
+        "amount": 5 + offset % 495,
+        "currency": ("EUR", "USD", "GBP")[offset % 3],
+    }
+    fields.setdefault("key", f"key-{offset % 500}".encode())
+    fields.setdefault("value", json.dumps(value).encode())
+    fields.setdefault("leader_epoch", 4)
+    return RecordView(topic, partition, offset, at_ms, **fields)

@@ -1,0 +1,168 @@
+"""An app over the scripted gateway, and how tests drive it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripted import EMBEDDED, FrozenClock, ScriptedGateway, finished_act, record
+
+from console.app import KConsole
+from console.gateway import Capabilities
+
+# Screens by name, and the keys that lead there. "!name" is an act of the gateway on broker 2, "~line" a command.
+SHOTS: dict[str, list[str]] = {
+    "cluster": [],
+    "cluster-killed": ["!kill_broker", "j"],
+    "topics": ["2"],
+    "topics-filter": ["2", "slash", "o", "r"],
+    "partitions": ["2", "j", "j", "enter"],
+    "partitions-killed": ["!kill_broker", "2", "j", "j", "enter"],
+    "records": ["2", "j", "j", "l"],
+    "record-detail": ["2", "j", "j", "l", "enter"],
+    "groups": ["3"],
+    "group": ["3", "j", "enter"],
+    "members": ["3", "j", "enter", "m"],
+    "events": ["!kill_broker", "4"],
+    "failover": ["!kill_broker", "5"],
+    "workload": ["6"],
+    "quorum": ["7"],
+    "acts": ["ctrl+k", "8"],
+    "configs": ["2", "e"],
+    "log": ["l"],
+    "help": ["question_mark"],
+    "aliases": ["ctrl+a"],
+    "command": ["colon", "t", "o"],
+    "produce": ["2", "j", "j", "p"],
+    "new-topic": ["2", "n"],
+    "delete": ["2", "ctrl+d"],
+    "seek": ["2", "l", "s"],
+}
+
+
+def make_app(
+    capabilities: Capabilities = EMBEDDED, *, theme: str = "dark", clock: FrozenClock | None = None
+) -> tuple[KConsole, ScriptedGateway]:
+    clock = clock or FrozenClock()
+    gateway = ScriptedGateway(clock, capabilities)
+    app = KConsole(gateway, theme=theme, now_ms=clock.now_ms, monotonic_ms=clock.monotonic_ms, refresh_s=0)
+    return app, gateway
+
+
+async def settle(app: KConsole, pilot: Any) -> None:
+    """Let everything that is under way come to the screen."""
+    for _ in range(3):
+        await pilot.pause()
+        app.tick()
+    await pilot.pause()
+
+
+async def populate(app: KConsole, gateway: ScriptedGateway, pilot: Any) -> None:
+    """Rates that moved, a past with events, records, logs."""
+    await settle(app, pilot)
+    clock = gateway.clock
+    shape = (4, 9, 7, 12, 14, 11, 16, 13, 9, 12, 15, 18, 17, 20, 14, 16)
+    for at, step in enumerate(shape):
+        clock.advance(1_000)
+        snapshot = gateway.snapshot
+        brokers = tuple(
+            _scaled(broker, 0.6 + ((step + 3 * broker.broker_id * (at % 3)) % 20) / 25) for broker in snapshot.brokers
+        )
+        topics = tuple(_moved(topic, clock.at_ms, step) for topic in snapshot.topics)
+        groups = tuple(_lagging(group, at, clock.at_ms) for group in snapshot.groups)
+        quorum = _quorum(snapshot.quorum, clock.at_ms)
+        picture = snapshot.with_facts(
+            at_ms=clock.at_ms,
+            brokers=brokers,
+            topics=topics,
+            groups=groups,
+            quorum=quorum,
+            metadata_observed_at_ms=clock.at_ms,
+        )
+        app.take(picture)
+    gateway.show(picture)
+    for number, (kind, subject, reason, source) in enumerate(EVENTS):
+        clock.at_ms += 40 if number else 0
+        gateway.tell(kind, subject, reason, source)
+    gateway.arrive(
+        *(
+            record(
+                "orders",
+                offset % 6,
+                80_000 + offset,
+                clock.at_ms - 3_000 + offset * 37,
+                headers=(("trace", b"4f1c9a"),) if offset % 4 == 0 else (),
+            )
+            for offset in range(60)
+        )
+    )
+    gateway.logs[1, False] = [
+        "2026-11-24 12:00:01,104 INFO  [broker 1] starting, incarnation 1",
+        "2026-11-24 12:00:01,201 INFO  [log_dir] recovered 25 logs in 61 ms",
+        "2026-11-24 12:00:01,377 WARN  [raft] election timeout, epoch 7: asking for votes",
+        "2026-11-24 12:00:01,398 INFO  [raft] following 2 in epoch 7",
+        "2026-11-24 12:00:01,420 ERROR [fetcher] fetch from 3 failed: connection lost, retrying in 50 ms because the "
+        "broker at 127.0.0.1:9094 has not come up yet and nothing listens on its port",
+        "2026-11-24 12:00:01,611 INFO  [broker 1] serves on 127.0.0.1:9092",
+    ]
+    await settle(app, pilot)
+
+
+EVENTS = (
+    ("process_started", "broker 1", "the cluster was started", "supervisor"),
+    ("quorum_leader_elected", "node 2", "2 of 3 votes in epoch 7", "broker 2"),
+    ("controller_activated", "node 2", "replayed the log up to offset 12", "broker 2"),
+    ("broker_unfenced", "broker 1", "caught up with the metadata log", "broker 2"),
+    ("topic_created", "orders", "asked for by kconsole-supervisor: 6 partitions, replication factor 3", "broker 2"),
+    ("group_rebalanced", "billing", "member billing-3 joined, generation 3", "broker 2"),
+    ("isr_shrunk", "orders-3", "broker 3 was 30,012 ms behind (replica.lag.time.max.ms is 30,000)", "broker 1"),
+    ("isr_expanded", "orders-3", "broker 3 caught up", "broker 1"),
+    ("leader_changed", "payments-1", "broker 3 was fenced; 1 is the next in the ISR", "broker 2"),
+)
+
+
+def _scaled(broker: Any, factor: float) -> Any:
+    from dataclasses import replace
+
+    if not broker.reachable:
+        return broker
+    return replace(broker, bytes_in_per_s=12_000 * factor, bytes_out_per_s=25_000 * factor)
+
+
+def _moved(topic: Any, at_ms: int, step: int) -> Any:
+    from dataclasses import replace
+
+    return replace(
+        topic,
+        partitions=tuple(
+            replace(
+                each,
+                observed_at_ms=at_ms,
+                messages_in_per_s=step / 4 + each.partition,
+                high_watermark=(each.high_watermark or 0) + step,
+                replica_states=tuple(
+                    state._replace(log_end_offset=(state.log_end_offset or 0) + step) for state in each.replica_states
+                ),
+            )
+            for each in topic.partitions
+        ),
+    )
+
+
+def _lagging(group: Any, at: int, at_ms: int) -> Any:
+    from dataclasses import replace
+
+    growth = at * 9 if group.group_id == "analytics" else at % 3
+    offsets = tuple(each._replace(lag=(each.lag or 0) + growth // 3) for each in group.offsets)
+    return replace(group, offsets=offsets, total_lag=sum(each.lag or 0 for each in offsets), observed_at_ms=at_ms)
+
+
+def _quorum(quorum: Any, at_ms: int) -> Any:
+    from dataclasses import replace
+
+    nodes = tuple(
+        each._replace(last_fetch_at_ms=at_ms - 300, last_caught_up_at_ms=at_ms - 300) for each in quorum.nodes
+    )
+    return replace(quorum, nodes=nodes, observed_at_ms=at_ms)
+
+
+__all__ = ["EVENTS", "SHOTS", "finished_act", "make_app", "populate", "settle"]
