@@ -130,6 +130,11 @@ class Channel:
             connection = await self.connection()
         return await connection.post(request, version=version, timeout_ms=timeout_ms)
 
+    def drop(self) -> None:
+        """Close the present connection, if any; the next request opens another."""
+        if self._connection is not None:
+            self._drop(self._connection)
+
     def reset_backoff(self) -> None:
         """Try again at once: there is news about the destination."""
         self._failures = 0

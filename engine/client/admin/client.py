@@ -1,0 +1,17 @@
+"""The admin client: all areas in one."""
+
+from __future__ import annotations
+
+from engine.client.admin.configs import ConfigAdmin
+from engine.client.admin.log_dirs import LogDirAdmin
+from engine.client.admin.offsets import OffsetAdmin
+from engine.client.admin.quorum import QuorumAdmin
+from engine.client.admin.topics import TopicAdmin
+
+
+class AdminClient(TopicAdmin, ConfigAdmin, OffsetAdmin, LogDirAdmin, QuorumAdmin):
+    """Asks and changes a cluster, ours or any Apache Kafka.
+
+    ``AdminClient(world, [(host, port), …])``; call :meth:`metadata` first (or any method that needs it does), so that
+    the brokers' addresses are known. Each broker has its own connection and time-out.
+    """

@@ -1,0 +1,336 @@
+"""Groups: which there are, who is in them, who coordinates them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from engine.client.admin.base import AdminBase
+from engine.client.admin.outcome import Failure, check, refusal
+from engine.client.errors import ClientError, UnsupportedApi
+from engine.model.errors import ErrorCode, KafkaError
+from engine.wire import codec
+from engine.wire.messages.consumer_group_describe_request import ConsumerGroupDescribeRequest
+from engine.wire.messages.consumer_group_describe_response import ConsumerGroupDescribeResponse
+from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
+from engine.wire.messages.delete_groups_request import DeleteGroupsRequest
+from engine.wire.messages.delete_groups_response import DeleteGroupsResponse
+from engine.wire.messages.describe_groups_request import DescribeGroupsRequest
+from engine.wire.messages.describe_groups_response import DescribeGroupsResponse
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
+from engine.wire.messages.find_coordinator_response import FindCoordinatorResponse
+from engine.wire.messages.list_groups_request import ListGroupsRequest
+from engine.wire.messages.list_groups_response import ListGroupsResponse
+
+_MOVED = (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+_GROUP = 0
+
+
+class ListedGroup(NamedTuple):
+    """A group as its coordinator lists it. State and type are empty where an old broker does not tell."""
+
+    group_id: str
+    protocol_type: str
+    state: str
+    group_type: str
+    coordinator: int
+
+
+class GroupListing(NamedTuple):
+    """All groups of the brokers that answered, sorted by name, and why others did not."""
+
+    groups: tuple[ListedGroup, ...]
+    failures: dict[int, Failure]
+
+
+class MemberDescription(NamedTuple):
+    """A member. ``assignment`` is ``None`` for a protocol whose bytes are not Kafka's consumer protocol."""
+
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    host: str
+    assignment: dict[str, tuple[int, ...]] | None
+    member_epoch: int | None = None
+
+
+class GroupDescription(NamedTuple):
+    """A group with its members."""
+
+    group_id: str
+    state: str
+    group_type: str
+    protocol_type: str
+    protocol: str
+    coordinator: int
+    members: tuple[MemberDescription, ...]
+    group_epoch: int | None = None
+
+
+class GroupAdmin(AdminBase):
+    """Groups are asked of their coordinators, which are remembered until they answer that they are not."""
+
+    _coordinators: dict[str, int] | None = None
+
+    def _known_coordinators(self) -> dict[str, int]:
+        if self._coordinators is None:
+            self._coordinators = {}
+        return self._coordinators
+
+    async def list_groups(
+        self, *, states: Iterable[str] = (), types: Iterable[str] = (), timeout_ms: float | None = None
+    ) -> GroupListing:
+        """Ask every known broker for the groups it coordinates."""
+
+        async def ask(broker_id: int) -> ListGroupsResponse:
+            request = ListGroupsRequest(states_filter=list(states), types_filter=list(types))
+            response: ListGroupsResponse = await self.brokers.send(broker_id, request, timeout_ms=timeout_ms)
+            check(response.error_code)
+            return response
+
+        groups: list[ListedGroup] = []
+        failures: dict[int, Failure] = {}
+        for broker_id, answer in (await self._of_each(self.brokers.nodes, ask)).items():
+            if not isinstance(answer, ListGroupsResponse):
+                failures[broker_id] = answer
+                continue
+            for each in answer.groups:
+                groups.append(
+                    ListedGroup(each.group_id, each.protocol_type, each.group_state, each.group_type.lower(), broker_id)
+                )
+                self._known_coordinators()[each.group_id] = broker_id
+        return GroupListing(tuple(sorted(groups)), failures)
+
+    async def find_coordinators(
+        self, group_ids: Iterable[str], *, refresh: bool = False, timeout_ms: float | None = None
+    ) -> dict[str, int | Failure]:
+        """The broker that coordinates each group, from memory unless ``refresh``."""
+        known = self._known_coordinators()
+        wanted = sorted(set(group_ids))
+        unknown = [group_id for group_id in wanted if refresh or group_id not in known]
+        outcomes: dict[str, int | Failure] = {each: known[each] for each in wanted if each not in unknown}
+        if unknown:
+            outcomes.update(await self._find_coordinators(unknown, timeout_ms))
+        return outcomes
+
+    async def _find_coordinators(self, group_ids: list[str], timeout_ms: float | None) -> dict[str, int | Failure]:
+        outcomes: dict[str, int | Failure] = {}
+        try:
+            response: FindCoordinatorResponse = await self.brokers.send_any(
+                FindCoordinatorRequest(key_type=_GROUP, coordinator_keys=group_ids), timeout_ms=timeout_ms
+            )
+        except UnsupportedApi:
+            return await self._find_coordinators_one_by_one(group_ids, timeout_ms)
+        except ClientError as error:
+            return dict.fromkeys(group_ids, error)
+        for each in response.coordinators:
+            failure = refusal(each.error_code, each.error_message)
+            outcomes[each.key] = failure or each.node_id
+            if failure is None:
+                self._learn(each.key, each.node_id, each.host, each.port)
+        return outcomes
+
+    async def _find_coordinators_one_by_one(
+        self, group_ids: list[str], timeout_ms: float | None
+    ) -> dict[str, int | Failure]:
+        outcomes: dict[str, int | Failure] = {}
+        for group_id in group_ids:
+            try:
+                response: FindCoordinatorResponse = await self.brokers.send_any(
+                    FindCoordinatorRequest(key=group_id, key_type=_GROUP), max_version=3, timeout_ms=timeout_ms
+                )
+            except ClientError as error:
+                outcomes[group_id] = error
+                continue
+            failure = refusal(response.error_code, response.error_message)
+            outcomes[group_id] = failure or response.node_id
+            if failure is None:
+                self._learn(group_id, response.node_id, response.host, response.port)
+        return outcomes
+
+    def _learn(self, group_id: str, node_id: int, host: str, port: int) -> None:
+        self._known_coordinators()[group_id] = node_id
+        if node_id not in self.brokers.nodes:
+            self.brokers.learn({**self.brokers.nodes, node_id: (host, port)})
+
+    def _forget(self, group_id: str) -> None:
+        self._known_coordinators().pop(group_id, None)
+
+    async def _by_coordinator(
+        self, group_ids: Iterable[str], timeout_ms: float | None
+    ) -> tuple[dict[int, list[str]], dict[str, Failure]]:
+        """Groups by the broker that coordinates them, and those whose coordinator is not known."""
+        grouped: dict[int, list[str]] = {}
+        failures: dict[str, Failure] = {}
+        for group_id, coordinator in (await self.find_coordinators(group_ids, timeout_ms=timeout_ms)).items():
+            if isinstance(coordinator, int):
+                grouped.setdefault(coordinator, []).append(group_id)
+            else:
+                failures[group_id] = coordinator
+        return grouped, failures
+
+    async def describe_groups(
+        self, group_ids: Iterable[str] | Mapping[str, str], *, timeout_ms: float | None = None
+    ) -> dict[str, GroupDescription | Failure]:
+        """Describe groups. With a mapping (group id to type, as :meth:`list_groups` tells it) each is asked for in its
+        own way; else as a classic group first and as one of the new protocol (KIP-848) if it is not classic.
+
+        Share and streams groups are not described here: their outcome is a failure that says so.
+        """
+        types: Mapping[str, str] = group_ids if isinstance(group_ids, Mapping) else dict.fromkeys(group_ids, "")
+        outcomes: dict[str, GroupDescription | Failure] = {}
+        wanted = []
+        for group_id, group_type in types.items():
+            if group_type in ("share", "streams"):
+                outcomes[group_id] = UnsupportedApi(f"groups of type {group_type} are not described yet")
+            else:
+                wanted.append(group_id)
+        outcomes.update(await self._describe(wanted, types, timeout_ms))
+        moved = [each for each in wanted if _has_moved(outcomes[each])]
+        if moved:
+            for group_id in moved:
+                self._forget(group_id)
+            outcomes.update(await self._describe(moved, types, timeout_ms))
+        return outcomes
+
+    async def _describe(
+        self, group_ids: list[str], types: Mapping[str, str], timeout_ms: float | None
+    ) -> dict[str, GroupDescription | Failure]:
+        grouped, failures = await self._by_coordinator(group_ids, timeout_ms)
+        outcomes: dict[str, GroupDescription | Failure] = dict(failures)
+
+        async def of_one(broker_id: int, ids: list[str]) -> None:
+            classic = [each for each in ids if types[each] != "consumer"]
+            new = [each for each in ids if types[each] == "consumer"]
+            if classic:
+                outcomes.update(await self._describe_classic(broker_id, classic, timeout_ms))
+                new += [
+                    each
+                    for each in classic
+                    if types[each] == "" and _code(outcomes[each]) is ErrorCode.GROUP_ID_NOT_FOUND
+                ]
+            if new:
+                outcomes.update(await self._describe_consumer(broker_id, new, timeout_ms))
+
+        await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
+        return outcomes
+
+    async def _describe_classic(
+        self, broker_id: int, group_ids: list[str], timeout_ms: float | None
+    ) -> dict[str, GroupDescription | Failure]:
+        try:
+            response: DescribeGroupsResponse = await self.brokers.send(
+                broker_id, DescribeGroupsRequest(groups=group_ids), timeout_ms=timeout_ms
+            )
+        except ClientError as error:
+            return dict.fromkeys(group_ids, error)
+        outcomes: dict[str, GroupDescription | Failure] = {}
+        for group in response.groups:
+            failure = refusal(group.error_code, group.error_message)
+            if failure is None and group.group_state == "Dead":
+                # Before version 6 an unknown group is described as dead.
+                failure = KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"group {group.group_id} does not exist")
+            outcomes[group.group_id] = failure or GroupDescription(
+                group.group_id,
+                group.group_state,
+                "classic",
+                group.protocol_type,
+                group.protocol_data,
+                broker_id,
+                tuple(
+                    MemberDescription(
+                        each.member_id,
+                        each.group_instance_id,
+                        each.client_id,
+                        each.client_host,
+                        _assignment(each.member_assignment) if group.protocol_type == "consumer" else None,
+                    )
+                    for each in sorted(group.members, key=lambda each: each.member_id)
+                ),
+            )
+        return outcomes
+
+    async def _describe_consumer(
+        self, broker_id: int, group_ids: list[str], timeout_ms: float | None
+    ) -> dict[str, GroupDescription | Failure]:
+        try:
+            response: ConsumerGroupDescribeResponse = await self.brokers.send(
+                broker_id, ConsumerGroupDescribeRequest(group_ids=group_ids), timeout_ms=timeout_ms
+            )
+        except ClientError as error:
+            return dict.fromkeys(group_ids, error)
+        return {
+            group.group_id: refusal(group.error_code, group.error_message)
+            or GroupDescription(
+                group.group_id,
+                group.group_state,
+                "consumer",
+                "consumer",
+                group.assignor_name,
+                broker_id,
+                tuple(
+                    MemberDescription(
+                        each.member_id,
+                        each.instance_id,
+                        each.client_id,
+                        each.client_host,
+                        {
+                            part.topic_name: tuple(sorted(part.partitions))
+                            for part in sorted(each.assignment.topic_partitions, key=lambda part: part.topic_name)
+                        },
+                        each.member_epoch,
+                    )
+                    for each in sorted(group.members, key=lambda each: each.member_id)
+                ),
+                group.group_epoch,
+            )
+            for group in response.groups
+        }
+
+    async def delete_groups(
+        self, group_ids: Iterable[str], *, timeout_ms: float | None = None
+    ) -> dict[str, Failure | None]:
+        """Delete groups without members, their offsets with them."""
+        grouped, failures = await self._by_coordinator(group_ids, timeout_ms)
+        outcomes: dict[str, Failure | None] = dict(failures)
+
+        async def of_one(broker_id: int, ids: list[str]) -> None:
+            try:
+                response: DeleteGroupsResponse = await self.brokers.send(
+                    broker_id, DeleteGroupsRequest(groups_names=ids), timeout_ms=timeout_ms
+                )
+            except ClientError as error:
+                outcomes.update(dict.fromkeys(ids, error))
+                return
+            for each in response.results:
+                outcomes[each.group_id] = refusal(each.error_code)
+                self._forget(each.group_id)
+
+        await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
+        return outcomes
+
+
+def _code(outcome: object) -> ErrorCode | None:
+    return outcome.code if isinstance(outcome, KafkaError) else None
+
+
+def _has_moved(outcome: object) -> bool:
+    return _code(outcome) in _MOVED
+
+
+def _assignment(data: bytes) -> dict[str, tuple[int, ...]] | None:
+    """A member's share in Kafka's consumer protocol: version as int16, then ConsumerProtocolAssignment."""
+    if not data:
+        return {}
+    version = int.from_bytes(data[:2], "big", signed=True)
+    try:
+        # A later version only adds at the end.
+        highest = ConsumerProtocolAssignment.MAX_VERSION
+        assignment, _ = codec.decode(ConsumerProtocolAssignment, max(0, min(version, highest)), data, 2)
+    except codec.DecodeError:
+        return None
+    return {
+        each.topic: tuple(sorted(each.partitions))
+        for each in sorted(assignment.assigned_partitions, key=lambda each: each.topic)
+    }
