@@ -34,6 +34,7 @@ from engine.wire.messages.offset_fetch_response import OffsetFetchResponse
 # Later versions name topics by id only.
 _OFFSETS_BY_NAME = 9
 _CONSUMER = -1
+_COORDINATOR_RETRY_S = 0.1
 # ListOffsetsRequest.DEBUGGING_REPLICA_ID: any replica answers, with its own log end.
 _DEBUGGING = -2
 _STALE_LEADER = (
@@ -205,10 +206,17 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
         }
 
     async def _coordinator(self, group_id: str, timeout_ms: float | None) -> int:
-        found = (await self.find_coordinators([group_id], refresh=True, timeout_ms=timeout_ms))[group_id]
-        if not isinstance(found, int):
-            raise found
-        return found
+        """The coordinator, waited for where the first group of a cluster makes the offsets topic be created."""
+        clock = self.brokers.world.clock
+        deadline_ms = clock.monotonic_ms() + (timeout_ms or self.brokers.request_timeout_ms)
+        while True:
+            found = (await self.find_coordinators([group_id], refresh=True, timeout_ms=timeout_ms))[group_id]
+            if isinstance(found, int):
+                return found
+            retriable = isinstance(found, KafkaError) and found.code.retriable
+            if not retriable or clock.monotonic_ms() >= deadline_ms:
+                raise found
+            await asyncio.sleep(_COORDINATOR_RETRY_S)
 
     async def list_offsets(
         self,
