@@ -222,13 +222,17 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
         self,
         specs: Mapping[TopicPartition, int],
         *,
+        leaders: Mapping[TopicPartition, int] | None = None,
         read_committed: bool = False,
         timeout_ms: float | None = None,
     ) -> dict[TopicPartition, OffsetAt | Failure]:
         """What each partition's leader answers for an :class:`OffsetSpec` or a timestamp.
 
-        LATEST is the high watermark (with ``read_committed`` the last stable offset), EARLIEST the log start.
+        LATEST is the high watermark (with ``read_committed`` the last stable offset), EARLIEST the log start. With
+        ``leaders`` given they are asked as they are; else the cluster's metadata tells them, anew where it was wrong.
         """
+        if leaders is not None:
+            return await self._list_offsets(specs, leaders, read_committed, timeout_ms)
         try:
             metadata = await self.cached_metadata()
             outcomes = await self._list_offsets(specs, metadata_leaders(metadata, specs), read_committed, timeout_ms)
@@ -239,8 +243,8 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
             }
             if again:
                 metadata = await self.metadata(timeout_ms=timeout_ms)
-                leaders = metadata_leaders(metadata, again)
-                outcomes.update(await self._list_offsets(again, leaders, read_committed, timeout_ms))
+                found = metadata_leaders(metadata, again)
+                outcomes.update(await self._list_offsets(again, found, read_committed, timeout_ms))
         except (ClientError, KafkaError) as error:
             return dict.fromkeys(specs, error)
         return outcomes
