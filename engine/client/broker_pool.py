@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.client.channel import Address, Channel
@@ -46,7 +46,16 @@ class BrokerPool:
         # Failures in a row, by address: who answered last is asked first.
         self._failures: dict[Address, int] = {}
         self._preferred: Address | None = None
+        self._lost_callbacks: list[Callable[[Address], None]] = []
         self._closed = False
+
+    def on_lost(self, callback: Callable[[Address], None]) -> None:
+        """Call ``callback(address)`` whenever an established connection ends that this side did not close."""
+        self._lost_callbacks.append(callback)
+
+    def _lost(self, address: Address) -> None:
+        for callback in tuple(self._lost_callbacks):
+            callback(address)
 
     def learn(self, nodes: Mapping[int, Address]) -> None:
         """Take the brokers' advertised addresses; channels to addresses that nobody has any more are closed."""
@@ -81,6 +90,7 @@ class BrokerPool:
                 negotiate=True,
                 connect_timeout_ms=self._connect_timeout_ms,
             )
+            channel.on_lost(self._lost)
         return channel
 
     async def send(

@@ -83,24 +83,41 @@ class GroupAdmin(AdminBase):
     ) -> GroupListing:
         """Ask every known broker for the groups it coordinates."""
 
-        async def ask(broker_id: int) -> ListGroupsResponse:
-            request = ListGroupsRequest(states_filter=list(states), types_filter=list(types))
-            response: ListGroupsResponse = await self.brokers.send(broker_id, request, timeout_ms=timeout_ms)
-            check(response.error_code)
-            return response
+        async def ask(broker_id: int) -> list[ListedGroup]:
+            return await self.list_groups_of(broker_id, states=states, types=types, timeout_ms=timeout_ms)
 
         groups: list[ListedGroup] = []
         failures: dict[int, Failure] = {}
         for broker_id, answer in (await self._of_each(self.brokers.nodes, ask)).items():
-            if not isinstance(answer, ListGroupsResponse):
+            if isinstance(answer, list):
+                groups += answer
+            else:
                 failures[broker_id] = answer
-                continue
-            for each in answer.groups:
-                groups.append(
-                    ListedGroup(each.group_id, each.protocol_type, each.group_state, each.group_type.lower(), broker_id)
-                )
-                self._known_coordinators()[each.group_id] = broker_id
         return GroupListing(tuple(sorted(groups)), failures)
+
+    async def list_groups_of(
+        self,
+        broker_id: int,
+        *,
+        states: Iterable[str] = (),
+        types: Iterable[str] = (),
+        timeout_ms: float | None = None,
+    ) -> list[ListedGroup]:
+        """The groups that one broker coordinates, sorted by name.
+
+        Raises:
+            ClientError: it does not answer.
+            KafkaError: it refuses, or is still loading them.
+        """
+        request = ListGroupsRequest(states_filter=list(states), types_filter=list(types))
+        response: ListGroupsResponse = await self.brokers.send(broker_id, request, timeout_ms=timeout_ms)
+        check(response.error_code)
+        for each in response.groups:
+            self._known_coordinators()[each.group_id] = broker_id
+        return sorted(
+            ListedGroup(each.group_id, each.protocol_type, each.group_state, each.group_type.lower(), broker_id)
+            for each in response.groups
+        )
 
     async def find_coordinators(
         self, group_ids: Iterable[str], *, refresh: bool = False, timeout_ms: float | None = None
@@ -179,14 +196,8 @@ class GroupAdmin(AdminBase):
         Share and streams groups are not described here: their outcome is a failure that says so.
         """
         types: Mapping[str, str] = group_ids if isinstance(group_ids, Mapping) else dict.fromkeys(group_ids, "")
-        outcomes: dict[str, GroupDescription | Failure] = {}
-        wanted = []
-        for group_id, group_type in types.items():
-            if group_type in ("share", "streams"):
-                outcomes[group_id] = UnsupportedApi(f"groups of type {group_type} are not described yet")
-            else:
-                wanted.append(group_id)
-        outcomes.update(await self._describe(wanted, types, timeout_ms))
+        wanted = list(types)
+        outcomes = await self._describe(wanted, types, timeout_ms)
         moved = [each for each in wanted if _has_moved(outcomes[each])]
         if moved:
             for group_id in moved:
@@ -201,19 +212,31 @@ class GroupAdmin(AdminBase):
         outcomes: dict[str, GroupDescription | Failure] = dict(failures)
 
         async def of_one(broker_id: int, ids: list[str]) -> None:
-            classic = [each for each in ids if types[each] != "consumer"]
-            new = [each for each in ids if types[each] == "consumer"]
-            if classic:
-                outcomes.update(await self._describe_classic(broker_id, classic, timeout_ms))
-                new += [
-                    each
-                    for each in classic
-                    if types[each] == "" and _code(outcomes[each]) is ErrorCode.GROUP_ID_NOT_FOUND
-                ]
-            if new:
-                outcomes.update(await self._describe_consumer(broker_id, new, timeout_ms))
+            outcomes.update(
+                await self.describe_groups_of(broker_id, {each: types[each] for each in ids}, timeout_ms=timeout_ms)
+            )
 
         await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
+        return outcomes
+
+    async def describe_groups_of(
+        self, broker_id: int, types: Mapping[str, str], *, timeout_ms: float | None = None
+    ) -> dict[str, GroupDescription | Failure]:
+        """Describe groups (id to type) by one broker, their coordinator."""
+        outcomes: dict[str, GroupDescription | Failure] = {
+            group_id: UnsupportedApi(f"groups of type {group_type} are not described yet")
+            for group_id, group_type in types.items()
+            if group_type in ("share", "streams")
+        }
+        classic = [each for each, kind in types.items() if kind in ("", "classic")]
+        new = [each for each, kind in types.items() if kind == "consumer"]
+        if classic:
+            outcomes.update(await self._describe_classic(broker_id, classic, timeout_ms))
+            new += [
+                each for each in classic if types[each] == "" and _code(outcomes[each]) is ErrorCode.GROUP_ID_NOT_FOUND
+            ]
+        if new:
+            outcomes.update(await self._describe_consumer(broker_id, new, timeout_ms))
         return outcomes
 
     async def _describe_classic(

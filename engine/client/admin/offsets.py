@@ -100,29 +100,35 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
         outcomes: dict[str, dict[TopicPartition, CommittedOffset | KafkaError] | Failure] = dict(failures)
 
         async def of_one(broker_id: int, ids: list[str]) -> None:
-            request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=each, topics=None) for each in ids])
-            try:
-                response: OffsetFetchResponse = await self.brokers.send(
-                    broker_id, request, timeout_ms=timeout_ms, max_version=_OFFSETS_BY_NAME
-                )
-            except UnsupportedApi:
-                for group_id in ids:
-                    outcomes[group_id] = await self._fetch_offsets_of_one(broker_id, group_id, timeout_ms)
-                return
-            except ClientError as error:
-                outcomes.update(dict.fromkeys(ids, error))
-                return
-            for group in response.groups:
-                outcomes[group.group_id] = refusal(group.error_code) or {
-                    TopicPartition(topic.name, each.partition_index): refusal(each.error_code)
-                    or CommittedOffset(each.committed_offset, each.committed_leader_epoch, each.metadata or "")
-                    for topic in group.topics
-                    for each in topic.partitions
-                    if each.error_code or each.committed_offset >= 0
-                }
+            outcomes.update(await self.list_group_offsets_of(broker_id, ids, timeout_ms=timeout_ms))
 
         await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
         return outcomes
+
+    async def list_group_offsets_of(
+        self, broker_id: int, group_ids: list[str], *, timeout_ms: float | None = None
+    ) -> dict[str, dict[TopicPartition, CommittedOffset | KafkaError] | Failure]:
+        """All committed offsets of groups, by one broker, their coordinator."""
+        request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=each, topics=None) for each in group_ids])
+        try:
+            response: OffsetFetchResponse = await self.brokers.send(
+                broker_id, request, timeout_ms=timeout_ms, max_version=_OFFSETS_BY_NAME
+            )
+        except UnsupportedApi:
+            return {each: await self._fetch_offsets_of_one(broker_id, each, timeout_ms) for each in group_ids}
+        except ClientError as error:
+            return dict.fromkeys(group_ids, error)
+        return {
+            group.group_id: refusal(group.error_code)
+            or {
+                TopicPartition(topic.name, each.partition_index): refusal(each.error_code)
+                or CommittedOffset(each.committed_offset, each.committed_leader_epoch, each.metadata or "")
+                for topic in group.topics
+                for each in topic.partitions
+                if each.error_code or each.committed_offset >= 0
+            }
+            for group in response.groups
+        }
 
     async def _fetch_offsets_of_one(
         self, broker_id: int, group_id: str, timeout_ms: float | None

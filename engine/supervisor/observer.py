@@ -1,0 +1,363 @@
+"""Watches any Kafka cluster through its own protocol and makes snapshots and events of what it sees.
+
+Each broker is polled on its own: own connection, own time-out, own age. What one of them does not answer leaves the
+others' figures fresh and its own as old as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.client.admin import AdminClient
+from engine.client.admin.configs import ConfigEntry, ConfigResource, ConfigSource, ResourceType
+from engine.client.admin.groups import GroupDescription
+from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
+from engine.client.channel import Address
+from engine.client.errors import ClientError, UnsupportedApi
+from engine.model.errors import KafkaError
+from engine.model.topic_partition import TopicPartition
+from engine.supervisor.cluster_diff import changes
+from engine.supervisor.observation import BrokerContact, Observation
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+_CONSUMER_REPLICA = -1
+_KEPT_EVENTS = 2_000
+# After a connection broke or a refresh was asked for, metadata is polled this often for a while.
+_BURST_INTERVAL_S = 0.15
+_BURST_MS = 4_000
+_MIN_SNAPSHOT_INTERVAL_S = 0.1
+
+
+class Pace(NamedTuple):
+    """How often what is asked, in milliseconds.
+
+    ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and log ends of watched topics; ``slow_ms``: all
+    replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster with more than
+    ``partitions_at_pace`` partitions is asked less often, in proportion.
+    """
+
+    fast_ms: float = 1_000
+    slow_ms: float = 5_000
+    configs_ms: float = 30_000
+    request_timeout_ms: float = 2_000
+    partitions_at_pace: int = 1_000
+
+
+class ClusterObserver:
+    """``start()`` it, then read :attr:`snapshot` or iterate :meth:`snapshots` and :meth:`events`."""
+
+    def __init__(
+        self,
+        world: World,
+        bootstrap: Iterable[Address],
+        *,
+        source: Source = Source.ATTACHED,
+        pace: Pace | None = None,
+        derive_events: bool = True,
+        client_id: str = "kconsole-observer",
+    ) -> None:
+        """``derive_events`` False for a cluster whose brokers tell what happens by themselves."""
+        self._clock = world.clock
+        self._pace = pace or Pace()
+        self.admin = AdminClient(
+            world,
+            bootstrap,
+            client_id=client_id,
+            request_timeout_ms=self._pace.request_timeout_ms,
+            connect_timeout_ms=self._pace.request_timeout_ms,
+        )
+        self.admin.brokers.on_lost(self._connection_lost)
+        self._source = source
+        self._derive_events = derive_events
+        self._seen = Observation(source)
+        self._watched: frozenset[str] = frozenset()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._brokers: dict[int, asyncio.Task[None]] = {}
+        self._hurry = asyncio.Event()
+        self._burst_until_ms = 0.0
+        self._dirty = asyncio.Event()
+        self._no_quorum_api = False
+        self._revision = 0
+        self._published = asyncio.Event()
+        self._sequence = 0
+        self._events: deque[ClusterEvent] = deque(maxlen=_KEPT_EVENTS)
+        self._groups_known = False
+        self.snapshot = ClusterSnapshot(at_ms=self._clock.now_ms(), source=source)
+
+    # -- what its user calls
+
+    def start(self) -> None:
+        """Begin to poll, in tasks of the running loop."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.ensure_future(each) for each in (self._poll_metadata(), self._poll_configs(), self._publish())
+            ]
+
+    async def close(self) -> None:
+        """End all polling and close all connections; iterations end."""
+        tasks = [*self._tasks, *self._brokers.values()]
+        self._tasks, self._brokers = [], {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.admin.close()
+        self._revision = -1
+        self._wake()
+
+    def watch(self, topics: Iterable[str]) -> None:
+        """Keep the log ends of these topics' replicas as fresh as everything else."""
+        self._watched = frozenset(topics)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Something happened, or was just done: look now, and often for a few seconds."""
+        self._burst_until_ms = self._clock.monotonic_ms() + _BURST_MS
+        self._hurry.set()
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        """The latest picture, and each later one; a slow reader misses those between."""
+        seen = 0
+        while self._revision >= 0:
+            published = self._published
+            if self._revision > seen:
+                seen = self._revision
+                yield self.snapshot
+            else:
+                await published.wait()
+
+    async def events(self) -> AsyncIterator[list[ClusterEvent]]:
+        """Events in batches: first those that are kept, then each as it is found."""
+        last = 0
+        while self._revision >= 0:
+            published = self._published
+            batch = [each for each in self._events if each.sequence > last]
+            if batch:
+                last = batch[-1].sequence
+                yield batch
+            else:
+                await published.wait()
+
+    def _wake(self) -> None:
+        published, self._published = self._published, asyncio.Event()
+        published.set()
+
+    # -- publishing
+
+    async def _publish(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            before, after = self.snapshot, self._seen.snapshot(self._clock.now_ms())
+            if self._derive_events:
+                for change in changes(before, after, groups=self._groups_known):
+                    self._sequence += 1
+                    self._events.append(
+                        ClusterEvent(
+                            self._sequence,
+                            after.at_ms,
+                            str(change.kind),
+                            change.subject,
+                            change.reason,
+                            "observed",
+                            change.detail,
+                        )
+                    )
+            self._groups_known = self._groups_known or self._all_groups_listed()
+            self.snapshot = after
+            self._revision += 1
+            self._wake()
+            await asyncio.sleep(_MIN_SNAPSHOT_INTERVAL_S)
+
+    def _all_groups_listed(self) -> bool:
+        """Whether every broker that can be reached has listed its groups, described by now."""
+        reachable = [each.broker_id for each in self.snapshot.brokers if each.reachable]
+        return bool(reachable) and all(self._seen.groups.listed_by(each) is not None for each in reachable)
+
+    def _connection_lost(self, address: Address) -> None:
+        for broker_id in self._seen.broker_ids:
+            if self._seen.address_of(broker_id) == address:
+                lost = BrokerContact(False, self._clock.now_ms(), "the connection broke")
+                self._seen.on_contact(broker_id, lost)
+                self._dirty.set()
+        self.refresh()
+
+    # -- the cluster as a whole
+
+    def _stretch(self) -> float:
+        """How much slower than its pace a large cluster is polled."""
+        metadata = self._seen.metadata
+        partitions = sum(len(each.partitions) for each in metadata.topics.values()) if metadata else 0
+        return max(1.0, partitions / self._pace.partitions_at_pace)
+
+    async def _poll_metadata(self) -> None:
+        while True:
+            self._hurry.clear()
+            await asyncio.gather(self._ask_metadata(), self._ask_cluster(), self._ask_quorum())
+            for broker_id in self._seen.broker_ids:
+                if broker_id not in self._brokers:
+                    self._brokers[broker_id] = asyncio.ensure_future(self._poll_broker(broker_id))
+            for broker_id in [each for each in self._brokers if each not in self._seen.broker_ids]:
+                self._brokers.pop(broker_id).cancel()
+            self._dirty.set()
+            if self._clock.monotonic_ms() < self._burst_until_ms:
+                await asyncio.sleep(_BURST_INTERVAL_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.fast_ms * self._stretch() / 1000):
+                    await self._hurry.wait()
+
+    async def _ask_metadata(self) -> None:
+        try:
+            metadata = await self.admin.metadata()
+            self._seen.on_metadata(metadata, self._clock.now_ms())
+            ailing = self._seen.ailing_topics()
+            self._seen.on_eligible_replicas(await self.admin.describe_topics(ailing) if ailing else {})
+        except (ClientError, KafkaError) as error:
+            self._seen.on_metadata_failed(str(error))
+
+    async def _ask_cluster(self) -> None:
+        with contextlib.suppress(ClientError, KafkaError):
+            self._seen.on_cluster(await self.admin.describe_cluster())
+
+    async def _ask_quorum(self) -> None:
+        if self._no_quorum_api:
+            return
+        try:
+            self._seen.on_quorum(await self.admin.describe_quorum(), self._clock.now_ms())
+        except UnsupportedApi:
+            self._no_quorum_api = True
+        except (ClientError, KafkaError):
+            pass  # an election: the last picture stays, with its age
+
+    async def _poll_configs(self) -> None:
+        known: set[str] = set()
+        while True:
+            names = self._seen.topic_names
+            if names:
+                resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+                for resource, outcome in (await self.admin.describe_configs(resources)).items():
+                    if isinstance(outcome, list):
+                        self._seen.on_configs(resource.name, _worth_showing(outcome))
+                known = set(names)
+                self._dirty.set()
+            waited_ms = 0.0
+            while waited_ms < self._pace.configs_ms and set(self._seen.topic_names) == known:
+                await asyncio.sleep(self._pace.fast_ms / 1000)
+                waited_ms += self._pace.fast_ms
+            if not known and not self._seen.topic_names:
+                await asyncio.sleep(0.05)
+
+    # -- one broker
+
+    async def _poll_broker(self, broker_id: int) -> None:
+        next_slow_ms = 0.0
+        while True:
+            began_ms = self._clock.monotonic_ms()
+            slow = began_ms >= next_slow_ms
+            if slow:
+                next_slow_ms = began_ms + self._pace.slow_ms * self._stretch()
+            error = await self._ask_broker(broker_id, slow=slow)
+            if error and slow:
+                next_slow_ms = 0.0
+            news = self._seen.on_contact(broker_id, BrokerContact(not error, self._clock.now_ms(), error))
+            self._dirty.set()
+            if news:
+                self.refresh()
+            pause_ms = self._pace.fast_ms * self._stretch() - (self._clock.monotonic_ms() - began_ms)
+            await asyncio.sleep(max(pause_ms, self._pace.fast_ms / 4) / 1000)
+
+    async def _ask_broker(self, broker_id: int, *, slow: bool) -> str:
+        """Ask one broker what only it can tell; returns why it could not be reached, or nothing."""
+        names = self._seen.topic_names
+        watched = names if slow else [each for each in names if each in self._watched]
+        asked: list[Coroutine[Any, Any, None]] = [
+            self._ask_groups(broker_id),
+            self._ask_high_watermarks(broker_id, self._seen.led_by(broker_id, names)),
+            self._ask_log_ends(broker_id, self._seen.replicas_on(broker_id, watched)),
+        ]
+        if slow:
+            asked += [
+                self._ask_log_starts(broker_id, self._seen.led_by(broker_id, names)),
+                self._ask_log_dirs(broker_id),
+            ]
+        failures = [each for each in await asyncio.gather(*map(_failure, asked)) if each]
+        return failures[0] if failures else ""
+
+    async def _offsets(
+        self, broker_id: int, partitions: list[TopicPartition], spec: OffsetSpec, replica_id: int
+    ) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        outcomes = await self.admin.list_offsets_of(broker_id, dict.fromkeys(partitions, spec), replica_id=replica_id)
+        return {each: outcome.offset for each, outcome in outcomes.items() if isinstance(outcome, OffsetAt)}
+
+    async def _ask_high_watermarks(self, broker_id: int, partitions: list[TopicPartition]) -> None:
+        found = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, _CONSUMER_REPLICA)
+        self._seen.on_high_watermarks(found, self._clock.now_ms(), self._clock.monotonic_ms())
+
+    async def _ask_log_ends(self, broker_id: int, partitions: list[TopicPartition]) -> None:
+        # -2: the answer is the replica's own log end, whoever leads.
+        found = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, -2)
+        self._seen.on_log_ends(broker_id, found, self._clock.now_ms())
+
+    async def _ask_log_starts(self, broker_id: int, partitions: list[TopicPartition]) -> None:
+        self._seen.on_log_starts(await self._offsets(broker_id, partitions, OffsetSpec.EARLIEST, _CONSUMER_REPLICA))
+
+    async def _ask_log_dirs(self, broker_id: int) -> None:
+        outcome = (await self.admin.describe_log_dirs([broker_id]))[broker_id]
+        if not isinstance(outcome, tuple):
+            raise outcome
+        self._seen.on_log_dirs(broker_id, outcome)
+
+    async def _ask_groups(self, broker_id: int) -> None:
+        listed = await self.admin.list_groups_of(broker_id)
+        groups = self._seen.groups
+        groups.on_listing(broker_id, listed)
+        if not listed:
+            return
+        types = {each.group_id: each.group_type for each in listed}
+        described, offsets = await asyncio.gather(
+            self.admin.describe_groups_of(broker_id, types),
+            self.admin.list_group_offsets_of(broker_id, sorted(types)),
+        )
+        now_ms = self._clock.now_ms()
+        for group_id in sorted(types):
+            description, committed = described[group_id], offsets[group_id]
+            if isinstance(description, GroupDescription):
+                groups.on_described(description, now_ms)
+            else:
+                groups.on_failed(group_id, str(description))
+            if isinstance(committed, dict):
+                groups.on_offsets(
+                    group_id,
+                    {each: value for each, value in committed.items() if isinstance(value, CommittedOffset)},
+                    now_ms,
+                    self._seen.log_end_for_consumers,
+                )
+
+
+async def _failure(asking: Awaitable[None]) -> str:
+    """Why the broker could not be reached. A refusal is an answer, and so is an API that it has not."""
+    try:
+        await asking
+    except (KafkaError, UnsupportedApi):
+        return ""
+    except ClientError as error:
+        return str(error)
+    return ""
+
+
+def _worth_showing(entries: Iterable[ConfigEntry]) -> dict[str, str]:
+    return {
+        each.name: each.value
+        for each in entries
+        if each.value is not None
+        and (each.source is ConfigSource.DYNAMIC_TOPIC_CONFIG or each.name == "min.insync.replicas")
+    }
