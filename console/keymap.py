@@ -116,8 +116,6 @@ KEYS: tuple[Key, ...] = (
     # -- partitions -----------------------------------------------------------------------------------------------
     Key("enter", "open", "records", "partitions", "enter", _N, hint=True),
     Key("l", "tail", "tail", "partitions", "l", _N, hint=True, help="of the whole topic"),
-    Key("p", "produce", "produce", "partitions", "p", _A, Need.WRITE, hint=True),
-    Key("E", "elect_preferred", "preferred election", "partitions", "E", _A, Need.WRITE, hint=True),
     Key(
         "ctrl+k",
         "kill_leader",
@@ -129,6 +127,8 @@ KEYS: tuple[Key, ...] = (
         hint=True,
         help="SIGKILL of the broker that leads this partition",
     ),
+    Key("p", "produce", "produce", "partitions", "p", _A, Need.WRITE, hint=True),
+    Key("E", "elect_preferred", "preferred election", "partitions", "E", _A, Need.WRITE, hint=True),
     # -- records --------------------------------------------------------------------------------------------------
     Key("enter", "open", "whole record", "records", "enter", _N, hint=True),
     Key("f,space", "follow", "follow/pause", "records", "f", _N, hint=True),

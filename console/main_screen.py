@@ -292,10 +292,12 @@ class MainScreen(Screen[None]):
 
     def action_help(self) -> None:
         lines = help_lines(self.console.scopes, self.console.gateway.capabilities)
-        self.console.push_screen(Detail(f"keys on the {self.crumbs[-1]} screen", lines, snug=self.size.width > 90))
+        self.console.push_screen(
+            Detail(f"keys on the {self.crumbs[-1]} screen", lines, snug=self.size.width > 90, indent=37)
+        )
 
     def action_aliases(self) -> None:
-        self.console.push_screen(Detail("commands", command_lines()))
+        self.console.push_screen(Detail("commands", command_lines(), indent=46))
 
     def action_toggle_header(self) -> None:
         self.query_one(Header).toggle_class("-hidden")

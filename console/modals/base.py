@@ -39,6 +39,6 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def frame(self, box: Widget, title: str) -> None:
         """Title above, keys below."""
-        box.border_title = Content(f" {title} ")  # type: ignore[assignment]
+        box.border_title = Content(title)  # type: ignore[assignment]
         hints = "  ".join(f"{key.display} {key.label}" for key in keys_of(*self.SCOPES) if key.hint)
-        box.border_subtitle = Content(f" {hints} ")  # type: ignore[assignment]
+        box.border_subtitle = Content(hints)  # type: ignore[assignment]

@@ -26,16 +26,17 @@ class Detail(Dialog[None]):
     Detail #box.-snug { width: 78; }
     """
 
-    def __init__(self, title: str, lines: Sequence[Cell], *, snug: bool = False) -> None:
+    def __init__(self, title: str, lines: Sequence[Cell], *, snug: bool = False, indent: int = 2) -> None:
         super().__init__()
         self._title = title
         self._lines = list(lines)
         self._snug = snug
+        self._indent = indent
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="-snug" if self._snug else "") as box:
             self.frame(box, self._title)
-            yield LogPane(background="panel")
+            yield LogPane(background="panel", indent=self._indent)
 
     def on_mount(self) -> None:
         self.pane.set_lines(self._lines)

@@ -33,7 +33,7 @@ def help_lines(scopes: tuple[str, ...], capabilities: Capabilities) -> list[Cell
             reason = reason_against(key.need, capabilities)
             spans = [
                 Span(f"  {key.display:<10}", "muted" if reason else "key"),
-                Span(f"{key.label:<30}", "muted" if reason else "text"),
+                Span(f"{key.label:<24}", "muted" if reason else "text"),
             ]
             about = f"not here: {reason}" if reason else key.help
             if about:
@@ -55,8 +55,8 @@ def command_lines() -> list[Cell]:
         name = f":{command.name}" + (f" {command.argument.upper()}" if command.argument else "")
         lines.append(
             (
-                Span(f"{name:<22}", "key"),
-                Span(f"{' '.join(':' + alias for alias in command.aliases):<34}", "muted"),
+                Span(f"{name:<20}", "key"),
+                Span(f"{' '.join(':' + alias for alias in command.aliases[:3]):<26}", "muted"),
                 Span(command.help, "text"),
             )
         )

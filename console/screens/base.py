@@ -126,6 +126,11 @@ class View(Vertical):
     # -- life -----------------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        # Textual calls this handler of every class: subclasses have begin instead.
+        self.begin()
+
+    def begin(self) -> None:
+        """It has just come onto the screen."""
         self.table.focus()
         self.refresh_rows()
 
@@ -158,8 +163,8 @@ class View(Vertical):
         wanted = (title + " ", f" {remark} " if remark else "")
         if wanted != self._titles:
             self._titles = wanted
-            self.border_title = Content(wanted[0])  # type: ignore[assignment]
-            self.border_subtitle = Content(wanted[1])  # type: ignore[assignment]
+            self.border_title = Content(wanted[0].strip())  # type: ignore[assignment]
+            self.border_subtitle = Content(wanted[1].strip()) if wanted[1] else None  # type: ignore[assignment]
 
     def crumb_title(self) -> str:
         """The title's first word."""

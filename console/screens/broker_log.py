@@ -55,13 +55,13 @@ class LogView(View):
         """Where the lines are."""
         return self.query_one(LogPane)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         self.pane.focus()
         self.pane.empty = "reading …"
-        self._begin()
+        self._start_reading()
         self.refresh_title()
 
-    def _begin(self) -> None:
+    def _start_reading(self) -> None:
         self.run_worker(self._read(), group="log", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
@@ -107,8 +107,8 @@ class LogView(View):
         wanted = (title + " ", f" {' · '.join(words)} ")
         if wanted != self._titles:
             self._titles = wanted
-            self.border_title = Content(wanted[0])  # type: ignore[assignment]
-            self.border_subtitle = Content(wanted[1])  # type: ignore[assignment]
+            self.border_title = Content(wanted[0].strip())  # type: ignore[assignment]
+            self.border_subtitle = Content(wanted[1].strip())  # type: ignore[assignment]
 
     @classmethod
     def crumb_of(cls, about: Mapping[str, Any]) -> str:
@@ -148,7 +148,7 @@ class LogView(View):
         self._previous = not self._previous
         self._lines = []
         self.pane.set_lines([])
-        self._begin()
+        self._start_reading()
         self.refresh_title()
 
     def action_scroll(self, lines: int) -> None:

@@ -59,8 +59,8 @@ class ConfigsView(View):
         self._defaults = True
         self._problem = ""
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
+        super().begin()
         self.run_worker(self._read(), group="configs", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from console.screens.base import View, view_bindings
 from console.viewmodel.events import EVENT_COLUMNS, event_key
+from console.viewmodel.text import clip
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
 
 
@@ -34,7 +35,15 @@ class EventsView(View):
         return 0.0
 
     def remark(self) -> str:
-        return "following" if self.table.follow else "paused"
+        row: ClusterEvent | None = self.table.cursor_row
+        state = "following" if self.table.follow else "paused"
+        if row is None or not row.reason or self.size.width >= 130:
+            return state
+        # What the column cuts stands whole at the lower edge.
+        return f"{clip(row.reason, max(20, self.size.width - 16))} · {state}"
+
+    def cursor_moved(self) -> None:
+        self.refresh_title()
 
     def action_open(self) -> None:
         self.action_describe()

@@ -23,9 +23,9 @@ class FailoverView(View):
     BINDINGS = view_bindings("failover")
 
     DEFAULT_CSS = """
-    FailoverView #table { height: 4; }
+    FailoverView #table { height: 3; }
     FailoverView.-tall #table { height: 12; }
-    FailoverView Rule { margin: 0; color: $kc-border; }
+    FailoverView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
     def compose(self) -> ComposeResult:

@@ -187,10 +187,10 @@ class GroupView(View):
 
     def action_members(self) -> None:
         self._members = not self._members
-        self.table.sort_key = ""
-        self.table.columns = _MEMBER_COLUMNS if self._members else OFFSET_COLUMNS
-        self.table.refresh()
-        self.refresh_rows()
+        picture = self.console.picture()
+        columns = _MEMBER_COLUMNS if self._members else OFFSET_COLUMNS
+        self.table.replace_all(columns, self.rows(picture) if picture is not None else ())
+        self.refresh_title()
 
     def action_open(self) -> None:
         row = self.table.cursor_row

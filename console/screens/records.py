@@ -90,11 +90,11 @@ class RecordsView(View):
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self._begin()
+    def begin(self) -> None:
+        super().begin()
+        self._start_reading()
 
-    def _begin(self) -> None:
+    def _start_reading(self) -> None:
         self._problem = ""
         self.run_worker(self._read(self._read_from), group="records", exclusive=True, exit_on_error=False)
 
@@ -169,7 +169,7 @@ class RecordsView(View):
         self.action_clear()
         # From the end one follows what comes; from anywhere else one reads on from the first record.
         self.table.follow = True
-        self._begin()
+        self._start_reading()
         self.refresh_title()
 
     def action_seek(self) -> None:

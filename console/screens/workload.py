@@ -17,8 +17,8 @@ class WorkloadView(View):
     EMPTY = "the cluster file has no workload"
     BINDINGS = view_bindings("workload")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def begin(self) -> None:
+        super().begin()
         reason = self.console.gateway.capabilities.no_workload
         if reason:
             self.table.empty = reason

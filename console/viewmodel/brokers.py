@@ -87,15 +87,12 @@ def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
 
 
 def _id(row: BrokerRow) -> Cell:
-    return cell(row.broker.broker_id)
+    number = Span(str(row.broker.broker_id))
+    return (Span("★ ", "controller"), number) if row.broker.is_controller else (number,)
 
 
 def _state(row: BrokerRow) -> Cell:
     return (Span(f"{row.glyph} {row.state}", row.tone),)
-
-
-def _role(row: BrokerRow) -> Cell:
-    return cell("★ active", "controller") if row.broker.is_controller else cell("", "muted")
 
 
 def _pid(row: BrokerRow) -> Cell:
@@ -105,7 +102,8 @@ def _pid(row: BrokerRow) -> Cell:
 
 def _in_sync(row: BrokerRow) -> Cell:
     broker = row.broker
-    return cell(text.count(broker.in_sync), "in_sync" if broker.in_sync >= broker.replicas else "under_replicated")
+    tone = "in_sync" if broker.in_sync >= broker.replicas else "under_replicated"
+    return (Span(text.count(broker.in_sync), tone), Span(f"/{text.count(broker.replicas)}", "muted"))
 
 
 def _cpu(row: BrokerRow) -> Cell:
@@ -154,9 +152,8 @@ def _why(row: BrokerRow) -> Cell:
 
 
 BROKER_COLUMNS: tuple[Column, ...] = (
-    Column("id", "ID", _id, 4, lambda row: row.broker.broker_id, right=True),
-    Column("state", "STATE", _state, 13, lambda row: row.state, flashes=True),
-    Column("controller", "CONTROLLER", _role, 10, lambda row: not row.broker.is_controller, flashes=True, priority=2),
+    Column("id", "ID", _id, 4, lambda row: row.broker.broker_id, right=True, flashes=True),
+    Column("state", "STATE", _state, 12, lambda row: row.state, flashes=True),
     Column("pid", "PID", _pid, 7, lambda row: row.broker.process.pid or 0 if row.broker.process else 0, right=True),
     Column(
         "leaders",
@@ -166,15 +163,6 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         lambda row: row.broker.leaders,
         right=True,
         flashes=True,
-    ),
-    Column(
-        "replicas",
-        "REPLICAS",
-        lambda row: cell(text.count(row.broker.replicas)),
-        8,
-        lambda row: row.broker.replicas,
-        right=True,
-        priority=1,
     ),
     Column("in-sync", "IN SYNC", _in_sync, 7, lambda row: row.broker.in_sync, right=True, flashes=True),
     Column(
@@ -198,10 +186,10 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         descending=True,
     ),
     Column("disk", "DISK", _disk, 9, lambda row: row.broker.log_bytes or 0, right=True, priority=5, descending=True),
-    Column("in", "IN", _in, 11, lambda row: row.broker.bytes_in_per_s or 0, right=True, priority=4, descending=True),
+    Column("in", "IN", _in, 10, lambda row: row.broker.bytes_in_per_s or 0, right=True, priority=4, descending=True),
     Column("in-trend", "", _in_spark, SPARK_WIDTH, priority=6),
     Column(
-        "out", "OUT", _out, 11, lambda row: row.broker.bytes_out_per_s or 0, right=True, priority=4, descending=True
+        "out", "OUT", _out, 10, lambda row: row.broker.bytes_out_per_s or 0, right=True, priority=4, descending=True
     ),
     Column("out-trend", "", _out_spark, SPARK_WIDTH, priority=6),
     Column(

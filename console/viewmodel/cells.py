@@ -85,10 +85,12 @@ def place_columns(columns: tuple[Column, ...], available: int, content: dict[str
     shown = [column for column in columns if column.key in chosen]
     widths = {column.key: column.width for column in shown}
     spare = available - used
-    for column in shown:
-        if column.max_width is not None and spare > 0:
-            wanted = max(column.width, min(column.max_width, content.get(column.key, column.width)))
-            grown = min(spare, wanted - column.width)
+    growing = [column for column in shown if column.max_width is not None]
+    # Each growing column gets its share first, then what others left over.
+    for share in (spare // max(1, len(growing)), spare):
+        for column in growing:
+            wanted = max(column.width, min(column.max_width or 0, content.get(column.key, column.width)))
+            grown = max(0, min(spare, share, wanted - widths[column.key]))
             widths[column.key] += grown
             spare -= grown
     gaps = max(1, len(shown) - 1)

@@ -71,7 +71,7 @@ def detail_words(event: ClusterEvent) -> str:
 EVENT_COLUMNS: tuple[Column, ...] = (
     Column("time", "TIME", lambda event: cell(text.clock_time(event.at_ms), "muted"), 12),
     Column("event", "EVENT", _kind, 23),
-    Column("subject", "SUBJECT", lambda event: cell(event.subject), 16, max_width=40),
+    Column("subject", "SUBJECT", lambda event: cell(event.subject), 10, max_width=30),
     Column("why", "WHY", lambda event: cell(event.reason, "text"), 18, max_width=200),
     Column("source", "SOURCE", lambda event: cell(event.source, "muted"), 10, priority=1),
 )

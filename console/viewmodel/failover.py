@@ -164,10 +164,10 @@ def headline(act: Act) -> tuple[Span, ...]:
     """One sentence that sums an act up."""
     spans = [Span(f"{act.kind} broker {act.broker_id}", "title")]
     if act.was_controller:
-        spans.append(Span(" (the active controller)", "controller"))
-    spans.append(Span(f", which led {text.plural(act.partitions_led, 'partition')}", "muted"))
+        spans.append(Span(" ★ controller", "controller"))
+    spans.append(Span(f" · led {text.plural(act.partitions_led, 'partition')}", "muted"))
     gone = unavailable_ms(act)
     if gone is not None:
-        spans.append(Span(" · writes back after ", "muted"))
+        spans.append(Span(" · writes back in ", "muted"))
         spans.append(Span(text.milliseconds(gone), "accent"))
     return tuple(spans)

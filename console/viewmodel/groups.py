@@ -100,7 +100,7 @@ def _topics(row: GroupRow) -> Cell:
 
 GROUP_COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", lambda row: cell(row.group.group_id), 18, lambda row: row.group.group_id, max_width=44),
-    Column("state", "STATE", _state, 21, lambda row: row.group.state, flashes=True),
+    Column("state", "STATE", _state, 10, lambda row: row.group.state, flashes=True, max_width=21),
     Column(
         "members",
         "MEMBERS",
@@ -207,7 +207,7 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
         "partition",
         "PARTITION",
         lambda row: cell(row.key),
-        14,
+        12,
         lambda row: (row.offset.topic, row.offset.partition),
         max_width=40,
     ),

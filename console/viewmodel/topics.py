@@ -90,13 +90,13 @@ def _rate(row: TopicRow) -> Cell:
 
 
 TOPIC_COLUMNS: tuple[Column, ...] = (
-    Column("name", "NAME", _name, 18, lambda row: (row.topic.is_internal, row.topic.name), max_width=48),
-    Column("health", "HEALTH", _health, 19, lambda row: (row.is_healthy, row.topic.name), flashes=True),
+    Column("name", "NAME", _name, 16, lambda row: (row.topic.is_internal, row.topic.name), max_width=48),
+    Column("health", "HEALTH", _health, 12, lambda row: (row.is_healthy, row.topic.name), flashes=True, max_width=22),
     Column(
         "partitions",
-        "PARTITIONS",
+        "PARTS",
         lambda row: cell(len(row.topic.partitions)),
-        10,
+        5,
         lambda row: len(row.topic.partitions),
         right=True,
         priority=2,

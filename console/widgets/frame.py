@@ -64,9 +64,9 @@ class Tabs(LineWidget):
             here = name == open_
             start = x
             spans += [
-                Span(key.display, "key" if not here else "accent"),
+                Span(key.display, "accent" if here else "muted"),
                 Span(" ", "muted"),
-                Span(key.label, "accent" if here else "muted"),
+                Span(key.label, "accent" if here else "title"),
                 Span(" " * gap, "muted"),
             ]
             x += len(key.display) + 1 + len(key.label)
@@ -125,10 +125,12 @@ class Hints(LineWidget):
         own = [key for key in keys_of(*app.scopes) if key.hint]
         always = [key for key in own if key.scope == "global"]
         mine = [key for key in own if key.scope != "global"]
-        tail_width = sum(len(key.display) + len(key.label) + 3 for key in always)
+        # A narrow screen keeps the way to the others; everything else is for the keys of this screen.
+        kept = always if width >= 100 else [key for key in always if key.action == "help"]
+        tail_width = sum(len(key.display) + len(key.label) + 3 for key in kept)
         greyed = False
         for key in (*mine, *always):
-            room = width - x + 1 - (0 if key.scope == "global" else tail_width)
+            room = width - x + 1 - (0 if key in kept else tail_width)
             need = len(key.display) + 1 + len(key.label)
             if need > room:
                 continue

@@ -120,6 +120,15 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._texts.clear()
         self._draw_changes()
 
+    def replace_all(self, columns: Sequence[Column], rows: Sequence[Any]) -> None:
+        """Show rows of another kind."""
+        self._source, self._rows, self._index = (), [], {}
+        self.sort_key, self.reverse = "", False
+        self._cursor, self._cursor_key = 0, None
+        self.columns = columns
+        self.update_rows(rows)
+        self.refresh()
+
     def update_rows(self, rows: Sequence[Any]) -> None:
         """Take new rows; selection, marks, sort and scroll place stay."""
         self._source = rows

@@ -27,8 +27,18 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
     LogPane { height: 1fr; width: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, *, follow: bool = False, wrap: bool = True, background: str = "surface", id: str | None = None):
+    def __init__(
+        self,
+        *,
+        follow: bool = False,
+        wrap: bool = True,
+        background: str = "surface",
+        indent: int = 2,
+        id: str | None = None,
+    ) -> None:
+        """``indent`` is that of what is wrapped."""
         super().__init__(id=id)
+        self._indent = indent
         self.follow = follow
         self.wrap = wrap
         self.background_token = background
@@ -78,7 +88,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
             self._lay_out()
 
     def _lay_out(self, added: int | None = None) -> None:
-        width = max(1, self.size.width - 1)
+        width = max(16, self.size.width - 1)
         if added is None:
             self._drawn = [piece for line in self._lines for piece in self._pieces(line, width)]
         else:
@@ -97,14 +107,21 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         pieces: list[Cell] = []
         spans: list[Span] = []
         room = width
+        indent = min(self._indent, width // 2)
         for span in line:
             rest = span.text
             while width_of(rest) > room:
-                head = rest[:room] if rest.isascii() else _take(rest, room)
+                head = _take(rest, room)
+                blank = head.rfind(" ")
+                # Between words if that leaves the line at least half full.
+                if blank >= 0 and (blank > room // 2 or room < width // 2):
+                    head = head[: blank + 1]
+                elif room < width // 3:
+                    head = ""
                 spans.append(Span(head, span.tone))
                 pieces.append(tuple(spans))
-                rest = rest[len(head) :] if head else rest[1:]
-                spans, room = [Span("  ", "muted")], width - 2
+                rest = rest[len(head) :].lstrip(" ") if head.endswith(" ") or not head else rest[len(head) :]
+                spans, room = [Span(" " * indent, "muted")], width - indent
             if rest:
                 spans.append(Span(rest, span.tone))
                 room -= width_of(rest)
@@ -126,9 +143,8 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         self.follow = end
         self.scroll_to(y=len(self._drawn) if end else 0, animate=False, force=True)
 
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.follow = False
-        super()._on_mouse_scroll_up(event)
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -144,6 +160,8 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 def _take(text: str, width: int) -> str:
+    if text.isascii():
+        return text[:width]
     used = 0
     for at, character in enumerate(text):
         used += width_of(character)

@@ -59,7 +59,9 @@ class Timeline(Widget):
         app = cast("KConsole", self.app)
         who = _WHO if any(stage.who >= 0 for stage in act.stages) else 0
         room = max(8, min(72, width - _LABEL - who - _VALUE - 3))
-        lines: list[Cell] = [headline(act), (Span("", "muted"),)]
+        roomy = self.size.height >= 15
+        blank: list[Cell] = [(Span("", "muted"),)] if roomy else []
+        lines: list[Cell] = [headline(act), *blank]
         lines.append(
             (
                 Span("SIGKILL" if act.kind == "kill" else act.kind.upper(), "offline"),
@@ -67,15 +69,15 @@ class Timeline(Widget):
                 Span("  0 ms ", "muted"),
             )
         )
-        lines += [self._bar(line, room, who) for line in timeline(act, room, app.now_ms())]
-        lines.append((Span("", "muted"),))
+        lines += [self._bar(line, room, who, width) for line in timeline(act, room, app.now_ms())]
+        lines += blank
         lines += self._ledger(act)
         if act.error:
             lines.append((Span(f"! {act.error}", "under_replicated"),))
         return lines
 
     @staticmethod
-    def _bar(line: TimelineLine, room: int, who: int) -> Cell:
+    def _bar(line: TimelineLine, room: int, who: int, width: int) -> Cell:
         lead = round(line.lead_cells)
         bar = text.bar(line.bar_cells / room, room) or ("▏" if line.bar_cells else "")
         bar = bar[: max(0, room - lead)] or ("▏" if line.bar_cells else "")
@@ -90,7 +92,7 @@ class Timeline(Widget):
             Span(" " * rest, "muted"),
             Span(f" {line.value:>{_VALUE - 1}}", line.tone if line.bar_cells else "muted"),
         ]
-        if line.detail:
+        if line.detail and width >= _LABEL + who + room + _VALUE + 2 + len(line.detail):
             spans.append(Span(f"  {line.detail}", "muted"))
         return tuple(spans)
 

@@ -44,7 +44,7 @@ from engine.supervisor.snapshot import (
     WorkloadState,
 )
 
-# 2026-11-24 12:00:00 UTC
+
 START_MS = 1_795_521_600_000
 
 EMBEDDED = Capabilities(Source.EMBEDDED, bootstrap_servers="127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094")

@@ -65,7 +65,8 @@ async def populate(app: KConsole, gateway: ScriptedGateway, pilot: Any) -> None:
         clock.advance(1_000)
         snapshot = gateway.snapshot
         brokers = tuple(
-            _scaled(broker, 0.6 + ((step + 3 * broker.broker_id * (at % 3)) % 20) / 25) for broker in snapshot.brokers
+            _scaled(broker, clock.at_ms, 0.6 + ((step + 3 * broker.broker_id * (at % 3)) % 20) / 25)
+            for broker in snapshot.brokers
         )
         topics = tuple(_moved(topic, clock.at_ms, step) for topic in snapshot.topics)
         groups = tuple(_lagging(group, at, clock.at_ms) for group in snapshot.groups)
@@ -120,12 +121,12 @@ EVENTS = (
 )
 
 
-def _scaled(broker: Any, factor: float) -> Any:
+def _scaled(broker: Any, at_ms: int, factor: float) -> Any:
     from dataclasses import replace
 
     if not broker.reachable:
         return broker
-    return replace(broker, bytes_in_per_s=12_000 * factor, bytes_out_per_s=25_000 * factor)
+    return replace(broker, bytes_in_per_s=12_000 * factor, bytes_out_per_s=25_000 * factor, observed_at_ms=at_ms)
 
 
 def _moved(topic: Any, at_ms: int, step: int) -> Any:
@@ -160,7 +161,7 @@ def _quorum(quorum: Any, at_ms: int) -> Any:
     from dataclasses import replace
 
     nodes = tuple(
-        each._replace(last_fetch_at_ms=at_ms - 300, last_caught_up_at_ms=at_ms - 300) for each in quorum.nodes
+        replace(each, last_fetch_at_ms=at_ms - 300, last_caught_up_at_ms=at_ms - 300) for each in quorum.nodes
     )
     return replace(quorum, nodes=nodes, observed_at_ms=at_ms)
 
