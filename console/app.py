@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -140,18 +141,18 @@ class KConsole(App[None]):
             await asyncio.sleep(_RETRY_S)
 
     async def _take_events(self) -> None:
-        seen: set[tuple[str, int]] = set()
+        seen: set[tuple[str, int, int]] = set()
         while True:
             try:
                 async for batch in self.gateway.events():
                     for event in batch.events:
                         # A stream that was begun anew tells the past again.
-                        place = (event.source, event.sequence)
+                        place = (event.source, event.sequence, event.at_ms)
                         if place not in seen:
                             seen.add(place)
                             self.events.append(event)
                     if len(seen) > 4 * _KEPT_EVENTS:
-                        seen = {(event.source, event.sequence) for event in self.events}
+                        seen = {(event.source, event.sequence, event.at_ms) for event in self.events}
                     self._dirty = True
             except GatewayError:
                 pass
@@ -259,6 +260,7 @@ class KConsole(App[None]):
     async def action_quit(self) -> None:
         if self.leaving:
             self.flash(self.leaving, "info")
+        await self.gateway.close()
         self.exit()
 
 
@@ -276,8 +278,13 @@ def run_console(options: ConsoleOptions) -> int:
     from console.gateway.opening import open_gateway
 
     themes, problems = load_themes()
+    try:
+        gateway = open_gateway(options)
+    except GatewayError as error:
+        print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     app = KConsole(
-        open_gateway(options),
+        gateway,
         theme=os.environ.get("KCONSOLE_THEME", "dark"),
         themes=themes,
         theme_problems=problems,

@@ -265,7 +265,7 @@ class MainScreen(Screen[None]):
         elif act == "aliases":
             self.action_aliases()
         elif act == "quit":
-            self.console.exit()
+            self.run_worker(self.console.action_quit(), exit_on_error=False)
 
     def _theme(self, arguments: tuple[str, ...]) -> None:
         names = list(self.console.themes)

@@ -149,7 +149,7 @@ class GroupView(View):
         if group is None:
             return []
         lags = {(offset.topic, offset.partition): offset.lag for offset in group.offsets}
-        age = max(0, snapshot.at_ms - group.observed_at_ms)
+        age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
         rows = []
         for member in group.members:
             known = [

@@ -80,7 +80,7 @@ def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
                 glyph,
                 () if down else history.of(("in", broker.broker_id)),
                 () if down else history.of(("out", broker.broker_id)),
-                max(0, snapshot.at_ms - broker.observed_at_ms),
+                text.age_ms(snapshot.at_ms, broker.observed_at_ms),
             )
         )
     return rows

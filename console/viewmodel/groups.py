@@ -37,7 +37,7 @@ def group_rows(snapshot: ClusterSnapshot, history: History) -> list[GroupRow]:
         GroupRow(
             group,
             history.of(("lag", group.group_id)),
-            max(0, snapshot.at_ms - group.observed_at_ms),
+            text.age_ms(snapshot.at_ms, group.observed_at_ms),
         )
         for group in sorted(snapshot.groups, key=lambda each: each.group_id)
     ]
@@ -174,7 +174,7 @@ def offset_rows(snapshot: ClusterSnapshot, group_id: str, history: History) -> l
     found = {(offset.topic, offset.partition): offset for offset in group.offsets}
     for place in owner:
         found.setdefault(place, GroupOffset(*place, None, None, None, None))
-    age = max(0, snapshot.at_ms - group.observed_at_ms)
+    age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
     return [
         OffsetRow(
             offset,

@@ -93,7 +93,9 @@ def _rates(snapshot: ClusterSnapshot, history: History, width: int) -> Cell:
     incoming = total(broker.bytes_in_per_s for broker in snapshot.brokers)
     outgoing = total(broker.bytes_out_per_s for broker in snapshot.brokers)
     if incoming is None and outgoing is None:
-        return (Span("", "muted"),)
+        # A cluster that counts no bytes for us: its high watermarks tell how many records come.
+        records = total(broker.messages_in_per_s for broker in snapshot.brokers)
+        return () if records is None else (Span("in ", "muted"), Span(f"{text.per_second(records)[:-2]} records/s"))
     spark = 16 if width >= 130 else 8 if width >= 100 else 0
     spans = [Span("in ", "muted"), Span(text.rate(incoming))]
     if spark:

@@ -39,7 +39,7 @@ def partition_rows(
         for partition in topic.partitions:
             if broker is None or broker in partition.replicas:
                 named = topics is None or len(topics) != 1
-                rows.append(PartitionRow(partition, named, max(0, snapshot.at_ms - partition.observed_at_ms)))
+                rows.append(PartitionRow(partition, named, text.age_ms(snapshot.at_ms, partition.observed_at_ms)))
     return rows
 
 

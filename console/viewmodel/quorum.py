@@ -34,7 +34,7 @@ def quorum_rows(snapshot: ClusterSnapshot) -> list[QuorumRow]:
     quorum = snapshot.quorum
     if quorum is None:
         return []
-    age = max(0, snapshot.at_ms - quorum.observed_at_ms)
+    age = text.age_ms(snapshot.at_ms, quorum.observed_at_ms)
     return [
         QuorumRow(node, node.node_id == quorum.leader_id, snapshot.at_ms, age)
         for node in sorted(quorum.nodes, key=lambda node: (not node.is_voter, node.node_id))

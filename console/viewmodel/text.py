@@ -54,6 +54,11 @@ def milliseconds(value: float | None) -> str:
     return f"{value / 1000:.2f} s"
 
 
+def age_ms(now_ms: int, observed_at_ms: int) -> float:
+    """How old a figure is; one that was never observed (0) has no age."""
+    return float(max(0, now_ms - observed_at_ms)) if observed_at_ms else 0.0
+
+
 def age(milliseconds_ago: float) -> str:
     """How old: ``now``, ``4s``, ``3m``, ``2h``, ``5d``."""
     seconds = max(0.0, milliseconds_ago / 1000)

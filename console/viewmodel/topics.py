@@ -56,7 +56,8 @@ def topic_rows(snapshot: ClusterSnapshot, history: History, *, internal: bool) -
             for partition in partitions
             if partition.high_watermark is not None and partition.log_start_offset is not None
         ]
-        oldest = min((partition.observed_at_ms for partition in partitions), default=snapshot.at_ms)
+        seen = [partition.observed_at_ms for partition in partitions if partition.observed_at_ms]
+        oldest = min(seen, default=0)
         rows.append(
             TopicRow(
                 topic,
@@ -65,7 +66,7 @@ def topic_rows(snapshot: ClusterSnapshot, history: History, *, internal: bool) -
                 _sum(partition.size_bytes for partition in partitions),
                 total(partition.messages_in_per_s for partition in partitions),
                 history.of(("topic", topic.name)),
-                max(0, snapshot.at_ms - oldest),
+                text.age_ms(snapshot.at_ms, oldest),
             )
         )
     return rows

@@ -1,0 +1,304 @@
+"""Any Kafka cluster, by its protocol alone: reading through the observer, acts through the admin client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from console.gateway.producing import ProducerPool
+from console.gateway.protocol import (
+    BrokerLog,
+    Capabilities,
+    ConfigValue,
+    EventBatch,
+    GatewayError,
+    NewRecord,
+    NewTopic,
+    ProducedRecord,
+    Tail,
+    TailBatch,
+)
+from console.viewmodel.records import RecordView
+from engine.client.admin import AdminClient
+from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ResourceType
+from engine.client.admin.topics import NewTopic as TopicToCreate
+from engine.client.admin.topics import is_not_needed
+from engine.client.errors import ClientError
+from engine.client.record_reader import RecordReader, StartAt, StartKind
+from engine.model.errors import KafkaError
+from engine.model.topic_partition import TopicPartition
+from engine.supervisor.observer import ClusterObserver
+from engine.supervisor.snapshot import ClusterSnapshot, Source
+from engine.world.real import real_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.client.channel import Address
+
+T = TypeVar("T")
+
+NEEDS_PROCESSES = "needs the broker processes of an embedded cluster"
+NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
+NEEDS_LOGS = "needs the log files of an embedded cluster"
+READ_ONLY = "the console was opened with --read-only"
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """The engine's errors as the console's."""
+    try:
+        yield
+    except KafkaError as error:
+        raise GatewayError(f"{error.code.name}: {error.message}" if error.message else error.code.name) from error
+    except ClientError as error:
+        raise GatewayError(str(error)) from error
+
+
+def addresses_of(bootstrap_servers: str) -> list[Address]:
+    """``h:p,h:p`` as pairs; IPv6 addresses stand in brackets."""
+    found: list[Address] = []
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        found.append((host.strip("[]"), int(port)))
+    return found
+
+
+class AttachedGateway:
+    """A cluster that somebody else runs."""
+
+    def __init__(self, bootstrap_servers: str, *, read_only: bool, client_config: Mapping[str, str]) -> None:
+        self._world = real_world()
+        self._capabilities = Capabilities(
+            Source.ATTACHED,
+            read_only,
+            bootstrap_servers,
+            no_process_control=NEEDS_PROCESSES,
+            no_workload=NEEDS_WORKLOAD,
+            no_broker_logs=NEEDS_LOGS,
+        )
+        self._client_config = dict(client_config)
+        self._observer: ClusterObserver | None = None
+        self._admin: AdminClient | None = None
+        self._producers: ProducerPool | None = None
+        self._watched: frozenset[str] = frozenset()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def bootstrap(self) -> list[Address]:
+        """Where to begin."""
+        return addresses_of(self._capabilities.bootstrap_servers)
+
+    async def _observing(self) -> ClusterObserver:
+        if self._observer is None:
+            observer = ClusterObserver(
+                self._world,
+                await self.bootstrap(),
+                source=self._capabilities.source,
+                derive_events=self._capabilities.attached,
+            )
+            if self._observer is None:
+                self._observer = observer
+                observer.start()
+                observer.watch(self._watched)
+            else:
+                await observer.close()
+        return self._observer
+
+    async def _admin_client(self) -> AdminClient:
+        # Of its own: an act that waits for the controller must not hold up the observer's requests.
+        if self._admin is None:
+            self._admin = AdminClient(self._world, await self.bootstrap(), client_id="kconsole-admin")
+        return self._admin
+
+    async def close(self) -> None:
+        if self._observer is not None:
+            await self._observer.close()
+        if self._admin is not None:
+            self._admin.close()
+        if self._producers is not None:
+            self._producers.close()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        with plain_errors():
+            observer = await self._observing()
+            async for snapshot in observer.snapshots():
+                yield snapshot
+
+    def watch(self, topics: frozenset[str]) -> None:
+        if topics != self._watched:
+            self._watched = topics
+            if self._observer is not None:
+                self._observer.watch(topics)
+
+    async def events(self) -> AsyncIterator[EventBatch]:
+        with plain_errors():
+            observer = await self._observing()
+            async for events in observer.events():
+                yield EventBatch(events)
+
+    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        with plain_errors():
+            reader = RecordReader(
+                self._world,
+                await self.bootstrap(),
+                tail.topics,
+                partitions=tail.partitions,
+                start=StartAt(StartKind(str(tail.read_from.start)), tail.read_from.value),
+            )
+            try:
+                async for batch in reader:
+                    yield TailBatch([record_view(each) for each in batch.records], batch.problem, batch.caught_up)
+            finally:
+                reader.close()
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        raise GatewayError(NEEDS_LOGS)
+
+    async def topic_configs(self, topic: str) -> list[ConfigValue]:
+        return await self._configs(ConfigResource(ResourceType.TOPIC, topic))
+
+    async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
+        return await self._configs(ConfigResource(ResourceType.BROKER, str(broker_id)))
+
+    async def _configs(self, resource: ConfigResource) -> list[ConfigValue]:
+        with plain_errors():
+            admin = await self._admin_client()
+            await admin.metadata(())
+            outcome = (await admin.describe_configs([resource], documentation=True)).get(resource)
+            if not isinstance(outcome, list):
+                raise outcome or GatewayError(f"nobody answered for {resource.name}")
+            return [
+                ConfigValue(each.name, each.value, each.source.name, each.read_only, each.sensitive, each.documentation)
+                for each in outcome
+            ]
+
+    # -- acts -----------------------------------------------------------------------------------------------------
+
+    def _check_writable(self) -> None:
+        if self._capabilities.read_only:
+            raise GatewayError(READ_ONLY)
+
+    def _look_now(self) -> None:
+        if self._observer is not None:
+            self._observer.refresh()
+
+    async def produce(self, record: NewRecord) -> ProducedRecord:
+        self._check_writable()
+        if self._producers is None:
+            servers = ",".join(_server(address) for address in await self.bootstrap())
+            self._producers = ProducerPool(servers, self._client_config)
+        produced = await asyncio.to_thread(self._producers.produce, record)
+        self._look_now()
+        return produced
+
+    async def create_topic(self, topic: NewTopic) -> None:
+        self._check_writable()
+        wanted = TopicToCreate(
+            topic.name,
+            -1 if topic.partitions is None else topic.partitions,
+            -1 if topic.replication_factor is None else topic.replication_factor,
+            dict(topic.configs),
+        )
+        with plain_errors():
+            _raise_failures((await (await self._admin_client()).create_topics([wanted])).values())
+        self._look_now()
+
+    async def delete_topic(self, topic: str) -> None:
+        self._check_writable()
+        with plain_errors():
+            _raise_failures((await (await self._admin_client()).delete_topics([topic])).values())
+        self._look_now()
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        self._check_writable()
+        with plain_errors():
+            _raise_failures((await (await self._admin_client()).create_partitions({topic: total})).values())
+        self._look_now()
+
+    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
+        self._check_writable()
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        wanted = [
+            ConfigChange(name, ConfigOp.DELETE if value is None else ConfigOp.SET, value)
+            for name, value in changes.items()
+        ]
+        with plain_errors():
+            _raise_failures((await (await self._admin_client()).alter_configs({resource: wanted})).values())
+        self._look_now()
+
+    async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        self._check_writable()
+        wanted = None if partitions is None else [TopicPartition(*each) for each in partitions]
+        with plain_errors():
+            outcomes = await (await self._admin_client()).elect_leaders(wanted)
+            _raise_failures(each for each in outcomes.values() if not is_not_needed(each))
+        self._look_now()
+        return sum(1 for each in outcomes.values() if each is None)
+
+    async def kill_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def stop_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def pause_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def resume_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def start_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def restart_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def start_workload(self) -> None:
+        raise GatewayError(NEEDS_WORKLOAD)
+
+    async def stop_workload(self) -> None:
+        raise GatewayError(NEEDS_WORKLOAD)
+
+    async def add_member(self, group: str) -> None:
+        raise GatewayError(NEEDS_WORKLOAD)
+
+    async def remove_member(self, group: str) -> None:
+        raise GatewayError(NEEDS_WORKLOAD)
+
+
+def record_view(record: Any) -> RecordView:
+    """A fetched record as the console shows it. One that does not decode shows why."""
+    value = f"(does not decode: {record.error})".encode() if record.error else record.value
+    return RecordView(
+        record.topic,
+        record.partition,
+        record.offset,
+        max(0, record.timestamp_ms),
+        record.key,
+        value,
+        record.headers,
+        record.timestamp_type,
+        record.leader_epoch,
+        record.compression,
+        record.producer_id,
+        record.is_transactional,
+        record.is_control,
+    )
+
+
+def _server(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _raise_failures(outcomes: Iterable[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, KafkaError | ClientError):
+            raise outcome

@@ -1,0 +1,282 @@
+"""The embedded cluster: what any cluster shows, and what only its supervisor knows and can do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from console.gateway.attached import READ_ONLY, AttachedGateway, addresses_of
+from console.gateway.protocol import BrokerLog, Capabilities, EventBatch, GatewayError
+from engine.client.channel import Address
+from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
+from engine.supervisor.fact_view import FactView
+from engine.supervisor.snapshot import (
+    BrokerState,
+    ClusterEvent,
+    ClusterSnapshot,
+    ProcessFacts,
+    ProcessState,
+    Source,
+)
+
+_RETRY_S = 1.0
+_MIN_INTERVAL_S = 0.1
+_KEPT_EVENTS = 5_000
+_LOG_TAIL_BYTES = 256 * 1024
+_BYTES_IN = ("bytes_in", "bytes_in_total", "BytesInPerSec")
+_BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
+# Facts after which the protocol has something new to tell.
+_NEWS = ("process", "act")
+
+
+class EmbeddedGateway(AttachedGateway):
+    """A cluster under a supervisor's control socket."""
+
+    def __init__(self, control_socket: str, *, read_only: bool) -> None:
+        super().__init__("", read_only=read_only, client_config={})
+        self._socket = control_socket
+        self._capabilities = Capabilities(Source.EMBEDDED, read_only)
+        self._control: AsyncControl | None = None
+        self._connecting = asyncio.Lock()
+        self._facts = FactView()
+        self._events_kept: deque[ClusterEvent] = deque(maxlen=_KEPT_EVENTS)
+        self._event_count = 0
+        self._changed = asyncio.Event()
+        self._new_event = asyncio.Event()
+        self._observed: ClusterSnapshot | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._gone = ""
+        self._log_inodes: dict[tuple[int, bool], int] = {}
+
+    # -- the supervisor -------------------------------------------------------------------------------------------
+
+    async def _supervisor(self) -> AsyncControl:
+        async with self._connecting:
+            if self._control is None or self._control.closed:
+                try:
+                    self._control = await AsyncControl.open(self._socket)
+                except NoSupervisor as error:
+                    raise GatewayError(str(error)) from error
+            return self._control
+
+    async def _call(self, command: str, **arguments: Any) -> Any:
+        if self._capabilities.read_only and command != "status":
+            raise GatewayError(READ_ONLY)
+        control = await self._supervisor()
+        try:
+            return await control.call(command, **arguments)
+        except (ControlError, NoSupervisor) as error:
+            raise GatewayError(str(error)) from error
+
+    async def bootstrap(self) -> list[Address]:
+        servers = self._facts.bootstrap_servers
+        if not servers:
+            servers = str((await self._call("status"))["bootstrap_servers"])
+        self._capabilities = self._capabilities._replace(bootstrap_servers=servers)
+        return addresses_of(servers)
+
+    async def _read_facts(self) -> None:
+        while True:
+            try:
+                control = await self._supervisor()
+                async for fact in control.facts():
+                    self._gone = ""
+                    self._take(fact)
+                self._gone = "the supervisor is gone"
+            except GatewayError as error:
+                self._gone = str(error)
+            except (ControlError, NoSupervisor) as error:
+                self._gone = str(error)
+            self._changed.set()
+            await asyncio.sleep(_RETRY_S)
+
+    def _take(self, fact: Mapping[str, Any]) -> None:
+        event = self._facts.on_fact(dict(fact))
+        if event is not None:
+            self._events_kept.append(event)
+            self._event_count += 1
+            self._new_event.set()
+        if fact["type"] in _NEWS or event is not None:
+            self._look_now()
+        self._changed.set()
+
+    async def _read_observer(self) -> None:
+        while True:
+            try:
+                observer = await self._observing()
+                async for snapshot in observer.snapshots():
+                    self._observed = snapshot
+                    self._changed.set()
+                return
+            except GatewayError as error:
+                self._gone = str(error)
+                self._changed.set()
+            await asyncio.sleep(_RETRY_S)
+
+    def _begin(self) -> None:
+        if not self._tasks:
+            self._tasks = [asyncio.ensure_future(self._read_facts()), asyncio.ensure_future(self._read_observer())]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().close()
+        if self._control is not None:
+            await self._control.close()
+
+    # -- pictures -------------------------------------------------------------------------------------------------
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        self._begin()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._observed is None and not self._facts.processes:
+                if self._gone:
+                    raise GatewayError(self._gone)
+                continue
+            yield self._merged()
+            await asyncio.sleep(_MIN_INTERVAL_S)
+
+    def _merged(self) -> ClusterSnapshot:
+        facts = self._facts
+        now_ms = self._world.clock.now_ms()
+        observed = self._observed or ClusterSnapshot(now_ms, Source.EMBEDDED, facts.cluster_id)
+        by_id = {broker.broker_id: broker for broker in observed.brokers}
+        for broker_id in facts.processes:
+            if broker_id not in by_id:
+                host, port = facts.addresses.get(broker_id, ("", 0))
+                # Not in the metadata (any more): its process is all that is known.
+                by_id[broker_id] = BrokerState(broker_id, host, port, observed_at_ms=now_ms)
+        return observed.with_facts(
+            at_ms=max(observed.at_ms, now_ms),
+            cluster_id=observed.cluster_id or facts.cluster_id,
+            brokers=tuple(
+                self._with_process(broker, facts.processes.get(broker_id), now_ms)
+                for broker_id, broker in sorted(by_id.items())
+            ),
+            workload=facts.workload,
+            acts=facts.acts,
+            error=observed.error or self._gone,
+        )
+
+    def _with_process(self, broker: BrokerState, process: ProcessFacts | None, now_ms: int) -> BrokerState:
+        if process is None:
+            return broker
+        up = process.state in (ProcessState.RUNNING, ProcessState.STARTING, ProcessState.STOPPING)
+        return replace(
+            broker,
+            process=process,
+            # A process that is not there answers nobody, whatever was seen last; and that is known this moment.
+            reachable=broker.reachable and up,
+            observed_at_ms=broker.observed_at_ms if up else now_ms,
+            error=broker.error if up else "",
+            bytes_in_per_s=self._rate(broker.broker_id, _BYTES_IN),
+            bytes_out_per_s=self._rate(broker.broker_id, _BYTES_OUT),
+        )
+
+    def _rate(self, broker_id: int, names: tuple[str, ...]) -> float | None:
+        for name in names:
+            rate = self._facts.rate_per_s(broker_id, name)
+            if rate is not None:
+                return rate
+        return None
+
+    async def events(self) -> AsyncIterator[EventBatch]:
+        self._begin()
+        told = 0
+        while True:
+            new = self._event_count - told
+            if new > 0:
+                told = self._event_count
+                yield EventBatch(list(self._events_kept)[-new:])
+            self._new_event.clear()
+            await self._new_event.wait()
+
+    # -- logs -----------------------------------------------------------------------------------------------------
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        path = self._facts.log_files.get(broker_id)
+        if path is None:
+            raise GatewayError(f"the supervisor has not told yet where broker {broker_id} writes its log")
+        path += ".1" if previous else ""
+        return await asyncio.to_thread(self._read_log, (broker_id, previous), path, position)
+
+    def _read_log(self, which: tuple[int, bool], path: str, position: int | None) -> BrokerLog:
+        try:
+            with open(path, "rb") as file:
+                about = os.fstat(file.fileno())
+                restarted = position is not None and (
+                    about.st_size < position or self._log_inodes.get(which, about.st_ino) != about.st_ino
+                )
+                self._log_inodes[which] = about.st_ino
+                start = 0 if restarted or position is None else position
+                cut = max(start, about.st_size - _LOG_TAIL_BYTES)
+                file.seek(cut)
+                data = file.read(_LOG_TAIL_BYTES)
+        except FileNotFoundError:
+            return BrokerLog((), 0, path)
+        except OSError as error:
+            raise GatewayError(f"{path} cannot be read: {error.strerror}") from error
+        if cut > start:
+            # In the middle of a line.
+            skipped = data.find(b"\n") + 1
+            cut, data = cut + skipped, data[skipped:]
+        whole = data.rfind(b"\n") + 1
+        lines = data[:whole].decode(errors="replace").splitlines()
+        return BrokerLog(lines, cut + whole, path, restarted)
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    async def kill_broker(self, broker_id: int) -> None:
+        try:
+            await self._call("kill", brokers=[broker_id], measure=True)
+        except GatewayError as error:
+            process = self._facts.processes.get(broker_id)
+            if self._capabilities.read_only or process is None or process.pid is None:
+                raise
+            # Without a cluster that answers nothing can be measured; the broker is killed all the same.
+            with contextlib.suppress(GatewayError):
+                await self._call("kill", brokers=[broker_id])
+                return
+            raise error
+        self._look_now()
+
+    async def stop_broker(self, broker_id: int) -> None:
+        await self._process("stop", broker_id)
+
+    async def pause_broker(self, broker_id: int) -> None:
+        await self._process("pause", broker_id)
+
+    async def resume_broker(self, broker_id: int) -> None:
+        await self._process("resume", broker_id)
+
+    async def start_broker(self, broker_id: int) -> None:
+        await self._process("start", broker_id)
+
+    async def restart_broker(self, broker_id: int) -> None:
+        await self._process("restart", broker_id)
+
+    async def _process(self, command: str, broker_id: int) -> None:
+        await self._call(command, brokers=[broker_id])
+        self._look_now()
+
+    async def start_workload(self) -> None:
+        await self._call("workload_start")
+
+    async def stop_workload(self) -> None:
+        await self._call("workload_stop")
+
+    async def add_member(self, group: str) -> None:
+        await self._call("add_member", group=group)
+        self._look_now()
+
+    async def remove_member(self, group: str) -> None:
+        await self._call("remove_member", group=group)
+        self._look_now()

@@ -1,0 +1,30 @@
+"""Which gateway the command line asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from console.gateway.protocol import Gateway, GatewayError
+
+if TYPE_CHECKING:
+    from console.options import ConsoleOptions
+
+
+def open_gateway(options: ConsoleOptions) -> Gateway:
+    """The embedded cluster's if a control socket is given, else an attached one's. Nothing is connected yet.
+
+    Raises:
+        GatewayError: the options ask for what is not there.
+    """
+    if options.control_socket is not None:
+        from console.gateway.embedded import EmbeddedGateway
+
+        return EmbeddedGateway(options.control_socket, read_only=options.read_only)
+    if options.bootstrap_servers is None:
+        raise GatewayError("neither a cluster to attach to nor a control socket was given")
+    protocol = options.command_config.get("security.protocol", "PLAINTEXT").upper()
+    if protocol != "PLAINTEXT":
+        raise GatewayError(f"security.protocol {protocol} is not supported: only PLAINTEXT is")
+    from console.gateway.attached import AttachedGateway
+
+    return AttachedGateway(options.bootstrap_servers, read_only=options.read_only, client_config=options.command_config)

@@ -1,0 +1,97 @@
+"""Producing single records as real clients do: librdkafka, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from console.gateway.protocol import GatewayError, NewRecord, ProducedRecord
+
+_TIMEOUT_S = 15.0
+
+
+class ProducerPool:
+    """One producer for each kind of acks, made when it is first needed."""
+
+    def __init__(self, bootstrap_servers: str, config: Mapping[str, str]) -> None:
+        """``config`` are client configs under Kafka's names."""
+        self._bootstrap_servers = bootstrap_servers
+        self._config = dict(config)
+        self._producers: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def _producer(self, acks: str) -> Any:
+        from confluent_kafka import KafkaException, Producer
+
+        with self._lock:
+            if acks not in self._producers:
+                try:
+                    self._producers[acks] = Producer(
+                        {
+                            **self._config,
+                            "bootstrap.servers": self._bootstrap_servers,
+                            "client.id": "kconsole",
+                            "acks": acks,
+                            "enable.idempotence": acks == "all",
+                            "linger.ms": 0,
+                            "delivery.timeout.ms": int(_TIMEOUT_S * 1000) - 1_000,
+                            "request.timeout.ms": 5_000,
+                            "partitioner": "murmur2_random",
+                            "log.connection.close": False,
+                            # librdkafka's own log lines would be drawn into the screen.
+                            "log_level": 0,
+                        },
+                        logger=_silent(),
+                    )
+                except KafkaException as error:
+                    raise GatewayError(f"no producer can be made: {error.args[0].str()}") from error
+            return self._producers[acks]
+
+    def produce(self, record: NewRecord) -> ProducedRecord:
+        """Produce and wait for the acknowledgement. Blocks; call it in a thread. Raises: GatewayError."""
+        from confluent_kafka import KafkaException
+
+        producer = self._producer(record.acks)
+        done: list[tuple[Any, Any]] = []
+        began = time.perf_counter()
+        arguments: dict[str, Any] = {} if record.partition is None else {"partition": record.partition}
+        try:
+            producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                headers=list(record.headers) or None,
+                on_delivery=lambda error, message: done.append((error, message)),
+                **arguments,
+            )
+        except (BufferError, KafkaException) as error:
+            raise GatewayError(f"not produced: {error}") from error
+        deadline = began + _TIMEOUT_S
+        while not done and time.perf_counter() < deadline:
+            producer.poll(0.05)
+        latency_ms = (time.perf_counter() - began) * 1000
+        if not done:
+            raise GatewayError(f"not acknowledged within {_TIMEOUT_S:.0f} s; it may still be")
+        error, message = done[0]
+        if error is not None:
+            raise GatewayError(f"{error.name().lstrip('_')}: {error.str()}")
+        offset = message.offset()
+        known = record.acks != "0" and offset is not None and offset >= 0
+        return ProducedRecord(message.partition(), offset if known else None, latency_ms)
+
+    def close(self) -> None:
+        """Let go of the producers; what was not acknowledged is dropped."""
+        for producer in self._producers.values():
+            producer.purge()
+        self._producers.clear()
+
+
+def _silent() -> Any:
+    import logging
+
+    logger = logging.getLogger("kconsole.producer")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
