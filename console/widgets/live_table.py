@@ -177,7 +177,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return False
         if not self.filter.is_active:
             return True
-        text = self.search_text(row) if self.search_text is not None else self._row_text(row)
+        if self.search_text is not None:
+            text = self.search_text(row)
+        else:
+            # A few letters in some order occur in nearly every row as a whole: fuzzy means the name.
+            text = self._key(row) if self.filter.fuzzy else self._row_text(row)
         return self.filter.matches(text, lambda column: self._part(row, column))
 
     def _row_text(self, row: Any) -> str:

@@ -10,7 +10,6 @@ import cairosvg
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from console.app import KConsole  # noqa: E402
 from tests_frame import populate, settle  # noqa: E402
 
 
@@ -40,7 +39,6 @@ async def draw(directory: Path, width: int, height: int, theme: str, wanted: lis
 
 async def main() -> None:
     directory = Path(sys.argv[1])
-    directory.mkdir(parents=True, exist_ok=True)
     sizes = [argument for argument in sys.argv[2:] if "x" in argument and argument[0].isdigit()]
     themes = [argument[6:] for argument in sys.argv[2:] if argument.startswith("theme=")] or ["dark"]
     wanted = [argument for argument in sys.argv[2:] if argument[0].isalpha() and "=" not in argument]
@@ -51,5 +49,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    assert KConsole
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     asyncio.run(main())

@@ -44,7 +44,6 @@ from engine.supervisor.snapshot import (
     WorkloadState,
 )
 
-
 START_MS = 1_795_521_600_000
 
 EMBEDDED = Capabilities(Source.EMBEDDED, bootstrap_servers="127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094")
