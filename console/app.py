@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 from textual.theme import BUILTIN_THEMES
+from textual.widgets import Button, Input, TextArea
 
 from console.actions import Acts
 from console.gateway import Gateway, GatewayError
 from console.main_screen import MainScreen
+from console.modals.base import Dialog
 from console.palette import Palette, css_variables, textual_theme
 from console.screens.base import View, ViewSpec
 from console.viewmodel.history import History, remember
@@ -112,6 +116,48 @@ class KConsole(App[None]):
         return self._monotonic_ms()
 
     # -- life -----------------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._on_pressed(event)
+        else:
+            await super().on_event(event)
+
+    async def _on_pressed(self, event: events.Key) -> None:
+        """One key after the other: what is typed ahead reaches the screen that the keys before it opened.
+
+        Textual passes a key through the queues of widgets, and the next one may overtake what the first one does.
+        """
+        await self._ready_for_keys()
+        focused = self.focused
+        consumed = focused is not None and focused.check_consume_key(event.key, event.character)
+        if not consumed and self.screen is self.main and self.main.refuses(event.key):
+            return
+        if consumed or not (
+            await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)
+        ):
+            await super().on_event(event)
+        if isinstance(focused, Input | TextArea | Button):
+            await self._queues_are_empty()
+
+    async def _ready_for_keys(self) -> None:
+        screen = self.screen
+        ready = screen.ready if isinstance(screen, Dialog) else self.main.switched
+        if not ready.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await ready.wait()
+
+    async def _queues_are_empty(self) -> None:
+        calm = 0
+        for _ in range(100):
+            await asyncio.sleep(0)
+            focused = self.focused
+            nodes = [self.main, *(focused.ancestors_with_self if focused is not None else (self.screen,))]
+            busy = any(node.message_queue_size for node in nodes if node is not self)
+            calm = 0 if busy else calm + 1
+            if calm >= 5:
+                return
 
     def get_default_screen(self) -> Screen[Any]:
         return self.main

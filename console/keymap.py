@@ -200,6 +200,12 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True),
     Key("D", "defaults", "defaults on/off", "configs", "D", "table", hint=True),
     Key("enter", "open", "copy the command", "commands", "enter", _N, hint=True),
+    Key("tab", "complete", "complete", "prompt", "tab", _N),
+    Key("up", "past(-1)", "typed before", "prompt", "↑", _N),
+    Key("down", "past(1)", "typed after", "prompt", "↓", _N),
+    Key("ctrl+c", "cancel", "close", "prompt", "ctrl-c", _N),
+    Key("left,h", "choose(-1)", "the one before", "choice", "←", _N),
+    Key("right,l,space", "choose(1)", "the next one", "choice", "→", _N),
     # -- dialogs --------------------------------------------------------------------------------------------------
     Key("escape,q", "close", "close", "detail", "esc", _N, hint=True),
     Key("j,down", "scroll(1)", "down", "detail", "j ↓", _N),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import Screen
@@ -42,6 +42,8 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._navigation = Navigation(ViewSpec("cluster"))
         self._switching = False
+        self.switched = asyncio.Event()
+        self.switched.set()
 
     @property
     def console(self) -> KConsole:
@@ -57,7 +59,7 @@ class MainScreen(Screen[None]):
         yield Hints()
 
     def on_mount(self) -> None:
-        self.call_later(self._show)
+        self._switch()
 
     # -- drawing --------------------------------------------------------------------------------------------------
 
@@ -104,20 +106,33 @@ class MainScreen(Screen[None]):
         """Drill down."""
         self._keep_state()
         self._navigation.push(spec)
-        self.call_later(self._show)
+        self._switch()
 
     def open_view(self, spec: ViewSpec) -> None:
         """Begin a new trail."""
         self._keep_state()
         self._navigation.open(spec)
-        self.call_later(self._show)
+        self._switch()
 
     def _keep_state(self) -> None:
         view = self.view
         if view is not None:
             self._navigation.here.state = view.state()
 
+    def _switch(self) -> None:
+        # Keys that come meanwhile wait for the screen they are meant for.
+        self.switched.clear()
+        self.call_later(self._show)
+
     async def _show(self) -> None:
+        try:
+            await self._replace_view()
+        finally:
+            self._switching = False
+            self.switched.set()
+        self.refresh_all()
+
+    async def _replace_view(self) -> None:
         entry = self._navigation.here
         self._switching = True
         place = self.query_one("#place", Vertical)
@@ -128,7 +143,6 @@ class MainScreen(Screen[None]):
             self._switching = False
             if entry.state:
                 view.restore(entry.state)
-        self.refresh_all()
 
     def action_view(self, name: str) -> None:
         self.open_view(ViewSpec(name))
@@ -137,7 +151,7 @@ class MainScreen(Screen[None]):
         if at < len(self._navigation.trail) - 1:
             self._keep_state()
             self._navigation.cut(at)
-            self.call_later(self._show)
+            self._switch()
 
     def action_back(self) -> None:
         """esc: the prompt, then the filter, then one screen back."""
@@ -151,19 +165,19 @@ class MainScreen(Screen[None]):
 
     def action_up(self) -> None:
         if self._navigation.back():
-            self.call_later(self._show)
+            self._switch()
         else:
             self.console.flash("this is the first screen; leave with :q or ctrl-q", "info", 3)
 
     def action_last_view(self) -> None:
         self._keep_state()
         if self._navigation.last():
-            self.call_later(self._show)
+            self._switch()
 
     def action_history(self, step: int) -> None:
         self._keep_state()
         if self._navigation.step(step):
-            self.call_later(self._show)
+            self._switch()
         else:
             self.console.flash("no further back" if step < 0 else "no further forward", "info", 3)
 
@@ -184,7 +198,7 @@ class MainScreen(Screen[None]):
         self._prompt.close()
         view = self.view
         if view is not None:
-            view.query_one("#table").focus()
+            self.set_focus(view.query_one("#table"))
 
     def on_prompt_edited(self, event: Prompt.Edited) -> None:
         view = self.view
@@ -222,7 +236,7 @@ class MainScreen(Screen[None]):
         self._navigation.open(spec)
         if parsed.filter is not None:
             self._navigation.here.state = {"filter": parsed.filter}
-        self.call_later(self._show)
+        self._switch()
 
     def _spec(self, target: str, arguments: tuple[str, ...]) -> ViewSpec:
         known = self.console.names()
@@ -277,15 +291,13 @@ class MainScreen(Screen[None]):
 
     # -- the other keys -------------------------------------------------------------------------------------------
 
-    def on_key(self, event: events.Key) -> None:
-        """A greyed key says why it is grey."""
-        if self._prompt.is_open:
-            return
-        key = find_key(event.key, self.console.scopes)
-        if key is not None and (reason := reason_against(key.need, self.console.gateway.capabilities)):
-            event.stop()
-            event.prevent_default()
-            self.console.flash(f"{key.label}: {reason}", "under_replicated")
+    def refuses(self, pressed: str) -> bool:
+        """Whether a key is greyed; says why."""
+        key = None if self._prompt.is_open else find_key(pressed, self.console.scopes)
+        if key is None or not (reason := reason_against(key.need, self.console.gateway.capabilities)):
+            return False
+        self.console.flash(f"{key.label}: {reason}", "under_replicated")
+        return True
 
     def action_press(self, key: str) -> None:
         self.console.simulate_key(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from textual.content import Content
@@ -31,6 +32,14 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         border-subtitle-color: $kc-muted; border-subtitle-align: right;
     }
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = asyncio.Event()
+
+    def on_mount(self) -> None:
+        # Called after the subclass's own: its first field has the focus by now.
+        self.ready.set()
 
     @property
     def console(self) -> KConsole:

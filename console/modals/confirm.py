@@ -47,7 +47,7 @@ class Confirm(Dialog[bool]):
                 yield Button(self._yes, id="yes", variant="error", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#no", Button).focus()
+        self.set_focus(self.query_one("#no", Button))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")

@@ -40,7 +40,7 @@ class Detail(Dialog[None]):
 
     def on_mount(self) -> None:
         self.pane.set_lines(self._lines)
-        self.pane.focus()
+        self.set_focus(self.pane)
 
     @property
     def pane(self) -> LogPane:

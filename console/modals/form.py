@@ -36,6 +36,8 @@ Check = Callable[[dict[str, str]], str]
 class Choice(Widget, can_focus=True):
     """One of a few words; left and right change it."""
 
+    BINDINGS = bindings("choice")
+
     DEFAULT_CSS = """
     Choice { height: 1; width: 1fr; }
     """
@@ -53,13 +55,10 @@ class Choice(Widget, can_focus=True):
         """The word."""
         return self._choices[self._at]
 
-    def on_key(self, event: events.Key) -> None:
-        step = {"left": -1, "h": -1, "right": 1, "l": 1, "space": 1}.get(event.key)
-        if step is not None:
-            event.stop()
-            self._at = (self._at + step) % len(self._choices)
-            self.refresh()
-            self.post_message(self.Changed())
+    def action_choose(self, step: int) -> None:
+        self._at = (self._at + step) % len(self._choices)
+        self.refresh()
+        self.post_message(self.Changed())
 
     def on_click(self, event: events.Click) -> None:
         x = 0
@@ -144,7 +143,7 @@ class Form(Dialog[dict[str, str] | None]):
 
     def on_mount(self) -> None:
         first = next((field for field in self._fields if not field.value or field.lines > 1), self._fields[0])
-        self.query_one(f"#field-{first.name}").focus()
+        self.set_focus(self.query_one(f"#field-{first.name}"))
 
     def values(self) -> dict[str, str]:
         """What stands in the fields."""

@@ -131,7 +131,7 @@ class View(Vertical):
 
     def begin(self) -> None:
         """It has just come onto the screen."""
-        self.table.focus()
+        self.screen.set_focus(self.table)
         self.refresh_rows()
 
     def refresh_rows(self) -> None:

@@ -56,7 +56,7 @@ class LogView(View):
         return self.query_one(LogPane)
 
     def begin(self) -> None:
-        self.pane.focus()
+        self.screen.set_focus(self.pane)
         self.pane.empty = "reading …"
         self._start_reading()
         self.refresh_title()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.screens.base import View, ViewSpec, view_bindings
-from console.viewmodel.brokers import BROKER_COLUMNS, BrokerRow, broker_rows
+from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
+from console.viewmodel.cells import Column
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
@@ -19,6 +20,9 @@ class ClusterView(View):
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[BrokerRow]:
         return broker_rows(snapshot, self.console.history)
+
+    def columns(self) -> Sequence[Column]:
+        return ATTACHED_BROKER_COLUMNS if self.console.gateway.capabilities.attached else BROKER_COLUMNS
 
     def crumb_title(self) -> str:
         return "brokers"

@@ -10,7 +10,6 @@ from console.viewmodel.history import History
 from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, ProcessState
 
 SPARK_WIDTH = 8
-_MANAGED_ONLY = ("process facts come from the supervisor of an embedded cluster",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,10 @@ def broker_state(broker: BrokerState) -> tuple[str, str, str]:
         if broker.fenced:
             return "fenced", "under_replicated", "◐"
         if not broker.reachable:
-            return "unreachable", "offline", "✗"
+            return "no answer", "offline", "✗"
         return "running", tone, glyph
     if not broker.reachable:
-        return "unreachable", "offline", "✗"
+        return "no answer", "offline", "✗"
     if broker.fenced:
         return "fenced", "under_replicated", "◐"
     return "up", "in_sync", "●"
@@ -151,6 +150,11 @@ def _why(row: BrokerRow) -> Cell:
     return cell(why, "muted")
 
 
+def _records(row: BrokerRow) -> Cell:
+    rate = row.broker.messages_in_per_s
+    return UNKNOWN if rate is None or row.tone == "offline" else cell(text.per_second(rate))
+
+
 BROKER_COLUMNS: tuple[Column, ...] = (
     Column("id", "ID", _id, 4, lambda row: row.broker.broker_id, right=True, flashes=True),
     Column("state", "STATE", _state, 12, lambda row: row.state, flashes=True),
@@ -211,4 +215,23 @@ BROKER_COLUMNS: tuple[Column, ...] = (
     ),
     Column("files", "FILES", _files, 5, None, right=True, priority=9),
     Column("why", "WHY", _why, 20, None, priority=10, max_width=60),
+)
+
+_NEEDS_SUPERVISOR = frozenset({"pid", "cpu", "rss", "in", "in-trend", "out", "out-trend", "files"})
+
+# Of a cluster whose processes are not ours: what its protocol tells.
+ATTACHED_BROKER_COLUMNS: tuple[Column, ...] = tuple(
+    Column(
+        "records",
+        "RECORDS IN",
+        _records,
+        10,
+        lambda row: row.broker.messages_in_per_s or 0,
+        right=True,
+        descending=True,
+    )
+    if column.key == "in"
+    else column
+    for column in BROKER_COLUMNS
+    if column.key not in _NEEDS_SUPERVISOR or column.key == "in"
 )

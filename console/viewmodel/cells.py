@@ -62,6 +62,7 @@ class Placed(NamedTuple):
 
 _GAP = 2
 _MAX_GAP = 5
+_RESERVED = 12
 
 
 def place_columns(columns: tuple[Column, ...], available: int, content: dict[str, int], *, wide: bool) -> list[Placed]:
@@ -73,15 +74,19 @@ def place_columns(columns: tuple[Column, ...], available: int, content: dict[str
         wide: squeeze in everything, at the cost of the growing columns.
     """
     chosen: set[str] = set()
-    used = 0
+    used = roomy = 0
     for column in sorted(columns, key=lambda each: each.priority):
-        need = column.width + (_GAP if chosen else 0)
-        if used + need > available and column.priority > 0:
-            if not wide:
+        gap = _GAP if chosen else 0
+        # What is there already gets what its content wants before less important columns get anything.
+        wanted = max(column.width, min(column.max_width or 0, content.get(column.key, 0), column.width + _RESERVED))
+        if column.priority > 0:
+            if not wide and roomy + gap + column.width > available:
                 break
-            continue
+            if used + gap + column.width > available:
+                continue
         chosen.add(column.key)
-        used += need
+        used += gap + column.width
+        roomy += gap + wanted
     shown = [column for column in columns if column.key in chosen]
     widths = {column.key: column.width for column in shown}
     spare = available - used

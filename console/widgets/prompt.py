@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -12,6 +11,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from console.commands import complete
+from console.keymap import bindings
 
 if TYPE_CHECKING:
     from console.app import KConsole
@@ -32,6 +32,8 @@ class _Completion(Suggester):
 
 class Prompt(Horizontal):
     """Hidden until it is opened."""
+
+    BINDINGS = bindings("prompt")
 
     DEFAULT_CSS = """
     Prompt { height: 1; display: none; background: $kc-panel; padding: 0 1; }
@@ -86,7 +88,7 @@ class Prompt(Horizontal):
             field.value = text
         field.cursor_position = len(text)
         self.add_class("-open")
-        field.focus()
+        self.screen.set_focus(field)
 
     def close(self) -> None:
         """Hide it."""
@@ -105,23 +107,20 @@ class Prompt(Horizontal):
             past.append(event.value)
         self.post_message(self.Submitted(self.mode, event.value))
 
-    def on_key(self, event: events.Key) -> None:
-        """Tab completes; up and down go through what was typed before."""
+    def action_complete(self) -> None:
         field = self.query_one(Input)
-        if event.key == "tab":
-            if self.mode == "command":
-                suggestion = complete(field.value, cast("KConsole", self.app).names())
-                if suggestion is not None:
-                    field.value = suggestion
-                    field.cursor_position = len(suggestion)
-        elif event.key in ("up", "down"):
-            past = self._past[self.mode] if self.mode else []
-            self._past_at = max(0, min(len(past), self._past_at + (-1 if event.key == "up" else 1)))
-            field.value = past[self._past_at] if self._past_at < len(past) else ""
-            field.cursor_position = len(field.value)
-        elif event.key == "ctrl+c":
-            self.post_message(self.Submitted("", ""))
-        else:
-            return
-        event.stop()
-        event.prevent_default()
+        suggestion = complete(field.value, cast("KConsole", self.app).names()) if self.mode == "command" else None
+        if suggestion is not None:
+            field.value = suggestion
+            field.cursor_position = len(suggestion)
+
+    def action_past(self, step: int) -> None:
+        """Through what was typed before."""
+        past = self._past[self.mode] if self.mode else []
+        self._past_at = max(0, min(len(past), self._past_at + step))
+        field = self.query_one(Input)
+        field.value = past[self._past_at] if self._past_at < len(past) else ""
+        field.cursor_position = len(field.value)
+
+    def action_cancel(self) -> None:
+        self.post_message(self.Submitted("", ""))

@@ -502,3 +502,11 @@ def screen_lines(app: Any) -> list[str]:
     from frames import text_of_screen
 
     return text_of_screen(app)
+
+
+async def test_keys_typed_ahead_reach_the_screen_they_are_meant_for() -> None:
+    async with driving() as driver:
+        await driver.pilot.press("2", "j", "j", "enter", "j", "l", "s")
+        await driver.settle()
+        assert isinstance(driver.app.screen, Form)
+        assert driver.app.crumbs == ["topics", "orders", "records"]
