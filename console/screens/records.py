@@ -17,6 +17,7 @@ from console.viewmodel.records import (
     BytesFormat,
     RecordView,
     Ring,
+    merge_by_time,
     record_columns,
     record_part,
     record_text,
@@ -125,7 +126,7 @@ class RecordsView(View):
 
     def refresh_rows(self) -> None:
         if self._waiting and self.table.follow:
-            self._ring.extend(self._waiting)
+            self._ring.extend(merge_by_time(self._waiting))
             self._waiting.clear()
             self.table.update_rows(self._ring)
         elif self.table.total != len(self._ring):

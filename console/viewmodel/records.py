@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -192,6 +193,16 @@ def record_columns(shown: BytesFormat, several_topics: bool) -> tuple[Column, ..
         Column("headers", "HEADERS", headers, 16, priority=2, max_width=30),
         Column("value", "VALUE", value, 20, max_width=400),
     )
+
+
+def merge_by_time(records: list[RecordView]) -> list[RecordView]:
+    """Records of several partitions in the order of their times; those of one partition keep their own order."""
+    by_partition: dict[tuple[str, int], list[RecordView]] = {}
+    for record in records:
+        by_partition.setdefault((record.topic, record.partition), []).append(record)
+    if len(by_partition) < 2:
+        return records
+    return list(heapq.merge(*by_partition.values(), key=lambda record: record.timestamp_ms))
 
 
 class Ring(Sequence[RecordView]):

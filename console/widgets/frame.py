@@ -128,21 +128,19 @@ class Hints(LineWidget):
         # A narrow screen keeps the way to the others; everything else is for the keys of this screen.
         kept = always if width >= 100 else [key for key in always if key.action == "help"]
         tail_width = sum(len(key.display) + len(key.label) + 3 for key in kept)
-        greyed = False
         for key in (*mine, *always):
             room = width - x + 1 - (0 if key in kept else tail_width)
-            need = len(key.display) + 1 + len(key.label)
+            refused = bool(reason_against(key.need, capabilities))
+            need = len(key.display) + 1 + len(key.label) + (2 if refused else 0)
             if need > room:
                 continue
-            refused = bool(reason_against(key.need, capabilities))
-            greyed = greyed or refused
             spans += [
                 Span(key.display, "muted" if refused else "key"),
                 Span(" ", "muted"),
                 Span(f"({key.label})" if refused else key.label, "muted" if refused else "text"),
                 Span("  ", "muted"),
             ]
-            extra = 2 if refused else 0
-            self.regions.append(Region(0, x, x + need + extra, f"press('{key.keys.split(',')[0]}')"))
-            x += need + extra + 2
-        return tuple(spans), ()
+            self.regions.append(Region(0, x, x + need, f"press('{key.keys.split(',')[0]}')"))
+            x += need + 2
+        # The gap after the last one would not fit.
+        return tuple(spans[:-1]), ()

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span
 from console.viewmodel.failover import TimelineLine, headline, ledger_figures, timeline
-from console.widgets.lines import fit, strip_of
+from console.widgets.lines import cell_width, fit, strip_of
 
 if TYPE_CHECKING:
     from console.app import KConsole
@@ -71,7 +71,7 @@ class Timeline(Widget):
         )
         lines += [self._bar(line, room, who, width) for line in timeline(act, room, app.now_ms())]
         lines += blank
-        lines += self._ledger(act)
+        lines += self._ledger(act, width)
         if act.error:
             lines.append((Span(f"! {act.error}", "under_replicated"),))
         return lines
@@ -97,16 +97,19 @@ class Timeline(Widget):
         return tuple(spans)
 
     @staticmethod
-    def _ledger(act: Act) -> list[Cell]:
+    def _ledger(act: Act, width: int) -> list[Cell]:
         ledger = act.ledger
         if ledger is None:
             return []
-        spans: list[Span] = [Span("ledger ", "title"), Span(f"acks={ledger.acks}", "muted")]
-        for figure in ledger_figures(ledger):
-            spans += [Span(f"   {figure.label} ", "muted"), Span(figure.value, figure.tone)]
+        head: list[Span] = [Span("ledger ", "title"), Span(f"acks={ledger.acks}", "muted")]
         if not ledger.complete:
-            spans.append(Span("   reading back …", "muted"))
-        lines: list[Cell] = [tuple(spans)]
+            head.append(Span("  reading back …", "muted"))
+        figures: list[Span] = []
+        for figure in ledger_figures(ledger):
+            figures += [Span(f"{figure.label} ", "muted"), Span(figure.value, figure.tone), Span("   ", "muted")]
+        figures.pop()
+        whole: Cell = (*head, Span("   ", "muted"), *figures)
+        lines: list[Cell] = [whole] if cell_width(whole) <= width else [tuple(head), tuple(figures)]
         if ledger.lost_offsets:
             lines.append((Span("lost: ", "muted"), Span(", ".join(ledger.lost_offsets[:8]), "offline")))
         return lines

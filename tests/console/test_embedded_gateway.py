@@ -1,0 +1,196 @@
+"""The gateway of the embedded cluster against a real control socket; there are no brokers behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.gateway import GatewayError
+from console.gateway.embedded import EmbeddedGateway
+from engine.supervisor.broker_supervision import CommandError
+from engine.supervisor.control_server import ControlServer
+from engine.supervisor.facts import FactBus
+from engine.supervisor.snapshot import ProcessState, Source
+from engine.world.real import real_world
+
+# Nothing listens there.
+NOWHERE = "127.0.0.1:1"
+
+
+class Supervisor:
+    """Answers the control socket and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.bus = FactBus(real_world().clock)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refusing: dict[str, str] = {}
+        self.server = ControlServer(self.bus, self.handle)
+
+    async def handle(self, command: str, arguments: dict[str, Any]) -> Any:
+        if command == "status":
+            return {"bootstrap_servers": NOWHERE, "brokers": []}
+        self.asked.append((command, arguments))
+        key = f"{command} measured" if arguments.get("measure") else command
+        if key in self.refusing:
+            raise CommandError(self.refusing[key])
+        return {}
+
+    def process(self, broker: int, state: str, pid: int | None, log_file: str = "") -> None:
+        self.bus.publish(
+            {
+                "type": "process",
+                "broker": broker,
+                "state": state,
+                "pid": pid,
+                "address": f"127.0.0.1:{9000 + broker}",
+                "started_at_ms": 1,
+                "incarnation": 1,
+                "restarts": 0,
+                "exit_code": None,
+                "cpu_percent": 1.5,
+                "rss_bytes": 60_000_000,
+                "open_files": 9,
+                "log_dir": "",
+                "log_file": log_file,
+                "next_restart_at_ms": None,
+                "why": "",
+            }
+        )
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path):
+    supervisor = Supervisor()
+    await supervisor.server.start(str(tmp_path / "s"))
+    yield supervisor
+    await supervisor.server.close()
+
+
+@pytest.fixture
+async def gateway(supervisor: Supervisor):
+    gateway = EmbeddedGateway(supervisor.server.path, read_only=False)
+    yield gateway
+    await gateway.close()
+
+
+async def picture(gateway: EmbeddedGateway, good: Any) -> Any:
+    async with asyncio.timeout(5):
+        async for snapshot in gateway.snapshots():
+            if good(snapshot):
+                return snapshot
+
+
+async def test_processes_are_shown_even_when_no_broker_answers(
+    supervisor: Supervisor, gateway: EmbeddedGateway
+) -> None:
+    supervisor.process(1, "running", 71)
+    supervisor.process(2, "killed", None)
+    snapshot = await picture(gateway, lambda each: len(each.brokers) == 2)
+    assert snapshot.source is Source.EMBEDDED
+    first, second = snapshot.brokers
+    assert (first.broker_id, first.port, first.process.pid, first.reachable) == (1, 9001, 71, False)
+    assert second.process.state is ProcessState.KILLED
+
+
+async def test_rates_come_from_the_brokers_counters(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
+    supervisor.process(1, "running", 71)
+    for at_ms, total in ((1_000, 500), (2_000, 1_700)):
+        supervisor.bus.publish(
+            {"type": "counters", "broker": 1, "wall_ms": at_ms, "values": {"bytes_in": total, "bytes_out": 2 * total}}
+        )
+        # A late subscriber is told the latest counters only: a rate needs two.
+        await picture(gateway, lambda each: bool(each.brokers))
+    snapshot = await picture(gateway, lambda each: each.brokers and each.brokers[0].bytes_in_per_s is not None)
+    assert snapshot.brokers[0].bytes_in_per_s == 1_200
+    assert snapshot.brokers[0].bytes_out_per_s == 2_400
+
+
+async def test_notes_become_events_and_those_of_the_past_come_first(
+    supervisor: Supervisor, gateway: EmbeddedGateway
+) -> None:
+    supervisor.bus.note("process_killed", "broker 2", "SIGKILL, asked for")
+    told = []
+    async with asyncio.timeout(5):
+        async for batch in gateway.events():
+            told += batch.events
+            if len(told) == 1:
+                supervisor.bus.publish(
+                    {"type": "note", "broker": 1, "kind": "broker_fenced", "subject": "broker 2", "reason": "gone"}
+                )
+            else:
+                break
+    assert [(event.kind, event.source) for event in told] == [
+        ("process_killed", "supervisor"),
+        ("broker_fenced", "broker 1"),
+    ]
+
+
+async def test_acts_become_commands(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
+    await gateway.kill_broker(2)
+    await gateway.start_broker(2)
+    await gateway.add_member("billing")
+    await gateway.stop_workload()
+    assert supervisor.asked == [
+        ("kill", {"brokers": [2], "measure": True}),
+        ("start", {"brokers": [2]}),
+        ("add_member", {"group": "billing"}),
+        ("workload_stop", {}),
+    ]
+
+
+async def test_a_broker_is_killed_unmeasured_when_nothing_can_be_measured(
+    supervisor: Supervisor, gateway: EmbeddedGateway
+) -> None:
+    supervisor.process(1, "running", 71)
+    await picture(gateway, lambda each: bool(each.brokers))
+    supervisor.refusing["kill measured"] = "no broker tells who leads what"
+    await gateway.kill_broker(1)
+    assert supervisor.asked[-1] == ("kill", {"brokers": [1]})
+
+
+async def test_a_refusal_is_told_in_the_supervisors_words(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
+    supervisor.refusing["pause"] = "broker 2 is killed: only a running one can be paused"
+    with pytest.raises(GatewayError, match="only a running one can be paused"):
+        await gateway.pause_broker(2)
+
+
+async def test_read_only_sends_no_command(supervisor: Supervisor) -> None:
+    gateway = EmbeddedGateway(supervisor.server.path, read_only=True)
+    for act in (gateway.kill_broker(1), gateway.stop_workload(), gateway.delete_topic("t")):
+        with pytest.raises(GatewayError, match="--read-only"):
+            await act
+    assert supervisor.asked == []
+    await gateway.close()
+
+
+async def test_a_log_is_read_on_from_where_one_was_and_a_new_incarnation_is_noticed(
+    supervisor: Supervisor, gateway: EmbeddedGateway, tmp_path: Path
+) -> None:
+    log = tmp_path / "broker.log"
+    log.write_text("one\ntwo\nhal")
+    supervisor.process(1, "running", 71, str(log))
+    await picture(gateway, lambda each: bool(each.brokers))
+    first = await gateway.broker_log(1, previous=False, position=None)
+    assert list(first.lines) == ["one", "two"]
+    with log.open("a") as file:
+        file.write("f\nthree\n")
+    second = await gateway.broker_log(1, previous=False, position=first.position)
+    assert list(second.lines) == ["half", "three"]
+    log.rename(tmp_path / "broker.log.1")
+    log.write_text("new\n")
+    third = await gateway.broker_log(1, previous=False, position=second.position)
+    assert third.restarted
+    assert list(third.lines) == ["new"]
+    assert list((await gateway.broker_log(1, previous=True, position=None)).lines) == ["one", "two", "half", "three"]
+
+
+async def test_without_supervisor_the_reason_is_told(tmp_path: Path) -> None:
+    gateway = EmbeddedGateway(str(tmp_path / "nobody"), read_only=False)
+    with pytest.raises(GatewayError, match="no supervisor listens"):
+        await gateway.kill_broker(1)
+    with pytest.raises(GatewayError, match="no supervisor listens"):
+        await picture(gateway, lambda each: True)
+    await gateway.close()

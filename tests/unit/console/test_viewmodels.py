@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import pytest
+
+from console.acts import (
+    ActFlow,
+    Need,
+    alter_configs_command,
+    elect_command,
+    flow_of,
+    produce_command,
+    reason_against,
+)
+from console.commands import CommandError, complete, parse_command
+from console.gateway import Capabilities, NewRecord, ReadFrom, Start
+from console.navigation import Navigation
+from console.screens.base import ViewSpec
+from console.viewmodel import text
+from console.viewmodel.brokers import BROKER_COLUMNS, broker_rows, broker_state
+from console.viewmodel.cells import Column, cell, place_columns, plain
+from console.viewmodel.failover import ledger_figures, timeline, unavailable_ms
+from console.viewmodel.filters import Filter
+from console.viewmodel.groups import lag_tone, trend
+from console.viewmodel.history import History
+from console.viewmodel.impact import impact_of_losing
+from console.viewmodel.partitions import PARTITION_COLUMNS, partition_rows
+from console.viewmodel.records import BytesFormat, RecordView, Ring, merge_by_time, one_line, pretty_lines
+from console.viewmodel.seeking import parse_seek
+from engine.supervisor.snapshot import (
+    Act,
+    BrokerState,
+    ClusterSnapshot,
+    GroupState,
+    Ledger,
+    PartitionState,
+    ProcessFacts,
+    ProcessState,
+    ReplicaState,
+    Source,
+    Stage,
+    StageTime,
+    TopicState,
+)
+
+EMBEDDED = Capabilities(Source.EMBEDDED)
+ATTACHED = Capabilities(Source.ATTACHED, no_process_control="needs processes", no_workload="no workload")
+
+
+def partition(number: int, leader: int, isr: tuple[int, ...], **fields) -> PartitionState:
+    return PartitionState("orders", number, leader, 4, (1, 2, 3), isr, **fields)
+
+
+def column_text(columns: tuple[Column, ...], key: str, row: object) -> str:
+    return plain(next(column for column in columns if column.key == key).cell(row))
+
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (500 * 1024, "500 KiB"), (3 << 40, "3072 GiB")],
+)
+def test_sizes_have_three_figures_and_a_unit(value: float | None, shown: str) -> None:
+    assert text.size(value) == shown
+
+
+def test_unknown_is_not_zero() -> None:
+    assert text.count(None) != text.count(0)
+    assert text.rate(None) != text.rate(0)
+
+
+def test_a_spark_line_is_scaled_to_its_highest_and_stands_at_the_right() -> None:
+    assert text.spark((0, 5, 10), 5) == "  ▁▅█" or text.spark((0, 5, 10), 5) == "  ▁▄█"
+    assert text.spark((0, 0), 3) == " ▁▁"
+    assert text.spark((), 3) == "   "
+
+
+def test_bars_fill_to_an_eighth_of_a_cell_and_never_overflow() -> None:
+    assert text.bar(0.5, 10) == "█" * 5
+    assert text.bar(0.51, 10) == "█" * 5 + "▏"
+    assert len(text.bar(2, 10)) == 10
+
+
+def test_what_was_never_observed_has_no_age() -> None:
+    assert text.age_ms(1_000_000, 0) == 0
+    assert text.age_ms(1_000_000, 990_000) == 10_000
+
+
+# -- filters ---------------------------------------------------------------------------------------
+
+
+def test_filters_match_as_regular_expressions_without_case() -> None:
+    assert Filter.parse("^ORD.rs$").matches("orders")
+    assert not Filter.parse("!ord").matches("orders")
+    assert Filter.parse("-f odr").matches("orders")
+    assert Filter.parse("-l state=down").matches("", lambda column: {"state": "Down"}[column])
+
+
+def test_a_broken_expression_is_taken_as_plain_text_and_says_so() -> None:
+    broken = Filter.parse("a[b")
+    assert "plain text" in broken.error
+    assert broken.matches("xa[by")
+
+
+def test_an_unfinished_filter_hides_nothing() -> None:
+    for unfinished in ("", "!", "-f", "-f "):
+        assert not Filter.parse(unfinished).is_active
+
+
+# -- columns ---------------------------------------------------------------------------------------
+
+THREE = (
+    Column("a", "A", lambda row: cell("a"), 10, max_width=30),
+    Column("b", "B", lambda row: cell("b"), 10, priority=1),
+    Column("c", "C", lambda row: cell("c"), 10, priority=2),
+)
+
+
+def test_less_important_columns_go_first() -> None:
+    assert [each.column.key for each in place_columns(THREE, 40, {}, wide=False)] == ["a", "b", "c"]
+    assert [each.column.key for each in place_columns(THREE, 30, {}, wide=False)] == ["a", "b"]
+    assert [each.column.key for each in place_columns(THREE, 12, {}, wide=False)] == ["a"]
+
+
+@pytest.mark.parametrize("available", range(5, 60))
+def test_columns_never_overlap_and_never_leave_the_line(available: int) -> None:
+    placed = place_columns(THREE, available, {"a": 25}, wide=False)
+    end = 0
+    for each in placed:
+        assert each.x >= end
+        end = each.x + each.width
+    assert end <= available
+
+
+def test_a_growing_column_gets_what_its_content_needs_before_others_come() -> None:
+    placed = place_columns(THREE, 36, {"a": 20}, wide=False)
+    assert [(each.column.key, each.width) for each in placed] == [("a", 20), ("b", 10)]
+
+
+# -- brokers and partitions ------------------------------------------------------------------------
+
+
+def test_a_brokers_state_is_its_process_then_its_fence_then_its_answer() -> None:
+    def state(process: ProcessState | None, **fields) -> str:
+        facts = ProcessFacts(1, process, 7) if process else None
+        return broker_state(BrokerState(1, "h", 1, process=facts, **fields))[0]
+
+    assert state(ProcessState.KILLED, reachable=True) == "killed"
+    assert state(ProcessState.RUNNING, reachable=True, fenced=True) == "fenced"
+    assert state(ProcessState.RUNNING, reachable=True) == "running"
+    assert state(ProcessState.RUNNING) == "no answer"
+    assert state(None, reachable=True) == "up"
+    assert state(None) == "no answer"
+
+
+def test_figures_that_are_not_known_show_as_unknown() -> None:
+    snapshot = ClusterSnapshot(1, Source.ATTACHED, brokers=(BrokerState(1, "h", 1, reachable=True),))
+    (row,) = broker_rows(snapshot, History())
+    for key in ("pid", "cpu", "rss", "disk", "in", "out"):
+        assert column_text(BROKER_COLUMNS, key, row) == "–"
+
+
+def test_a_partition_shows_how_far_each_replica_is_and_what_it_lacks() -> None:
+    states = (
+        ReplicaState(1, 100, None, True, 5),
+        ReplicaState(2, 90, None, False, 5),
+        ReplicaState(3, None, None, True, 5),
+    )
+    snapshot = ClusterSnapshot(
+        9, Source.ATTACHED, topics=(TopicState("orders", "", False, (partition(0, 1, (1, 3), replica_states=states),)),)
+    )
+    (row,) = partition_rows(snapshot, topics=frozenset(["orders"]))
+    assert column_text(PARTITION_COLUMNS, "leo", row) == "1:100  2:90 -10  3:–"
+    assert column_text(PARTITION_COLUMNS, "health", row) == "◐ 1 behind"
+    assert not row.is_healthy
+
+
+def test_a_partition_without_leader_is_offline() -> None:
+    snapshot = ClusterSnapshot(9, Source.ATTACHED, topics=(TopicState("orders", "", False, (partition(0, -1, ()),)),))
+    (row,) = partition_rows(snapshot)
+    assert column_text(PARTITION_COLUMNS, "leader", row) == "✗ none"
+    assert column_text(PARTITION_COLUMNS, "isr", row) == "none"
+
+
+def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
+    topic = TopicState(
+        "orders", "", False, (partition(0, 1, (1, 2)), partition(1, 2, (2, 1)), partition(2, 1, (1,))), 2
+    )
+    group = GroupState("g", "Stable", coordinator=1)
+    snapshot = ClusterSnapshot(1, Source.EMBEDDED, controller_id=1, topics=(topic,), groups=(group,))
+    assert impact_of_losing(snapshot, 1) == (
+        "1 partition elects another leader; 2 fall below min.insync.replicas; 1 goes leaderless; "
+        "1 group finds another coordinator; the quorum elects another controller."
+    )
+    assert impact_of_losing(snapshot, 3) == ""
+
+
+# -- groups ----------------------------------------------------------------------------------------
+
+
+def test_lag_has_its_colours() -> None:
+    assert [lag_tone(lag) for lag in (None, 0, 5, 500, 50_000)] == [
+        "muted",
+        "lag_none",
+        "lag_low",
+        "lag_medium",
+        "lag_high",
+    ]
+
+
+def test_the_trend_of_a_lag_needs_some_samples_and_ignores_noise() -> None:
+    assert trend((1, 2))[0] == ""
+    assert trend((100, 101, 100, 99))[0] == "→"
+    assert trend((100, 150, 200, 300))[0] == "↗"
+    assert trend((300, 200, 100, 10))[0] == "↘"
+
+
+def test_history_keeps_one_value_a_second_and_forgets_the_oldest() -> None:
+    history = History(kept=3)
+    for at_ms, value in ((0, 1), (500, 2), (1000, 3), (2000, 4), (3000, None), (4000, 5)):
+        history.add("k", at_ms, value)
+    assert history.of("k") == (3, 4, 5)
+
+
+# -- records ---------------------------------------------------------------------------------------
+
+
+def record(partition: int, offset: int, at_ms: int = 0) -> RecordView:
+    return RecordView("t", partition, offset, at_ms, None, b"")
+
+
+def test_bytes_are_shown_as_what_they_are() -> None:
+    assert plain(one_line(None)) == "null"
+    assert plain(one_line(b"")) == '""'
+    assert plain(one_line('{"ä": 1}'.encode())) == '{"ä": 1}'
+    assert plain(one_line(b"\x00\xff")) == "0x00 ff"
+    assert plain(one_line(b"a\nb", BytesFormat.RAW)) == "a⏎b"
+    assert plain(one_line(b"ab", BytesFormat.HEX)) == "61 62"
+
+
+def test_json_is_indented_and_what_is_no_json_is_left_as_it_is() -> None:
+    assert [plain(line) for line in pretty_lines(b'{"a":[1,null],"b":{}}', BytesFormat.AUTO)] == [
+        "{",
+        '  "a": [',
+        "    1,",
+        "    null",
+        "  ],",
+        '  "b": {}',
+        "}",
+    ]
+    assert [plain(line) for line in pretty_lines(b"{broken", BytesFormat.AUTO)] == ["{broken"]
+
+
+def test_binary_values_are_dumped_in_hex() -> None:
+    (line,) = pretty_lines(bytes(range(16)), BytesFormat.AUTO)
+    assert plain(line).startswith("00000000  00 01 02 03 04 05 06 07  08 09 0a 0b 0c 0d 0e 0f  ")
+
+
+def test_a_deep_json_value_does_not_break_the_screen() -> None:
+    assert pretty_lines(b"[" * 100_000, BytesFormat.AUTO)
+
+
+def test_the_ring_keeps_the_last_and_counts_the_dropped() -> None:
+    ring = Ring(3)
+    ring.extend(record(0, offset) for offset in range(5))
+    assert [each.offset for each in ring] == [2, 3, 4]
+    assert (ring.dropped, ring.total) == (2, 5)
+
+
+def test_records_of_several_partitions_are_merged_by_time_and_keep_their_own_order() -> None:
+    merged = merge_by_time([record(0, 1, 50), record(0, 2, 10), record(1, 1, 5), record(1, 2, 60)])
+    assert [(each.partition, each.offset) for each in merged] == [(1, 1), (0, 1), (0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("end", ReadFrom(Start.END)),
+        ("Earliest", ReadFrom(Start.START)),
+        ("0", ReadFrom(Start.OFFSET, 0)),
+        ("-5", ReadFrom(Start.OFFSET, -5)),
+        ("1.5h", ReadFrom(Start.TIMESTAMP, 10_000_000 - 5_400_000)),
+    ],
+)
+def test_places_to_read_from(written: str, place: ReadFrom) -> None:
+    assert parse_seek(written, 10_000_000) == place
+
+
+def test_a_place_that_is_none_says_what_would_be_one() -> None:
+    assert "try end" in str(parse_seek("tomorrow", 1))
+
+
+# -- failover --------------------------------------------------------------------------------------
+
+ACT = Act(
+    1,
+    "kill",
+    2,
+    1_000,
+    9,
+    True,
+    (StageTime(Stage.KILLED, 0), StageTime(Stage.FENCED, 100), StageTime(Stage.LEADERS_COMMITTED, 150)),
+)
+
+
+def test_a_timeline_is_a_waterfall_and_names_what_is_not_there_yet() -> None:
+    lines = timeline(ACT, 40, 1_200)
+    assert [line.label for line in lines] == [
+        "fenced",
+        "new leaders committed",
+        "seen by each survivor",
+        "first acknowledged produce",
+        "first fetch",
+    ]
+    assert lines[0].lead_cells == 0
+    assert lines[1].lead_cells == pytest.approx(lines[0].bar_cells)
+    assert {line.value for line in lines[2:]} == {"waiting …"}
+    assert all(line.lead_cells + line.bar_cells <= 40 for line in lines)
+
+
+def test_the_time_without_writes_is_unknown_until_one_was_acknowledged() -> None:
+    assert unavailable_ms(ACT) is None
+
+
+def test_a_lost_record_is_red_and_an_uncounted_one_is_not_zero() -> None:
+    figures = {each.label: each for each in ledger_figures(Ledger("1", 10, 9, 2, 0, None, True))}
+    assert figures["lost"].tone == "offline"
+    assert figures["duplicated"].tone == "in_sync"
+    assert figures["reordered"].value == "–"
+
+
+# -- acts ------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_done_says_why() -> None:
+    read_only = EMBEDDED._replace(read_only=True)
+    assert reason_against(Need.PROCESS, EMBEDDED) == ""
+    assert reason_against(Need.PROCESS, ATTACHED) == "needs processes"
+    assert "--read-only" in reason_against(Need.WRITE, read_only)
+    assert reason_against(Need.NOTHING, read_only) == ""
+    assert reason_against(Need.LOGS, read_only) == ""
+
+
+def test_killing_asks_only_where_somebody_elses_cluster_is_at_stake_and_deleting_always() -> None:
+    assert flow_of("kill", EMBEDDED) is ActFlow.AT_ONCE
+    assert flow_of("alter_configs", ATTACHED) is ActFlow.ASK
+    assert flow_of("delete", EMBEDDED) is flow_of("delete", ATTACHED) is ActFlow.ASK
+    assert flow_of("produce", ATTACHED) is ActFlow.AT_ONCE
+
+
+def test_the_commands_shown_are_those_that_would_do_the_same() -> None:
+    assert elect_command("h:1,h:2", [("t", 3)]) == (
+        "kafka-leader-election.sh --bootstrap-server h:1 --election-type preferred --topic t --partition 3"
+    )
+    assert alter_configs_command("h:1", "t", {"a": "1,2", "b": None}) == (
+        "kafka-configs.sh --bootstrap-server h:1 --alter --entity-type topics --entity-name t "
+        "--add-config 'a=[1,2]' --delete-config b"
+    )
+    assert "echo 'k\tit'\"'\"'s' |" in produce_command("h:1", NewRecord("t", b"k", b"it's"))
+
+
+# -- commands and navigation -----------------------------------------------------------------------
+
+
+def test_commands_are_read_with_aliases_arguments_and_filter() -> None:
+    parsed = parse_command("t /ord ers")
+    assert (parsed.command.name, parsed.filter) == ("topics", "ord ers")
+    assert parse_command("tail a b").arguments == ("a", "b")
+    for wrong in ("", "nosuch", "events now"):
+        with pytest.raises(CommandError):
+            parse_command(wrong)
+
+
+def test_completion_goes_on_with_commands_and_then_with_names() -> None:
+    names = {"topic": ["orders", "payments"], "theme": ["dark"]}
+    assert complete("reco", names) == "records"
+    assert complete("records orders pa", names) == "records orders payments"
+    assert complete("theme d", names) == "theme dark"
+    assert complete("events x", names) is None
+
+
+def test_navigation_remembers_trails_both_ways() -> None:
+    navigation = Navigation(ViewSpec("cluster"))
+    navigation.open(ViewSpec("topics"))
+    navigation.push(ViewSpec("partitions", {"topics": ("t",)}))
+    assert [entry.spec.name for entry in navigation.trail] == ["topics", "partitions"]
+    assert navigation.back()
+    assert not navigation.back()
+    assert navigation.step(-1)
+    assert navigation.here.spec.name == "partitions"
+    assert navigation.step(1)
+    assert not navigation.step(1)
+    assert navigation.last()
+    assert navigation.here.spec.name == "partitions"
+
+
+def test_a_screen_that_is_opened_again_has_its_selection_but_not_its_filter() -> None:
+    navigation = Navigation(ViewSpec("topics"))
+    navigation.here.state = {"cursor": "orders", "filter": "o"}
+    navigation.open(ViewSpec("groups"))
+    navigation.open(ViewSpec("topics"))
+    assert navigation.here.state == {"cursor": "orders"}
