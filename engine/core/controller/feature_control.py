@@ -1,0 +1,107 @@
+"""Feature levels, metadata.version among them (FeatureControlManager, KIP-584, KIP-1022)."""
+
+from __future__ import annotations
+
+from engine.core.controller.broker_image import VersionRange
+from engine.core.controller.image import METADATA_VERSION
+from engine.core.controller.state import ControllerState, Step
+from engine.model.errors import ErrorCode, KafkaError
+from engine.wire.messages.feature_level_record import FeatureLevelRecord
+from engine.wire.messages.update_features_request import UpdateFeaturesRequest
+from engine.wire.messages.update_features_response import UpdatableFeatureResult, UpdateFeaturesResponse
+
+# metadata.version levels by release (MetadataVersion): 7 is 3.3-IV3, 30 is 4.3-IV0.
+MINIMUM_METADATA_VERSION = 7
+LATEST_METADATA_VERSION = 30
+
+# What this software can do, by feature. What is absent or 0 does not exist yet.
+SUPPORTED_FEATURES: dict[str, VersionRange] = {
+    METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
+    "eligible.leader.replicas.version": VersionRange(0, 1),
+}
+# What a new cluster starts with.
+BOOTSTRAP_FEATURES: dict[str, int] = {METADATA_VERSION: LATEST_METADATA_VERSION}
+
+UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
+
+
+def bootstrap_records() -> list[FeatureLevelRecord]:
+    """The first records of a cluster's log."""
+    return [FeatureLevelRecord(name=name, feature_level=level) for name, level in BOOTSTRAP_FEATURES.items()]
+
+
+class FeatureControl:
+    """Raises and lowers feature levels."""
+
+    def __init__(self, state: ControllerState) -> None:
+        self._state = state
+
+    def update_features(self, step: Step, request: UpdateFeaturesRequest, version: int) -> UpdateFeaturesResponse:
+        """All updates or none: version 2 answers with the first error, older ones with each feature's."""
+        failed: KafkaError | None = None
+        results: list[UpdatableFeatureResult] = []
+        for update in request.feature_updates:
+            kind = update.upgrade_type
+            if version == 0:
+                kind = SAFE_DOWNGRADE if update.allow_downgrade else UPGRADE
+            try:
+                self._update(step, update.feature, update.max_version_level, kind)
+                results.append(UpdatableFeatureResult(feature=update.feature, error_code=0, error_message=None))
+            except KafkaError as error:
+                failed = failed or error
+                results.append(
+                    UpdatableFeatureResult(
+                        feature=update.feature, error_code=int(error.code), error_message=error.message
+                    )
+                )
+        if failed is not None or request.validate_only:
+            step.records.clear()
+        if failed is not None and version >= 2:
+            return UpdateFeaturesResponse(error_code=int(failed.code), error_message=failed.message)
+        return UpdateFeaturesResponse(error_code=0, error_message=None, results=results if version < 2 else [])
+
+    def _update(self, step: Step, name: str, level: int, kind: int) -> None:
+        def refuse(why: str) -> KafkaError:
+            return KafkaError(
+                ErrorCode.INVALID_UPDATE_VERSION, f"Invalid update version {level} for feature {name}. {why}"
+            )
+
+        if kind not in (UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE):
+            raise refuse("The controller does not support the given upgrade type.")
+        if level < 0:
+            raise refuse("A feature version cannot be less than 0.")
+        image = self._state.image
+        current = image.features.get(name, 0)
+        unsupported = self._reason_not_supported(name, level)
+        if unsupported is not None:
+            raise refuse(unsupported)
+        if level < current and kind == UPGRADE:
+            raise refuse(
+                "Can't downgrade the version of this feature without setting the upgrade type to either safe or "
+                "unsafe downgrade."
+            )
+        if level > current and kind != UPGRADE:
+            raise refuse("Can't downgrade to a newer version.")
+        if name == METADATA_VERSION and level < current:
+            raise KafkaError(
+                ErrorCode.INVALID_UPDATE_VERSION,
+                f"Invalid metadata.version {level}. Refusing to perform the requested downgrade because it might "
+                "delete metadata information.",
+            )
+        step.records.append(FeatureLevelRecord(name=name, feature_level=level))
+
+    def _reason_not_supported(self, name: str, level: int) -> str | None:
+        image = self._state.image
+        nodes = [("Local controller " + str(self._state.node_id), SUPPORTED_FEATURES)]
+        nodes += [(f"Broker {each.broker_id}", each.features) for _, each in sorted(image.brokers.items())]
+        nodes += [
+            (f"Controller {each.controller_id}", each.features)
+            for _, each in sorted(image.controllers.items())
+            if each.controller_id != self._state.node_id
+        ]
+        for node, features in nodes:
+            low, high = features.get(name, VersionRange(0, 0))
+            if not low <= level <= high:
+                supported = f"only supports versions {low}-{high}" if high else "does not support this feature"
+                return f"{node} {supported}."
+        return None
