@@ -65,7 +65,7 @@ class AlterPartition:
             record = step.records[first]
             partition = partition.merge(record)
             if record.leader not in (broker_id, NO_LEADER_CHANGE):
-                # The new ISR ended a reassignment that takes the leader away: the one case that both writes and refuses.
+                # The new ISR ended a reassignment that takes the leader away: the one case that writes and refuses.
                 return _refused(data, ErrorCode.NEW_LEADER_ELECTED)
         return PartitionAnswer(
             partition_index=number,
@@ -99,9 +99,7 @@ class AlterPartition:
             return ErrorCode.INVALID_REQUEST
         if data.leader_recovery_state not in (RECOVERED, RECOVERING):
             return ErrorCode.INVALID_REQUEST
-        if data.leader_recovery_state == RECOVERING and (
-            len(ids) > 1 or partition.leader_recovery_state == RECOVERED
-        ):
+        if data.leader_recovery_state == RECOVERING and (len(ids) > 1 or partition.leader_recovery_state == RECOVERED):
             return ErrorCode.INVALID_REQUEST
         for replica, broker_epoch in new_isr:
             broker = self._state.image.brokers.get(replica)

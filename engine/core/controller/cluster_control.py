@@ -60,9 +60,7 @@ class ClusterControl:
                 ErrorCode.DUPLICATE_BROKER_REGISTRATION, "Another broker is registered with that broker id."
             )
         if request.is_migrating_zk_broker:
-            raise KafkaError(
-                ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers."
-            )
+            raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
         self._check_directories(request)
         self._check_features(request)
         record = _registration_record(request)
@@ -71,9 +69,7 @@ class ClusterControl:
             record.fenced = existing.fenced
             record.in_controlled_shutdown = existing.in_controlled_shutdown
             record.broker_epoch = existing.broker_epoch
-            record.cordoned_log_dirs = (
-                None if existing.cordoned_log_dirs is None else list(existing.cordoned_log_dirs)
-            )
+            record.cordoned_log_dirs = None if existing.cordoned_log_dirs is None else list(existing.cordoned_log_dirs)
         else:
             if existing is not None:
                 self._leadership.forget_incarnation(
@@ -111,14 +107,11 @@ class ClusterControl:
             if broker_id != request.broker_id:
                 for directory_id in other.log_dirs:
                     if directory_id in request.log_dirs:
-                        raise _invalid(
-                            f"Broker {broker_id} is already registered with directory {directory_id.hex()}"
-                        )
+                        raise _invalid(f"Broker {broker_id} is already registered with directory {directory_id.hex()}")
 
     def _check_features(self, request: BrokerRegistrationRequest) -> None:
         supported = {
-            each.name: VersionRange(each.min_supported_version, each.max_supported_version)
-            for each in request.features
+            each.name: VersionRange(each.min_supported_version, each.max_supported_version) for each in request.features
         }
         for name, level in sorted(self._state.image.features.items()):
             oldest = 1 if name == METADATA_VERSION else 0
@@ -136,9 +129,7 @@ class ClusterControl:
         self._state.sessions.close(request.broker_id)
         return UnregisterBrokerResponse(error_code=int(ErrorCode.NONE), error_message=None)
 
-    def register_controller(
-        self, step: Step, request: ControllerRegistrationRequest
-    ) -> ControllerRegistrationResponse:
+    def register_controller(self, step: Step, request: ControllerRegistrationRequest) -> ControllerRegistrationResponse:
         """Register a controller's listeners and features (KIP-919)."""
         step.records.append(
             RegisterControllerRecord(

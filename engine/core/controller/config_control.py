@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.core.controller.config_schema import EffectiveConfig
@@ -73,17 +73,7 @@ class ConfigControl:
     ) -> IncrementalAlterConfigsResponse:
         """Set, delete, append to and subtract from configs; each resource as a whole or not at all."""
         response = IncrementalAlterConfigsResponse()
-        seen = _count((each.resource_type, each.resource_name) for each in request.resources)
-        for resource in request.resources:
-            key = (resource.resource_type, resource.resource_name)
-            if seen[key] > 1:
-                if seen[key] < _ANSWERED:
-                    seen[key] = _ANSWERED
-                    error = KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate resource.")
-                else:
-                    continue
-            else:
-                error = self._try(step, lambda r=resource, k=key: self._incremental(step, k, r.configs))  # type: ignore[misc]
+        for resource, error in self._each(step, request.resources, self._incremental):
             response.responses.append(
                 AlterConfigsResourceResponse(
                     error_code=int(error.code) if error else 0,
@@ -95,8 +85,7 @@ class ConfigControl:
         self._finish(step, request.validate_only)
         return response
 
-    def _incremental(self, step: Step, key: ConfigKey, operations: Iterable[Any]) -> None:
-        operations = list(operations)
+    def _incremental(self, step: Step, key: ConfigKey, operations: Sequence[Any]) -> None:
         current = self._state.image.config(*key)
         names = [each.name for each in operations]
         if len(set(names)) != len(names):
@@ -143,17 +132,7 @@ class ConfigControl:
     def alter_configs(self, step: Step, request: AlterConfigsRequest) -> AlterConfigsResponse:
         """Replace all configs of each resource: what is not named is deleted (deprecated in Kafka, still spoken)."""
         response = AlterConfigsResponse()
-        seen = _count((each.resource_type, each.resource_name) for each in request.resources)
-        for resource in request.resources:
-            key = (resource.resource_type, resource.resource_name)
-            if seen[key] > 1:
-                if seen[key] < _ANSWERED:
-                    seen[key] = _ANSWERED
-                    error = KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate resource.")
-                else:
-                    continue
-            else:
-                error = self._try(step, lambda r=resource, k=key: self._replace(step, k, r.configs))  # type: ignore[misc]
+        for resource, error in self._each(step, request.resources, self._replace):
             response.responses.append(
                 LegacyAnswer(
                     error_code=int(error.code) if error else 0,
@@ -165,8 +144,7 @@ class ConfigControl:
         self._finish(step, request.validate_only)
         return response
 
-    def _replace(self, step: Step, key: ConfigKey, configs: Iterable[Any]) -> None:
-        configs = list(configs)
+    def _replace(self, step: Step, key: ConfigKey, configs: Sequence[Any]) -> None:
         names = [each.name for each in configs]
         if len(set(names)) != len(names):
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
@@ -181,15 +159,27 @@ class ConfigControl:
 
     # -- both ---------------------------------------------------------------------------------------------------
 
-    def _try(self, step: Step, change: Any) -> KafkaError | None:
-        records, notes = len(step.records), len(step.notes)
-        try:
-            change()
-        except KafkaError as error:
-            del step.records[records:]
-            del step.notes[notes:]
-            return error
-        return None
+    def _each(
+        self, step: Step, resources: Sequence[Any], change: Callable[[Step, ConfigKey, Sequence[Any]], None]
+    ) -> Iterator[tuple[Any, KafkaError | None]]:
+        """Change each resource as a whole or not at all; one that is named twice gets one refusal."""
+        keys = [(each.resource_type, each.resource_name) for each in resources]
+        refused: set[ConfigKey] = set()
+        for key, resource in zip(keys, resources, strict=True):
+            if keys.count(key) > 1:
+                if key not in refused:
+                    refused.add(key)
+                    yield resource, KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate resource.")
+                continue
+            one = Step()
+            try:
+                change(one, key, resource.configs)
+            except KafkaError as error:
+                yield resource, error
+                continue
+            step.records += one.records
+            step.notes += one.notes
+            yield resource, None
 
     def _finish(self, step: Step, validate_only: bool) -> None:
         step.check_size()
@@ -212,9 +202,7 @@ class ConfigControl:
             broker_id = _broker_id(name)
             schema.validate_broker(configs, is_default=broker_id is None)
             if broker_id is not None and broker_id not in image.brokers and broker_id not in image.controllers:
-                raise KafkaError(
-                    ErrorCode.BROKER_ID_NOT_REGISTERED, f"No node with id {broker_id} found."
-                )
+                raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, f"No node with id {broker_id} found.")
         elif resource_type == GROUP_RESOURCE:
             if not name:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
@@ -225,9 +213,7 @@ class ConfigControl:
         else:
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"Unknown resource type {resource_type}.")
 
-    def _write(
-        self, step: Step, key: ConfigKey, current: Mapping[str, str], changes: Mapping[str, str | None]
-    ) -> None:
+    def _write(self, step: Step, key: ConfigKey, current: Mapping[str, str], changes: Mapping[str, str | None]) -> None:
         for name, value in changes.items():
             before = current.get(name)
             # A broker's config is written again even if unchanged: brokers reload what it names (KAFKA-14136).
@@ -249,17 +235,6 @@ class ConfigControl:
                     },
                 )
             )
-
-
-# Marks a duplicate resource that has had its one answer.
-_ANSWERED = 1 << 30
-
-
-def _count(keys: Iterable[ConfigKey]) -> dict[ConfigKey, int]:
-    counts: dict[ConfigKey, int] = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    return counts
 
 
 def _record(key: ConfigKey, name: str, value: str | None) -> ConfigRecord:

@@ -304,7 +304,9 @@ class MetadataImage:
             del self.configs[key]
 
     def _replay_client_quota(self, record: Any) -> None:
-        entity = tuple(sorted(((each.entity_type, each.entity_name) for each in record.entity), key=lambda each: each[0]))
+        entity = tuple(
+            sorted(((each.entity_type, each.entity_name) for each in record.entity), key=lambda each: each[0])
+        )
         quotas = self._writable_part("client_quotas", entity)
         if record.remove:
             quotas.pop(record.key, None)
@@ -492,9 +494,7 @@ class MetadataDelta:
         self.changed_configs = {key: None for key in keys if before.configs.get(key) != image.configs.get(key)}
         names = {**before.features, **image.features}
         self.changed_features = {
-            name: image.features.get(name, 0)
-            for name in names
-            if before.features.get(name) != image.features.get(name)
+            name: image.features.get(name, 0) for name in names if before.features.get(name) != image.features.get(name)
         }
 
     def apply(self, offset: int, epoch: int) -> MetadataImage:

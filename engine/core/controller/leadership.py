@@ -210,9 +210,7 @@ class Leadership:
         """Remove the broker for good. Raises: KafkaError: BROKER_ID_NOT_REGISTERED."""
         broker = self._state.image.brokers.get(broker_id)
         if broker is None:
-            raise KafkaError(
-                ErrorCode.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered"
-            )
+            raise KafkaError(ErrorCode.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered")
         self._update(
             step,
             self._partitions(lambda each: broker_id in each.isr or broker_id in each.elr),
@@ -222,9 +220,7 @@ class Leadership:
         )
         step.records.append(UnregisterBrokerRecord(broker_id=broker_id, broker_epoch=broker.broker_epoch))
         step.notes.append(
-            Note(
-                NoteKind.BROKER_UNREGISTERED, f"broker {broker_id}", "removed on request", {"broker_id": broker_id}
-            )
+            Note(NoteKind.BROKER_UNREGISTERED, f"broker {broker_id}", "removed on request", {"broker_id": broker_id})
         )
 
     def directories_offline(self, step: Step, broker_id: int, offline: list[Uuid]) -> None:
@@ -318,9 +314,7 @@ class Leadership:
             return _failed(number, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such partition as {name}-{number}")
         preferred = election_type == ELECT_PREFERRED
         if partition.has_preferred_leader if preferred else partition.has_leader:
-            return _failed(
-                number, ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition."
-            )
+            return _failed(number, ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
         change = self.change(topic, number, Election.PREFERRED if preferred else Election.UNCLEAN)
         cause = "preferred leader elected on request" if preferred else "unclean election on request"
         if self.add(step, change, name, cause):

@@ -1,8 +1,8 @@
 """Works out one change of a partition: ISR, leader, assignment (PartitionChangeBuilder, PartitionReassignmentReplicas).
 
-Rules: a leader is taken from the ISR (or, ISR empty and eligible leader replicas enabled, from the ELR), in the order of
-the replica list; the sitting leader stays if it may; an unclean leader's ISR is itself alone and it must recover first;
-without ELR the ISR never becomes empty: its last member stays even if it is gone.
+Rules: a leader is taken from the ISR (or, ISR empty and eligible leader replicas enabled, from the ELR), in the order
+of the replica list; the sitting leader stays if it may; an unclean leader's ISR is itself alone and it must recover
+first; without ELR the ISR never becomes empty: its last member stays even if it is gone.
 """
 
 from __future__ import annotations

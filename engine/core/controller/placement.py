@@ -1,7 +1,7 @@
 """Where the replicas of new partitions go (StripedReplicaPlacer).
 
-Leaders are spread evenly over the racks and over the unfenced brokers of each rack; the replicas of a partition lie on as
-many racks as possible; fenced brokers are used only where unfenced ones run out, and never first. After as many
+Leaders are spread evenly over the racks and over the unfenced brokers of each rack; the replicas of a partition lie on
+as many racks as possible; fenced brokers are used only where unfenced ones run out, and never first. After as many
 partitions as there are unfenced brokers the orders are shuffled, so that the load of a failed broker is spread.
 """
 

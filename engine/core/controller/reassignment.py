@@ -70,9 +70,7 @@ class ReassignmentControl:
         else:
             self._start(step, topic, wanted.partition_index, list(wanted.replicas), factor_may_change)
 
-    def _start(
-        self, step: Step, topic: TopicImage, number: int, target: list[int], factor_may_change: bool
-    ) -> None:
+    def _start(self, step: Step, topic: TopicImage, number: int, target: list[int], factor_may_change: bool) -> None:
         self._topics.check_manual_assignment(target, None)
         partition = topic.partitions[number]
         stable = [each for each in partition.replicas if each not in partition.adding_replicas]
@@ -94,9 +92,7 @@ class ReassignmentControl:
     def _cancel(self, step: Step, topic: TopicImage, number: int) -> None:
         partition = topic.partitions[number]
         if not partition.is_reassigning:
-            raise KafkaError(
-                ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, "No partition reassignment is in progress."
-            )
+            raise KafkaError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, "No partition reassignment is in progress.")
         replicas = tuple(each for each in partition.replicas if each not in partition.adding_replicas)
         isr = tuple(each for each in partition.isr if each not in partition.adding_replicas)
         if not replicas:

@@ -30,8 +30,9 @@ class BrokerState(Enum):
 class Session:
     """What is known of one broker since this controller became active.
 
-    ``was_heard`` tells a contact from an assumption made at activation; ``connection_lost_at_ms`` is set while the grace
-    runs; ``controlled_shutdown_offset`` is what the others must have read before the broker may go, -1 outside of it.
+    ``was_heard`` tells a contact from an assumption made at activation; ``connection_lost_at_ms`` is set while the
+    grace runs; ``controlled_shutdown_offset`` is what the others must have read before the broker may go, -1 outside
+    of a shutdown.
     """
 
     __slots__ = (

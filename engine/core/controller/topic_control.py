@@ -248,9 +248,7 @@ class TopicControl:
                 response.results.append(_partitions_failed(topic.name, error.code, error.message))
             else:
                 response.results.append(
-                    CreatePartitionsTopicResult(
-                        name=topic.name, error_code=int(ErrorCode.NONE), error_message=None
-                    )
+                    CreatePartitionsTopicResult(name=topic.name, error_code=int(ErrorCode.NONE), error_message=None)
                 )
         step.check_size()
         if request.validate_only:
@@ -261,9 +259,7 @@ class TopicControl:
     def _add_partitions(self, step: Step, wanted: CreatePartitionsTopic) -> None:
         topic = self._state.image.topics_by_name.get(wanted.name)
         if topic is None:
-            raise KafkaError(
-                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition."
-            )
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
         count = len(topic.partitions)
         if wanted.count == count:
             raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {count} partition(s).")

@@ -1,0 +1,119 @@
+"""The answer of each controller API when the request fails as a whole (Kafka: AbstractRequest.getErrorResponse)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.model.errors import ErrorCode
+from engine.wire.apis import ApiKey, response_class
+from engine.wire.messages import (
+    alter_configs_response,
+    create_partitions_response,
+    create_topics_response,
+    delete_topics_response,
+    elect_leaders_response,
+    incremental_alter_configs_response,
+)
+
+Build = Callable[[Any, int, str], Any]
+
+
+def error_response(api_key: int, request: Any, code: ErrorCode, message: str) -> Any:
+    """The response that carries one error: at its top where it has such a field, else at each item asked for."""
+    build = _PER_ITEM.get(api_key)
+    if build is not None:
+        return build(request, int(code), message)
+    response: Any = response_class(api_key)()
+    response.error_code = int(code)
+    if hasattr(response, "error_message"):
+        response.error_message = message
+    return response
+
+
+def _create_topics(request: Any, code: int, message: str) -> Any:
+    return create_topics_response.CreateTopicsResponse(
+        topics=[
+            create_topics_response.CreatableTopicResult(name=each.name, error_code=code, error_message=message)
+            for each in request.topics
+        ]
+    )
+
+
+def _delete_topics(request: Any, code: int, message: str) -> Any:
+    results = [
+        delete_topics_response.DeletableTopicResult(
+            name=each.name, topic_id=each.topic_id, error_code=code, error_message=message
+        )
+        for each in request.topics
+    ]
+    results += [
+        delete_topics_response.DeletableTopicResult(name=name, error_code=code, error_message=message)
+        for name in request.topic_names
+    ]
+    return delete_topics_response.DeleteTopicsResponse(responses=results)
+
+
+def _create_partitions(request: Any, code: int, message: str) -> Any:
+    return create_partitions_response.CreatePartitionsResponse(
+        results=[
+            create_partitions_response.CreatePartitionsTopicResult(
+                name=each.name, error_code=code, error_message=message
+            )
+            for each in request.topics
+        ]
+    )
+
+
+def _alter_configs(request: Any, code: int, message: str) -> Any:
+    return alter_configs_response.AlterConfigsResponse(
+        responses=[
+            alter_configs_response.AlterConfigsResourceResponse(
+                error_code=code,
+                error_message=message,
+                resource_type=each.resource_type,
+                resource_name=each.resource_name,
+            )
+            for each in request.resources
+        ]
+    )
+
+
+def _incremental_alter_configs(request: Any, code: int, message: str) -> Any:
+    return incremental_alter_configs_response.IncrementalAlterConfigsResponse(
+        responses=[
+            incremental_alter_configs_response.AlterConfigsResourceResponse(
+                error_code=code,
+                error_message=message,
+                resource_type=each.resource_type,
+                resource_name=each.resource_name,
+            )
+            for each in request.resources
+        ]
+    )
+
+
+def _elect_leaders(request: Any, code: int, message: str) -> Any:
+    return elect_leaders_response.ElectLeadersResponse(
+        error_code=code,
+        replica_election_results=[
+            elect_leaders_response.ReplicaElectionResult(
+                topic=topic.topic,
+                partition_result=[
+                    elect_leaders_response.PartitionResult(partition_id=each, error_code=code, error_message=message)
+                    for each in topic.partitions
+                ],
+            )
+            for topic in request.topic_partitions or []
+        ],
+    )
+
+
+_PER_ITEM: dict[int, Build] = {
+    ApiKey.CREATE_TOPICS: _create_topics,
+    ApiKey.DELETE_TOPICS: _delete_topics,
+    ApiKey.CREATE_PARTITIONS: _create_partitions,
+    ApiKey.ALTER_CONFIGS: _alter_configs,
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: _incremental_alter_configs,
+    ApiKey.ELECT_LEADERS: _elect_leaders,
+}
