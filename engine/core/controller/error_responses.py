@@ -31,6 +31,17 @@ def error_response(api_key: int, request: Any, code: ErrorCode, message: str) ->
     return response
 
 
+def is_not_controller(response: Any) -> bool:
+    """Whether the node that answered was not the active controller: nothing was done, another must be asked."""
+    if getattr(response, "error_code", 0) == ErrorCode.NOT_CONTROLLER:
+        return True
+    for field in ("topics", "responses", "results"):
+        for item in getattr(response, field, None) or ():
+            if getattr(item, "error_code", 0) == ErrorCode.NOT_CONTROLLER:
+                return True
+    return False
+
+
 def _create_topics(request: Any, code: int, message: str) -> Any:
     return create_topics_response.CreateTopicsResponse(
         topics=[

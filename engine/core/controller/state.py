@@ -22,6 +22,8 @@ ControllerEffects: TypeAlias = Effects[Any, Any]
 
 # Kafka's bound on the records of one user operation (QuorumController.MAX_RECORDS_PER_USER_OP).
 MAX_RECORDS_PER_USER_OP = 10_000
+# A batch of the metadata log holds 8 MiB; a character may take three bytes.
+MAX_CONFIG_CHARACTERS_PER_USER_OP = 1 << 20
 ELR_FEATURE = "eligible.leader.replicas.version"
 
 
@@ -35,8 +37,10 @@ class Step:
         self.notes: list[Note] = []
 
     def check_size(self) -> None:
-        """Raises: KafkaError: POLICY_VIOLATION if a user's operation makes too many records."""
-        if len(self.records) > MAX_RECORDS_PER_USER_OP:
+        """Raises: KafkaError: POLICY_VIOLATION if a user's operation makes too many records, or too large ones for one
+        batch of the log."""
+        config_bytes = sum(len(each.value or "") for each in self.records if each.NAME == "ConfigRecord")
+        if len(self.records) > MAX_RECORDS_PER_USER_OP or config_bytes > MAX_CONFIG_CHARACTERS_PER_USER_OP:
             raise KafkaError(ErrorCode.POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
 
 

@@ -1,0 +1,140 @@
+"""Configs as DescribeConfigs shows them: value, source, synonyms (Kafka: ConfigHelper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engine.core.controller.config_schema import ConfigSource
+from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE, MetadataImage
+from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
+from engine.model.configs import ConfigError, ConfigKey, UpdateMode
+from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig
+from engine.wire.messages.describe_configs_response import DescribeConfigsResourceResult, DescribeConfigsSynonym
+
+# Broker configs that name one thing in several units, each with all names of its family, finest unit first.
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    name: family
+    for synonyms in TOPIC_SYNONYMS.values()
+    for family in (tuple(each for each, _ in synonyms),)
+    if len(family) > 1
+    for name in family
+}
+
+
+class ConfigDescriber:
+    """The configs of one node and of the topics, as of one image."""
+
+    def __init__(self, config: BrokerConfig, image: MetadataImage) -> None:
+        """``config`` is the node's; dynamic configs are taken from the image."""
+        self._image = image
+        self._own = image.config(BROKER_RESOURCE, str(config.node_id))
+        self._default = image.config(BROKER_RESOURCE, "")
+        self._static: Mapping[str, str] = config.static
+        try:
+            self._config = config.with_dynamic(self._default, self._own)
+        except ConfigError:
+            # A dynamic value that this software does not take is passed over, by the broker as well.
+            self._config = config
+
+    def topic(
+        self, name: str, wanted: Sequence[str] | None, *, synonyms: bool, documentation: bool
+    ) -> list[DescribeConfigsResourceResult]:
+        """All configs of a topic, or the ``wanted`` ones."""
+        overrides = self._image.config(TOPIC_RESOURCE, name)
+        results = []
+        for config, value in LogConfig.from_(self._config, overrides).texts().items():
+            if wanted and config not in wanted:
+                continue
+            key = TOPIC_CONFIGS[config]
+            shown = None if key.is_sensitive else value
+            found = self._synonyms([each for each, _ in TOPIC_SYNONYMS.get(config, ())])
+            if config in overrides:
+                found.insert(0, DescribeConfigsSynonym(name=config, value=shown, source=ConfigSource.TOPIC))
+            results.append(_result(config, shown, found, key, False, synonyms, documentation))
+        return results
+
+    def broker(
+        self, wanted: Sequence[str] | None, *, synonyms: bool, documentation: bool
+    ) -> list[DescribeConfigsResourceResult]:
+        """All configs of this node."""
+        values: dict[str, str | None] = dict(self._config.effective)
+        # What nothing here knows is named, its value is not: it could be a secret.
+        values.update({name: None for name in self._config.unknown})
+        results = []
+        for name, value in sorted(values.items()):
+            if wanted and name not in wanted:
+                continue
+            key = BROKER_CONFIGS.get(name)
+            read_only = key is None or key.update_mode is UpdateMode.READ_ONLY
+            shown = None if key is None or key.is_sensitive else value
+            found = self._synonyms(_FAMILIES.get(name, (name,)))
+            results.append(_result(name, shown, found, key, read_only, synonyms, documentation))
+        return results
+
+    def cluster_default(
+        self, wanted: Sequence[str] | None, *, synonyms: bool, documentation: bool
+    ) -> list[DescribeConfigsResourceResult]:
+        """Configs that were set for all brokers at run time."""
+        results = []
+        for name, value in sorted(self._default.items()):
+            if wanted and name not in wanted:
+                continue
+            key = BROKER_CONFIGS.get(name)
+            shown = None if key is None or key.is_sensitive else value
+            found = [DescribeConfigsSynonym(name=name, value=shown, source=ConfigSource.DYNAMIC_DEFAULT_BROKER)]
+            results.append(_result(name, shown, found, key, False, synonyms, documentation))
+        return results
+
+    def stored(
+        self, resource_type: int, name: str, wanted: Sequence[str] | None, source: int
+    ) -> list[DescribeConfigsResourceResult]:
+        """Configs of a resource whose definitions are not known here, as they stand in the metadata."""
+        return [
+            DescribeConfigsResourceResult(name=config, value=value, config_source=source)
+            for config, value in sorted(self._image.config(resource_type, name).items())
+            if not wanted or config in wanted
+        ]
+
+    def _synonyms(self, names: Sequence[str]) -> list[DescribeConfigsSynonym]:
+        """Where the value could come from, the source that wins first."""
+        found = []
+        for texts, source in (
+            (self._own, ConfigSource.DYNAMIC_BROKER),
+            (self._default, ConfigSource.DYNAMIC_DEFAULT_BROKER),
+            (self._static, ConfigSource.STATIC_BROKER),
+            (_BROKER_DEFAULTS, ConfigSource.DEFAULT),
+        ):
+            for name in names:
+                if name in texts:
+                    key = BROKER_CONFIGS.get(name)
+                    hidden = key is None or key.is_sensitive
+                    found.append(
+                        DescribeConfigsSynonym(name=name, value=None if hidden else texts[name], source=source)
+                    )
+        return found
+
+
+_BROKER_DEFAULTS: dict[str, str] = {
+    name: key.default for name, key in BROKER_CONFIGS.items() if key.default is not None and key.default != "!"
+}
+
+
+def _result(
+    name: str,
+    value: str | None,
+    found: list[DescribeConfigsSynonym],
+    key: ConfigKey | None,
+    read_only: bool,
+    synonyms: bool,
+    documentation: bool,
+) -> DescribeConfigsResourceResult:
+    return DescribeConfigsResourceResult(
+        name=name,
+        value=value,
+        read_only=read_only,
+        config_source=found[0].source if found else ConfigSource.DEFAULT,
+        is_sensitive=key is None or key.is_sensitive,
+        synonyms=found if synonyms else [],
+        config_type=0 if key is None else key.type.id,
+        documentation=key.documentation if documentation and key is not None else None,
+    )
