@@ -299,7 +299,7 @@ class KConsole(App[None]):
         )
         yield SystemCommand("Quit", "leave the console", self.main.runner("quit"))
 
-    async def action_help_quit(self) -> None:
+    def action_help_quit(self) -> None:
         """ctrl-c."""
         self.flash("leave with :q or ctrl-q", "info", 4)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from console.acts import Need
 
@@ -257,7 +257,7 @@ def keys_of(*scopes: str) -> list[Key]:
     return [key for scope in scopes for key in KEYS if key.scope == scope]
 
 
-def bindings(*scopes: str) -> list[Binding]:
+def bindings(*scopes: str) -> list[BindingType]:
     """The same for Textual."""
     return [
         Binding(key.keys, key.action, key.label, show=key.hint, key_display=key.display, id=f"{key.scope}.{key.action}")

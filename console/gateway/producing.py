@@ -74,9 +74,9 @@ class ProducerPool:
         latency_ms = (time.perf_counter() - began) * 1000
         if not done:
             raise GatewayError(f"not acknowledged within {_TIMEOUT_S:.0f} s; it may still be")
-        error, message = done[0]
-        if error is not None:
-            raise GatewayError(f"{error.name().lstrip('_')}: {error.str()}")
+        failure, message = done[0]
+        if failure is not None:
+            raise GatewayError(f"{failure.name().lstrip('_')}: {failure.str()}")
         offset = message.offset()
         known = record.acks != "0" and offset is not None and offset >= 0
         return ProducedRecord(message.partition(), offset if known else None, latency_ms)

@@ -48,6 +48,6 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def frame(self, box: Widget, title: str) -> None:
         """Title above, keys below."""
-        box.border_title = Content(title)  # type: ignore[assignment]
+        box.border_title = Content(title)
         hints = "  ".join(f"{key.display} {key.label}" for key in keys_of(*self.SCOPES) if key.hint)
-        box.border_subtitle = Content(hints)  # type: ignore[assignment]
+        box.border_subtitle = Content(hints)

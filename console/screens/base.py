@@ -163,8 +163,8 @@ class View(Vertical):
         wanted = (title + " ", f" {remark} " if remark else "")
         if wanted != self._titles:
             self._titles = wanted
-            self.border_title = Content(wanted[0].strip())  # type: ignore[assignment]
-            self.border_subtitle = Content(wanted[1].strip()) if wanted[1] else None  # type: ignore[assignment]
+            self.border_title = Content(wanted[0].strip())
+            self.border_subtitle = Content(wanted[1].strip()) if wanted[1] else None
 
     def crumb_title(self) -> str:
         """The title's first word."""

@@ -107,8 +107,8 @@ class LogView(View):
         wanted = (title + " ", f" {' · '.join(words)} ")
         if wanted != self._titles:
             self._titles = wanted
-            self.border_title = Content(wanted[0].strip())  # type: ignore[assignment]
-            self.border_subtitle = Content(wanted[1].strip())  # type: ignore[assignment]
+            self.border_title = Content(wanted[0].strip())
+            self.border_subtitle = Content(wanted[1].strip())
 
     @classmethod
     def crumb_of(cls, about: Mapping[str, Any]) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.app import ComposeResult
+from textual.widgets import Rule
+
 from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
+from console.viewmodel.events import EVENT_COLUMNS, event_key
+from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
@@ -17,9 +22,50 @@ class ClusterView(View):
     COLUMNS = BROKER_COLUMNS
     EMPTY = "no broker is known yet"
     BINDINGS = view_bindings("cluster")
+    _table_height: int | None = None
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[BrokerRow]:
         return broker_rows(snapshot, self.console.history)
+
+    DEFAULT_CSS = """
+    ClusterView #latest, ClusterView Rule { display: none; }
+    ClusterView.-tall #latest, ClusterView.-tall Rule { display: block; }
+    ClusterView Rule.-horizontal { margin: 0; color: $kc-border; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield self.make_table()
+        yield Rule()
+        # A tall screen has room for what happened last.
+        latest = LiveTable(
+            EVENT_COLUMNS,
+            event_key,
+            clock=lambda: self.console.monotonic_ms(),
+            empty="nothing happened yet",
+            follow=True,
+            id="latest",
+        )
+        latest.can_focus = False
+        latest.shows_cursor = False
+        yield latest
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height >= 24, "-tall")
+        self._share_height()
+
+    def _share_height(self) -> None:
+        tall = self.has_class("-tall")
+        # Head, rows, and a line to breathe; many brokers leave the events their part.
+        height = min(max(4, len(self.table.shown) + 2), self.size.height // 2) if tall else None
+        if height != self._table_height:
+            self._table_height = height
+            self.table.styles.height = "1fr" if height is None else height
+
+    def refresh_rows(self) -> None:
+        super().refresh_rows()
+        self._share_height()
+        if self.has_class("-tall"):
+            self.query_one("#latest", LiveTable).update_rows(self.console.events)
 
     def columns(self) -> Sequence[Column]:
         return ATTACHED_BROKER_COLUMNS if self.console.gateway.capabilities.attached else BROKER_COLUMNS

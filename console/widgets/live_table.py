@@ -91,6 +91,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.sort_key = ""
         self.reverse = False
         self.wide = False
+        self.shows_cursor = True
         self._placed: list[Placed] = []
         self._placed_for: tuple[Any, ...] = ()
         self._content: dict[str, int] = {}
@@ -389,7 +390,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return _Line(
             key,
             cells,
-            at == self._cursor,
+            at == self._cursor and self.shows_cursor,
             key in self.marks,
             age(old_ms) if old_ms > STALE_MS else "",
             self._flashing(key, cells),
@@ -477,6 +478,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     # -- mouse ----------------------------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
+        if not self.shows_cursor:
+            return
         if event.y == 0:
             x = event.x - _GUTTER
             for column, at, room in self._placed:

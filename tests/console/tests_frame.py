@@ -50,7 +50,7 @@ def make_app(
 
 async def settle(app: KConsole, pilot: Any) -> None:
     """Let everything that is under way come to the screen."""
-    for _ in range(3):
+    for _ in range(2):
         await pilot.pause()
         app.tick()
     await pilot.pause()

@@ -43,9 +43,10 @@ class _Join:
         self.token = token
         self.out = out
         # A name twice would be counted twice; the first one is meant.
-        self.protocols: Protocols = tuple(
-            {each.name: bytes(each.metadata) for each in reversed(request.protocols)}.items()
-        )[::-1]
+        protocols: dict[str, bytes] = {}
+        for each in request.protocols:
+            protocols.setdefault(each.name, bytes(each.metadata))
+        self.protocols: Protocols = tuple(protocols.items())
         # Version 0 has no rebalance timeout of its own (KIP-62).
         timeout_ms = request.rebalance_timeout_ms
         self.rebalance_timeout_ms = request.session_timeout_ms if timeout_ms < 0 else timeout_ms

@@ -1,7 +1,7 @@
 """Elections: votes, pre-votes, the begin and the end of a leader's epoch, and the timers around them.
 
-A replica that times out becomes Prospective and asks for pre-votes; with a majority of them it becomes Candidate in a new
-epoch and asks for votes; with a majority of those it leads (KIP-595, KIP-996).
+A replica that times out becomes Prospective and asks for pre-votes; with a majority of them it becomes Candidate in a
+new epoch and asks for votes; with a majority of those it leads (KIP-595, KIP-996).
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Elections(RaftNode):
     def _can_grant_vote(self, candidate: ReplicaKey, is_up_to_date: bool) -> bool:
         state = self.state
         if isinstance(state, Voted):
-            return state.voted == candidate
+            # A vote read back from a quorum-state file of version 0 has no directory id.
+            return state.voted == candidate or state.voted == ReplicaKey(candidate.id)
         if isinstance(state, Unattached):
             return state.leader_id is None and is_up_to_date
         if isinstance(state, Prospective):

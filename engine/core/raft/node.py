@@ -1,8 +1,8 @@
 """The part of the machine under all of its inputs: its state, the changes of state, and the requests that are due.
 
 Inputs (:mod:`engine.core.raft.elections`, :mod:`engine.core.raft.replication`) change the state; what must be sent
-follows from the state alone, in :meth:`RaftNode._pump`, so no path can forget to send or send twice. Kafka: QuorumState,
-RequestManager and the ``poll`` methods of KafkaRaftClient.
+follows from the state alone, in :meth:`RaftNode._pump`, so no path can forget to send or send twice. Kafka:
+QuorumState, RequestManager and the ``poll`` methods of KafkaRaftClient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Replication: fetches served and made, truncation by epoch, snapshots, the high watermark, proposals (KIP-595, KIP-630)."""
+"""Replication: fetches served and made, truncation by epoch, snapshots, high watermark, proposals (KIP-595, 630)."""
 
 from __future__ import annotations
 
@@ -212,10 +212,10 @@ class Replication(Elections):
 
     def _on_fetch_error(self, state: Follower, node_id: int, error: ErrorCode, leader_id: int | None) -> None:
         is_resigned = error in (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.BROKER_NOT_AVAILABLE)
-        if is_resigned and node_id == state.leader_id and leader_id in (None, node_id):
+        is_leader_itself = node_id == state.leader_id and leader_id in (None, node_id)
+        if is_resigned and is_leader_itself and self.timing.connection_loss_detection:
             # The leader of this epoch answers that it is none: it resigned or was restarted.
-            if self.timing.connection_loss_detection:
-                self._on_leader_lost(state)
+            self._on_leader_lost(state)
 
     def _on_heard_from_leader(self, state: Follower) -> None:
         state.fetch_deadline_ms = self._now + self.timing.fetch_timeout_ms

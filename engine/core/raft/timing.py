@@ -10,9 +10,9 @@ class RaftTiming(NamedTuple):
 
     ``election_timeout_ms``, ``fetch_timeout_ms``, ``election_backoff_max_ms``, ``request_timeout_ms`` and
     ``retry_backoff_ms`` are the ``controller.quorum.*`` configs. With ``connection_loss_detection``
-    (``kconsole.connection.loss.detection.enable``) a follower whose leader refuses connections stands for election after
-    about ``connection_loss_grace_ms`` instead of after the fetch timeout; pre-vote keeps this from disturbing a leader
-    that others still hear.
+    (``kconsole.connection.loss.detection.enable``) a follower whose leader refuses connections stands for election
+    after about ``connection_loss_grace_ms`` instead of after the fetch timeout; pre-vote keeps this from disturbing a
+    leader that others still hear.
     """
 
     election_timeout_ms: float = 1000

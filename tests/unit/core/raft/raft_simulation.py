@@ -1,7 +1,8 @@
-"""A quorum of machines in virtual time: seeded delivery, loss, duplication, partitions, crashes; invariants after every event.
+"""A quorum of machines in virtual time: seeded delivery, loss, duplication, partitions, crashes, and what must hold.
 
-The disk of a node keeps what a real one would after a power cut: the election state, the snapshots and the log up to the
-last fsync, plus a random part of what was written since. Compare Kafka's RaftEventSimulationTest.
+The invariants are checked after every event. The disk of a node keeps what a real one would after a power cut: the
+election state, the snapshots and the log up to the last fsync, plus a random part of what was written since.
+Compare Kafka's RaftEventSimulationTest.
 """
 
 from __future__ import annotations

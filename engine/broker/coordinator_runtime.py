@@ -1,0 +1,560 @@
+"""Runs the shards of a coordinator: one pure machine for each led partition of an internal topic.
+
+The shell around :class:`engine.core.group.shard.GroupCoordinatorShard` (Kafka: CoordinatorRuntime), made so that the
+transaction coordinator can use it too. For each partition that this broker leads it
+
+- loads: replays the log from its start into a new shard (requests meanwhile: COORDINATOR_LOAD_IN_PROGRESS);
+- acts: hands requests and deadlines to the shard, writes what the shard appends as one batch per turn of the loop with
+  acks=all, and holds every reply back until all that the shard appended before it is committed, so that no answer tells
+  of something that a failover could take back;
+- unloads when another broker leads: everyone who still waits is answered NOT_COORDINATOR.
+
+A failed append leaves a shard ahead of its log; the shard is dropped and loaded again. An append that only timed out
+*is* in the log: its clients are told to retry, the state stands, and later replies wait for the high watermark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+from engine.core.effects import Effects, Reply
+from engine.core.group.context import Now
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.notes import Note, NoteKind
+from engine.record.batch import iter_batches
+from engine.record.control import transaction_outcome
+from engine.record.reader import read_records
+from engine.world import Buffer, World
+
+log = logging.getLogger(__name__)
+
+_LOAD_CHUNK_BYTES = 128 * 1024
+# A bound on a record's own framing inside a batch, and on the batch's header.
+_RECORD_OVERHEAD_BYTES = 32
+_BATCH_OVERHEAD_BYTES = 64
+
+KeyValue = tuple[bytes, bytes | None]
+
+
+class CoordinatorShard(Protocol):
+    """A machine that the runtime can run."""
+
+    def replay(self, key: Any, value: Any, *, record_offset: int, producer_id: int) -> None: ...
+
+    def replay_end_transaction_marker(self, producer_id: int, committed: bool) -> None: ...
+
+    def on_loaded(self, now: Now) -> Effects[Any, Any]: ...
+
+    def on_unloaded(self, error: ErrorCode) -> Effects[Any, Any]: ...
+
+    def on_timer(self, now: Now) -> Effects[Any, Any]: ...
+
+    def next_deadline_ms(self) -> float | None: ...
+
+
+Shard = TypeVar("Shard", bound=CoordinatorShard)
+
+
+class CoordinatorLogs(Protocol):
+    """The logs of the coordinator's topic on this broker, by partition number."""
+
+    def log_start_offset(self, partition: int) -> int:
+        """Raises: KafkaError: NOT_LEADER_OR_FOLLOWER if the partition is not led here."""
+
+    def log_end_offset(self, partition: int) -> int: ...
+
+    def high_watermark(self, partition: int) -> int: ...
+
+    def max_batch_bytes(self, partition: int) -> int:
+        """The topic's max.message.bytes."""
+
+    def read(self, partition: int, offset: int, max_bytes: int) -> Buffer:
+        """Whole batches from ``offset`` up to the log end, at least one."""
+
+    async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
+        """Append one batch and return when it is committed (acks=all).
+
+        The local append must happen before the first suspension, so that calls append in the order in which they are
+        started.
+
+        Raises:
+            KafkaError: REQUEST_TIMED_OUT or NOT_ENOUGH_REPLICAS_AFTER_APPEND when the batch is in the log but not
+                committed in time; anything else when it is not in the log.
+        """
+
+    def on_high_watermark_advanced(self, listener: Callable[[int, int], None]) -> None:
+        """Have ``listener(partition, high_watermark)`` called whenever a high watermark advances."""
+
+
+class RecordCodec(Protocol):
+    """How a shard's records become bytes."""
+
+    def encode(self, record: Any) -> KeyValue: ...
+
+    def decode(self, key: Buffer, value: Buffer | None) -> tuple[Any, Any] | None:
+        """Key and value, or None for a type of record that this version does not know."""
+
+
+# Errors of an append after which the batch is in the log all the same.
+_APPENDED = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND})
+
+
+def client_error(append_error: ErrorCode) -> ErrorCode:
+    """What a client is told when an append failed (CoordinatorOperationExceptionHelper)."""
+    match append_error:
+        case (
+            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode.NOT_ENOUGH_REPLICAS
+            | ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            | ErrorCode.REQUEST_TIMED_OUT
+        ):
+            return ErrorCode.COORDINATOR_NOT_AVAILABLE
+        case ErrorCode.NOT_LEADER_OR_FOLLOWER | ErrorCode.FENCED_LEADER_EPOCH | ErrorCode.KAFKA_STORAGE_ERROR:
+            return ErrorCode.NOT_COORDINATOR
+        case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE | ErrorCode.INVALID_FETCH_SIZE:
+            return ErrorCode.UNKNOWN_SERVER_ERROR
+        case _:
+            return append_error
+
+
+class _Write:
+    """A batch on its way into the log, and the replies that wait for it.
+
+    ``required_offset`` is set when only the high watermark can tell that it is committed.
+    """
+
+    __slots__ = ("committed", "records", "replies", "required_offset", "size_bytes", "started")
+
+    def __init__(self) -> None:
+        self.records: list[KeyValue] = []
+        self.size_bytes = _BATCH_OVERHEAD_BYTES
+        self.replies: list[Reply] = []
+        self.started = False
+        self.committed = False
+        self.required_offset: int | None = None
+
+
+class _Partition(Generic[Shard]):
+    """One led partition."""
+
+    __slots__ = (
+        "active",
+        "closed",
+        "high_watermark",
+        "leader_epoch",
+        "loading",
+        "max_batch_bytes",
+        "number",
+        "outstanding",
+        "shard",
+        "timer",
+        "timer_at_ms",
+        "writes",
+    )
+
+    def __init__(self, number: int, leader_epoch: int, shard: Shard) -> None:
+        self.number = number
+        self.leader_epoch = leader_epoch
+        self.shard = shard
+        self.active = False
+        self.closed = False
+        # As last heard of: only compared with the offsets that a write waits for.
+        self.high_watermark = -1
+        self.max_batch_bytes = 0
+        self.loading: asyncio.Task[None] | None = None
+        # Every request without an answer; a dictionary used as an ordered set.
+        self.outstanding: dict[asyncio.Future[Any], None] = {}
+        self.writes: deque[_Write] = deque()
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_at_ms = 0.0
+
+
+class CoordinatorRuntime(Generic[Shard]):
+    """The shards of the partitions that this broker leads. All calls on the event loop."""
+
+    def __init__(
+        self,
+        world: World,
+        topic: str,
+        logs: CoordinatorLogs,
+        codec: RecordCodec,
+        new_shard: Callable[[], Shard],
+        *,
+        write_timeout_ms: int,
+        publish: Callable[[Iterable[Note]], None],
+    ) -> None:
+        """``write_timeout_ms``: how long a write may wait to be committed (offsets.commit.timeout.ms)."""
+        self._clock = world.clock
+        self._topic = topic
+        self._logs = logs
+        self._codec = codec
+        self._new_shard = new_shard
+        self._write_timeout_ms = write_timeout_ms
+        self._publish = publish
+        self._partitions: dict[int, _Partition[Shard]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        logs.on_high_watermark_advanced(self._on_high_watermark)
+
+    # -- leadership ---------------------------------------------------------------------------------------------
+
+    def on_elected(self, number: int, leader_epoch: int) -> None:
+        """This broker leads the partition in ``leader_epoch``: load it. Older epochs are ignored.
+
+        If the epoch is the one after that in which it led before, nobody else wrote in between (the leader epoch also
+        rises when the leader stays, for instance when the ISR shrinks): the shard acts on, and nobody notices.
+        """
+        current = self._partitions.get(number)
+        if self._stopped or (current is not None and current.leader_epoch >= leader_epoch):
+            return
+        if current is not None:
+            if current.leader_epoch + 1 == leader_epoch:
+                current.leader_epoch = leader_epoch
+                return
+            self._unload(current, ErrorCode.NOT_COORDINATOR, f"led anew in leader epoch {leader_epoch}")
+        self._load(number, leader_epoch)
+
+    def on_resigned(self, number: int, leader_epoch: int | None = None) -> None:
+        """Another broker leads the partition (since ``leader_epoch``), or it is gone (None)."""
+        current = self._partitions.get(number)
+        if current is not None and (leader_epoch is None or current.leader_epoch < leader_epoch):
+            reason = (
+                "the partition was deleted" if leader_epoch is None else f"leader epoch {leader_epoch} is another's"
+            )
+            self._unload(current, ErrorCode.NOT_COORDINATOR, reason)
+
+    async def shutdown(self) -> None:
+        """Stop acting for all partitions and answer all who wait; no append stays behind."""
+        self._stopped = True
+        for partition in list(self._partitions.values()):
+            self._unload(partition, ErrorCode.NOT_COORDINATOR, "the broker is shutting down")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def submit(
+        self, number: int, operation: Callable[[Shard, Now, asyncio.Future[Any]], Effects[Any, Any]]
+    ) -> asyncio.Future[Any]:
+        """Run an input of the partition's shard with a new token, and return the token: a future of the reply.
+
+        The future fails with KafkaError (NOT_COORDINATOR, or as :func:`client_error`) if the shard is unloaded or its
+        append fails.
+
+        Raises:
+            KafkaError: NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS.
+        """
+        partition = self._active(number)
+        token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        partition.outstanding[token] = None
+        self._step(partition, lambda shard, now: operation(shard, now, token))
+        return token
+
+    def run(self, number: int, operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
+        """Run an input that nobody waits for. Raises as :meth:`submit`."""
+        self._step(self._active(number), operation)
+
+    def shard(self, number: int) -> Shard:
+        """The shard, for reading what needs no commitment. Raises as :meth:`submit`."""
+        return self._active(number).shard
+
+    def active_partitions(self) -> list[int]:
+        """Partitions that are loaded."""
+        return sorted(number for number, partition in self._partitions.items() if partition.active)
+
+    def known_partitions(self) -> list[int]:
+        """Partitions that are loaded or being loaded."""
+        return sorted(self._partitions)
+
+    def is_loading(self) -> bool:
+        """Some partition that this broker leads is not loaded yet."""
+        return any(not partition.active for partition in self._partitions.values())
+
+    def _step(self, partition: _Partition[Shard], operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
+        try:
+            effects = operation(partition.shard, self._now())
+        except Exception:
+            # A bug: the shard may have stopped half-way. Everyone who waits is answered, and the log has the truth.
+            log.exception("an input of %s-%d failed", self._topic, partition.number)
+            self._reload(partition, ErrorCode.UNKNOWN_SERVER_ERROR, "an input of the coordinator failed")
+            return
+        self._perform(partition, effects)
+
+    def _active(self, number: int) -> _Partition[Shard]:
+        partition = self._partitions.get(number)
+        if partition is None:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR, f"{self._topic}-{number} is not led by this broker")
+        if not partition.active:
+            raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, f"{self._topic}-{number} is being loaded")
+        return partition
+
+    def _now(self) -> Now:
+        return Now(self._clock.monotonic_ms(), self._clock.now_ms())
+
+    # -- loading ------------------------------------------------------------------------------------------------
+
+    def _load(self, number: int, leader_epoch: int) -> None:
+        partition = _Partition(number, leader_epoch, self._new_shard())
+        self._partitions[number] = partition
+        partition.loading = self._start(self._replay_log(partition))
+
+    async def _replay_log(self, partition: _Partition[Shard]) -> None:
+        number = partition.number
+        started_ms = self._clock.monotonic_ms()
+        count = 0
+        try:
+            offset = self._logs.log_start_offset(number)
+            while offset < self._logs.log_end_offset(number):
+                chunk = self._logs.read(number, offset, _LOAD_CHUNK_BYTES)
+                next_offset, replayed = self._replay_chunk(partition.shard, chunk, offset)
+                count += replayed
+                if next_offset <= offset:
+                    break  # nothing but the rest of a batch: the log end was inside it
+                offset = next_offset
+                await asyncio.sleep(0)
+                if partition.closed:
+                    return
+            partition.high_watermark = self._logs.high_watermark(number)
+            partition.max_batch_bytes = self._logs.max_batch_bytes(number)
+        except KafkaError as error:
+            log.warning("%s-%d could not be loaded: %s", self._topic, number, error)
+            self._unload(partition, client_error(error.code), f"the log could not be read: {error.message}")
+            return
+        except Exception as error:
+            log.exception("%s-%d could not be loaded", self._topic, number)
+            self._unload(partition, ErrorCode.NOT_COORDINATOR, f"the log could not be replayed: {error!r}")
+            return
+        partition.loading = None
+        partition.active = True
+        if partition.high_watermark < offset:
+            # The tail was replayed but may not be committed yet: nothing may be told before it is.
+            tail = _Write()
+            tail.started = True
+            tail.required_offset = offset
+            partition.writes.append(tail)
+        took_ms = self._clock.monotonic_ms() - started_ms
+        self._publish(
+            [
+                Note(
+                    NoteKind.COORDINATOR_LOADED,
+                    f"{self._topic}-{number}",
+                    f"this broker leads in leader epoch {partition.leader_epoch}",
+                    {"leader_epoch": partition.leader_epoch, "records": count, "took_ms": round(took_ms, 3)},
+                )
+            ]
+        )
+        self._perform(partition, partition.shard.on_loaded(self._now()))
+
+    def _replay_chunk(self, shard: Shard, chunk: Buffer, offset: int) -> tuple[int, int]:
+        """Replay whole batches; returns the next offset and the number of records."""
+        count = 0
+        for header, batch in iter_batches(chunk):
+            if header.last_offset < offset:
+                continue
+            if header.is_control:
+                outcome = transaction_outcome(batch)
+                if outcome is not None:
+                    shard.replay_end_transaction_marker(header.producer_id, outcome)
+            else:
+                producer_id = header.producer_id if header.is_transactional else -1
+                for record in read_records(batch):
+                    if record.offset < offset or record.key is None:
+                        continue
+                    decoded = self._codec.decode(record.key, record.value)
+                    if decoded is not None:
+                        shard.replay(decoded[0], decoded[1], record_offset=record.offset, producer_id=producer_id)
+                    count += 1
+            offset = header.last_offset + 1
+        return offset, count
+
+    # -- unloading ----------------------------------------------------------------------------------------------
+
+    def _unload(self, partition: _Partition[Shard], error: ErrorCode, reason: str) -> None:
+        if self._partitions.get(partition.number) is partition:
+            del self._partitions[partition.number]
+        partition.closed = True
+        if partition.timer is not None:
+            partition.timer.cancel()
+        if partition.loading is not None and partition.loading is not asyncio.current_task():
+            partition.loading.cancel()
+        if partition.active:
+            # Parked requests get the machine's own answer; held-back replies would promise what may not be durable.
+            for token, response in partition.shard.on_unloaded(error).reply:
+                self._deliver(partition, token, response)
+            subject = f"{self._topic}-{partition.number}"
+            self._publish([Note(NoteKind.COORDINATOR_UNLOADED, subject, reason, {"error": error.name})])
+        partition.active = False
+        for token in list(partition.outstanding):
+            self._fail(partition, token, error)
+        partition.writes.clear()
+
+    def _reload(self, partition: _Partition[Shard], error: ErrorCode, reason: str) -> None:
+        self._unload(partition, error, reason)
+        self._load(partition.number, partition.leader_epoch)
+
+    # -- effects ------------------------------------------------------------------------------------------------
+
+    def _perform(self, partition: _Partition[Shard], effects: Effects[Any, Any]) -> None:
+        if effects.append:
+            self._queue(partition, effects)
+        elif effects.reply:
+            self._hold(partition, effects.reply)
+        if effects.notes:
+            self._publish(effects.notes)
+        self._arm_timer(partition)
+
+    def _queue(self, partition: _Partition[Shard], effects: Effects[Any, Any]) -> None:
+        """Add records to the batch of this turn of the loop, or to a further one when it is full."""
+        encoded = [self._codec.encode(record) for record in effects.append]
+        sizes = [len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES for key, value in encoded]
+        limit = partition.max_batch_bytes
+        write = self._open_write(partition)
+        if effects.reply:
+            # The records of one request stand or fall together.
+            if write.records and write.size_bytes + sum(sizes) > limit:
+                write = self._new_write(partition)
+            write.records += encoded
+            write.size_bytes += sum(sizes)
+            write.replies += effects.reply
+            return
+        for record, size in zip(encoded, sizes, strict=True):
+            if write.records and write.size_bytes + size > limit:
+                write = self._new_write(partition)
+            write.records.append(record)
+            write.size_bytes += size
+
+    def _open_write(self, partition: _Partition[Shard]) -> _Write:
+        if partition.writes and not partition.writes[-1].started:
+            return partition.writes[-1]
+        asyncio.get_running_loop().call_soon(self._flush, partition)
+        return self._new_write(partition)
+
+    @staticmethod
+    def _new_write(partition: _Partition[Shard]) -> _Write:
+        write = _Write()
+        partition.writes.append(write)
+        return write
+
+    def _hold(self, partition: _Partition[Shard], replies: list[Reply]) -> None:
+        """Deliver replies behind everything appended so far."""
+        if not partition.writes:
+            for token, response in replies:
+                self._deliver(partition, token, response)
+            return
+        last = partition.writes[-1]
+        last.replies += replies
+        if last.required_offset is not None:
+            # Its own time is up already: these replies get theirs.
+            asyncio.get_running_loop().call_later(
+                self._write_timeout_ms / 1000, self._give_up, partition, [token for token, _ in replies]
+            )
+
+    def _give_up(self, partition: _Partition[Shard], tokens: list[Any]) -> None:
+        for token in tokens:
+            self._fail(partition, token, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+
+    def _flush(self, partition: _Partition[Shard]) -> None:
+        if partition.closed:
+            return
+        for write in partition.writes:
+            if not write.started:
+                write.started = True
+                self._start(self._append(partition, write))
+
+    async def _append(self, partition: _Partition[Shard], write: _Write) -> None:
+        if partition.closed:
+            return  # an earlier write failed and the shard was reloaded: this one must not reach the log
+        try:
+            await self._logs.append(partition.number, partition.leader_epoch, write.records, self._write_timeout_ms)
+        except KafkaError as error:
+            if not partition.closed:
+                self._append_failed(partition, write, error)
+            return
+        except Exception:
+            log.exception("append to %s-%d failed", self._topic, partition.number)
+            if not partition.closed:
+                self._append_failed(partition, write, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "append failed"))
+            return
+        write.committed = True
+        self._release(partition)
+
+    def _append_failed(self, partition: _Partition[Shard], write: _Write, error: KafkaError) -> None:
+        answer = client_error(error.code)
+        if error.code in _APPENDED:
+            for token, _ in write.replies:
+                self._fail(partition, token, answer)
+            write.replies.clear()
+            try:
+                write.required_offset = self._logs.log_end_offset(partition.number)
+                partition.high_watermark = self._logs.high_watermark(partition.number)
+            except KafkaError as not_leading:
+                self._unload(partition, ErrorCode.NOT_COORDINATOR, not_leading.message)
+                return
+            self._release(partition)
+            return
+        reason = f"an append failed: {error.code.name}: {error.message}"
+        log.warning("%s-%d: %s", self._topic, partition.number, reason)
+        # If this broker does not lead any more, reading the log will say so.
+        self._reload(partition, answer, reason)
+
+    def _on_high_watermark(self, number: int, high_watermark: int) -> None:
+        partition = self._partitions.get(number)
+        if partition is not None and partition.writes:
+            partition.high_watermark = high_watermark
+            self._release(partition)
+
+    def _release(self, partition: _Partition[Shard]) -> None:
+        """Deliver the replies behind all leading writes that are committed."""
+        writes = partition.writes
+        while writes:
+            write = writes[0]
+            required = write.required_offset
+            if not write.committed and (required is None or partition.high_watermark < required):
+                return
+            writes.popleft()
+            for token, response in write.replies:
+                self._deliver(partition, token, response)
+
+    @staticmethod
+    def _deliver(partition: _Partition[Shard], token: Any, response: Any) -> None:
+        partition.outstanding.pop(token, None)
+        if not token.done():
+            token.set_result(response)
+
+    @staticmethod
+    def _fail(partition: _Partition[Shard], token: Any, error: ErrorCode) -> None:
+        partition.outstanding.pop(token, None)
+        if not token.done():
+            token.set_exception(KafkaError(error, error.name))
+            # The client may have gone: then nobody asks for the exception, and that is no accident.
+            token.exception()
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _arm_timer(self, partition: _Partition[Shard]) -> None:
+        deadline_ms = partition.shard.next_deadline_ms()
+        if deadline_ms is None:
+            return
+        if partition.timer is not None:
+            if partition.timer_at_ms <= deadline_ms:
+                return  # it fires early, finds nothing due, and is armed again
+            partition.timer.cancel()
+        delay_ms = max(deadline_ms - self._clock.monotonic_ms(), 0.0)
+        partition.timer_at_ms = deadline_ms
+        partition.timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._on_timer, partition)
+
+    def _on_timer(self, partition: _Partition[Shard]) -> None:
+        partition.timer = None
+        if not partition.closed:
+            self._step(partition, lambda shard, now: shard.on_timer(now))
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

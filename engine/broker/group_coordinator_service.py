@@ -1,0 +1,312 @@
+"""The broker's door to its group coordinator (Kafka: GroupCoordinatorService).
+
+Finds the partition of a group, hands the request to that partition's shard, and turns what goes wrong on the way into
+the error that the API's clients know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
+
+from engine.broker.coordinator_runtime import CoordinatorLogs, CoordinatorRuntime, KeyValue
+from engine.core.group.context import ClientContext, GroupLimits
+from engine.core.group.offset_requests import commit_error_response
+from engine.core.group.records import GroupKey, GroupRecord, GroupValue
+from engine.core.group.shard import GroupCoordinatorShard
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.notes import Note
+from engine.model.topic_partition import TopicPartition
+from engine.wire.messages.delete_groups_response import DeletableGroupResult
+from engine.wire.messages.describe_groups_response import DescribedGroup
+from engine.wire.messages.heartbeat_request import HeartbeatRequest
+from engine.wire.messages.heartbeat_response import HeartbeatResponse
+from engine.wire.messages.join_group_request import JoinGroupRequest
+from engine.wire.messages.join_group_response import JoinGroupResponse
+from engine.wire.messages.leave_group_request import LeaveGroupRequest
+from engine.wire.messages.leave_group_response import LeaveGroupResponse
+from engine.wire.messages.list_groups_request import ListGroupsRequest
+from engine.wire.messages.list_groups_response import ListGroupsResponse
+from engine.wire.messages.offset_commit_request import OffsetCommitRequest
+from engine.wire.messages.offset_commit_response import OffsetCommitResponse
+from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
+from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
+from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
+from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
+from engine.wire.messages.sync_group_request import SyncGroupRequest
+from engine.wire.messages.sync_group_response import SyncGroupResponse
+from engine.wire.record_frames import (
+    decode_coordinator_record,
+    encode_coordinator_key,
+    encode_coordinator_value,
+)
+from engine.world import Buffer, World
+
+if TYPE_CHECKING:
+    from engine.broker.context import RequestContext
+    from engine.core.controller.image import MetadataDelta, MetadataImage
+    from engine.core.controller.topic_image import TopicImage
+    from engine.model.broker_config import BrokerConfig
+
+log = logging.getLogger(__name__)
+
+OFFSETS_TOPIC = "__consumer_offsets"
+
+
+def java_string_hash(text: str) -> int:
+    """Java's String.hashCode: over UTF-16 code units, as a signed 32-bit integer."""
+    value = 0
+    encoded = text.encode("utf-16-be", "surrogatepass")
+    for index in range(0, len(encoded), 2):
+        value = (value * 31 + (encoded[index] << 8 | encoded[index + 1])) & 0xFFFFFFFF
+    return value - (1 << 32) if value & 0x80000000 else value
+
+
+def partition_for(key: str, partition_count: int) -> int:
+    """The partition that coordinates a group (Utils.abs of the hash, modulo)."""
+    hashed = java_string_hash(key)
+    return (0 if hashed == -(1 << 31) else abs(hashed)) % partition_count
+
+
+def client_context(context: RequestContext) -> ClientContext:
+    """What the coordinator remembers of a client."""
+    return ClientContext(context.api_version, context.client_id or "", context.client_host)
+
+
+class GroupRecordCodec:
+    """Group records to and from the bytes of ``__consumer_offsets``."""
+
+    def encode(self, record: GroupRecord) -> KeyValue:
+        """Key and value bytes."""
+        value = record.value
+        return encode_coordinator_key(record.key), (
+            None if value is None else encode_coordinator_value(value, record.value_version)
+        )
+
+    def decode(self, key: Buffer, value: Buffer | None) -> tuple[GroupKey, GroupValue | None] | None:
+        """The record, or None for a type that this version does not know."""
+        return decode_coordinator_record(key, value, "group")
+
+
+class GroupCoordinatorService:
+    """Groups of this broker. Subscribe :meth:`on_metadata` to the metadata behind the replica manager."""
+
+    def __init__(
+        self,
+        world: World,
+        config: BrokerConfig,
+        broker_id: int,
+        logs: CoordinatorLogs,
+        publish: Callable[[Iterable[Note]], None],
+    ) -> None:
+        self._broker_id = broker_id
+        self._config = config
+        # Images are copied on write: another object means that something about the topic changed.
+        self._topic: TopicImage | None = None
+        limits = GroupLimits(
+            group_min_session_timeout_ms=config.group_min_session_timeout_ms,
+            group_max_session_timeout_ms=config.group_max_session_timeout_ms,
+            group_initial_rebalance_delay_ms=config.group_initial_rebalance_delay_ms,
+            group_max_size=config.group_max_size,
+            offset_metadata_max_bytes=config.offset_metadata_max_bytes,
+            offsets_retention_ms=config.offsets_retention_minutes * 60_000,
+            offsets_retention_check_interval_ms=config.offsets_retention_check_interval_ms,
+        )
+        self.runtime: CoordinatorRuntime[GroupCoordinatorShard] = CoordinatorRuntime(
+            world,
+            OFFSETS_TOPIC,
+            logs,
+            GroupRecordCodec(),
+            lambda: GroupCoordinatorShard(limits, world.random.uuid),
+            write_timeout_ms=config.offsets_commit_timeout_ms,
+            publish=publish,
+        )
+
+    # -- metadata -----------------------------------------------------------------------------------------------
+
+    def on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        """Follow elections of the offsets topic, and forget offsets of deleted topics."""
+        topic = image.topics_by_name.get(OFFSETS_TOPIC)
+        if topic is not self._topic:
+            self._follow(topic)
+        deleted = [
+            TopicPartition(each.name, number)
+            for each in delta.deleted_topics.values()
+            for number in sorted(each.partitions)
+        ]
+        if deleted:
+            for number in self.runtime.active_partitions():
+                self.runtime.run(number, lambda shard, now: shard.on_partitions_deleted(deleted))
+
+    def _follow(self, topic: TopicImage | None) -> None:
+        if topic is None or (self._topic is not None and self._topic.topic_id != topic.topic_id):
+            for number in self.runtime.known_partitions():
+                self.runtime.on_resigned(number)
+        self._topic = topic
+        if topic is None:
+            return
+        for number, partition in sorted(topic.partitions.items()):
+            if partition.leader == self._broker_id:
+                self.runtime.on_elected(number, partition.leader_epoch)
+            else:
+                self.runtime.on_resigned(number, partition.leader_epoch)
+
+    async def shutdown(self) -> None:
+        """Answer all who wait and stop."""
+        await self.runtime.shutdown()
+
+    def partition_for(self, group_id: str) -> int:
+        """The partition of the offsets topic that coordinates the group."""
+        if self._topic is None:
+            return partition_for(group_id, self._config.offsets_topic_num_partitions)
+        return partition_for(group_id, len(self._topic.partitions))
+
+    # -- membership ---------------------------------------------------------------------------------------------
+
+    async def join_group(self, context: ClientContext, request: JoinGroupRequest) -> JoinGroupResponse:
+        """JoinGroup; returns when the group's next generation starts, or the request is refused."""
+        if not request.group_id:
+            return JoinGroupResponse(member_id=request.member_id, error_code=int(ErrorCode.INVALID_GROUP_ID))
+        try:
+            answer: JoinGroupResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_join_group(context, request, now, token),
+            )
+        except KafkaError as error:
+            return JoinGroupResponse(member_id=request.member_id, error_code=int(error.code))
+        return answer
+
+    async def sync_group(self, request: SyncGroupRequest) -> SyncGroupResponse:
+        """SyncGroup; returns when the leader's assignment is committed, or the request is refused."""
+        if not request.group_id:
+            return SyncGroupResponse(error_code=int(ErrorCode.INVALID_GROUP_ID))
+        try:
+            answer: SyncGroupResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_sync_group(request, now, token),
+            )
+        except KafkaError as error:
+            return SyncGroupResponse(error_code=int(error.code))
+        return answer
+
+    async def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
+        """Heartbeat. While the group is being loaded it is answered as if all were well: sessions start anew then."""
+        if not request.group_id:
+            return HeartbeatResponse(error_code=int(ErrorCode.INVALID_GROUP_ID))
+        try:
+            answer: HeartbeatResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_heartbeat(request, now, token),
+            )
+        except KafkaError as error:
+            loading = error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+            return HeartbeatResponse(error_code=int(ErrorCode.NONE if loading else error.code))
+        return answer
+
+    async def leave_group(self, request: LeaveGroupRequest) -> LeaveGroupResponse:
+        """LeaveGroup, with the members in ``request.members`` in every version."""
+        if not request.group_id:
+            return LeaveGroupResponse(error_code=int(ErrorCode.INVALID_GROUP_ID))
+        try:
+            answer: LeaveGroupResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_leave_group(request, now, token),
+            )
+        except KafkaError as error:
+            return LeaveGroupResponse(error_code=int(error.code))
+        return answer
+
+    # -- offsets ------------------------------------------------------------------------------------------------
+
+    async def commit_offsets(self, context: ClientContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
+        """OffsetCommit; returns when the offsets are committed. Every topic must have its name."""
+        try:
+            answer: OffsetCommitResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_offset_commit(context, request, now, token),
+            )
+        except KafkaError as error:
+            return commit_error_response(request, error.code)
+        return answer
+
+    async def fetch_offsets(self, request: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup:
+        """OffsetFetch of one group. Every topic must have its name."""
+        try:
+            answer: OffsetFetchResponseGroup = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_offset_fetch(request, require_stable, token),
+            )
+        except KafkaError as error:
+            code = error.code
+            if code is ErrorCode.COORDINATOR_NOT_AVAILABLE:
+                # Consumers before 3.9 know only this retriable error of the two here.
+                code = ErrorCode.NOT_COORDINATOR
+            return OffsetFetchResponseGroup(group_id=request.group_id, error_code=int(code))
+        return answer
+
+    async def delete_offsets(self, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
+        """OffsetDelete."""
+        if not request.group_id:
+            return OffsetDeleteResponse(error_code=int(ErrorCode.INVALID_GROUP_ID))
+        try:
+            answer: OffsetDeleteResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_offset_delete(request, token),
+            )
+        except KafkaError as error:
+            return OffsetDeleteResponse(error_code=int(error.code))
+        return answer
+
+    # -- groups -------------------------------------------------------------------------------------------------
+
+    def describe_groups(self, context: ClientContext, group_ids: list[str]) -> list[DescribedGroup]:
+        """DescribeGroups, in the order asked."""
+        answers = []
+        for group_id in group_ids:
+            try:
+                shard = self.runtime.shard(self.partition_for(group_id))
+            except KafkaError as error:
+                answers.append(DescribedGroup(group_id=group_id, error_code=int(error.code)))
+            else:
+                answers += shard.describe_groups(context, [group_id])
+        return answers
+
+    def list_groups(self, request: ListGroupsRequest) -> ListGroupsResponse:
+        """ListGroups over all partitions that this broker leads."""
+        response = ListGroupsResponse()
+        if self.runtime.is_loading():
+            # Half a list would look like groups that are gone.
+            response.error_code = int(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+            return response
+        for number in self.runtime.active_partitions():
+            response.groups += self.runtime.shard(number).list_groups(request.states_filter, request.types_filter)
+        return response
+
+    async def delete_groups(self, group_ids: list[str]) -> list[DeletableGroupResult]:
+        """DeleteGroups, in the order asked."""
+        by_partition: dict[int, list[str]] = {}
+        results: dict[str, ErrorCode] = {}
+        for group_id in group_ids:
+            if group_id:
+                by_partition.setdefault(self.partition_for(group_id), []).append(group_id)
+            else:
+                results[group_id] = ErrorCode.INVALID_GROUP_ID
+        partitions = sorted(by_partition)
+        answers = await asyncio.gather(*(self._delete_in(number, by_partition[number]) for number in partitions))
+        for answer in answers:
+            results |= answer
+        return [
+            DeletableGroupResult(group_id=group_id, error_code=int(results[group_id]))
+            for group_id in dict.fromkeys(group_ids)
+        ]
+
+    async def _delete_in(self, number: int, group_ids: list[str]) -> dict[str, ErrorCode]:
+        try:
+            answer: Awaitable[list[DeletableGroupResult]] = self.runtime.submit(
+                number, lambda shard, now, token: shard.handle_delete_groups(group_ids, token)
+            )
+            return {each.group_id: ErrorCode(each.error_code) for each in await answer}
+        except KafkaError as error:
+            return dict.fromkeys(group_ids, error.code)

@@ -1,0 +1,93 @@
+"""Batches of the metadata log: metadata records, and the control records of KRaft (ControlRecordType)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from engine.record.builder import NewRecord, build_batch
+from engine.record.reader import read_records
+from engine.wire import codec
+from engine.wire.message import Message
+from engine.wire.messages.leader_change_message import LeaderChangeMessage, Voter
+from engine.wire.messages.snapshot_footer_record import SnapshotFooterRecord
+from engine.wire.messages.snapshot_header_record import SnapshotHeaderRecord
+from engine.wire.record_frames import decode_metadata_record, encode_metadata_record
+from engine.world import Buffer
+
+_LEADER_CHANGE_TYPE: Final = 2
+_SNAPSHOT_HEADER_TYPE: Final = 3
+_SNAPSHOT_FOOTER_TYPE: Final = 4
+
+
+def _control_batch(record_type: int, value: bytes, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
+    # Key: version 0 and the type, both int16.
+    key = b"\x00\x00" + record_type.to_bytes(2, "big")
+    return bytes(
+        build_batch(
+            [NewRecord(key, value, timestamp=timestamp_ms)],
+            base_offset=base_offset,
+            leader_epoch=epoch,
+            is_control=True,
+        )
+    )
+
+
+def leader_change_batch(
+    leader_id: int, voter_ids: Iterable[int], granting_ids: Iterable[int], *, timestamp_ms: int
+) -> bytes:
+    """The first batch of a leader's epoch, version 0 of the message as with kraft.version 0."""
+    message = LeaderChangeMessage(
+        version=0,
+        leader_id=leader_id,
+        voters=[Voter(voter_id=each) for each in voter_ids],
+        granting_voters=[Voter(voter_id=each) for each in granting_ids],
+    )
+    return _control_batch(
+        _LEADER_CHANGE_TYPE, codec.encode(message, 0), base_offset=0, epoch=0, timestamp_ms=timestamp_ms
+    )
+
+
+def snapshot_header_batch(last_contained_log_timestamp_ms: int, *, epoch: int, timestamp_ms: int) -> bytes:
+    """The first batch of a snapshot."""
+    value = codec.encode(SnapshotHeaderRecord(0, last_contained_log_timestamp_ms), 0)
+    return _control_batch(_SNAPSHOT_HEADER_TYPE, value, base_offset=0, epoch=epoch, timestamp_ms=timestamp_ms)
+
+
+def snapshot_footer_batch(*, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
+    """The last batch of a snapshot."""
+    value = codec.encode(SnapshotFooterRecord(0), 0)
+    return _control_batch(_SNAPSHOT_FOOTER_TYPE, value, base_offset=base_offset, epoch=epoch, timestamp_ms=timestamp_ms)
+
+
+def is_snapshot_footer(key: bytes | memoryview | None) -> bool:
+    """Whether a control record's key is that of a snapshot's footer."""
+    return key is not None and len(key) == 4 and int.from_bytes(key[2:4], "big") == _SNAPSHOT_FOOTER_TYPE
+
+
+def encode_records(records: Iterable[Message]) -> list[bytes]:
+    """Framed metadata records, ready to be values of a batch."""
+    return [encode_metadata_record(record) for record in records]
+
+
+def metadata_batch(values: Sequence[bytes], *, base_offset: int = 0, epoch: int = 0, timestamp_ms: int) -> bytes:
+    """A batch of framed metadata records."""
+    return bytes(
+        build_batch(
+            [NewRecord(None, value, timestamp=timestamp_ms) for value in values],
+            base_offset=base_offset,
+            leader_epoch=epoch,
+        )
+    )
+
+
+def decode_batch(batch: Buffer) -> list[Message]:
+    """The metadata records of a data batch.
+
+    Raises:
+        KafkaError: the batch is corrupt.
+        DecodeError: a record is of a type or version that is not known.
+    """
+    return [decode_metadata_record(record.value or b"")[0] for record in read_records(batch)]
+
+

@@ -1,0 +1,200 @@
+"""Responses of the quorum between the machine's flat form and Kafka's messages (RaftUtil)."""
+
+from __future__ import annotations
+
+from engine.broker.quorum.wire_requests import METADATA_TOPIC
+from engine.core.raft.identity import OffsetAndEpoch, VoterSet
+from engine.core.raft.messages import EpochResponse, FetchResponse, FetchSnapshotResponse, Response, VoteResponse
+from engine.model.errors import ErrorCode
+from engine.model.ids import METADATA_TOPIC_ID
+from engine.wire.message import Message
+from engine.wire.messages import (
+    begin_quorum_epoch_response,
+    end_quorum_epoch_response,
+    fetch_response,
+    fetch_snapshot_response,
+    vote_response,
+)
+
+
+def _id(leader_id: int | None) -> int:
+    return -1 if leader_id is None else leader_id
+
+
+def encode_vote(response: VoteResponse, version: int, voters: VoterSet) -> vote_response.VoteResponse:
+    """The answer to Vote; from version 1 on it says where the leader is."""
+    partition = vote_response.PartitionData(
+        partition_index=0,
+        error_code=response.error,
+        leader_id=_id(response.leader_id),
+        leader_epoch=response.epoch,
+        vote_granted=response.granted,
+    )
+    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
+    return vote_response.VoteResponse(
+        topics=[vote_response.TopicData(METADATA_TOPIC, [partition])],
+        node_endpoints=[]
+        if endpoint is None
+        else [vote_response.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+    )
+
+
+def encode_begin(
+    response: EpochResponse, version: int, voters: VoterSet
+) -> begin_quorum_epoch_response.BeginQuorumEpochResponse:
+    """The answer to BeginQuorumEpoch."""
+    begin = begin_quorum_epoch_response
+    partition = begin.PartitionData(0, response.error, _id(response.leader_id), response.epoch)
+    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
+    return begin.BeginQuorumEpochResponse(
+        topics=[begin.TopicData(METADATA_TOPIC, [partition])],
+        node_endpoints=[]
+        if endpoint is None
+        else [begin.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+    )
+
+
+def encode_end(
+    response: EpochResponse, version: int, voters: VoterSet
+) -> end_quorum_epoch_response.EndQuorumEpochResponse:
+    """The answer to EndQuorumEpoch."""
+    end = end_quorum_epoch_response
+    partition = end.PartitionData(0, response.error, _id(response.leader_id), response.epoch)
+    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
+    return end.EndQuorumEpochResponse(
+        topics=[end.TopicData(METADATA_TOPIC, [partition])],
+        node_endpoints=[]
+        if endpoint is None
+        else [end.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+    )
+
+
+def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fetch_response.FetchResponse:
+    """The answer to Fetch; its records were filled in."""
+    assert response.read is None, "the records were not read"
+    partition = fetch_response.PartitionData(
+        partition_index=0,
+        error_code=response.error,
+        high_watermark=response.high_watermark,
+        last_stable_offset=response.high_watermark,
+        log_start_offset=response.log_start_offset,
+        current_leader=fetch_response.LeaderIdAndEpoch(_id(response.leader_id), response.epoch),
+        aborted_transactions=None,
+        records=response.records if isinstance(response.records, memoryview) else bytes(response.records),
+    )
+    if response.diverging_epoch is not None:
+        offset, epoch = response.diverging_epoch
+        partition.diverging_epoch = fetch_response.EpochEndOffset(epoch, offset)
+    if response.snapshot_id is not None:
+        partition.snapshot_id = fetch_response.SnapshotId(*response.snapshot_id)
+    endpoint = None if response.leader_id is None or version < 17 else voters.endpoint(response.leader_id)
+    return fetch_response.FetchResponse(
+        responses=[
+            fetch_response.FetchableTopicResponse(
+                topic=METADATA_TOPIC, topic_id=METADATA_TOPIC_ID, partitions=[partition]
+            )
+        ],
+        node_endpoints=[]
+        if endpoint is None
+        else [fetch_response.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port, None)],
+    )
+
+
+def encode_fetch_snapshot(
+    response: FetchSnapshotResponse, version: int, voters: VoterSet
+) -> fetch_snapshot_response.FetchSnapshotResponse:
+    """The answer to FetchSnapshot; its bytes were filled in."""
+    snapshot = fetch_snapshot_response
+    partition = snapshot.PartitionSnapshot(
+        index=0,
+        error_code=response.error,
+        snapshot_id=snapshot.SnapshotId(*response.snapshot_id),
+        current_leader=snapshot.LeaderIdAndEpoch(_id(response.leader_id), response.epoch),
+        size=response.size,
+        position=response.position,
+        unaligned_records=response.data,
+    )
+    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
+    return snapshot.FetchSnapshotResponse(
+        topics=[snapshot.TopicSnapshot(METADATA_TOPIC, [partition])],
+        node_endpoints=[]
+        if endpoint is None
+        else [snapshot.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+    )
+
+
+def _leader(leader_id: int) -> int | None:
+    return None if leader_id < 0 else leader_id
+
+
+def _error(code: int) -> ErrorCode:
+    try:
+        return ErrorCode(code)
+    except ValueError:
+        return ErrorCode.UNKNOWN_SERVER_ERROR
+
+
+class UnusableResponse(Exception):
+    """A peer's answer has an error for all of it, or not the one partition that was asked for."""
+
+
+def decode_response(response: Message) -> Response:
+    """What a peer answered.
+
+    Raises:
+        UnusableResponse: it says nothing of the metadata partition.
+    """
+    if isinstance(response, fetch_response.FetchResponse):
+        return _decode_fetch(response)
+    if isinstance(response, fetch_snapshot_response.FetchSnapshotResponse):
+        _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
+        part = response.topics[0].partitions[0]
+        return FetchSnapshotResponse(
+            _error(part.error_code),
+            _leader(part.current_leader.leader_id),
+            part.current_leader.leader_epoch,
+            OffsetAndEpoch(part.snapshot_id.end_offset, part.snapshot_id.epoch),
+            part.position,
+            part.size,
+            part.unaligned_records or b"",
+        )
+    if isinstance(response, vote_response.VoteResponse):
+        _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
+        vote = response.topics[0].partitions[0]
+        return VoteResponse(_error(vote.error_code), _leader(vote.leader_id), vote.leader_epoch, vote.vote_granted)
+    assert isinstance(
+        response,
+        (begin_quorum_epoch_response.BeginQuorumEpochResponse, end_quorum_epoch_response.EndQuorumEpochResponse),
+    ), response
+    _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
+    epoch = response.topics[0].partitions[0]
+    return EpochResponse(_error(epoch.error_code), _leader(epoch.leader_id), epoch.leader_epoch)
+
+
+def _require(error_code: int, has_one_partition: bool) -> None:
+    if error_code != 0:
+        raise UnusableResponse(f"{_error(error_code).name}")
+    if not has_one_partition:
+        raise UnusableResponse("not exactly one partition in the answer")
+
+
+def _decode_fetch(response: fetch_response.FetchResponse) -> FetchResponse:
+    _require(response.error_code, len(response.responses) == 1 and len(response.responses[0].partitions) == 1)
+    part = response.responses[0].partitions[0]
+    diverging = None
+    if part.diverging_epoch.epoch >= 0 or part.diverging_epoch.end_offset >= 0:
+        diverging = OffsetAndEpoch(part.diverging_epoch.end_offset, part.diverging_epoch.epoch)
+    snapshot_id = None
+    if part.snapshot_id.epoch >= 0 or part.snapshot_id.end_offset >= 0:
+        snapshot_id = OffsetAndEpoch(part.snapshot_id.end_offset, part.snapshot_id.epoch)
+    return FetchResponse(
+        _error(part.error_code),
+        _leader(part.current_leader.leader_id),
+        part.current_leader.leader_epoch,
+        part.high_watermark,
+        part.log_start_offset,
+        diverging,
+        snapshot_id,
+        None,
+        part.records or b"",
+    )

@@ -1,0 +1,1 @@
+"""The partition replica as a state machine (Kafka: kafka.cluster.Partition, Replica, AbstractFetcherThread)."""

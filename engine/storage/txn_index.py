@@ -1,0 +1,74 @@
+"""``.txnindex``: the aborted transactions that ended in a segment (org.apache.kafka.storage.internals.log.AbortedTxn)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from engine.world import Disk
+
+_ENTRY = Struct(">hqqqq")
+_VERSION = 0
+
+
+class AbortedTxn(NamedTuple):
+    """A transaction whose records must be skipped. ``last_offset`` is its marker's; ``last_stable_offset`` what it was
+    once the transaction had ended."""
+
+    producer_id: int
+    first_offset: int
+    last_offset: int
+    last_stable_offset: int
+
+
+class TransactionIndex:
+    """The file exists only where a transaction was aborted; it is small, so it is read whole when asked for."""
+
+    __slots__ = ("_disk", "path")
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk = disk
+        self.path = path
+
+    def append(self, aborted: AbortedTxn) -> None:
+        """Add the transaction that ended last. Raises ``OSError``."""
+        file = self._disk.open(self.path, append=True, create=True)
+        try:
+            file.append([_ENTRY.pack(_VERSION, *aborted)])
+        finally:
+            file.close()
+
+    def entries(self) -> list[AbortedTxn]:
+        """All, in the order of their ends.
+
+        Raises:
+            ValueError: the file is corrupt.
+        """
+        try:
+            data = self._disk.read(self.path)
+        except FileNotFoundError:
+            return []
+        if len(data) % _ENTRY.size:
+            raise ValueError(f"{self.path}: {len(data)} bytes are no whole number of entries")
+        found = []
+        for version, *fields in _ENTRY.iter_unpack(data):
+            if version > _VERSION:
+                raise ValueError(f"{self.path}: version {version} of an entry is not known")
+            found.append(AbortedTxn(*fields))
+        return found
+
+    def truncate_to(self, offset: int) -> None:
+        """Forget the transactions whose marker is at ``offset`` or later."""
+        entries = self.entries()
+        kept = [entry for entry in entries if entry.last_offset < offset]
+        if len(kept) == len(entries):
+            return
+        file = self._disk.open(self.path)
+        try:
+            file.truncate(len(kept) * _ENTRY.size)
+        finally:
+            file.close()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self._disk.remove(self.path)
