@@ -41,12 +41,12 @@ tools: ## install what the tests run against: kcat, tmux, Java (Debian packages)
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)
 
-test: dev tools jars ## all tests: unit, simulation, console, real processes with foreign clients
-	$(BIN)/python -m pytest tests/unit tests/scenario tests/console -n 2 -q
+test: dev tools jars ## all tests: unit, console, real processes with foreign clients
+	$(BIN)/python -m pytest tests/unit tests/console -n 2 -q
 	$(BIN)/python -m pytest tests/integration -q
 
 test-unit: dev ## the tests that need no process
-	$(BIN)/python -m pytest tests/unit tests/scenario -n 2 -q
+	$(BIN)/python -m pytest tests/unit -n 2 -q
 
 test-integration: dev tools jars ## real brokers, clients that others wrote
 	$(BIN)/python -m pytest tests/integration -q
