@@ -228,7 +228,7 @@ class FakeCluster:
                 headers = [header for batch in p.batches for header, _ in iter_batches(batch)]
                 later = [each.base_offset for each in headers if each.max_timestamp >= asked.timestamp]
                 offset = min(later, default=-1)
-            return r.ListOffsetsPartitionResponse(asked.partition_index, 0, [], -1, offset, p.epoch)
+            return r.ListOffsetsPartitionResponse(asked.partition_index, 0, -1, offset, p.epoch)
 
         return r.ListOffsetsResponse(
             topics=[
