@@ -11,6 +11,8 @@ from engine.model.topic_partition import TopicPartition
 from engine.supervisor.snapshot import GroupOffset, GroupState, MemberState
 
 _LAG_SAMPLES = 120
+# A group may be listed by two brokers while it goes from one to the other; what one listed earlier than this is past.
+_HANDOVER_MS = 5_000
 
 
 class _Group:
@@ -31,11 +33,13 @@ class GroupObservation:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
         self._listed_by: dict[int, frozenset[str]] = {}
+        self._listed_at_ms: dict[int, int] = {}
 
-    def on_listing(self, broker_id: int, groups: Iterable[ListedGroup]) -> None:
+    def on_listing(self, broker_id: int, groups: Iterable[ListedGroup], at_ms: int) -> None:
         """All groups that a broker coordinates."""
         listed = {each.group_id: each for each in groups}
         self._listed_by[broker_id] = frozenset(listed)
+        self._listed_at_ms[broker_id] = at_ms
         for group_id, each in listed.items():
             known = self._groups.get(group_id)
             if known is None:
@@ -44,7 +48,11 @@ class GroupObservation:
                 known.listed = each
         for group_id in [each for each in self._groups if each not in listed]:
             if self._groups[group_id].listed.coordinator == broker_id:
-                elsewhere = [other for other, ids in sorted(self._listed_by.items()) if group_id in ids]
+                elsewhere = [
+                    other
+                    for other, ids in sorted(self._listed_by.items())
+                    if group_id in ids and at_ms - self._listed_at_ms[other] < _HANDOVER_MS
+                ]
                 if elsewhere:
                     self._groups[group_id].listed = self._groups[group_id].listed._replace(coordinator=elsewhere[0])
                 else:

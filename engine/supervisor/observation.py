@@ -15,6 +15,7 @@ from engine.client.admin.metadata import (
     TopicMetadata,
 )
 from engine.client.admin.quorum import QuorumDescription, QuorumReplica
+from engine.client.admin.replicas import ReplicaWatermarks
 from engine.model.ids import uuid_to_str
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.group_observation import GroupObservation
@@ -62,6 +63,7 @@ class Observation:
         self._controller_id: int | None = None
         self._quorum: QuorumState | None = None
         self._log_ends: dict[TopicPartition, dict[int, Seen]] = {}
+        self._watermarks: dict[TopicPartition, dict[int, ReplicaWatermarks]] = {}
         self._high_watermarks: dict[TopicPartition, Seen] = {}
         self._log_starts: dict[TopicPartition, int] = {}
         self._sizes: dict[TopicPartition, dict[int, int]] = {}
@@ -144,6 +146,7 @@ class Observation:
         for each in gone.partitions:
             partition = TopicPartition(name, each.partition)
             self._log_ends.pop(partition, None)
+            self._watermarks.pop(partition, None)
             self._high_watermarks.pop(partition, None)
             self._log_starts.pop(partition, None)
             self._sizes.pop(partition, None)
@@ -189,9 +192,23 @@ class Observation:
         self._contacts[broker_id] = contact
         return before is None or before.reachable != contact.reachable
 
-    def on_log_ends(self, broker_id: int, offsets: Mapping[TopicPartition, int], at_ms: int) -> None:
-        """Log end offsets of a broker's own replicas."""
-        for partition, offset in offsets.items():
+    def on_replicas(
+        self,
+        broker_id: int,
+        log_ends: Mapping[TopicPartition, int],
+        watermarks: Mapping[TopicPartition, ReplicaWatermarks],
+        at_ms: int,
+    ) -> None:
+        """Where a broker's own replicas stand; ``watermarks`` has those of them that were asked for more."""
+        for partition, offset in log_ends.items():
+            marks = watermarks.get(partition)
+            if marks is None:
+                # What was known of it is older than its log end.
+                self._watermarks.get(partition, {}).pop(broker_id, None)
+            else:
+                self._watermarks.setdefault(partition, {})[broker_id] = marks
+                # The log may have grown between the two answers; nothing beyond its end is committed.
+                offset = max(offset, marks.high_watermark)
             self._log_ends.setdefault(partition, {})[broker_id] = Seen(offset, at_ms)
             self._changed.add(partition.topic)
 
@@ -332,11 +349,13 @@ class Observation:
     def _partition_state(self, name: str, metadata: PartitionMetadata) -> PartitionState:
         partition = TopicPartition(name, metadata.partition)
         ends = self._log_ends.get(partition, {})
+        watermarks = self._watermarks.get(partition, {})
         sizes = self._sizes.get(partition, {})
         high_watermark = self._high_watermarks.get(partition)
         replicas = []
         for broker_id in metadata.replicas:
             end = ends.get(broker_id)
+            marks = watermarks.get(broker_id)
             replicas.append(
                 ReplicaState(
                     broker_id,
@@ -344,6 +363,8 @@ class Observation:
                     sizes.get(broker_id),
                     broker_id in metadata.isr,
                     end.at_ms if end else 0,
+                    marks.log_start_offset if marks else None,
+                    marks.high_watermark if marks else None,
                 )
             )
         return PartitionState(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigEntry, ConfigResource, ConfigSource, ResourceType
 from engine.client.admin.groups import GroupDescription
 from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
+from engine.client.admin.replicas import ReplicaWatermarks
 from engine.client.channel import Address
 from engine.client.errors import ClientError, UnsupportedApi
 from engine.model.errors import KafkaError
@@ -38,9 +39,9 @@ _MIN_SNAPSHOT_INTERVAL_S = 0.1
 class Pace(NamedTuple):
     """How often what is asked, in milliseconds.
 
-    ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and log ends of watched topics; ``slow_ms``: all
-    replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster with more than
-    ``partitions_at_pace`` partitions is asked less often, in proportion.
+    ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and where each replica of the watched topics
+    stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster
+    with more than ``partitions_at_pace`` partitions is asked less often, in proportion.
     """
 
     fast_ms: float = 1_000
@@ -112,7 +113,7 @@ class ClusterObserver:
         self._wake()
 
     def watch(self, topics: Iterable[str]) -> None:
-        """Keep the log ends of these topics' replicas as fresh as everything else."""
+        """Ask each replica of these topics where its log starts, ends and is committed, as often as for all else."""
         self._watched = frozenset(topics)
         self.refresh()
 
@@ -277,17 +278,15 @@ class ClusterObserver:
         """Ask one broker what only it can tell; returns why it could not be reached, or nothing."""
         names = self._seen.topic_names
         watched = names if slow else [each for each in names if each in self._watched]
-        asked: list[Coroutine[Any, Any, None]] = [
-            self._ask_groups(broker_id),
-            self._ask_high_watermarks(broker_id, self._seen.led_by(broker_id, names)),
-            self._ask_log_ends(broker_id, self._seen.replicas_on(broker_id, watched)),
+        led, held = self._seen.led_by(broker_id, names), self._seen.replicas_on(broker_id, watched)
+        asked = [
+            _failure(self._ask_groups, broker_id),
+            _failure(self._ask_high_watermarks, broker_id, led),
+            _failure(self._ask_replicas, broker_id, held),
         ]
         if slow:
-            asked += [
-                self._ask_log_starts(broker_id, self._seen.led_by(broker_id, names)),
-                self._ask_log_dirs(broker_id),
-            ]
-        failures = [each for each in await asyncio.gather(*map(_failure, asked)) if each]
+            asked += [_failure(self._ask_log_starts, broker_id, led), _failure(self._ask_log_dirs, broker_id)]
+        failures = [each for each in await asyncio.gather(*asked) if each]
         return failures[0] if failures else ""
 
     async def _offsets(
@@ -302,10 +301,16 @@ class ClusterObserver:
         found = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, _CONSUMER_REPLICA)
         self._seen.on_high_watermarks(found, self._clock.now_ms(), self._clock.monotonic_ms())
 
-    async def _ask_log_ends(self, broker_id: int, partitions: list[TopicPartition]) -> None:
+    async def _ask_replicas(self, broker_id: int, partitions: list[TopicPartition]) -> None:
         # -2: the answer is the replica's own log end, whoever leads.
-        found = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, -2)
-        self._seen.on_log_ends(broker_id, found, self._clock.now_ms())
+        ends = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, -2)
+        watched = {each: offset for each, offset in ends.items() if each.topic in self._watched}
+        marks: dict[TopicPartition, ReplicaWatermarks] = {}
+        if watched:
+            with contextlib.suppress(KafkaError, UnsupportedApi):
+                outcomes = await self.admin.replica_watermarks_of(broker_id, watched)
+                marks = {each: mark for each, mark in outcomes.items() if isinstance(mark, ReplicaWatermarks)}
+        self._seen.on_replicas(broker_id, ends, marks, self._clock.now_ms())
 
     async def _ask_log_starts(self, broker_id: int, partitions: list[TopicPartition]) -> None:
         self._seen.on_log_starts(await self._offsets(broker_id, partitions, OffsetSpec.EARLIEST, _CONSUMER_REPLICA))
@@ -319,7 +324,7 @@ class ClusterObserver:
     async def _ask_groups(self, broker_id: int) -> None:
         listed = await self.admin.list_groups_of(broker_id)
         groups = self._seen.groups
-        groups.on_listing(broker_id, listed)
+        groups.on_listing(broker_id, listed, self._clock.now_ms())
         if not listed:
             return
         types = {each.group_id: each.group_type for each in listed}
@@ -343,10 +348,10 @@ class ClusterObserver:
                 )
 
 
-async def _failure(asking: Awaitable[None]) -> str:
+async def _failure(ask: Callable[..., Awaitable[None]], *arguments: Any) -> str:
     """Why the broker could not be reached. A refusal is an answer, and so is an API that it has not."""
     try:
-        await asking
+        await ask(*arguments)
     except (KafkaError, UnsupportedApi):
         return ""
     except ClientError as error:

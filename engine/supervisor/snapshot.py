@@ -85,13 +85,15 @@ class BrokerState:
 
 
 class ReplicaState(NamedTuple):
-    """One replica's log, as that replica itself reports it. ``age_ms`` tells how old the figures are."""
+    """One replica's log, as that replica itself reports it."""
 
     broker_id: int
     log_end_offset: int | None
     size_bytes: int | None
     in_sync: bool
     observed_at_ms: int
+    log_start_offset: int | None = None
+    high_watermark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

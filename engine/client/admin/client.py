@@ -6,10 +6,11 @@ from engine.client.admin.configs import ConfigAdmin
 from engine.client.admin.log_dirs import LogDirAdmin
 from engine.client.admin.offsets import OffsetAdmin
 from engine.client.admin.quorum import QuorumAdmin
+from engine.client.admin.replicas import ReplicaAdmin
 from engine.client.admin.topics import TopicAdmin
 
 
-class AdminClient(TopicAdmin, ConfigAdmin, OffsetAdmin, LogDirAdmin, QuorumAdmin):
+class AdminClient(TopicAdmin, ConfigAdmin, OffsetAdmin, LogDirAdmin, QuorumAdmin, ReplicaAdmin):
     """Asks and changes a cluster, ours or any Apache Kafka.
 
     ``AdminClient(world, [(host, port), …])``; call :meth:`metadata` first (or any method that needs it does), so that

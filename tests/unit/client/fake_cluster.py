@@ -39,7 +39,10 @@ class FakePartition:
     start: int = 0
     end: int = 0
     batches: list[bytes] = field(default_factory=list)
+    # Of single replicas, where they differ.
     ends: dict[int, int] = field(default_factory=dict)
+    high_watermarks: dict[int, int] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
     aborted: list[tuple[int, int]] = field(default_factory=list)
 
     def append(self, *values: bytes, timestamp: int = 1_000, **more: Any) -> None:
@@ -245,9 +248,10 @@ class FakeCluster:
             if known is None:
                 return r.PartitionData(asked.partition, UNKNOWN_TOPIC)
             p = known[asked.partition]
-            if p.leader != broker_id:
+            if broker_id not in p.replicas:
                 return r.PartitionData(asked.partition, NOT_LEADER)
-            if not p.start <= asked.fetch_offset <= p.end:
+            start, end = p.starts.get(broker_id, p.start), p.ends.get(broker_id, p.end)
+            if not start <= asked.fetch_offset <= end:
                 return r.PartitionData(asked.partition, OUT_OF_RANGE)
             data = b"".join(
                 batch
@@ -256,9 +260,8 @@ class FakeCluster:
                 if header.next_offset > asked.fetch_offset
             )
             aborted = [r.AbortedTransaction(*each) for each in p.aborted] if request.isolation_level else None
-            return r.PartitionData(
-                asked.partition, 0, p.end, p.end, p.start, aborted_transactions=aborted, records=data
-            )
+            hw = p.high_watermarks.get(broker_id, end)
+            return r.PartitionData(asked.partition, 0, hw, hw, start, aborted_transactions=aborted, records=data)
 
         def make() -> Any:
             return r.FetchResponse(

@@ -11,6 +11,7 @@ from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ConfigSource, ResourceType
 from engine.client.admin.groups import GroupDescription
 from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
+from engine.client.admin.replicas import ReplicaWatermarks
 from engine.client.admin.topics import CreatedTopic, NewTopic
 from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
@@ -151,6 +152,22 @@ async def test_a_replica_tells_its_own_log_end() -> None:
     await admin.metadata()
     assert (await admin.list_offsets_of(3, {A0: OffsetSpec.LATEST}))[A0] == OffsetAt(1, -1, 0)
     assert (await admin.list_offsets_of(2, {A0: OffsetSpec.LATEST}))[A0] == OffsetAt(3, -1, 0)
+
+
+@virtual_time
+async def test_a_follower_tells_where_its_own_log_begins_and_is_committed() -> None:
+    cluster, admin = made()
+    partition = cluster.topics["a"][0]
+    partition.append(b"x", b"y", b"z")
+    partition.ends, partition.high_watermarks, partition.starts = {3: 2}, {3: 1, 2: 3}, {3: 1}
+    await admin.metadata()
+    began = now()
+    assert await admin.replica_watermarks_of(3, {A0: 2}) == {A0: ReplicaWatermarks(1, 1)}
+    assert await admin.replica_watermarks_of(2, {A0: 3}) == {A0: ReplicaWatermarks(0, 3)}
+    # A fetch that waits for records would wait for those that the leader has not sent yet.
+    assert now() == began
+    refused = (await admin.replica_watermarks_of(3, {A0: 3}))[A0]
+    assert isinstance(refused, KafkaError) and refused.code is ErrorCode.OFFSET_OUT_OF_RANGE
 
 
 @virtual_time

@@ -1,0 +1,173 @@
+"""The observer over scripted brokers: what it sees, how old it is, what it tells of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from engine.supervisor.observer import ClusterObserver
+from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
+from tests.unit.client.fake_cluster import FakeCluster, FakeGroup
+from tests.unit.client.fake_network import FakeWorld
+from tests.unit.client.virtual_time import virtual_time
+
+
+def made() -> tuple[FakeCluster, ClusterObserver]:
+    world = FakeWorld()
+    cluster = FakeCluster(world)
+    for partition in cluster.add_topic("orders", 3):
+        partition.append(b"x", b"y", b"z")
+    cluster.groups["billing"] = FakeGroup(2, members={"m1": {"orders": [0, 1]}}, offsets={("orders", 0): 1})
+    return cluster, ClusterObserver(world, cluster.bootstrap)
+
+
+async def seen(observer: ClusterObserver, what: Callable[[ClusterSnapshot], bool]) -> ClusterSnapshot:
+    async with asyncio.timeout(120):
+        async for snapshot in observer.snapshots():
+            if what(snapshot):
+                return snapshot
+    raise AssertionError("the observer ended")
+
+
+async def after(observer: ClusterObserver, seconds: float) -> ClusterSnapshot:
+    await asyncio.sleep(seconds)
+    return observer.snapshot
+
+
+def partition_of(snapshot: ClusterSnapshot, number: int = 0) -> PartitionState:
+    (topic,) = [each for each in snapshot.topics if each.name == "orders"]
+    return topic.partitions[number]
+
+
+@virtual_time
+async def test_a_picture_has_brokers_partitions_groups_and_the_quorum() -> None:
+    _, observer = made()
+    observer.start()
+    snapshot = await after(observer, 3)
+    assert snapshot.cluster_id == "fake" and snapshot.controller_id == 1 and snapshot.controller_epoch == 1
+    assert [(each.broker_id, each.reachable, each.leaders, each.replicas) for each in snapshot.brokers] == [
+        (1, True, 1, 3),
+        (2, True, 1, 3),
+        (3, True, 1, 3),
+    ]
+    partition = partition_of(snapshot)
+    assert (partition.leader, partition.high_watermark, partition.log_start_offset) == (1, 3, 0)
+    assert [each.log_end_offset for each in partition.replica_states] == [3, 3, 3]
+    (group,) = snapshot.groups
+    assert group.coordinator == 2 and group.total_lag == 2
+    assert [(each.partition, each.committed_offset, each.lag) for each in group.offsets] == [(0, 1, 2), (1, None, None)]
+    assert snapshot.quorum is not None and snapshot.quorum.leader_id == 1
+    assert snapshot.topics[0].min_insync_replicas == 2 and snapshot.topics[0].configs["retention.ms"] == "5"
+    await observer.close()
+
+
+@virtual_time
+async def test_each_replica_of_a_watched_topic_tells_its_own_log() -> None:
+    cluster, observer = made()
+    fake = cluster.topics["orders"][0]
+    fake.ends, fake.high_watermarks, fake.starts = {2: 2}, {1: 3, 2: 1, 3: 3}, {2: 1}
+    observer.start()
+    assert [each.high_watermark for each in partition_of(await after(observer, 3)).replica_states] == [None] * 3
+    observer.watch(["orders"])
+    partition = partition_of(await after(observer, 3))
+    assert [
+        (each.broker_id, each.log_start_offset, each.high_watermark, each.log_end_offset)
+        for each in partition.replica_states
+    ] == [(1, 0, 3, 3), (2, 1, 1, 2), (3, 0, 3, 3)]
+    fake.ends, fake.high_watermarks = {}, {}
+    partition = partition_of(await after(observer, 1.5))
+    assert [each.high_watermark for each in partition.replica_states] == [3, 3, 3], "it moves while it is watched"
+    observer.watch([])
+    partition = partition_of(await after(observer, 6))
+    assert [each.high_watermark for each in partition.replica_states] == [None] * 3, "an old figure is not shown as new"
+    await observer.close()
+
+
+@virtual_time
+async def test_a_dead_broker_leaves_the_others_fresh_and_its_own_figures_old() -> None:
+    cluster, observer = made()
+    observer.start()
+    observer.watch(["orders"])
+    await after(observer, 3)
+    cluster.kill(1)
+    snapshot = await after(observer, 20)
+    assert [each.reachable for each in snapshot.brokers] == [False, True, True]
+    assert snapshot.brokers_up == 2 and snapshot.under_replicated == 3 and snapshot.offline == 0
+    dead, *living = snapshot.brokers
+    assert snapshot.at_ms - dead.observed_at_ms > 15_000
+    assert all(snapshot.at_ms - each.observed_at_ms < 3_000 for each in living)
+    partition = partition_of(snapshot)
+    assert (partition.leader, partition.leader_epoch, partition.isr) == (2, 1, (2, 3))
+    ages = {each.broker_id: snapshot.at_ms - each.observed_at_ms for each in partition.replica_states}
+    assert ages[1] > 15_000 and ages[2] < 3_000 and ages[3] < 3_000
+    await observer.close()
+
+
+@virtual_time
+async def test_a_broker_that_answers_nothing_delays_no_other() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    cluster.peers[1].silent = True
+    snapshot = await after(observer, 30)
+    assert [each.reachable for each in snapshot.brokers] == [False, True, True]
+    assert all(snapshot.at_ms - each.observed_at_ms < 3_000 for each in snapshot.brokers[1:])
+    assert snapshot.at_ms - snapshot.metadata_observed_at_ms < 5_000
+    cluster.peers[1].silent = False
+    snapshot = await seen(observer, lambda each: each.brokers_up == 3)
+    await observer.close()
+
+
+@virtual_time
+async def test_a_cluster_that_is_gone_keeps_its_last_picture_and_says_why() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    for broker_id in (1, 2, 3):
+        cluster.kill(broker_id, elect=False)
+    snapshot = await after(observer, 10)
+    assert snapshot.error and snapshot.brokers_up == 0
+    assert len(snapshot.topics) == 1 and partition_of(snapshot).high_watermark == 3
+    assert snapshot.at_ms - snapshot.metadata_observed_at_ms > 8_000
+    await observer.close()
+
+
+@virtual_time
+async def test_what_changed_is_told_with_its_reason() -> None:
+    cluster, observer = made()
+    observer.start()
+    told: list[tuple[str, str]] = []
+
+    async def read() -> None:
+        async for batch in observer.events():
+            told.extend((each.kind, each.subject) for each in batch)
+
+    reading = asyncio.ensure_future(read())
+    await after(observer, 3)
+    assert told == [], "what is there at the beginning is no news"
+    cluster.kill(1)
+    cluster.controller, cluster.controller_epoch = 2, 2
+    cluster.add_topic("payments")
+    await after(observer, 5)
+    assert ("broker_fenced", "broker 1") in told
+    assert ("leader_changed", "orders-0") in told
+    assert {("isr_shrunk", f"orders-{number}") for number in range(3)} <= set(told)
+    assert ("topic_created", "payments") in told
+    assert any(kind == "controller_changed" for kind, _ in told)
+    await observer.close()
+    await reading
+
+
+@virtual_time
+async def test_a_group_moves_to_another_coordinator_and_none_is_lost() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    cluster.kill(2)
+    assert [each.group_id for each in (await after(observer, 2)).groups] == ["billing"], "its last figures stay"
+    cluster.groups["billing"].coordinator = 3
+    snapshot = await after(observer, 4)
+    assert [(each.group_id, each.coordinator) for each in snapshot.groups] == [("billing", 3)]
+    del cluster.groups["billing"]
+    assert (await after(observer, 4)).groups == (), "what a dead broker once listed keeps nothing"
+    await observer.close()
