@@ -14,9 +14,13 @@ from console.viewmodel.events import EVENT_COLUMNS, event_key
 from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
+# With so many lines left below the brokers, or so many in all, the latest events are shown there.
+_LEAST_EVENT_LINES = 7
+_TALL = 24
+
 
 class ClusterView(View):
-    """One row a broker."""
+    """One row a broker; below, the latest events."""
 
     NAME = "cluster"
     COLUMNS = BROKER_COLUMNS
@@ -24,19 +28,19 @@ class ClusterView(View):
     BINDINGS = view_bindings("cluster")
     _table_height: int | None = None
 
-    def rows(self, snapshot: ClusterSnapshot) -> Sequence[BrokerRow]:
-        return broker_rows(snapshot, self.console.history)
-
     DEFAULT_CSS = """
     ClusterView #latest, ClusterView Rule { display: none; }
     ClusterView.-tall #latest, ClusterView.-tall Rule { display: block; }
     ClusterView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
+    def rows(self, snapshot: ClusterSnapshot) -> Sequence[BrokerRow]:
+        return broker_rows(snapshot, self.console.history)
+
     def compose(self) -> ComposeResult:
         yield self.make_table()
         yield Rule()
-        # A tall screen has room for what happened last.
+        # Few brokers leave room for what happened last.
         latest = LiveTable(
             EVENT_COLUMNS,
             event_key,
@@ -50,13 +54,14 @@ class ClusterView(View):
         yield latest
 
     def on_resize(self) -> None:
-        self.set_class(self.size.height >= 24, "-tall")
         self._share_height()
 
     def _share_height(self) -> None:
-        tall = self.has_class("-tall")
         # Head, rows, and a line to breathe; many brokers leave the events their part.
-        height = min(max(4, len(self.table.shown) + 2), self.size.height // 2) if tall else None
+        wanted = max(4, len(self.table.shown) + 2)
+        tall = self.size.height - wanted >= _LEAST_EVENT_LINES or self.size.height >= _TALL
+        height = min(wanted, self.size.height // 2) if tall else None
+        self.set_class(tall, "-tall")
         if height != self._table_height:
             self._table_height = height
             self.table.styles.height = "1fr" if height is None else height

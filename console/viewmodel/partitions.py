@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
-from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
+from engine.supervisor.snapshot import ClusterSnapshot, PartitionState, ReplicaState
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +194,64 @@ PARTITION_COLUMNS: tuple[Column, ...] = (
         priority=6,
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRow:
+    """One replica of a partition: where its log begins, is committed and ends."""
+
+    replica: ReplicaState
+    role: str
+    tone: str
+    behind: int | None
+    age_ms: float
+
+    @property
+    def key(self) -> str:
+        """Of its broker."""
+        return str(self.replica.broker_id)
+
+
+def replica_rows(partition: PartitionState, now_ms: int) -> list[ReplicaRow]:
+    """In the order of the assignment."""
+    leader = next((each for each in partition.replica_states if each.broker_id == partition.leader), None)
+    end = leader.log_end_offset if leader is not None else None
+    rows = []
+    for state in partition.replica_states:
+        if state.broker_id == partition.leader:
+            role, tone = "★ leader", "leader"
+        elif state.broker_id in partition.offline_replicas:
+            role, tone = "✗ offline", "offline"
+        elif state.broker_id in partition.isr:
+            role, tone = "● in sync", "in_sync"
+        else:
+            role, tone = "◐ catching up", "under_replicated"
+        behind = None if end is None or state.log_end_offset is None else max(0, end - state.log_end_offset)
+        rows.append(ReplicaRow(state, role, tone, behind, text.age_ms(now_ms, state.observed_at_ms)))
+    return rows
+
+
+def _behind(row: ReplicaRow) -> Cell:
+    if row.behind is None or row.role == "★ leader":
+        return UNKNOWN
+    return cell(text.count(row.behind), "under_replicated" if row.behind else "muted")
+
+
+def replica_columns(partition: str) -> tuple[Column, ...]:
+    """Headed by the partition's name."""
+    return (
+        Column("broker", partition, lambda row: cell(f"broker {row.key}"), 11, max_width=30),
+        Column("role", "ROLE", lambda row: cell(row.role, row.tone), 13, flashes=True),
+        Column("start", "LOG START", lambda row: _count(row.replica.log_start_offset, "muted"), 10, right=True),
+        Column("hw", "HIGH WM", lambda row: _count(row.replica.high_watermark), 10, right=True),
+        Column("leo", "LOG END", lambda row: _count(row.replica.log_end_offset), 10, right=True),
+        Column("behind", "BEHIND", _behind, 7, right=True),
+        Column(
+            "size",
+            "SIZE",
+            lambda row: UNKNOWN if row.replica.size_bytes is None else cell(text.size(row.replica.size_bytes), "muted"),
+            9,
+            right=True,
+            priority=1,
+        ),
+    )

@@ -86,7 +86,8 @@ def _partition(topic: str, number: int, at_ms: int, base: int) -> PartitionState
         log_start_offset=0,
         high_watermark=end,
         replica_states=tuple(
-            ReplicaState(each, end + (2 if each == replicas[0] else 0), end * 180, True, at_ms) for each in replicas
+            ReplicaState(each, end + (2 if each == replicas[0] else 0), end * 180, True, at_ms, 0, end)
+            for each in replicas
         ),
         size_bytes=end * 180,
         messages_in_per_s=3.4,

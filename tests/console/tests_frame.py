@@ -141,7 +141,12 @@ def _moved(topic: Any, at_ms: int, step: int) -> Any:
                 messages_in_per_s=step / 4 + each.partition,
                 high_watermark=(each.high_watermark or 0) + step,
                 replica_states=tuple(
-                    state._replace(log_end_offset=(state.log_end_offset or 0) + step) for state in each.replica_states
+                    state._replace(
+                        observed_at_ms=at_ms,
+                        log_end_offset=(state.log_end_offset or 0) + step,
+                        high_watermark=(state.high_watermark or 0) + step,
+                    )
+                    for state in each.replica_states
                 ),
             )
             for each in topic.partitions

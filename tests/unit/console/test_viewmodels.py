@@ -23,7 +23,7 @@ from console.viewmodel.filters import Filter
 from console.viewmodel.groups import lag_tone, trend
 from console.viewmodel.history import History
 from console.viewmodel.impact import impact_of_losing
-from console.viewmodel.partitions import PARTITION_COLUMNS, partition_rows
+from console.viewmodel.partitions import PARTITION_COLUMNS, partition_rows, replica_columns, replica_rows
 from console.viewmodel.records import BytesFormat, RecordView, Ring, merge_by_time, one_line, pretty_lines
 from console.viewmodel.seeking import parse_seek
 from engine.supervisor.snapshot import (
@@ -181,6 +181,24 @@ def test_a_partition_without_leader_is_offline() -> None:
     (row,) = partition_rows(snapshot)
     assert column_text(PARTITION_COLUMNS, "leader", row) == "✗ none"
     assert column_text(PARTITION_COLUMNS, "isr", row) == "none"
+
+
+def test_each_replica_shows_its_own_figures_and_its_part() -> None:
+    states = (
+        ReplicaState(1, 100, 900, True, 1_000, 5, 90),
+        ReplicaState(2, 90, 800, False, 1_000, 5, 88),
+        ReplicaState(3, None, None, False, 0),
+    )
+    rows = replica_rows(partition(0, 1, (1,), replica_states=states, offline_replicas=(3,)), 11_000)
+    columns = replica_columns("orders-0")
+    shown = [[column_text(columns, key, row) for key in ("role", "start", "hw", "leo", "behind")] for row in rows]
+    assert shown == [
+        ["★ leader", "5", "90", "100", "–"],
+        ["◐ catching up", "5", "88", "90", "10"],
+        ["✗ offline", "–", "–", "–", "–"],
+    ]
+    assert [row.age_ms for row in rows] == [10_000, 10_000, 0]
+    assert columns[0].title == "orders-0"
 
 
 def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
