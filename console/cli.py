@@ -224,6 +224,9 @@ def _load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str
     except (OSError, UnicodeDecodeError) as error:
         _fail(f"cannot read {name}: {error}", USAGE)
     except SpecErrors as error:
+        from engine.supervisor.ports import taken_ports
+
+        error.add(taken_ports(error.brokers))
         click.echo(error.in_file(name), err=True)
         sys.exit(USAGE)
     for warning in warnings:
@@ -342,7 +345,7 @@ def _print_act(act: dict[str, Any]) -> None:
         click.echo(act["error"], err=True)
 
 
-@main.command(epilog="\b\nExamples:\n  kconsole shutdown")
+@main.command(short_help="Stop the embedded cluster and its supervisor.", epilog="\b\nExamples:\n  kconsole shutdown")
 @_DATA_DIR
 def shutdown(data_dir: str | None) -> None:
     """Stop the embedded cluster and its supervisor, leaders moved first."""

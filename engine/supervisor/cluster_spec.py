@@ -37,11 +37,19 @@ _SOME_PORT = 1024
 
 
 class SpecErrors(Exception):
-    """A cluster file is wrong; ``errors`` has all of it in the order of the file."""
+    """A cluster file is wrong; ``errors`` has all of it in the order of the file.
 
-    def __init__(self, errors: list[SpecError]) -> None:
+    ``brokers`` are those that could be read, for what only this machine knows: whether their ports are free.
+    """
+
+    def __init__(self, errors: list[SpecError], brokers: tuple[BrokerSpec, ...] = ()) -> None:
         super().__init__(f"{len(errors)} mistakes")
         self.errors = sorted(errors)
+        self.brokers = brokers
+
+    def add(self, errors: list[SpecError]) -> None:
+        """Put in what was found elsewhere."""
+        self.errors = sorted([*self.errors, *errors])
 
     def in_file(self, name: str) -> str:
         """One line a mistake."""
@@ -75,7 +83,7 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
     if not problems.errors:
         _check_as_a_whole(spec, top, problems)
     if problems.errors:
-        raise SpecErrors(problems.errors)
+        raise SpecErrors(problems.errors, brokers)
     return spec, sorted(problems.warnings)
 
 
@@ -122,11 +130,14 @@ def _brokers(top: MappingReader, problems: Problems) -> tuple[BrokerSpec, ...]:
                 controller_port,
                 rack,
                 configs,
-                node.start_mark.line + 1,
-                node.start_mark.column + 1,
+                (_at(reader.place("port")), _at(reader.place("controller_port"))),
             )
         )
     return tuple(found)
+
+
+def _at(node: Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 def _broker_configs(reader: MappingReader, problems: Problems) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.supervisor.server_properties import Address
-from engine.supervisor.spec_types import AUTO_PORT, ClusterSpec
+from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
 from engine.supervisor.yaml_nodes import SpecError
 from engine.world import Random
 
@@ -33,31 +33,35 @@ def port_is_free(host: str, port: int) -> str:
     return ""
 
 
-def choose_addresses(
-    spec: ClusterSpec, remembered: Mapping[str, Any], random: Random
-) -> tuple[dict[int, Address], list[SpecError]]:
-    """Every broker's address, and what is wrong with the fixed ones in the form of a cluster file's mistakes.
-
-    ``remembered`` is what :meth:`Address._asdict` of an earlier start gave, by broker id as text.
-    """
+def taken_ports(brokers: Iterable[BrokerSpec]) -> list[SpecError]:
+    """What is wrong with fixed ports, in the form of a cluster file's mistakes."""
     errors: list[SpecError] = []
-    taken: set[int] = set()
-    addresses: dict[int, Address] = {}
-    for broker in spec.brokers:
-        for name, port in (("port", broker.port), ("controller_port", broker.controller_port)):
-            if port == AUTO_PORT:
-                continue
-            taken.add(port)
-            reason = port_is_free(broker.host, port)
+    for broker in brokers:
+        places = zip(("port", "controller_port"), (broker.port, broker.controller_port), broker.ports_at, strict=True)
+        for name, port, (line, column) in places:
+            reason = port_is_free(broker.host, port) if port != AUTO_PORT else ""
             if reason:
                 errors.append(
                     SpecError(
-                        broker.line,
-                        broker.column,
+                        line,
+                        column,
                         f"{name} {port} of broker {broker.broker_id} cannot be used: {reason}",
                         "stop what listens there, give another port, or auto",
                     )
                 )
+    return errors
+
+
+def choose_addresses(
+    spec: ClusterSpec, remembered: Mapping[str, Any], random: Random
+) -> tuple[dict[int, Address], list[SpecError]]:
+    """Every broker's address, and what is wrong with the fixed ones.
+
+    ``remembered`` is what :meth:`Address._asdict` of an earlier start gave, by broker id as text.
+    """
+    errors = taken_ports(spec.brokers)
+    taken = {port for broker in spec.brokers for port in (broker.port, broker.controller_port) if port != AUTO_PORT}
+    addresses: dict[int, Address] = {}
 
     def choose(host: str, wanted: int, before: int | None) -> int:
         if wanted != AUTO_PORT:

@@ -8,7 +8,8 @@ AUTO_PORT = 0
 
 
 class BrokerSpec(NamedTuple):
-    """One broker. Ports of 0 are chosen by the supervisor, and kept. ``line`` and ``column`` are for complaints."""
+    """One broker. Ports of 0 are chosen by the supervisor, and kept. ``ports_at`` is where the two stand in the file
+    (line and column), for complaints."""
 
     broker_id: int
     host: str
@@ -16,8 +17,7 @@ class BrokerSpec(NamedTuple):
     controller_port: int
     rack: str | None
     configs: dict[str, str]
-    line: int = 1
-    column: int = 1
+    ports_at: tuple[tuple[int, int], tuple[int, int]] = ((1, 1), (1, 1))
 
 
 class TopicSpec(NamedTuple):

@@ -63,7 +63,7 @@ async def _run(data_dir: str, options: Options, spec_name: str, on_ready: Callab
         return 2
     except PortsTaken as error:
         for each in error.errors:
-            _complain(each.in_file(spec_name))
+            print(each.in_file(spec_name), file=sys.stderr, flush=True)  # noqa: T201
         return 2
     except StartFailed as error:
         _complain(f"the cluster did not start: {error}")

@@ -86,7 +86,10 @@ def test_a_port_in_use_is_told_by_the_console_and_by_up_as_a_mistake_of_the_file
         for command in (["up"], []):
             result = run(*command, "--config", str(config), "--data-dir", str(tmp_path / "data"))
             assert result.exit_code == 2
-            assert f"{config}:2:5: port {port} of broker 1 cannot be used: Address already in use" in result.output
+            assert f"{config}:2:19: port {port} of broker 1 cannot be used: Address already in use" in result.output
+        config.write_text(f"brokers:\n  - {{id: 1, prot: 7, port: {port}}}\n")
+        lines = run("up", "--config", str(config), "--data-dir", str(tmp_path / "data")).output.splitlines()
+        assert [line.split(": ")[0] for line in lines] == [f"{config}:2:13", f"{config}:2:28"], "all mistakes at once"
 
 
 @pytest.mark.parametrize("command", ["status", "kill", "stop", "start", "pause", "resume", "restart"])

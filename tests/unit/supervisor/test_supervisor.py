@@ -172,7 +172,7 @@ async def test_a_port_in_use_is_a_mistake_of_the_files_line(tmp_path: Path) -> N
             pass
     server.close()
     (error,) = caught.value.errors
-    assert (error.line, error.column) == (2, 5)
+    assert (error.line, error.column) == (2, 19)
     assert f"port {port} of broker 1 cannot be used" in error.message
 
 
