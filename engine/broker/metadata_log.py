@@ -118,7 +118,9 @@ class MetadataLog:
             start_offset=self._log.log_start_offset,
             end_offset=self._log.log_end_offset,
             epoch_starts=[(entry.epoch, entry.start_offset) for entry in self._log.leader_epochs.entries],
-            snapshot_ids=self._snapshots if check else [*self._snapshots, OffsetAndEpoch(self._log.log_start_offset, 0)],
+            snapshot_ids=self._snapshots
+            if check
+            else [*self._snapshots, OffsetAndEpoch(self._log.log_start_offset, 0)],
         )
 
     @property

@@ -39,7 +39,12 @@ from engine.core.raft.timing import RaftTiming
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.wire.message import Message
+from engine.wire.messages.begin_quorum_epoch_response import BeginQuorumEpochResponse
+from engine.wire.messages.end_quorum_epoch_response import EndQuorumEpochResponse
+from engine.wire.messages.fetch_response import FetchResponse
+from engine.wire.messages.fetch_snapshot_response import FetchSnapshotResponse
 from engine.wire.messages.no_op_record import NoOpRecord
+from engine.wire.messages.vote_response import VoteResponse
 from engine.world import World
 
 log = logging.getLogger(__name__)
@@ -288,43 +293,47 @@ class QuorumHost:
         try:
             vote = wire_requests.decode_vote(request, self._cluster_id)
         except KafkaError as error:
-            return wire_responses.vote_response.VoteResponse(error_code=error.code)
+            return VoteResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_vote_request(token, vote, now))
-        return wire_responses.encode_vote(answer, version, self.voters)
+        response: Message = wire_responses.encode_vote(answer, version, self.voters)
+        return response
 
     async def handle_begin_quorum_epoch(self, request: Any, version: int) -> Message:
         """Answer BeginQuorumEpoch."""
         try:
             begin = wire_requests.decode_begin(request, self._cluster_id)
         except KafkaError as error:
-            return wire_responses.begin_quorum_epoch_response.BeginQuorumEpochResponse(error_code=error.code)
+            return BeginQuorumEpochResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_begin_quorum_epoch_request(token, begin, now))
-        return wire_responses.encode_begin(answer, version, self.voters)
+        response: Message = wire_responses.encode_begin(answer, version, self.voters)
+        return response
 
     async def handle_end_quorum_epoch(self, request: Any, version: int) -> Message:
         """Answer EndQuorumEpoch."""
         try:
             end = wire_requests.decode_end(request, self._cluster_id)
         except KafkaError as error:
-            return wire_responses.end_quorum_epoch_response.EndQuorumEpochResponse(error_code=error.code)
+            return EndQuorumEpochResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_end_quorum_epoch_request(token, end, now))
-        return wire_responses.encode_end(answer, version, self.voters)
+        response: Message = wire_responses.encode_end(answer, version, self.voters)
+        return response
 
     async def handle_fetch(self, request: Any, version: int) -> Message:
         """Answer Fetch of the metadata partition; waits for records or a high watermark as long as it asks for."""
         try:
             fetch = wire_requests.decode_fetch(request, version, self._cluster_id)
         except KafkaError as error:
-            return wire_responses.fetch_response.FetchResponse(error_code=error.code)
+            return FetchResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_fetch_request(token, fetch, now))
-        return wire_responses.encode_fetch(answer, version, self.voters)
+        response: Message = wire_responses.encode_fetch(answer, version, self.voters)
+        return response
 
     async def handle_fetch_snapshot(self, request: Any, version: int) -> Message:
         """Answer FetchSnapshot (KIP-630)."""
         try:
             fetch = wire_requests.decode_fetch_snapshot(request, self._cluster_id)
         except KafkaError as error:
-            return wire_responses.fetch_snapshot_response.FetchSnapshotResponse(error_code=error.code)
+            return FetchSnapshotResponse(error_code=error.code)
         answer: messages.FetchSnapshotResponse = await self._ask(
             lambda m, token, now: m.on_fetch_snapshot_request(token, fetch, now)
         )
@@ -336,7 +345,8 @@ class QuorumHost:
                 answer = answer._replace(size=size, data=data)
             else:
                 answer = answer._replace(error=ErrorCode.POSITION_OUT_OF_RANGE)
-        return wire_responses.encode_fetch_snapshot(answer, version, self.voters)
+        response: Message = wire_responses.encode_fetch_snapshot(answer, version, self.voters)
+        return response
 
     async def handle_describe_quorum(self, request: Any, version: int) -> Message:
         """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
+from typing import Any
 
 from engine.wire import codec
 from engine.wire.api_table import (
@@ -63,8 +64,8 @@ def encode_coordinator_value(value: Message, version: int) -> bytes:
 
 
 def decode_coordinator_record(
-    key: bytes | memoryview, value: bytes | memoryview | None, which: str
-) -> tuple[Message, Message | None] | None:
+    key: bytes | bytearray | memoryview, value: bytes | bytearray | memoryview | None, which: str
+) -> tuple[Any, Any] | None:
     """Key and value (``None`` for a tombstone) of a record of the ``which`` coordinator: group, transaction or share.
 
     Returns ``None`` for a type that this version does not know, which a coordinator skips. Raises :class:`DecodeError`.

@@ -1,4 +1,4 @@
-"""EndQuorumEpoch (54), versions 0-1, on the controller listener. 1: preferred candidates with directory ids (KIP-853)."""
+"""EndQuorumEpoch (54), versions 0-1, on the controller listener. 1: candidates with directory ids (KIP-853)."""
 
 from __future__ import annotations
 

@@ -89,5 +89,3 @@ def decode_batch(batch: Buffer) -> list[Message]:
         DecodeError: a record is of a type or version that is not known.
     """
     return [decode_metadata_record(record.value or b"")[0] for record in read_records(batch)]
-
-

@@ -1,7 +1,7 @@
 """Snapshot files of the metadata log: their names, their content (KIP-630; Kafka: Snapshots, RecordsSnapshotWriter).
 
-A snapshot ``<end offset, 20 digits>-<epoch, 10 digits>.checkpoint`` is a run of record batches: a control batch with the
-header, the records of the image, a control batch with the footer.
+A snapshot ``<end offset, 20 digits>-<epoch, 10 digits>.checkpoint`` is a run of record batches: a control batch with
+the header, the records of the image, a control batch with the footer.
 """
 
 from __future__ import annotations

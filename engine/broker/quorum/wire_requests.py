@@ -181,7 +181,9 @@ def decode_begin(
     )
 
 
-def decode_end(request: end_quorum_epoch_request.EndQuorumEpochRequest, cluster_id: str | None) -> EndQuorumEpochRequest:
+def decode_end(
+    request: end_quorum_epoch_request.EndQuorumEpochRequest, cluster_id: str | None
+) -> EndQuorumEpochRequest:
     _check_cluster(cluster_id, request.cluster_id)
     _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
     topic = request.topics[0]

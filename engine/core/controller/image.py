@@ -421,6 +421,14 @@ class MetadataDelta:
         self.changed_configs: dict[ConfigKey, None] = {}
         self.changed_features: dict[str, int] = {}
 
+    @classmethod
+    def between(cls, before: MetadataImage, after: MetadataImage) -> MetadataDelta:
+        """The difference of two images, for a subscriber that comes late."""
+        delta = cls(before)
+        delta.image = after
+        delta._compare()
+        return delta
+
     @property
     def changed_topics(self) -> list[TopicImage]:
         """Topics with new or changed partitions, as they are now."""

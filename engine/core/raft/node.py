@@ -292,7 +292,8 @@ class RaftNode:
         self._election_retries += 1
         base_ms = self.timing.connection_loss_grace_ms if self.timing.connection_loss_detection else 100.0
         limit_ms = min(self.timing.election_backoff_max_ms, base_ms * 2 ** min(self._election_retries, 10))
-        return base_ms * 0.2 + limit_ms * self._jitter()
+        backoff_ms: float = base_ms * 0.2 + limit_ms * self._jitter()
+        return backoff_ms
 
     def _state_deadline_ms(self) -> float:
         state = self.state

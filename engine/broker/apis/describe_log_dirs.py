@@ -1,0 +1,54 @@
+"""DescribeLogDirs (35), versions 1-4: this broker's log directories, what is in them, and the room that is left.
+
+Version 3 has an error for the whole answer, 4 the size of the volume (KIP-827). Version 5 (cordoned directories,
+KIP-1066) is not offered: nothing here cordons any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.broker.api_spec import ApiSpec
+from engine.model.errors import ErrorCode
+from engine.wire.apis import ApiKey
+from engine.wire.messages.describe_log_dirs_request import DescribeLogDirsRequest
+from engine.wire.messages.describe_log_dirs_response import (
+    DescribeLogDirsPartition,
+    DescribeLogDirsResponse,
+    DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+)
+
+if TYPE_CHECKING:
+    from engine.broker.context import RequestContext
+
+API = ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, 1, 4)
+
+
+def handle(context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+    """Every directory; with ``topics`` only what is in them of those partitions."""
+    broker = context.broker
+    wanted = None
+    if request.topics is not None:
+        wanted = {(topic.topic, number) for topic in request.topics for number in topic.partitions}
+    by_directory: dict[str, dict[str, list[DescribeLogDirsPartition]]] = {path: {} for path in broker.log_dirs.paths}
+    for (topic, number), replica in sorted(broker.replicas.replicas.items()):
+        if wanted is not None and (topic, number) not in wanted:
+            continue
+        directory = replica.log.directory.rpartition("/")[0]
+        lag = max(0, replica.partition.high_watermark - replica.log.log_end_offset)
+        partition = DescribeLogDirsPartition(number, replica.log.size_bytes, lag)
+        by_directory.setdefault(directory, {}).setdefault(topic, []).append(partition)
+    response = DescribeLogDirsResponse()
+    for path, topics in by_directory.items():
+        result = DescribeLogDirsResult(
+            log_dir=path, topics=[DescribeLogDirsTopic(name, partitions) for name, partitions in topics.items()]
+        )
+        if path in broker.offline_log_dirs:
+            result.error_code = int(ErrorCode.KAFKA_STORAGE_ERROR)
+            result.topics = []
+        else:
+            result.total_bytes = broker.world.disk.total_bytes(path)
+            result.usable_bytes = broker.world.disk.free_bytes(path)
+        response.results.append(result)
+    return response

@@ -1,0 +1,447 @@
+"""One node: its log directories, the quorum and controller, the replicas and coordinators, and the sockets before them.
+
+Kafka: KafkaRaftServer, BrokerServer, ControllerServer in one. Start-up: lock and read the log directories; open the
+controller's listener and take part in the quorum; open the logs; open the clients' listeners; register, catch up with
+the metadata, be unfenced; say "ready". A controlled shutdown goes the same way back, leaders first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from engine.broker.controller_host import ControllerHost
+from engine.broker.fetch_sessions import FetchSessions
+from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
+from engine.broker.group_logs import TopicLogs
+from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, LifecycleState
+from engine.broker.metadata_cache import MetadataCache
+from engine.broker.producer_ids import ProducerIds
+from engine.broker.publisher import Publisher
+from engine.broker.quorum_host import QuorumHost
+from engine.broker.refusals import Refusals
+from engine.broker.replica_fetchers import ReplicaFetchers
+from engine.broker.replica_manager import ReplicaManager
+from engine.broker.router import Router
+from engine.broker.server import Server
+from engine.broker.upkeep import Upkeep
+from engine.client.channel import Channel
+from engine.client.errors import ConnectionLost
+from engine.core.controller.feature_control import SUPPORTED_FEATURES
+from engine.core.controller.image import MetadataDelta, MetadataImage
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.notes import Note, NoteKind
+from engine.model.topic_config import LogConfig
+from engine.record.compression import Compression
+from engine.storage.log_dirs import LogDirs
+
+if TYPE_CHECKING:
+    from engine.core.raft.identity import OffsetAndEpoch
+    from engine.model.broker_config import BrokerConfig
+    from engine.wire.message import Message
+    from engine.world import World
+
+log = logging.getLogger(__name__)
+
+# Every implemented API, by its module under engine.broker.apis.
+API_MODULES = (
+    "allocate_producer_ids",
+    "alter_configs",
+    "alter_partition",
+    "alter_partition_reassignments",
+    "api_versions",
+    "begin_quorum_epoch",
+    "broker_heartbeat",
+    "broker_registration",
+    "controller_registration",
+    "create_partitions",
+    "create_topics",
+    "delete_groups",
+    "delete_topics",
+    "describe_cluster",
+    "describe_configs",
+    "describe_groups",
+    "describe_log_dirs",
+    "describe_quorum",
+    "describe_topic_partitions",
+    "elect_leaders",
+    "end_quorum_epoch",
+    "fetch",
+    "fetch_snapshot",
+    "find_coordinator",
+    "heartbeat",
+    "incremental_alter_configs",
+    "init_producer_id",
+    "join_group",
+    "leave_group",
+    "list_groups",
+    "list_offsets",
+    "list_partition_reassignments",
+    "metadata",
+    "offset_commit",
+    "offset_delete",
+    "offset_fetch",
+    "offset_for_leader_epoch",
+    "produce",
+    "sync_group",
+    "unregister_broker",
+    "update_features",
+    "vote",
+)
+
+# A controlled shutdown gives up after this long: the controller may be going down as well.
+_CONTROLLED_SHUTDOWN_MS = 10_000
+_FORWARD_TIMEOUT_MS = 30_000
+
+
+class Broker:
+    """A node in the roles that its process.roles names."""
+
+    def __init__(self, world: World, config: BrokerConfig, *, sink: Callable[[bytes], bool] | None = None) -> None:
+        """``sink`` takes the facts for a supervisor, one line each; nothing is opened before :meth:`start`."""
+        self.world = world
+        self.config = config
+        self.failed = asyncio.Event()
+        self.publisher = Publisher(world, config.node_id, sink)
+        self.metadata = MetadataCache()
+        self.router = Router(self, API_MODULES)
+        self.refusals = Refusals(world.clock, self.publisher.notes)
+        self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
+        self.offline_log_dirs: set[str] = set()
+        self.controller: ControllerHost | None = None
+        self._server = Server(
+            world, self.router, max_frame_bytes=config.socket_request_max_bytes, idle_ms=config.connections_max_idle_ms
+        )
+        self._controller_channel = Channel(
+            world, self._controller_address, f"broker-{config.node_id}-to-controller", backoff_ms=20, backoff_max_ms=200
+        )
+        self._stopped = False
+        self._started = False
+        # Made by start(), in this order.
+        self.log_dirs: LogDirs
+        self.quorum: QuorumHost
+        self.replicas: ReplicaManager
+        self.groups: GroupCoordinatorService
+        self.producer_ids: ProducerIds
+        self.lifecycle: BrokerLifecycle | None = None
+        self._upkeep: Upkeep | None = None
+
+    # -- answers for handlers -----------------------------------------------------------------------------------
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id, from meta.properties."""
+        cluster_id: str = self.log_dirs.cluster_id
+        return cluster_id
+
+    def features(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, int]], int]:
+        """Supported features (name, lowest, highest level), finalized ones (name, level), and the epoch of these."""
+        image = self.metadata.image
+        supported = [(name, each.min_version, each.max_version) for name, each in sorted(SUPPORTED_FEATURES.items())]
+        return supported, sorted(image.features.items()), image.offset if image.features else -1
+
+    async def forward_to_controller(self, request: Message, version: int) -> Any:
+        """The active controller's answer.
+
+        Raises:
+            ClientError: it was not reached.
+            KafkaError, TimeoutError: as the controller's own.
+        """
+        controller = self.controller
+        if controller is not None and controller.is_active:
+            return await controller.handle(request.API_KEY, request, version)
+        return await self._controller_channel.send(request, version=version, timeout_ms=_FORWARD_TIMEOUT_MS)
+
+    def _controller_address(self) -> tuple[str, int] | None:
+        leader_id = self.quorum.leader_and_epoch.leader_id
+        return None if leader_id is None else self.config.quorum_voters.get(leader_id)
+
+    def _broker_epoch(self) -> int:
+        return -1 if self.lifecycle is None else self.lifecycle.broker_epoch
+
+    def _inter_broker_address(self, broker_id: int) -> tuple[str, int] | None:
+        known = self.metadata.image.brokers.get(broker_id)
+        endpoint = None if known is None else known.listeners.get(self.config.inter_broker_listener_name)
+        return None if endpoint is None else (endpoint.host, endpoint.port)
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start and return when clients are served.
+
+        Raises:
+            OSError: an address is taken, or a log directory cannot be used.
+            ValueError: a log directory belongs to another node or cluster.
+        """
+        config, world = self.config, self.world
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        self.log_dirs = LogDirs.open(world, config.log_dirs, node_id=config.node_id, cluster_id=None)
+        directory_ids = self.log_dirs.directory_ids
+        metadata_dir = config.metadata_log_dir
+        self.quorum = QuorumHost(
+            world,
+            config,
+            metadata_dir,
+            config.node_id,
+            directory_ids.get(metadata_dir) or next(iter(directory_ids.values())),
+            config.quorum_voters,
+            self._open_voter_channel,
+            _QuorumListener(self),
+            cluster_id=self.cluster_id,
+            on_notes=self.publisher.notes,
+            on_fatal=self._on_fatal,
+        )
+        if config.is_controller:
+            self.controller = ControllerHost(
+                world,
+                config,
+                self.quorum,
+                node_id=config.node_id,
+                cluster_id=self.cluster_id,
+                image=lambda: self.metadata.image,
+                on_notes=self.publisher.notes,
+            )
+        controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
+        await self.quorum.start()
+        if config.is_broker:
+            await self._start_broker(controllers)
+        self._started = True
+        self.publisher.publish("ready")
+        self.publisher.start_counters(self._counters)
+
+    async def _listen(self, name: str, host: str, port: int) -> AdvertisedListener:
+        is_controller = name in self.config.controller_listener_names
+        bound = await self._server.listen(name, host, port, is_controller=is_controller)
+        return AdvertisedListener(name, host or bound[0], bound[1])
+
+    async def _start_broker(self, controllers: list[AdvertisedListener]) -> None:
+        config, world = self.config, self.world
+        defaults = LogConfig.from_(config, {})
+        now_ms = world.clock.now_ms()
+        # Recovery may read much: in a worker thread, while this node votes already.
+        await world.disk.run_blocking(lambda: self.log_dirs.load(lambda topic: defaults, now_ms))
+        self.replicas = ReplicaManager(
+            world,
+            config,
+            self.log_dirs,
+            send_to_controller=self.forward_to_controller,
+            broker_epoch=self._broker_epoch,
+            publish=self.publisher.notes,
+            on_log_dir_failed=self._on_log_dir_failed,
+        )
+        self.replicas.fetchers = ReplicaFetchers(world, self.replicas, self._inter_broker_address)
+        codec = Compression(config.offsets_topic_compression_codec)
+        logs = TopicLogs(world, self.replicas, OFFSETS_TOPIC, codec)
+        self.groups = GroupCoordinatorService(world, config, config.node_id, logs, self.publisher.notes)
+        self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
+        bound = {
+            each.name: each
+            for each in [await self._listen(each.name, each.host, each.port) for each in config.broker_listeners]
+        }
+        advertised = [
+            AdvertisedListener(each.name, each.host or bound[each.name].host, each.port or bound[each.name].port)
+            for each in config.advertised_listeners
+        ]
+        self.lifecycle = lifecycle = BrokerLifecycle(
+            world,
+            config,
+            cluster_id=self.cluster_id,
+            listeners=advertised,
+            controller_listeners=controllers,
+            log_dir_ids=[
+                each for path, each in self.log_dirs.directory_ids.items() if path not in self.offline_log_dirs
+            ],
+            controller_address=self._controller_address,
+            metadata_offset=lambda: self.metadata.image.offset,
+            previous_broker_epoch=self.log_dirs.previous_broker_epoch,
+            on_state=self._on_lifecycle_state,
+        )
+        # What was applied before there were replicas comes to them as one change.
+        known = MetadataDelta.between(MetadataImage(), self.metadata.image)
+        for subscriber in (
+            self.replicas.on_metadata,
+            self.groups.on_metadata,
+            lifecycle.on_metadata,
+            self._on_metadata,
+        ):
+            self.metadata.subscribe(subscriber)
+            subscriber(self.metadata.image, known)
+        self._upkeep = Upkeep(world, self.replicas, self.log_dirs)
+        self._upkeep.start()
+        lifecycle.start()
+        await lifecycle.registered.wait()
+        while self._own_epoch_in_metadata() != lifecycle.broker_epoch:
+            await self.metadata.wait_for_change(1000)
+        lifecycle.set_ready_to_unfence()
+        await lifecycle.unfenced.wait()
+        while not self._is_unfenced_in_metadata():
+            await self.metadata.wait_for_change(1000)
+        log.info("broker %d serves clients", config.node_id)
+
+    def _own_epoch_in_metadata(self) -> int:
+        own = self.metadata.image.brokers.get(self.config.node_id)
+        return -1 if own is None else own.broker_epoch
+
+    def _is_unfenced_in_metadata(self) -> bool:
+        own = self.metadata.image.brokers.get(self.config.node_id)
+        return own is not None and not own.fenced
+
+    def _open_voter_channel(self, node_id: int) -> Channel:
+        return Channel(
+            self.world,
+            lambda: self.config.quorum_voters.get(node_id),
+            f"raft-client-{self.config.node_id}",
+            backoff_ms=10,
+            backoff_max_ms=200,
+            connect_timeout_ms=self.config.controller_quorum_request_timeout_ms,
+        )
+
+    async def _allocate_producer_ids(self, request: Any) -> Any:
+        deadline_ms = self.world.clock.monotonic_ms() + _FORWARD_TIMEOUT_MS
+        while True:
+            response = None
+            with contextlib.suppress(ConnectionLost):
+                response = await self.forward_to_controller(request, 0)
+            if response is not None and response.error_code != ErrorCode.NOT_CONTROLLER:
+                return response
+            if self.world.clock.monotonic_ms() >= deadline_ms:
+                raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, "there was no active controller")
+            await asyncio.sleep(0.02)
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def on_leader_changed(self) -> None:
+        """The quorum has another leader, or none."""
+        self._controller_channel.reset_backoff()
+        if self.lifecycle is not None:
+            self.lifecycle.on_controller_changed()
+
+    def _on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        """Last of the subscribers: tell the supervisor what this broker now knows of leaders."""
+        changes = []
+        for topic_id, partitions in delta.changed_partitions.items():
+            name = image.topics_by_id[topic_id].name
+            for number, state in partitions.items():
+                before = delta.before.partition_by_id(topic_id, number)
+                if before is None or before.leader_epoch != state.leader_epoch or before.leader != state.leader:
+                    changes.append(
+                        {"topic": name, "partition": number, "leader": state.leader, "leader_epoch": state.leader_epoch}
+                    )
+        if changes:
+            self.publisher.publish("metadata_applied", offset=image.offset, changes=changes)
+
+    def _on_lifecycle_state(self, state: LifecycleState) -> None:
+        log.info("broker %d is %s", self.config.node_id, state.value)
+        if state is LifecycleState.PENDING_CONTROLLED_SHUTDOWN:
+            note = Note(
+                NoteKind.BROKER_SHUTDOWN_STARTED,
+                f"broker {self.config.node_id}",
+                "asked to stop: leaders move to other brokers first",
+                {"broker_id": self.config.node_id},
+            )
+            self.publisher.notes([note])
+
+    def _on_fatal(self, error: BaseException) -> None:
+        log.critical("this node cannot go on: %s", error)
+        self.failed.set()
+
+    def _on_log_dir_failed(self, directory: str, error: BaseException) -> None:
+        if directory in self.offline_log_dirs:
+            return
+        self.offline_log_dirs.add(directory)
+        if directory == self.config.metadata_log_dir or len(self.offline_log_dirs) == len(self.log_dirs.paths):
+            self._on_fatal(error)
+            return
+        directory_id = self.log_dirs.directory_ids.get(directory)
+        if directory_id is not None and self.lifecycle is not None:
+            self.lifecycle.report_offline_log_dir(directory_id)
+
+    def _counters(self) -> dict[str, float]:
+        router = self.router
+        values: dict[str, float] = {
+            "connections": len(router.connections),
+            "requests": router.requests_total,
+            "network_bytes_in": router.bytes_received,
+            "network_bytes_out": router.bytes_sent,
+            "closed_on_bad_input": router.closed_on_bad_input,
+            "metadata_offset": self.metadata.image.offset,
+        }
+        if self.config.is_broker:
+            replicas = self.replicas
+            values |= {
+                "bytes_in": replicas.bytes_in,
+                "bytes_out": replicas.bytes_out,
+                "batches_in": replicas.batches_in,
+                "replication_bytes_in": replicas.replication_bytes_in,
+                "replication_bytes_out": replicas.replication_bytes_out,
+                **replicas.counts(),
+            }
+        return values
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    async def stop(self, *, controlled: bool) -> None:
+        """Stop; ``controlled`` moves the leaders away first (controlled.shutdown.enable)."""
+        if self._stopped:
+            return
+        self._stopped = True
+        lifecycle = self.lifecycle
+        is_sound = not self.failed.is_set()
+        if controlled and is_sound and lifecycle is not None and self.config.controlled_shutdown_enable:
+            await lifecycle.controlled_shutdown(_CONTROLLED_SHUTDOWN_MS)
+        self.publisher.stop()
+        await self._server.stop_accepting()
+        broker_epoch = self._broker_epoch()
+        if lifecycle is not None:
+            await lifecycle.stop()
+        if hasattr(self, "groups"):
+            await self.groups.shutdown()
+            await self.producer_ids.shutdown()
+        if self._upkeep is not None:
+            await self._upkeep.stop()
+        if hasattr(self, "replicas"):
+            await self.replicas.stop()
+        if self.controller is not None:
+            self.controller.stop()
+        if hasattr(self, "quorum"):
+            await self.quorum.stop()
+        self._controller_channel.close()
+        self._server.close_connections()
+        if hasattr(self, "log_dirs"):
+            # Only a node that knew all of its logs may say that they are whole.
+            clean = is_sound and self._started and not self.offline_log_dirs
+            self.log_dirs.close(clean=clean, broker_epoch=broker_epoch)
+
+
+class _QuorumListener:
+    """Hands what the quorum commits to the metadata cache, then to the controller."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def on_committed(self, base_offset: int, epoch: int, append_time_ms: int, records: list[Message]) -> None:
+        broker = self._broker
+        if records:
+            broker.metadata.on_committed(base_offset, epoch, append_time_ms, records)
+        if broker.controller is not None:
+            broker.controller.on_committed(base_offset, epoch, append_time_ms, records)
+
+    def on_snapshot_loaded(self, snapshot_id: OffsetAndEpoch, records: list[Message]) -> None:
+        # A snapshot's id is the offset after its last record.
+        self._broker.metadata.on_snapshot_loaded(snapshot_id.offset - 1, snapshot_id.epoch, records)
+
+    def on_leader_changed(
+        self, leader_id: int | None, epoch: int, became_leader: bool, epoch_start_offset: int
+    ) -> None:
+        broker = self._broker
+        broker.metadata.on_controller_changed(leader_id)
+        if broker.controller is not None:
+            broker.controller.on_leader_changed(leader_id, epoch, became_leader, epoch_start_offset)
+        broker.on_leader_changed()
+
+    def snapshot_records(self) -> Iterable[Message]:
+        return self._broker.metadata.image.to_records()

@@ -1,0 +1,84 @@
+"""Group commit: one fsync at a time for every append that waits, in a worker thread (flush.messages=1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.broker.replica import Replica
+    from engine.world import World
+
+log = logging.getLogger(__name__)
+
+
+class LogFlusher:
+    """Flushes the logs that asked since the last round began, all in one go; appends go on meanwhile.
+
+    ``on_flushed(replica)`` is called on the loop once the replica's log is on the device as far as it then reached;
+    ``on_failed(replica, error)`` if the device failed: what was written may be lost, so it is never tried again (L4).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        on_flushed: Callable[[Replica], None],
+        on_failed: Callable[[Replica, BaseException], None],
+    ) -> None:
+        self._disk = world.disk
+        self._on_flushed = on_flushed
+        self._on_failed = on_failed
+        self._asked: dict[Replica, None] = {}
+        self._round: asyncio.Task[None] | None = None
+        self._done: asyncio.Future[None] | None = None
+
+    def ask(self, replica: Replica) -> None:
+        """Flush this log soon."""
+        self._asked[replica] = None
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_task(self._run())
+
+    async def flush(self, replica: Replica) -> None:
+        """Flush this log and return when everything that it holds now is on the device, or it failed."""
+        end_offset = replica.log.log_end_offset
+        while replica.log.durable_end_offset < end_offset and not replica.is_offline:
+            self.ask(replica)
+            assert self._round is not None
+            await asyncio.wait((self._round,))
+
+    async def _run(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = list(self._asked), {}
+                outcomes = await self._disk.run_blocking(partial(_flush_all, asked))
+                for replica, error in zip(asked, outcomes, strict=True):
+                    if replica.is_offline:
+                        continue
+                    if error is None:
+                        self._on_flushed(replica)
+                    else:
+                        self._on_failed(replica, error)
+        finally:
+            self._round = None
+
+    async def stop(self) -> None:
+        """Wait for the round that is under way."""
+        self._asked.clear()
+        if self._round is not None:
+            await asyncio.wait((self._round,))
+
+
+def _flush_all(replicas: list[Replica]) -> list[BaseException | None]:
+    return [_flush(each) for each in replicas]
+
+
+def _flush(replica: Replica) -> BaseException | None:
+    try:
+        replica.log.flush()
+    except Exception as error:
+        return error
+    return None

@@ -1,0 +1,82 @@
+"""One replica on this broker: its machine, its log, and who waits for either to move (Partition, UnifiedLog)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from engine.core.replica.partition import Partition
+
+if TYPE_CHECKING:
+    from engine.model.ids import Uuid
+    from engine.model.topic_partition import TopicPartition
+    from engine.storage.log import Log
+
+
+class FetchWatch:
+    """What moved since a fetch, or a whole fetch session, last looked: keys of its partitions, in order.
+
+    A fetch that waits sets ``waiting``; the next partition that moves ends the wait.
+    """
+
+    __slots__ = ("moved", "waiting")
+
+    def __init__(self) -> None:
+        self.moved: dict[Any, None] = {}
+        self.waiting: asyncio.Future[None] | None = None
+
+    def on_moved(self, key: Any) -> None:
+        """There may be something to tell of the partition: look now."""
+        self.moved[key] = None
+        waiting = self.waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+
+class Replica:
+    """The pair of machine and log; :class:`~engine.broker.replica_manager.ReplicaManager` keeps them in step.
+
+    ``follower_watches`` and ``consumer_watches`` hold the fetches that look at this replica, each with the key that it
+    knows it by. ``durable`` is whether every append is fsynced before it counts (flush.messages=1).
+    """
+
+    __slots__ = (
+        "consumer_watches",
+        "durable",
+        "follower_watches",
+        "is_offline",
+        "log",
+        "partition",
+        "topic_id",
+        "topic_partition",
+    )
+
+    def __init__(self, topic_partition: TopicPartition, topic_id: Uuid, partition: Partition, log: Log) -> None:
+        self.topic_partition = topic_partition
+        self.topic_id = topic_id
+        self.partition = partition
+        self.log = log
+        self.durable = log.config.flush_messages == 1
+        self.is_offline = False
+        self.follower_watches: dict[FetchWatch, Any] = {}
+        self.consumer_watches: dict[FetchWatch, Any] = {}
+
+    def on_log_grew(self) -> None:
+        """There are records for followers."""
+        for watch, key in self.follower_watches.items():
+            watch.on_moved(key)
+
+    def on_high_watermark_moved(self) -> None:
+        """There are records for consumers; followers hear of it with their next answer, which it does not hurry."""
+        for watch, key in self.consumer_watches.items():
+            watch.on_moved(key)
+        for watch, key in self.follower_watches.items():
+            watch.moved[key] = None
+
+    def on_changed(self) -> None:
+        """Leadership changed, or the replica goes: every fetch looks again."""
+        self.on_log_grew()
+        self.on_high_watermark_moved()
+
+    def __repr__(self) -> str:
+        return f"Replica({self.partition!r})"

@@ -1,0 +1,459 @@
+"""The replicas of this broker: made, led, followed and dropped as the metadata says (Kafka: ReplicaManager).
+
+The manager keeps each replica's machine (:class:`~engine.core.replica.partition.Partition`) and its log in step: it
+appends to the log first, then tells the machine, writes the high watermark that results to the log, and performs the
+machine's effects. All of it runs on the event loop; only fsyncs, checkpoints and retention run in worker threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from engine.broker.isr_proposals import IsrProposals
+from engine.broker.log_flusher import LogFlusher
+from engine.broker.replica import Replica
+from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
+from engine.core.replica.cluster_view import ClusterView
+from engine.core.replica.outputs import AlterPartition, AppendCommitted, PartitionEffects
+from engine.core.replica.partition import Partition
+from engine.model.configs import ConfigError
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.ids import Uuid
+from engine.model.notes import Note, NoteKind
+from engine.model.topic_config import LogConfig
+from engine.model.topic_partition import TopicPartition
+from engine.storage.failure import LogDirFailure
+from engine.storage.log import AppendInfo
+
+if TYPE_CHECKING:
+    from engine.broker.replica_fetchers import ReplicaFetchers
+    from engine.core.controller.image import MetadataDelta, MetadataImage
+    from engine.core.controller.topic_image import PartitionImage, TopicImage
+    from engine.model.broker_config import BrokerConfig
+    from engine.storage.log_dirs import LogDirs
+    from engine.wire.messages.alter_partition_response import PartitionData as PartitionAnswer
+    from engine.world import Buffer, World
+
+log = logging.getLogger(__name__)
+
+
+class CommitWaiter(Protocol):
+    """Who waits for acks=all: the token of ``Partition.wait_until_committed``."""
+
+    def on_committed(self, answer: AppendCommitted) -> None:
+        """The append is committed, or never will be here (``answer.error``)."""
+
+
+HighWatermarkListener = Callable[[int, int], None]
+
+# ISR changes are told once, by the controller that committed them.
+_TOLD_BY_CONTROLLER = frozenset((NoteKind.ISR_SHRUNK, NoteKind.ISR_EXPANDED))
+
+
+class ReplicaManager:
+    """Subscribe :meth:`on_metadata` to the metadata before anything that asks for replicas."""
+
+    def __init__(
+        self,
+        world: World,
+        config: BrokerConfig,
+        log_dirs: LogDirs,
+        *,
+        send_to_controller: Callable[..., object],
+        broker_epoch: Callable[[], int],
+        publish: Callable[[Iterable[Note]], None],
+        on_log_dir_failed: Callable[[str, BaseException], None],
+    ) -> None:
+        """``send_to_controller(request, version)`` is awaited; ``on_log_dir_failed`` hears of a directory once."""
+        self._world = world
+        self._clock = world.clock
+        self.config = config
+        self.log_dirs = log_dirs
+        self._broker_epoch = broker_epoch
+        self._publish = publish
+        self._on_log_dir_failed = on_log_dir_failed
+        self.view = ClusterView(config.node_id)
+        self._replicas: dict[tuple[str, int], Replica] = {}
+        self._by_id: dict[tuple[Uuid, int], Replica] = {}
+        self._image: MetadataImage | None = None
+        self._high_watermark_listeners: dict[str, list[HighWatermarkListener]] = {}
+        self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)  # type: ignore[arg-type]
+        self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self._on_flush_failed)
+        self.fetchers: ReplicaFetchers | None = None
+        # Totals for the console: what clients wrote and read, in bytes of record batches.
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.replication_bytes_in = 0
+        self.replication_bytes_out = 0
+        self.batches_in = 0
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    @property
+    def replicas(self) -> Mapping[tuple[str, int], Replica]:
+        """All of them by topic and partition."""
+        return self._replicas
+
+    def get(self, topic: str, partition: int) -> Replica | None:
+        """The replica on this broker, if there is one."""
+        return self._replicas.get((topic, partition))
+
+    def find(self, topic: str, topic_id: Uuid | None, partition: int) -> Replica:
+        """The replica that a request means, by id if it has one.
+
+        Raises:
+            KafkaError: UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION; NOT_LEADER_OR_FOLLOWER if other brokers have it;
+                KAFKA_STORAGE_ERROR if its log directory failed.
+        """
+        found = self._replicas.get((topic, partition)) if topic_id is None else self._by_id.get((topic_id, partition))
+        if found is None:
+            raise KafkaError(self._why_absent(topic, topic_id, partition))
+        if found.is_offline:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"the log directory of {found.topic_partition} is offline")
+        return found
+
+    def _why_absent(self, topic: str, topic_id: Uuid | None, partition: int) -> ErrorCode:
+        image = self._image
+        known = None
+        if image is not None:
+            known = image.topics_by_name.get(topic) if topic_id is None else image.topics_by_id.get(topic_id)
+        if known is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if topic_id is None else ErrorCode.UNKNOWN_TOPIC_ID
+        if partition not in known.partitions:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+    def counts(self) -> dict[str, int]:
+        """How many replicas there are, and how many of them are led here, under-replicated, or below min ISR."""
+        partitions = [each.partition for each in self._replicas.values()]
+        return {
+            "replicas": len(partitions),
+            "leaders": sum(each.is_leader for each in partitions),
+            "under_replicated": sum(each.is_under_replicated for each in partitions),
+            "under_min_isr": sum(each.is_under_min_isr for each in partitions),
+        }
+
+    def on_high_watermark_advanced(self, topic: str, listener: HighWatermarkListener) -> None:
+        """Have ``listener(partition, high_watermark)`` called when a high watermark of the topic advances."""
+        self._high_watermark_listeners.setdefault(topic, []).append(listener)
+
+    # -- the leader's appends -----------------------------------------------------------------------------------
+
+    def append(self, replica: Replica, records: Buffer, required_acks: int, *, origin: str = "client") -> AppendInfo:
+        """Append as the leader; who wants acks=all then calls ``replica.partition.wait_until_committed``.
+
+        Raises:
+            KafkaError: what ``Partition.check_append`` and ``Log.append_as_leader`` raise.
+        """
+        partition = replica.partition
+        partition.check_append(required_acks)
+        now_ms = self._clock.monotonic_ms()
+        try:
+            info = replica.log.append_as_leader(
+                records,
+                partition.leader_epoch,
+                now_ms=self._clock.now_ms(),
+                origin=origin,
+            )
+        except LogDirFailure as failure:
+            self._log_dir_failed(replica, failure)
+            raise
+        if not info.is_duplicate:
+            end_offset = replica.log.log_end_offset
+            durable_end_offset = end_offset
+            if replica.durable:
+                durable_end_offset = partition.durable_end_offset
+                self.flusher.ask(replica)
+            self._after(replica, partition.on_append(end_offset, durable_end_offset, now_ms))
+            replica.on_log_grew()
+        return info
+
+    def _on_flushed(self, replica: Replica) -> None:
+        durable = min(replica.log.durable_end_offset, replica.partition.log_end_offset)
+        self._after(replica, replica.partition.on_flushed(durable, self._clock.monotonic_ms()))
+
+    def _on_flush_failed(self, replica: Replica, error: BaseException) -> None:
+        self._log_dir_failed(replica, error)
+
+    # -- the machines' outputs ----------------------------------------------------------------------------------
+
+    def _after(self, replica: Replica, effects: PartitionEffects) -> None:
+        """Bring the log's high watermark up to the machine's and perform what the machine asks for."""
+        partition = replica.partition
+        high_watermark = partition.high_watermark
+        if high_watermark != replica.log.high_watermark:
+            self._moved(replica, high_watermark)
+        if effects:
+            self._perform(replica, effects)
+
+    def _moved(self, replica: Replica, high_watermark: int) -> None:
+        replica.log.set_high_watermark(high_watermark)
+        replica.on_high_watermark_moved()
+        listeners = self._high_watermark_listeners.get(replica.topic_partition.topic)
+        if listeners is not None:
+            for listener in listeners:
+                listener(replica.topic_partition.partition, high_watermark)
+
+    def _perform(self, replica: Replica, effects: PartitionEffects) -> None:
+        for start in effects.append:
+            replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
+        for proposal in effects.send:
+            self.proposals.submit(replica, proposal)
+        for token, answer in effects.reply:
+            token.on_committed(answer)  # type: ignore[attr-defined]
+        told = [note for note in effects.notes if note.kind not in _TOLD_BY_CONTROLLER]
+        if told:
+            self._publish(told)
+
+    def _on_isr_answer(
+        self, replica: Replica, proposal: AlterPartition, error: ErrorCode, answer: PartitionAnswer | None
+    ) -> None:
+        leader_epoch, partition_epoch = -1, -1
+        isr: tuple[int, ...] = ()
+        if answer is not None:
+            leader_epoch, partition_epoch, isr = answer.leader_epoch, answer.partition_epoch, tuple(answer.isr)
+        effects = replica.partition.on_alter_partition_response(
+            proposal, error, leader_epoch, partition_epoch, isr, self._clock.monotonic_ms()
+        )
+        self._after(replica, effects)
+
+    # -- followers of replicas that are led here ----------------------------------------------------------------
+
+    def on_follower_fetch(
+        self, replica: Replica, replica_id: int, broker_epoch: int, fetch_offset: int, log_start_offset: int
+    ) -> None:
+        """A follower has everything before ``fetch_offset``. Raises: KafkaError: ``Partition.on_follower_fetch``."""
+        partition = replica.partition
+        effects = partition.on_follower_fetch(
+            replica_id,
+            broker_epoch,
+            fetch_offset,
+            log_start_offset,
+            partition.log_end_offset,
+            self._clock.monotonic_ms(),
+        )
+        self._after(replica, effects)
+
+    # -- replicas that follow -----------------------------------------------------------------------------------
+
+    def append_as_follower(self, replica: Replica, records: Buffer, leader_high_watermark: int) -> None:
+        """Take the leader's batches. Raises: KafkaError: they do not fit the log, or the disk failed."""
+        try:
+            if records:
+                replica.log.append_as_follower(records)
+        except LogDirFailure as failure:
+            self._log_dir_failed(replica, failure)
+            raise
+        end_offset = replica.log.log_end_offset
+        replica.partition.on_follower_append(
+            end_offset,
+            replica.partition.durable_end_offset if replica.durable else end_offset,
+            leader_high_watermark,
+        )
+        if replica.partition.high_watermark != replica.log.high_watermark:
+            self._moved(replica, replica.partition.high_watermark)
+
+    def truncate(self, replica: Replica, offset: int, reason: str) -> None:
+        """Cut a follower's log at ``offset``, which is where it parts from the leader's."""
+        replica.log.truncate_to(offset)
+        self._after(replica, replica.partition.on_truncated(replica.log.log_end_offset, reason))
+
+    def start_log_at(self, replica: Replica, offset: int, reason: str) -> None:
+        """Throw a follower's log away and begin at ``offset``: the leader's log starts after the follower's ends."""
+        replica.log.truncate_fully_and_start_at(offset)
+        self._after(replica, replica.partition.on_truncated(offset, reason))
+        replica.partition.on_start_offset_moved(offset)
+        self._moved(replica, replica.partition.high_watermark)
+
+    def move_log_start(self, replica: Replica, offset: int) -> None:
+        """The leader's log starts at ``offset`` now."""
+        if offset > replica.log.log_start_offset:
+            replica.log.increment_log_start_offset(min(offset, replica.log.log_end_offset))
+            replica.partition.on_start_offset_moved(replica.log.log_start_offset)
+
+    # -- metadata -----------------------------------------------------------------------------------------------
+
+    def on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        """Apply what changed: brokers first, since who may join an ISR depends on them."""
+        self._image = image
+        self.view.brokers = image.brokers
+        self.view.local_broker_epoch = self._broker_epoch()
+        for topic in delta.deleted_topics.values():
+            for number in topic.partitions:
+                self._drop(TopicPartition(topic.name, number), topic.topic_id, "the topic was deleted")
+        touched: list[Replica] = []
+        for topic_id, partitions in delta.changed_partitions.items():
+            topic = image.topics_by_id[topic_id]
+            for number, state in partitions.items():
+                replica = self._follow_metadata(topic, number, state)
+                if replica is not None:
+                    touched.append(replica)
+        if delta.changed_configs:
+            self._apply_configs(image, delta)
+        if delta.changed_brokers:
+            now_ms = self._clock.monotonic_ms()
+            for replica in self._replicas.values():
+                if replica.partition.is_leader:
+                    self._after(replica, replica.partition.on_cluster_changed(now_ms))
+        if self.fetchers is not None and (touched or delta.changed_brokers or delta.deleted_topics):
+            self.fetchers.assign(image, touched)
+
+    def _follow_metadata(self, topic: TopicImage, number: int, state: PartitionImage) -> Replica | None:
+        topic_partition = TopicPartition(topic.name, number)
+        if self.config.node_id not in state.replicas:
+            self._drop(topic_partition, topic.topic_id, "the partition was moved to other brokers")
+            return None
+        replica = self._replicas.get(topic_partition)
+        if replica is not None and replica.topic_id != topic.topic_id:
+            self._drop(topic_partition, replica.topic_id, "a topic of the same name took its place")
+            replica = None
+        if replica is None:
+            replica = self._make(topic, topic_partition)
+            if replica is None:
+                return None
+        if replica.is_offline:
+            return None
+        before_leader = replica.partition.leader_id
+        before_epoch = replica.partition.leader_epoch
+        if state.leader == self.config.node_id:
+            effects = replica.partition.on_become_leader(state, self._clock.monotonic_ms())
+        else:
+            effects = replica.partition.on_become_follower(state)
+        self._after(replica, effects)
+        if replica.partition.leader_epoch != before_epoch or replica.partition.leader_id != before_leader:
+            replica.on_changed()
+        return replica
+
+    def _make(self, topic: TopicImage, topic_partition: TopicPartition) -> Replica | None:
+        config = self._log_config(topic.name)
+        try:
+            files = self.log_dirs.get_or_create(topic_partition, topic.topic_id, config, self._clock.now_ms())
+        except (KafkaError, OSError, ValueError) as failure:
+            log.error("%s cannot be opened: %s", topic_partition, failure)
+            self._on_log_dir_failed(self.log_dirs.directory_for(topic_partition), failure)
+            return None
+        files.update_config(config)
+        partition = Partition(
+            topic_partition,
+            topic.topic_id,
+            self.view,
+            lag_max_ms=self.config.replica_lag_time_max_ms,
+            min_insync_replicas=config.min_insync_replicas,
+            log_end_offset=files.log_end_offset,
+            high_watermark=max(files.log_start_offset, self.log_dirs.checkpointed_high_watermark(topic_partition)),
+        )
+        replica = Replica(topic_partition, topic.topic_id, partition, files)
+        files.set_high_watermark(partition.high_watermark)
+        if replica.durable:
+            # What the last process wrote may not be on the device yet.
+            partition.durable_end_offset = files.durable_end_offset
+            self.flusher.ask(replica)
+        self._replicas[topic_partition] = replica
+        self._by_id[topic.topic_id, topic_partition.partition] = replica
+        return replica
+
+    def _drop(self, topic_partition: TopicPartition, topic_id: Uuid, reason: str) -> None:
+        replica = self._replicas.get(topic_partition)
+        if replica is None or replica.topic_id != topic_id:
+            return
+        log.info("dropping %s: %s", topic_partition, reason)
+        del self._replicas[topic_partition]
+        self._by_id.pop((topic_id, topic_partition.partition), None)
+        if self.fetchers is not None:
+            self.fetchers.remove(replica)
+        self._after(replica, replica.partition.on_stop(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+        replica.is_offline = True
+        replica.on_changed()
+        self.log_dirs.delete(topic_partition, self._clock.now_ms())
+
+    def _log_config(self, topic: str) -> LogConfig:
+        overrides = self._image.config(TOPIC_RESOURCE, topic) if self._image is not None else {}
+        try:
+            return LogConfig.from_(self.config, overrides)
+        except ConfigError as error:
+            # The controller checked them; a controller of another version may know other values.
+            log.error("configs of topic %s are passed over: %s", topic, error)
+            return LogConfig.from_(self.config, {})
+
+    def _apply_configs(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        node_id = str(self.config.node_id)
+        of_all = any(kind == BROKER_RESOURCE and name in ("", node_id) for kind, name in delta.changed_configs)
+        if of_all:
+            default, own = image.config(BROKER_RESOURCE, ""), image.config(BROKER_RESOURCE, node_id)
+            try:
+                self.config = self.config.with_dynamic(default, own)
+            except ConfigError as error:
+                log.error("dynamic configs of this broker are passed over: %s", error)
+        topics = {name for kind, name in delta.changed_configs if kind == TOPIC_RESOURCE}
+        configs: dict[str, LogConfig] = {}
+        now_ms = self._clock.monotonic_ms()
+        for (topic, _), replica in self._replicas.items():
+            if not (of_all or topic in topics):
+                continue
+            config = configs.get(topic)
+            if config is None:
+                config = configs[topic] = self._log_config(topic)
+            replica.log.update_config(config)
+            replica.durable = config.flush_messages == 1
+            self._after(replica, replica.partition.on_min_insync_replicas(config.min_insync_replicas, now_ms))
+            if replica.durable:
+                self.flusher.ask(replica)
+            else:
+                self._after(replica, replica.partition.on_flushed(replica.log.log_end_offset, now_ms))
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def check_isrs(self) -> None:
+        """Look for followers that lag (every half of replica.lag.time.max.ms)."""
+        now_ms = self._clock.monotonic_ms()
+        for replica in list(self._replicas.values()):
+            self._after(replica, replica.partition.on_isr_check(now_ms))
+
+    def enforce_retention(self) -> None:
+        """Remove what is too old or too much (log.retention.check.interval.ms)."""
+        now_ms = self._clock.now_ms()
+        for replica in list(self._replicas.values()):
+            if replica.is_offline:
+                continue
+            try:
+                replica.log.delete_old_segments(now_ms)
+            except (LogDirFailure, OSError) as failure:
+                self._log_dir_failed(replica, failure)
+                continue
+            replica.partition.on_start_offset_moved(replica.log.log_start_offset)
+            if replica.partition.high_watermark != replica.log.high_watermark:
+                self._moved(replica, replica.partition.high_watermark)
+
+    # -- failure and the end ------------------------------------------------------------------------------------
+
+    def _log_dir_failed(self, replica: Replica, error: BaseException) -> None:
+        directory = replica.log.directory.rpartition("/")[0]
+        failed = [each for each in self._replicas.values() if each.log.directory.rpartition("/")[0] == directory]
+        if all(each.is_offline for each in failed):
+            return
+        log.critical("log directory %s is taken offline: %s", directory, error)
+        for each in failed:
+            each.is_offline = True
+            if self.fetchers is not None:
+                self.fetchers.remove(each)
+            effects = each.partition.on_stop(ErrorCode.KAFKA_STORAGE_ERROR)
+            for token, answer in effects.reply:
+                token.on_committed(answer)  # type: ignore[attr-defined]
+            each.on_changed()
+        reason = f"{error}: what was written last may be lost, so nothing is served from it any more"
+        detail = {"directory": directory, "replicas": len(failed)}
+        self._publish([Note(NoteKind.LOG_DIR_FAILED, directory, reason, detail)])  # type: ignore[arg-type]
+        self._on_log_dir_failed(directory, error)
+
+    async def stop(self) -> None:
+        """Answer all who wait; nothing is appended any more."""
+        self.proposals.stop()
+        if self.fetchers is not None:
+            await self.fetchers.stop()
+        for replica in list(self._replicas.values()):
+            for token, answer in replica.partition.on_stop(ErrorCode.NOT_LEADER_OR_FOLLOWER).reply:
+                token.on_committed(answer)  # type: ignore[attr-defined]
+            replica.on_changed()
+        await self.flusher.stop()

@@ -1,0 +1,69 @@
+"""What a broker does from time to time: ISR checks, retention, checkpoints, removal of deleted files.
+
+Kafka: the schedulers of LogManager and ReplicaManager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.broker.replica_manager import ReplicaManager
+    from engine.storage.log_dirs import LogDirs
+    from engine.world import World
+
+log = logging.getLogger(__name__)
+
+# Deleted files are looked for this often; they go after file.delete.delay.ms.
+_REMOVAL_INTERVAL_MS = 5_000
+
+
+class Upkeep:
+    """Periodic work; each kind in a task of its own, so that a slow one delays no other."""
+
+    def __init__(self, world: World, replicas: ReplicaManager, log_dirs: LogDirs) -> None:
+        self._world = world
+        self._replicas = replicas
+        self._log_dirs = log_dirs
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start all of it."""
+        config = self._replicas.config
+        self._every(config.replica_lag_time_max_ms / 2, self._check_isrs)
+        self._every(config.log_retention_check_interval_ms, self._enforce_retention)
+        self._every(config.replica_high_watermark_checkpoint_interval_ms, self._checkpoint)
+        self._every(_REMOVAL_INTERVAL_MS, self._remove_deleted)
+
+    def _every(self, interval_ms: float, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(self._repeat(interval_ms, work)))
+
+    async def _repeat(self, interval_ms: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(interval_ms / 1000)
+            try:
+                await work()
+            except Exception:
+                log.exception("upkeep failed and is tried again in %.0f ms", interval_ms)
+
+    async def _check_isrs(self) -> None:
+        self._replicas.check_isrs()
+
+    async def _enforce_retention(self) -> None:
+        self._replicas.enforce_retention()
+
+    async def _checkpoint(self) -> None:
+        values = self._log_dirs.checkpoint_values()
+        await self._world.disk.run_blocking(lambda: self._log_dirs.write_checkpoints(values))
+
+    async def _remove_deleted(self) -> None:
+        self._log_dirs.remove_deleted(self._world.clock.now_ms())
+
+    async def stop(self) -> None:
+        """End it; what is under way is waited for."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
