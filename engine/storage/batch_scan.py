@@ -15,10 +15,10 @@ _HEADER_CHUNK_BYTES = 16 * 1024
 _BATCH_CHUNK_BYTES = 1 << 20
 
 
-def scan_headers(file: File, start: int, end: int, chunk_bytes: int = _HEADER_CHUNK_BYTES) -> Iterator[
-    tuple[int, BatchHeader]
-]:
-    """Position and header of each batch from ``start`` on; ends silently where the bytes are no batch or are cut off."""
+def scan_headers(
+    file: File, start: int, end: int, chunk_bytes: int = _HEADER_CHUNK_BYTES
+) -> Iterator[tuple[int, BatchHeader]]:
+    """Position and header of each batch from ``start`` on; ends silently where the bytes are no whole batch."""
     chunk, base = b"", start
     position = start
     while position + HEADER_BYTES <= end:

@@ -52,6 +52,7 @@ class Segment:
         "base_offset",
         "created_ms",
         "is_active",
+        "is_deleted",
         "log_path",
         "size",
         "txn_index",
@@ -66,6 +67,7 @@ class Segment:
         # Bytes of the .log file.
         self.size = size
         self.is_active = False
+        self.is_deleted = False
         # Whether something was written since the last fsync began.
         self.unsynced = False
         self._pool = pool
@@ -105,9 +107,7 @@ class Segment:
         """Write batches in one system call. ``headers`` are theirs, their offsets counted from ``base_offset`` on."""
         file = self._file
         if file is None:
-            self._load_indexes()
-            self._pool.forget(self.log_path)
-            file = self._file = self._pool.disk.open(self.log_path, append=True)
+            file = self._open_for_appending()
         file.append(parts)
         position = self.size
         self.size = position + size
@@ -118,6 +118,27 @@ class Segment:
             self._note_batch(position, last_offset, header.max_timestamp, header.batch_length + LOG_OVERHEAD_BYTES)
             position += header.batch_length + LOG_OVERHEAD_BYTES
             base_offset = last_offset + 1
+
+    def append_final(self, data: Buffer, headers: Sequence[BatchHeader]) -> None:
+        """Write batches whose headers hold their final offsets, which may leave gaps (replicas of compacted logs)."""
+        file = self._file
+        if file is None:
+            file = self._open_for_appending()
+        file.append((data,))
+        position = self.size
+        self.size = position + len(data)
+        if self._first_timestamp is None and position == 0:
+            self._first_timestamp = headers[0].max_timestamp
+        for header in headers:
+            size = header.batch_length + LOG_OVERHEAD_BYTES
+            self._note_batch(position, header.last_offset, header.max_timestamp, size)
+            position += size
+
+    def _open_for_appending(self) -> File:
+        self._load_indexes()
+        self._pool.forget(self.log_path)
+        file = self._file = self._pool.disk.open(self.log_path, append=True)
+        return file
 
     def _note_batch(self, position: int, last_offset: int, max_timestamp: int, size: int) -> None:
         """What a batch changes in the indexes; the same rule when they are made again."""
@@ -168,16 +189,26 @@ class Segment:
         self._time_index.save()
 
     def sync(self) -> None:
-        """fsync of the batches. Safe in another thread: only :meth:`release` and :meth:`close` close the file."""
+        """fsync of what was written. Safe in another thread: only :meth:`release` and :meth:`close` close the file."""
         file = self._file
+        # What is written from here on sets it again.
+        self.unsynced = False
         if file is not None:
             file.sync()
-            return
-        file = self._pool.disk.open(self.log_path)
-        try:
-            file.sync()
-        finally:
-            file.close()
+        else:
+            try:
+                file = self._pool.disk.open(self.log_path)
+            except FileNotFoundError:
+                if self.is_deleted:
+                    return
+                raise
+            try:
+                file.sync()
+            finally:
+                file.close()
+        # Aborted transactions cannot be told from the index's absence, as the other indexes can.
+        if self.txn_index.unsynced:
+            self.txn_index.sync()
 
     def release(self) -> None:
         """Give back the descriptor of a segment that is complete and synced."""
@@ -214,6 +245,7 @@ class Segment:
     def rename_deleted(self) -> list[str]:
         """Give the files their ``.deleted`` names; returns those. The descriptor stays open for a sync on its way."""
         disk = self._pool.disk
+        self.is_deleted = True
         renamed = []
         for suffix in SUFFIXES:
             path = self._prefix + suffix
@@ -233,7 +265,7 @@ class Segment:
             self._offset_index.load()
             self._time_index.load()
             last = self._offset_index.last
-            if last is not None and not (0 <= last[0] and 0 < last[1] < self.size):
+            if last is not None and (last[0] < 0 or not 0 < last[1] < self.size):
                 raise ValueError(f"{self._offset_index.path} points behind the log's end")
             last_time = self._time_index.last
             if last_time is not None and (last_time[0] < 0 or last_time[1] < 0):
@@ -342,6 +374,20 @@ class Segment:
                 return position
         return self.size
 
+    def end_position_of(self, end_offset: int) -> int:
+        """Position behind the last batch that starts before ``end_offset``."""
+        self._load_indexes()
+        number = self._offset_index.floor(end_offset - 1 - self.base_offset)
+        start = self._offset_index.entry(number)[1] if number >= 0 else 0
+        for position, last_offset, end in self._hops(start):
+            if last_offset >= end_offset:
+                return end if self._base_offset_at(position) < end_offset else position
+        return self.size
+
+    def _base_offset_at(self, position: int) -> int:
+        offset: int = HOP.unpack(self.read(position, HOP_BYTES))[0]
+        return offset
+
     def end_of_batch_at(self, position: int) -> tuple[int, int]:
         """Where the batch at ``position`` ends, and the offset that follows it."""
         for start, last_offset, end in self._hops(position):
@@ -358,7 +404,7 @@ class Segment:
         found: tuple[int, int] | None = None
         if begin > start:
             # A batch starts here, so one ends here too; the offset that follows is the base offset of the next.
-            found = begin, HOP.unpack(self.read(begin, HOP_BYTES))[0]
+            found = begin, self._base_offset_at(begin)
         for _, last_offset, end in self._hops(begin):
             if end > limit:
                 break

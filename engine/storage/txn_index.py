@@ -1,4 +1,4 @@
-"""``.txnindex``: the aborted transactions that ended in a segment (org.apache.kafka.storage.internals.log.AbortedTxn)."""
+"""``.txnindex``: the aborted transactions that ended in a segment. Kafka: TransactionIndex, AbortedTxn."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ class AbortedTxn(NamedTuple):
 
 
 class TransactionIndex:
-    """The file exists only where a transaction was aborted; it is small, so it is read whole when asked for."""
+    """The file exists only where a transaction was aborted; it is small, so it is kept once it was read."""
 
-    __slots__ = ("_disk", "path")
+    __slots__ = ("_disk", "_entries", "path", "unsynced")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self.path = path
+        # Whether something was written since the last fsync began.
+        self.unsynced = False
+        self._entries: list[AbortedTxn] | None = None
 
     def append(self, aborted: AbortedTxn) -> None:
         """Add the transaction that ended last. Raises ``OSError``."""
@@ -37,17 +40,22 @@ class TransactionIndex:
             file.append([_ENTRY.pack(_VERSION, *aborted)])
         finally:
             file.close()
+        self.unsynced = True
+        if self._entries is not None:
+            self._entries.append(aborted)
 
     def entries(self) -> list[AbortedTxn]:
-        """All, in the order of their ends.
+        """All, in the order of their ends; not to be changed.
 
         Raises:
             ValueError: the file is corrupt.
         """
+        if self._entries is not None:
+            return self._entries
         try:
             data = self._disk.read(self.path)
         except FileNotFoundError:
-            return []
+            data = b""
         if len(data) % _ENTRY.size:
             raise ValueError(f"{self.path}: {len(data)} bytes are no whole number of entries")
         found = []
@@ -55,6 +63,7 @@ class TransactionIndex:
             if version > _VERSION:
                 raise ValueError(f"{self.path}: version {version} of an entry is not known")
             found.append(AbortedTxn(*fields))
+        self._entries = found
         return found
 
     def truncate_to(self, offset: int) -> None:
@@ -68,7 +77,22 @@ class TransactionIndex:
             file.truncate(len(kept) * _ENTRY.size)
         finally:
             file.close()
+        self.unsynced = True
+        self._entries = kept
+
+    def sync(self) -> None:
+        """fsync. Safe in another thread."""
+        self.unsynced = False
+        try:
+            file = self._disk.open(self.path)
+        except FileNotFoundError:
+            return
+        try:
+            file.sync()
+        finally:
+            file.close()
 
     def reset(self) -> None:
         """Forget all."""
         self._disk.remove(self.path)
+        self._entries = None

@@ -1,0 +1,143 @@
+"""``leader-epoch-checkpoint``: which leader epoch begins where in a log. Kafka: LeaderEpochFileCache."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import NamedTuple
+
+from engine.storage.checkpoints import CheckpointCorrupt, decode_lines, encode_lines
+from engine.world import Disk
+
+FILE_NAME = "leader-epoch-checkpoint"
+UNDEFINED_EPOCH = -1
+UNDEFINED_OFFSET = -1
+
+
+class EpochEntry(NamedTuple):
+    """A leader epoch and the offset of its first record."""
+
+    epoch: int
+    start_offset: int
+
+
+class LeaderEpochs:
+    """The history of a log's leader epochs, ascending in both fields; a change is on the device when it returns.
+
+    Satisfies :class:`engine.core.replica.truncation.EpochHistory`.
+    """
+
+    __slots__ = ("_disk", "_log_end_offset", "_path", "entries", "latest_epoch")
+
+    def __init__(self, disk: Disk, directory: str, log_end_offset: Callable[[], int]) -> None:
+        """Empty; see :meth:`load`."""
+        self._disk = disk
+        self._path = f"{directory}/{FILE_NAME}"
+        self._log_end_offset = log_end_offset
+        self.entries: list[EpochEntry] = []
+        # -1 if there is none; read on every append.
+        self.latest_epoch = UNDEFINED_EPOCH
+
+    def load(self) -> bool:
+        """Read the file; False if there is none.
+
+        Raises:
+            CheckpointCorrupt: it is no such file, or its entries do not ascend.
+        """
+        try:
+            content = self._disk.read(self._path)
+        except FileNotFoundError:
+            return False
+        entries: list[EpochEntry] = []
+        for line in decode_lines(self._path, content):
+            try:
+                epoch, start_offset = (int(each) for each in line.split())
+            except ValueError:
+                raise CheckpointCorrupt(f"{self._path}: {line!r} is not an epoch and an offset") from None
+            if epoch < 0 or start_offset < 0:
+                raise CheckpointCorrupt(f"{self._path}: {line!r} is negative")
+            if entries and (epoch <= entries[-1].epoch or start_offset <= entries[-1].start_offset):
+                raise CheckpointCorrupt(f"{self._path}: {line!r} does not ascend")
+            entries.append(EpochEntry(epoch, start_offset))
+        self.entries = entries
+        self.latest_epoch = entries[-1].epoch if entries else UNDEFINED_EPOCH
+        return True
+
+    def move(self, directory: str) -> None:
+        """The partition's directory has another name."""
+        self._path = f"{directory}/{FILE_NAME}"
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def assign(self, epoch: int, start_offset: int) -> None:
+        """The batch at ``start_offset`` has ``epoch``; entries that contradict go. Raises ``OSError``."""
+        if self.note(epoch, start_offset):
+            self.save()
+
+    def note(self, epoch: int, start_offset: int) -> bool:
+        """The same in memory only; whether something changed."""
+        assert epoch >= 0 and start_offset >= 0, (epoch, start_offset)
+        entries = self.entries
+        if entries and entries[-1].epoch == epoch and entries[-1].start_offset <= start_offset:
+            return False
+        while entries and (entries[-1].epoch >= epoch or entries[-1].start_offset >= start_offset):
+            entries.pop()
+        entries.append(EpochEntry(epoch, start_offset))
+        self.latest_epoch = epoch
+        return True
+
+    def truncate_from_end(self, end_offset: int) -> None:
+        """The log ends at ``end_offset``. Raises ``OSError``."""
+        entries = self.entries
+        before = len(entries)
+        while entries and entries[-1].start_offset >= end_offset:
+            entries.pop()
+        if len(entries) != before:
+            self._changed()
+
+    def truncate_from_start(self, start_offset: int) -> None:
+        """The log starts at ``start_offset``: the epoch that it lies in starts there too. Raises ``OSError``."""
+        entries = self.entries
+        index = bisect_right(entries, start_offset, key=lambda each: each.start_offset) - 1
+        if index < 0 or (entries[index].start_offset == start_offset and index == 0):
+            return
+        self.entries = [EpochEntry(entries[index].epoch, start_offset), *entries[index + 1 :]]
+        self._changed()
+
+    def clear(self) -> None:
+        """Forget everything. Raises ``OSError``."""
+        if self.entries:
+            self.entries = []
+            self._changed()
+
+    def _changed(self) -> None:
+        self.latest_epoch = self.entries[-1].epoch if self.entries else UNDEFINED_EPOCH
+        self.save()
+
+    def save(self) -> None:
+        """Replace the file, durably."""
+        self._disk.write_atomic(self._path, encode_lines(f"{epoch} {start}" for epoch, start in self.entries))
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def end_offset_for(self, epoch: int) -> tuple[int, int]:
+        """The largest epoch ≤ ``epoch`` in the log and the offset where it ends; the latest ends with the log.
+
+        Beyond the latest, or without any history: (-1, -1). Below the first entry: (``epoch``, that entry's start).
+        """
+        entries = self.entries
+        if epoch == UNDEFINED_EPOCH or not entries or epoch > self.latest_epoch:
+            return UNDEFINED_EPOCH, UNDEFINED_OFFSET
+        if epoch == self.latest_epoch:
+            return epoch, self._log_end_offset()
+        index = bisect_right(entries, epoch, key=lambda each: each.epoch)
+        end_offset = entries[index].start_offset
+        return (epoch if index == 0 else entries[index - 1].epoch), end_offset
+
+    def epoch_for_offset(self, offset: int) -> int:
+        """The epoch of the record at ``offset``; -1 if that is before the history begins, or nothing is known."""
+        entries = self.entries
+        if entries and entries[-1].start_offset <= offset:
+            return self.latest_epoch
+        index = bisect_right(entries, offset, key=lambda each: each.start_offset) - 1
+        return entries[index].epoch if index >= 0 else UNDEFINED_EPOCH

@@ -1,0 +1,490 @@
+"""The log directories of a broker and the logs in them. Kafka: LogManager.
+
+Each directory of ``log.dirs`` is locked, carries its own identity (``meta.properties``) and fails alone: the others go
+on (KIP-112, KIP-858).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.ids import Uuid
+from engine.model.topic_config import LogConfig
+from engine.model.topic_partition import TopicPartition
+from engine.storage.checkpoints import (
+    CLEAN_SHUTDOWN,
+    HIGH_WATERMARKS,
+    LOCK,
+    LOG_START_OFFSETS,
+    NO_BROKER_EPOCH,
+    RECOVERY_POINTS,
+    CheckpointCorrupt,
+    MetaProperties,
+    read_clean_shutdown,
+    read_meta_properties,
+    read_offsets,
+    write_clean_shutdown,
+    write_meta_properties,
+    write_offsets,
+)
+from engine.storage.failure import LogDirFailure
+from engine.storage.file_pool import FilePool
+from engine.storage.log import Log
+from engine.world import DiskLock, World
+
+log = logging.getLogger(__name__)
+
+DELETE_SUFFIX = "-delete"
+FUTURE_SUFFIX = "-future"
+STRAY_SUFFIX = "-stray"
+_METADATA_DIRECTORY = "__cluster_metadata-0"
+_PARTITION_DIRECTORY = re.compile(r"(.+)-([0-9]+)", re.ASCII)
+_MAX_NAME_BYTES = 255
+
+
+class CheckpointValues(NamedTuple):
+    """The three offset checkpoints of one directory."""
+
+    recovery_points: dict[TopicPartition, int]
+    high_watermarks: dict[TopicPartition, int]
+    log_start_offsets: dict[TopicPartition, int]
+
+
+class _Directory:
+    """One of ``log.dirs``."""
+
+    __slots__ = ("checkpointed", "clean_shutdown", "directory_id", "failure", "lock", "path", "previous_broker_epoch")
+
+    def __init__(self, path: str, lock: DiskLock | None) -> None:
+        self.path = path
+        self.lock = lock
+        self.directory_id: Uuid = bytes(16)
+        self.clean_shutdown = False
+        self.previous_broker_epoch = NO_BROKER_EPOCH
+        self.failure: str | None = None
+        # What the files say.
+        self.checkpointed = CheckpointValues({}, {}, {})
+
+
+class _Removal(NamedTuple):
+    """A directory that waits for its removal."""
+
+    due_ms: int
+    path: str
+
+
+class LogDirs:
+    """Open with :meth:`open`, then :meth:`load`."""
+
+    def __init__(self, world: World, directories: list[_Directory], cluster_id: str, max_open_files: int) -> None:
+        """Use :meth:`open`."""
+        self._world = world
+        self._disk = world.disk
+        self._directories = directories
+        self._pool = FilePool(world.disk, max_open_files)
+        self._checkpoint_lock = threading.Lock()
+        self._directory_of: dict[TopicPartition, _Directory] = {}
+        self._removals: list[_Removal] = []
+        self._producer_id_expiration_ms = 86_400_000
+        self.cluster_id = cluster_id
+        self.logs: dict[TopicPartition, Log] = {}
+        # Logs that could not be opened, and why. Their directories stay as they are.
+        self.offline_logs: dict[TopicPartition, str] = {}
+
+    @classmethod
+    def open(
+        cls,
+        world: World,
+        paths: Sequence[str],
+        *,
+        node_id: int,
+        cluster_id: str | None = None,
+        max_open_files: int = 256,
+        producer_id_expiration_ms: int = 86_400_000,
+    ) -> LogDirs:
+        """Make and lock the directories and learn whose they are; one that was never formatted becomes this node's.
+
+        Raises:
+            ValueError: a directory belongs to another node or cluster, or none says which cluster it is.
+            OSError: another process uses a directory, or it cannot be read or written.
+        """
+        assert paths, "log.dirs names one directory at least"
+        directories: list[_Directory] = []
+        try:
+            for path in paths:
+                world.disk.make_dirs(path)
+                directories.append(_Directory(path, _lock(world, path)))
+            found = _identify(world, directories, node_id, cluster_id)
+            for directory in directories:
+                epoch = read_clean_shutdown(world.disk, directory.path)
+                if epoch is not None:
+                    directory.clean_shutdown = True
+                    directory.previous_broker_epoch = epoch
+                    # Whatever ends this process, it is not clean until close() says so.
+                    world.disk.remove(f"{directory.path}/{CLEAN_SHUTDOWN}")
+                    world.disk.sync_dir(directory.path)
+        except BaseException:
+            for directory in directories:
+                if directory.lock is not None:
+                    directory.lock.release()
+            raise
+        opened = cls(world, directories, found, max_open_files)
+        opened._producer_id_expiration_ms = producer_id_expiration_ms
+        return opened
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    @property
+    def directory_ids(self) -> dict[str, Uuid]:
+        """Ids of the directories by their paths (KIP-858)."""
+        return {each.path: each.directory_id for each in self._directories}
+
+    @property
+    def clean_shutdown(self) -> bool:
+        """Whether the last process left every directory in order."""
+        return all(each.clean_shutdown for each in self._directories)
+
+    @property
+    def previous_broker_epoch(self) -> int:
+        """The broker's epoch at its last shutdown if that was clean and all directories agree, else -1 (KIP-966)."""
+        epochs = {each.previous_broker_epoch for each in self._directories}
+        return epochs.pop() if len(epochs) == 1 and self.clean_shutdown else NO_BROKER_EPOCH
+
+    @property
+    def offline_directories(self) -> dict[str, str]:
+        """Directories that failed, and why."""
+        return {each.path: each.failure for each in self._directories if each.failure is not None}
+
+    @property
+    def online_directory_ids(self) -> list[Uuid]:
+        """Ids of the directories that work."""
+        return [each.directory_id for each in self._directories if each.failure is None]
+
+    def get(self, topic_partition: TopicPartition) -> Log | None:
+        """The log of a partition that this broker has and can use."""
+        return self.logs.get(topic_partition)
+
+    def path_of(self, topic_partition: TopicPartition) -> str:
+        """The log directory that holds a partition. Raises ``KeyError``."""
+        return self._directory_of[topic_partition].path
+
+    def directory_id_of(self, topic_partition: TopicPartition) -> Uuid:
+        """Id of the log directory that holds a partition. Raises ``KeyError``."""
+        return self._directory_of[topic_partition].directory_id
+
+    def checkpointed_high_watermark(self, topic_partition: TopicPartition) -> int:
+        """What the last checkpoint says, 0 if it does not."""
+        directory = self._directory_of.get(topic_partition)
+        return 0 if directory is None else directory.checkpointed.high_watermarks.get(topic_partition, 0)
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def load(self, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
+        """Open every partition's log; ``config_for`` answers with the configuration of a topic.
+
+        A log that is corrupt is left out (:attr:`offline_logs`), a directory whose disk fails as a whole.
+        """
+        for directory in self._directories:
+            try:
+                self._load_directory(directory, config_for, now_ms)
+            except OSError as error:
+                self.mark_offline(directory.path, error)
+
+    def _load_directory(self, directory: _Directory, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
+        disk = self._disk
+        directory.checkpointed = values = CheckpointValues(
+            *(_read_checkpoint(self._world, directory.path, name) for name in _CHECKPOINTS)
+        )
+        for name in disk.list_dir(directory.path):
+            path = f"{directory.path}/{name}"
+            if not disk.is_dir(path) or name == _METADATA_DIRECTORY:
+                continue
+            if name.endswith(DELETE_SUFFIX):
+                disk.remove_tree(path)
+                continue
+            match = _PARTITION_DIRECTORY.fullmatch(name)
+            if match is None:
+                if not name.endswith((FUTURE_SUFFIX, STRAY_SUFFIX)):
+                    log.warning("%s is no partition's directory: it is left alone", path)
+                continue
+            topic_partition = TopicPartition(match[1], int(match[2]))
+            if topic_partition in self._directory_of:
+                other = self._directory_of[topic_partition].path
+                raise OSError(f"{topic_partition} is in {directory.path} and in {other}: remove the one that is older")
+            self._directory_of[topic_partition] = directory
+            try:
+                self._open(directory, topic_partition, None, config_for(match[1]), values, now_ms)
+            except (KafkaError, CheckpointCorrupt) as error:
+                log.error("%s is offline: %s", topic_partition, error)
+                self.offline_logs[topic_partition] = str(error)
+
+    def _open(
+        self,
+        directory: _Directory,
+        topic_partition: TopicPartition,
+        topic_id: Uuid | None,
+        config: LogConfig,
+        values: CheckpointValues,
+        now_ms: int,
+    ) -> Log:
+        opened = Log.open(
+            self._disk,
+            f"{directory.path}/{topic_partition}",
+            topic_partition,
+            topic_id,
+            config,
+            now_ms=now_ms,
+            clean_shutdown=directory.clean_shutdown,
+            recovery_point=values.recovery_points.get(topic_partition, 0),
+            log_start_offset=values.log_start_offsets.get(topic_partition, 0),
+            pool=self._pool,
+            producer_id_expiration_ms=self._producer_id_expiration_ms,
+        )
+        opened.set_high_watermark(values.high_watermarks.get(topic_partition, 0))
+        opened.before_truncation = lambda: self._checkpoint(directory)
+        self.logs[topic_partition] = opened
+        return opened
+
+    def get_or_create(self, topic_partition: TopicPartition, topic_id: Uuid, config: LogConfig, now_ms: int) -> Log:
+        """The partition's log, made in the directory that has the fewest if there is none.
+
+        Raises:
+            KafkaError: INCONSISTENT_TOPIC_ID if there is one of another topic of that name; KAFKA_STORAGE_ERROR if its
+                log is corrupt or its directory offline.
+            LogDirFailure: the disk fails.
+        """
+        existing = self.logs.get(topic_partition)
+        if existing is not None:
+            if existing.topic_id not in (topic_id, bytes(16)):
+                raise KafkaError(
+                    ErrorCode.INCONSISTENT_TOPIC_ID, f"{existing.directory} belongs to another topic of that name"
+                )
+            return existing
+        reason = self.offline_logs.get(topic_partition)
+        if reason is not None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, reason)
+        directory = self._emptiest()
+        try:
+            values = directory.checkpointed
+            if any(topic_partition in each for each in values):
+                # Of a partition of that name that was deleted: none of it is true of the new one.
+                self._checkpoint(directory)
+            opened = self._open(directory, topic_partition, topic_id, config, CheckpointValues({}, {}, {}), now_ms)
+        except OSError as error:
+            self.mark_offline(directory.path, error)
+            raise LogDirFailure(directory.path, error) from error
+        self._directory_of[topic_partition] = directory
+        return opened
+
+    def _emptiest(self) -> _Directory:
+        counts = {each.path: 0 for each in self._directories}
+        for each in self._directory_of.values():
+            counts[each.path] += 1
+        online = [each for each in self._directories if each.failure is None]
+        if not online:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "every log directory is offline")
+        return min(online, key=lambda each: counts[each.path])
+
+    def mark_offline(self, path: str, reason: object) -> list[TopicPartition]:
+        """The disk of a log directory failed: its logs are out of reach until the next start. Returns them."""
+        directory = next(each for each in self._directories if each.path == path)
+        if directory.failure is None:
+            log.error("log directory %s is offline: %s", path, reason)
+            directory.failure = str(reason)
+        affected = [each for each, where in self._directory_of.items() if where is directory]
+        for each in affected:
+            self.logs.pop(each, None)
+            self.offline_logs.setdefault(each, f"{path} is offline: {reason}")
+        return affected
+
+    # -- deleting -----------------------------------------------------------------------------------------------
+
+    def delete(self, topic_partition: TopicPartition, now_ms: int) -> None:
+        """Give up a partition: its directory gets another name at once and is removed after file.delete.delay.ms.
+
+        Raises:
+            LogDirFailure: the disk fails.
+        """
+        doomed = self.logs.pop(topic_partition, None)
+        if doomed is None:
+            return
+        directory = self._directory_of.pop(topic_partition)
+        name = _deleted_name(topic_partition, self._world.random.uuid())
+        path = f"{directory.path}/{name}"
+        try:
+            doomed.rename_for_delete(path)
+        except OSError as error:
+            self.mark_offline(directory.path, error)
+            raise LogDirFailure(directory.path, error) from error
+        self._removals.append(_Removal(now_ms + doomed.config.file_delete_delay_ms, path))
+
+    def remove_deleted(self, now_ms: int) -> int:
+        """Remove what is due: partitions' directories and segments' files; how many. Blocks."""
+        due = [each for each in self._removals if each.due_ms <= now_ms]
+        self._removals = [each for each in self._removals if each.due_ms > now_ms]
+        for each in due:
+            try:
+                self._disk.remove_tree(each.path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.error("%s could not be removed: %s", each.path, error)
+        removed = len(due)
+        for each_log in list(self.logs.values()):
+            removed += each_log.remove_deleted(now_ms)
+        return removed
+
+    def enforce_retention(self, now_ms: int) -> int:
+        """Delete old segments of every log, forget silent producers; how many segments.
+
+        Raises:
+            LogDirFailure: the disk fails.
+        """
+        deleted = 0
+        for each in list(self.logs.values()):
+            deleted += each.delete_old_segments(now_ms)
+            each.producers.remove_expired(now_ms)
+        return deleted
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def checkpoint_values(self) -> dict[str, CheckpointValues]:
+        """What :meth:`checkpoint` would write now, by directory."""
+        return {each.path: self._values_of(each) for each in self._directories if each.failure is None}
+
+    def _values_of(self, directory: _Directory) -> CheckpointValues:
+        values = CheckpointValues({}, {}, {})
+        for topic_partition, each in list(self.logs.items()):
+            if self._directory_of.get(topic_partition) is not directory:
+                continue
+            values.recovery_points[topic_partition] = each.recovery_point
+            values.high_watermarks[topic_partition] = each.high_watermark
+            if each.log_start_offset > each.segments[0].base_offset:
+                values.log_start_offsets[topic_partition] = each.log_start_offset
+        # What is offline keeps what was known of it.
+        for topic_partition in list(self.offline_logs):
+            if self._directory_of.get(topic_partition) is directory:
+                for now, before in zip(values, directory.checkpointed, strict=True):
+                    if topic_partition in before:
+                        now[topic_partition] = before[topic_partition]
+        return values
+
+    def checkpoint(self, values: Mapping[str, CheckpointValues] | None = None) -> None:
+        """Write recovery points, high watermarks and log start offsets of every directory; blocks.
+
+        Raises:
+            LogDirFailure: a disk fails.
+        """
+        for directory in self._directories:
+            if directory.failure is None:
+                try:
+                    self._checkpoint(directory, None if values is None else values.get(directory.path))
+                except OSError as error:
+                    raise LogDirFailure(directory.path, error) from error
+
+    def _checkpoint(self, directory: _Directory, values: CheckpointValues | None = None) -> None:
+        with self._checkpoint_lock:
+            if values is None:
+                values = self._values_of(directory)
+            for name, now, before in zip(_CHECKPOINTS, values, directory.checkpointed, strict=True):
+                path = f"{directory.path}/{name}"
+                if now != before or not self._disk.exists(path):
+                    write_offsets(self._disk, path, now)
+            directory.checkpointed = values
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def close(self, *, clean: bool, broker_epoch: int = NO_BROKER_EPOCH) -> None:
+        """Close every log and give up the directories. ``clean``: flush them, so that nothing is recovered next time.
+
+        Raises:
+            LogDirFailure: a disk fails; the others are closed nevertheless.
+        """
+        failure: LogDirFailure | None = None
+        for directory in self._directories:
+            logs = [each for tp, each in self.logs.items() if self._directory_of.get(tp) is directory]
+            try:
+                for each in logs:
+                    if clean:
+                        each.flush()
+                    each.close()
+                if clean and directory.failure is None:
+                    self._checkpoint(directory)
+                    write_clean_shutdown(self._disk, directory.path, broker_epoch)
+            except (OSError, LogDirFailure) as error:
+                failure = error if isinstance(error, LogDirFailure) else LogDirFailure(directory.path, error)
+                log.error("%s was not closed in order: %s", directory.path, error)
+            finally:
+                if directory.lock is not None:
+                    directory.lock.release()
+        self._pool.close()
+        if failure is not None:
+            raise failure
+
+
+_CHECKPOINTS = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_START_OFFSETS)
+
+
+def _lock(world: World, path: str) -> DiskLock:
+    try:
+        return world.disk.lock(f"{path}/{LOCK}")
+    except BlockingIOError:
+        raise OSError(
+            f"log directory {path} is used by another process: stop that broker, or set log.dirs to another directory"
+        ) from None
+
+
+def _identify(world: World, directories: list[_Directory], node_id: int, cluster_id: str | None) -> str:
+    """Read or make each directory's meta.properties; returns the cluster's id."""
+    found = [(each, read_meta_properties(world.disk, each.path)) for each in directories]
+    for directory, properties in found:
+        if properties is None:
+            continue
+        if properties.node_id != node_id:
+            raise ValueError(
+                f"{directory.path} belongs to node {properties.node_id}, this is node {node_id}: "
+                "correct node.id or log.dirs"
+            )
+        if cluster_id is None:
+            cluster_id = properties.cluster_id
+        if properties.cluster_id != cluster_id:
+            raise ValueError(
+                f"{directory.path} belongs to cluster {properties.cluster_id}, this is cluster {cluster_id}: "
+                "set log.dirs to a directory of this cluster"
+            )
+    if cluster_id is None:
+        raise ValueError(f"{directories[0].path} is not formatted: it has no meta.properties that name the cluster")
+    seen: dict[Uuid, str] = {}
+    for directory, properties in found:
+        directory_id = None if properties is None else properties.directory_id
+        if directory_id is None:
+            directory_id = world.random.uuid()
+            write_meta_properties(world.disk, directory.path, MetaProperties(cluster_id, node_id, directory_id))
+        if directory_id in seen:
+            raise ValueError(
+                f"{directory.path} and {seen[directory_id]} have the same directory.id: one is a copy of the other, "
+                "take it out of log.dirs"
+            )
+        seen[directory_id] = directory.path
+        directory.directory_id = directory_id
+    return cluster_id
+
+
+def _read_checkpoint(world: World, directory: str, name: str) -> dict[TopicPartition, int]:
+    try:
+        return read_offsets(world.disk, f"{directory}/{name}")
+    except CheckpointCorrupt as error:
+        # Kafka begins with none as well: logs are recovered from their start.
+        log.warning("%s", error)
+        return {}
+
+
+def _deleted_name(topic_partition: TopicPartition, unique: Uuid) -> str:
+    """LocalLog.logDeleteDirName: the topic's name gives way if the whole is too long for a file name."""
+    suffix = f"-{topic_partition.partition}.{unique.hex()}{DELETE_SUFFIX}"
+    return topic_partition.topic[: _MAX_NAME_BYTES - len(suffix)] + suffix

@@ -1,0 +1,382 @@
+"""Opening a log: what is in its directory, how far its bytes are good, what its producers had written.
+
+Kafka: LogLoader, UnifiedLog.rebuildProducerState. Differences, for promise L2: bad bytes below the recovery point are
+never cut, they make the log unusable (:class:`LogCorrupt`); and a gap between two segments that were not synced, as a
+loss of power leaves it, ends the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from typing import NamedTuple
+
+from engine.model.errors import KafkaError
+from engine.model.topic_config import LogConfig
+from engine.record.batch import NO_LEADER_EPOCH, BatchHeader
+from engine.record.control import read_end_transaction_marker
+from engine.storage.batch_scan import scan_intact_batches
+from engine.storage.checkpoints import CheckpointCorrupt
+from engine.storage.failure import LogCorrupt
+from engine.storage.file_pool import FilePool
+from engine.storage.leader_epochs import EpochEntry, LeaderEpochs
+from engine.storage.producer_snapshot import SUFFIX as SNAPSHOT_SUFFIX
+from engine.storage.producer_state import ProducerStateManager
+from engine.storage.segment import (
+    DELETED_SUFFIX,
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX,
+    Segment,
+    file_name,
+)
+from engine.storage.txn_index import AbortedTxn
+from engine.world import Disk
+
+log = logging.getLogger(__name__)
+
+CLEANED_SUFFIX = ".cleaned"
+SWAP_SUFFIX = ".swap"
+# KRaft's snapshots that wait to be removed are the metadata log's business.
+_METADATA_SNAPSHOT = ".checkpoint"
+
+
+class LoadedLog(NamedTuple):
+    """What an opened log starts with. ``segments`` has one at least, the last of which takes appends."""
+
+    segments: list[Segment]
+    log_start_offset: int
+    log_end_offset: int
+    recovery_point: int
+
+
+class LogLoader:
+    """Loads one log."""
+
+    def __init__(
+        self,
+        pool: FilePool,
+        directory: str,
+        config: LogConfig,
+        epochs: LeaderEpochs,
+        producers: ProducerStateManager,
+        *,
+        clean_shutdown: bool,
+        recovery_point: int,
+        log_start_offset: int,
+        is_dense: bool,
+        now_ms: int,
+    ) -> None:
+        """``is_dense``: offsets without a gap are sure to have been written, see the module."""
+        self._pool = pool
+        self._disk = pool.disk
+        self._directory = directory
+        self._config = config
+        self._epochs = epochs
+        self._producers = producers
+        self._clean_shutdown = clean_shutdown
+        self._recovery_point = recovery_point
+        self._log_start_offset = log_start_offset
+        self._is_dense = is_dense
+        self._now_ms = now_ms
+        self._segments: list[Segment] = []
+
+    def load(self) -> LoadedLog:
+        """Do it.
+
+        Raises:
+            LogCorrupt: bytes that were synced are not what they were.
+            OSError: the directory cannot be read or written.
+        """
+        names = finish_swaps(self._disk, self._directory)
+        self._find_segments(names)
+        saved_epochs = self._load_epochs()
+        first = self._check_synced_segments()
+        end_offset = self._recover(first)
+        segments = self._segments
+        if segments and end_offset < self._recovery_point:
+            raise LogCorrupt(
+                self._directory, f"it was synced up to offset {self._recovery_point} and ends at {end_offset}"
+            )
+        if segments and end_offset < self._log_start_offset:
+            log.warning(
+                "%s ends at %d, before its start %d: it begins anew",
+                self._directory,
+                end_offset,
+                self._log_start_offset,
+            )
+            for segment in segments:
+                _remove_segment(self._disk, segment)
+            segments.clear()
+            self._epochs.clear()
+        if not segments:
+            end_offset = self._log_start_offset
+            segments.append(
+                Segment.create(self._pool, self._directory, end_offset, self._config.index_interval_bytes, self._now_ms)
+            )
+            self._disk.sync_dir(self._directory)
+        segments[-1].is_active = True
+        start_offset = max(self._log_start_offset, segments[0].base_offset)
+        self._settle_epochs(saved_epochs, start_offset, end_offset)
+        self._load_producers(start_offset, end_offset)
+        recovery_point = end_offset if self._clean_shutdown else min(self._recovery_point, end_offset)
+        for segment in segments:
+            segment.unsynced = recovery_point < end_offset and (segment is segments[-1] or segment.unsynced)
+        return LoadedLog(segments, start_offset, end_offset, recovery_point)
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def _find_segments(self, names: list[str]) -> None:
+        bases = sorted(int(name[:-4]) for name in names if name.endswith(LOG_SUFFIX) and name[:-4].isdigit())
+        known = set(bases)
+        for name in names:
+            stem, _, suffix = name.partition(".")
+            if not stem.isdigit():
+                continue
+            if "." + suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX) and int(stem) not in known:
+                log.warning("removed %s/%s: there is no log file of that name", self._directory, name)
+                self._disk.remove(f"{self._directory}/{name}")
+        interval = self._config.index_interval_bytes
+        for base in bases:
+            size = self._disk.file_size(f"{self._directory}/{file_name(base)}{LOG_SUFFIX}")
+            self._segments.append(Segment(self._pool, self._directory, base, interval, self._now_ms, size))
+
+    # -- bytes --------------------------------------------------------------------------------------------------
+
+    def _check_synced_segments(self) -> int:
+        """Look at the ends of segments that were synced as a whole; returns the first one's number that was not."""
+        segments = self._segments
+        if not segments:
+            return 0
+        first = len(segments) - 1
+        if not self._clean_shutdown:
+            bases = [each.base_offset for each in segments]
+            first = max(bisect_right(bases, self._recovery_point) - 1, 0)
+        for number in range(first):
+            segment, following = segments[number], segments[number + 1]
+            end = self._end_of(segment)
+            if end is None or end > following.base_offset:
+                raise LogCorrupt(self._directory, f"{segment.log_path} does not end with a whole batch")
+        return first
+
+    def _end_of(self, segment: Segment) -> int | None:
+        """The offset after the last batch; ``None`` if the file does not end with a batch."""
+        if not segment.size:
+            return segment.base_offset
+        try:
+            found = segment.last_end_within(0, segment.size)
+        except KafkaError:
+            return None
+        return None if found is None or found[0] != segment.size else found[1]
+
+    def _recover(self, first: int) -> int:
+        """Keep the longest valid prefix of what was not synced; returns the log's end."""
+        segments = self._segments
+        if not segments:
+            return self._log_start_offset
+        if self._clean_shutdown:
+            end = self._end_of(segments[-1])
+            if end is not None:
+                return end
+            log.warning("%s does not end with a whole batch after a clean shutdown", segments[-1].log_path)
+        end_offset = segments[first].base_offset
+        number = first
+        while number < len(segments):
+            segment = segments[number]
+            segment.unsynced = True
+            end_position, end_offset = self._recover_segment(segment)
+            following = segments[number + 1] if number + 1 < len(segments) else None
+            is_torn = end_position < segment.size
+            if is_torn and end_offset < self._recovery_point:
+                raise LogCorrupt(
+                    self._directory,
+                    f"{segment.log_path} holds no valid batch at offset {end_offset} (byte {end_position}), "
+                    f"and was synced up to offset {self._recovery_point}",
+                )
+            if is_torn:
+                log.warning(
+                    "%s: cut %d bytes behind the last valid batch; the log goes on at offset %d",
+                    segment.log_path,
+                    segment.size - end_position,
+                    end_offset,
+                )
+                segment.truncate(end_position, end_offset)
+            elif following is not None:
+                if end_offset == following.base_offset or not self._is_dense or end_offset < self._recovery_point:
+                    segment.save_indexes()
+                    number += 1
+                    continue
+                log.warning("%s: offsets from %d on are missing", self._directory, end_offset)
+            for each in segments[number + 1 :]:
+                log.warning("removed %s: it follows on bytes that are lost", each.log_path)
+                _remove_segment(self._disk, each)
+            del segments[number + 1 :]
+            break
+        return end_offset
+
+    def _recover_segment(self, segment: Segment) -> tuple[int, int]:
+        """Check every batch that may not have been synced; returns where the valid ones end, and the next offset."""
+        start = segment.begin_recovery(max(self._recovery_point, segment.base_offset))
+        end_position, end_offset = start, segment.base_offset
+        epochs = self._epochs
+        for position, header in scan_intact_batches(segment.reader(), start, segment.size):
+            epoch = header.partition_leader_epoch
+            if header.base_offset < end_offset or not segment.fits(header.last_offset):
+                break
+            segment.recovered(position, header)
+            if epoch > epochs.latest_epoch:
+                epochs.note(epoch, header.base_offset)
+            end_position, end_offset = position + header.size_in_bytes, header.next_offset
+        return end_position, end_offset
+
+    # -- epochs -------------------------------------------------------------------------------------------------
+
+    def _load_epochs(self) -> list[EpochEntry] | None:
+        """What the file says; ``None`` if it says nothing."""
+        try:
+            return list(self._epochs.entries) if self._epochs.load() else None
+        except CheckpointCorrupt as error:
+            log.warning("the leader epochs are made from the log: %s", error)
+            return None
+
+    def _settle_epochs(self, saved: list[EpochEntry] | None, start_offset: int, end_offset: int) -> None:
+        epochs = self._epochs
+        if saved is None and end_offset > start_offset:
+            epochs.entries = []
+            epochs.latest_epoch = NO_LEADER_EPOCH
+            for segment in self._segments:
+                for _, header in segment.headers():
+                    if header.partition_leader_epoch > epochs.latest_epoch:
+                        epochs.note(header.partition_leader_epoch, header.base_offset)
+        if epochs.entries != (saved or []):
+            epochs.save()
+        epochs.truncate_from_end(end_offset)
+        epochs.truncate_from_start(start_offset)
+
+    # -- producers ----------------------------------------------------------------------------------------------
+
+    def _load_producers(self, start_offset: int, end_offset: int) -> None:
+        """From the last good snapshot and the batches that follow it."""
+        rebuild_from = end_offset if self._clean_shutdown else min(self._recovery_point, end_offset)
+        for segment in self._segments:
+            try:
+                segment.txn_index.entries()
+            except ValueError as error:
+                log.warning("the aborted transactions are made from the log: %s", error)
+                segment.txn_index.reset()
+                rebuild_from = min(rebuild_from, segment.base_offset)
+        for segment in self._segments:
+            segment.txn_index.truncate_to(rebuild_from)
+        rebuild_producers(self._producers, self._segments, start_offset, end_offset, rebuild_from, self._now_ms)
+
+
+def rebuild_producers(
+    producers: ProducerStateManager,
+    segments: list[Segment],
+    start_offset: int,
+    end_offset: int,
+    rebuild_from: int,
+    now_ms: int,
+) -> None:
+    """Make the state of the log's producers at its end; adds to the transaction indexes from ``rebuild_from`` on."""
+    offset = producers.load(start_offset, min(rebuild_from, end_offset), now_ms)
+    if offset < end_offset:
+        bases = [each.base_offset for each in segments]
+        for segment in segments[max(bisect_right(bases, offset) - 1, 0) :]:
+            start = segment.position_of(offset) if offset > segment.base_offset else 0
+            for position, header in segment.headers(start):
+                if header.producer_id >= 0 and header.base_offset >= offset:
+                    note_replicated_batch(
+                        producers, segment, position, header, adds_to_index=header.last_offset >= rebuild_from
+                    )
+    producers.map_end_offset = end_offset
+    producers.remove_expired(now_ms)
+
+
+def note_replicated_batch(
+    producers: ProducerStateManager, segment: Segment, position: int, header: BatchHeader, *, adds_to_index: bool
+) -> None:
+    """A batch of a producer is in the log, at ``position`` of ``segment``; it was checked by whoever wrote it."""
+    info = producers.prepare(header.producer_id, "replication")
+    completed = None
+    if header.is_control:
+        marker = read_end_transaction_marker(segment.read(position, header.size_in_bytes), header)
+        if marker is None:
+            return
+        completed = info.append_marker(header, marker, header.base_offset, 0)
+    else:
+        info.append_data(header, header.base_offset, header.last_offset)
+    producers.update(info)
+    if completed is not None:
+        if completed.is_aborted and adds_to_index:
+            segment.txn_index.append(
+                AbortedTxn(
+                    completed.producer_id,
+                    completed.first_offset,
+                    completed.last_offset,
+                    producers.last_stable_offset_after(completed),
+                )
+            )
+        producers.complete(completed)
+
+
+def finish_swaps(disk: Disk, directory: str) -> list[str]:
+    """Bring the files to what they were before, or to what they should be after, a compaction that a crash cut off.
+
+    ``.deleted`` and ``.cleaned`` files go; ``.swap`` files take the place of the segments that they are made from
+    (LogLoader.removeTempFilesAndCollectSwapFiles). Returns the names that remain.
+    """
+    names = disk.list_dir(directory)
+    cleaned = [name for name in names if name.endswith(CLEANED_SUFFIX)]
+    first_cleaned = min((_offset_of(name) for name in cleaned), default=None)
+    swaps: list[str] = []
+    for name in names:
+        if (name.endswith(DELETED_SUFFIX) and _METADATA_SNAPSHOT not in name) or name.endswith(CLEANED_SUFFIX):
+            disk.remove(f"{directory}/{name}")
+        elif name.endswith(SWAP_SUFFIX):
+            if first_cleaned is not None and _offset_of(name) >= first_cleaned:
+                disk.remove(f"{directory}/{name}")
+            else:
+                swaps.append(name)
+    if swaps:
+        _swap_in(disk, directory, swaps)
+    return disk.list_dir(directory)
+
+
+def _swap_in(disk: Disk, directory: str, swaps: list[str]) -> None:
+    """Remove the segments whose batches the swap files hold, then give those their names."""
+    pool = FilePool(disk, 4)
+    low, high = None, -1
+    for name in swaps:
+        if not name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
+            continue
+        base = _offset_of(name)
+        end = base
+        path = f"{directory}/{name}"
+        for _, header in scan_intact_batches(pool.file(path), 0, disk.file_size(path)):
+            end = header.next_offset
+        low = base if low is None else min(low, base)
+        high = max(high, end)
+    pool.close()
+    if low is not None:
+        for name in disk.list_dir(directory):
+            stem = name.partition(".")[0]
+            is_old = stem.isdigit() and low <= int(stem) < high and not name.endswith(SWAP_SUFFIX)
+            if is_old and not name.endswith(SNAPSHOT_SUFFIX):
+                disk.remove(f"{directory}/{name}")
+    for name in swaps:
+        log.info("%s/%s takes its place", directory, name)
+        disk.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix(SWAP_SUFFIX)}")
+    disk.sync_dir(directory)
+
+
+def _offset_of(name: str) -> int:
+    stem = name.partition(".")[0]
+    return int(stem) if stem.isdigit() else -1
+
+
+def _remove_segment(disk: Disk, segment: Segment) -> None:
+    segment.close()
+    for path in segment.rename_deleted():
+        disk.remove(path)
