@@ -179,7 +179,12 @@ class Broker:
         config, world = self.config, self.world
         for warning in config.warnings:
             log.warning("%s", warning)
-        self.log_dirs = LogDirs.open(world, config.log_dirs, node_id=config.node_id, cluster_id=None)
+        self.log_dirs = LogDirs.open(
+            world,
+            config.log_dirs,
+            node_id=config.node_id,
+            producer_id_expiration_ms=config.producer_id_expiration_ms,
+        )
         directory_ids = self.log_dirs.directory_ids
         metadata_dir = config.metadata_log_dir
         self.quorum = QuorumHost(
@@ -224,6 +229,8 @@ class Broker:
         now_ms = world.clock.now_ms()
         # Recovery may read much: in a worker thread, while this node votes already.
         await world.disk.run_blocking(lambda: self.log_dirs.load(lambda topic: defaults, now_ms))
+        for path, reason in self.log_dirs.offline_directories.items():
+            self._on_log_dir_failed(path, OSError(reason))
         self.replicas = ReplicaManager(
             world,
             config,
@@ -353,7 +360,7 @@ class Broker:
         if directory in self.offline_log_dirs:
             return
         self.offline_log_dirs.add(directory)
-        if directory == self.config.metadata_log_dir or len(self.offline_log_dirs) == len(self.log_dirs.paths):
+        if directory == self.config.metadata_log_dir or len(self.offline_log_dirs) == len(self.log_dirs.directory_ids):
             self._on_fatal(error)
             return
         directory_id = self.log_dirs.directory_ids.get(directory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.wire.framing import FrameError, FrameSplitter
 
@@ -93,12 +93,13 @@ class ServerConnection(asyncio.Protocol):
     # -- asyncio ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        peer = transport.get_extra_info("peername")
+        # uvloop's transports have the methods, not the base class.
+        stream = cast(asyncio.Transport, transport)
+        self.transport = stream
+        peer = stream.get_extra_info("peername")
         if peer:
             self.peer_host, self.peer_port = str(peer[0]), int(peer[1])
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_HIGH_BYTES)
+        stream.set_write_buffer_limits(high=_WRITE_BUFFER_HIGH_BYTES)
         self._router.connection_opened(self)
 
     def data_received(self, data: bytes) -> None:

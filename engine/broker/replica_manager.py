@@ -8,6 +8,7 @@ machine's effects. All of it runs on the event loop; only fsyncs, checkpoints an
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -332,7 +333,8 @@ class ReplicaManager:
             files = self.log_dirs.get_or_create(topic_partition, topic.topic_id, config, self._clock.now_ms())
         except (KafkaError, OSError, ValueError) as failure:
             log.error("%s cannot be opened: %s", topic_partition, failure)
-            self._on_log_dir_failed(self.log_dirs.directory_for(topic_partition), failure)
+            # Another replica must lead, and nothing must be served from here: the directory goes, as in Kafka.
+            self._on_log_dir_failed(self._path_of(topic_partition), failure)
             return None
         files.update_config(config)
         partition = Partition(
@@ -354,6 +356,12 @@ class ReplicaManager:
         self._by_id[topic.topic_id, topic_partition.partition] = replica
         return replica
 
+    def _path_of(self, topic_partition: TopicPartition) -> str:
+        try:
+            return self.log_dirs.path_of(topic_partition)
+        except KeyError:
+            return next(iter(self.log_dirs.directory_ids))
+
     def _drop(self, topic_partition: TopicPartition, topic_id: Uuid, reason: str) -> None:
         replica = self._replicas.get(topic_partition)
         if replica is None or replica.topic_id != topic_id:
@@ -366,7 +374,10 @@ class ReplicaManager:
         self._after(replica, replica.partition.on_stop(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
         replica.is_offline = True
         replica.on_changed()
-        self.log_dirs.delete(topic_partition, self._clock.now_ms())
+        try:
+            self.log_dirs.delete(topic_partition, self._clock.now_ms())
+        except LogDirFailure as failure:
+            self._log_dir_failed(replica, failure)
 
     def _log_config(self, topic: str) -> LogConfig:
         overrides = self._image.config(TOPIC_RESOURCE, topic) if self._image is not None else {}
@@ -419,6 +430,7 @@ class ReplicaManager:
                 continue
             try:
                 replica.log.delete_old_segments(now_ms)
+                replica.log.producers.remove_expired(now_ms)
             except (LogDirFailure, OSError) as failure:
                 self._log_dir_failed(replica, failure)
                 continue
@@ -429,11 +441,11 @@ class ReplicaManager:
     # -- failure and the end ------------------------------------------------------------------------------------
 
     def _log_dir_failed(self, replica: Replica, error: BaseException) -> None:
-        directory = replica.log.directory.rpartition("/")[0]
-        failed = [each for each in self._replicas.values() if each.log.directory.rpartition("/")[0] == directory]
+        directory = os.path.dirname(replica.log.directory)
+        failed = [each for each in self._replicas.values() if os.path.dirname(each.log.directory) == directory]
         if all(each.is_offline for each in failed):
             return
-        log.critical("log directory %s is taken offline: %s", directory, error)
+        self.log_dirs.mark_offline(directory, error)
         for each in failed:
             each.is_offline = True
             if self.fetchers is not None:

@@ -57,10 +57,11 @@ class Upkeep:
 
     async def _checkpoint(self) -> None:
         values = self._log_dirs.checkpoint_values()
-        await self._world.disk.run_blocking(lambda: self._log_dirs.write_checkpoints(values))
+        await self._world.disk.run_blocking(lambda: self._log_dirs.checkpoint(values))
 
     async def _remove_deleted(self) -> None:
-        self._log_dirs.remove_deleted(self._world.clock.now_ms())
+        now_ms = self._world.clock.now_ms()
+        await self._world.disk.run_blocking(lambda: self._log_dirs.remove_deleted(now_ms))
 
     async def stop(self) -> None:
         """End it; what is under way is waited for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
 from engine.model.errors import ErrorCode
@@ -196,8 +196,9 @@ class Connection(asyncio.Protocol):
     # -- asyncio ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods, not the base class.
+        stream = cast(asyncio.Transport, transport)
+        self._transport = stream
 
     def data_received(self, data: bytes) -> None:
         try:

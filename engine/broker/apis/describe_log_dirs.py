@@ -31,7 +31,9 @@ def handle(context: RequestContext, request: DescribeLogDirsRequest) -> Describe
     wanted = None
     if request.topics is not None:
         wanted = {(topic.topic, number) for topic in request.topics for number in topic.partitions}
-    by_directory: dict[str, dict[str, list[DescribeLogDirsPartition]]] = {path: {} for path in broker.log_dirs.paths}
+    by_directory: dict[str, dict[str, list[DescribeLogDirsPartition]]] = {
+        path: {} for path in broker.log_dirs.directory_ids
+    }
     for (topic, number), replica in sorted(broker.replicas.replicas.items()):
         if wanted is not None and (topic, number) not in wanted:
             continue
