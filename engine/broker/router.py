@@ -138,26 +138,26 @@ class Router:
         context = RequestContext(self._broker, connection, key, version, correlation_id, header.client_id)
         try:
             answer = route.handle(context, request)
+            if answer is None:
+                return None, False
+            if inspect.isawaitable(answer):
+                return self._await_answer(context, spec, answer), spec.pipelined
+            return self._encode(context, spec, answer), False
         except CloseConnection:
             raise
         except Exception as error:
             raise self._failed(context, spec, error) from error
-        if answer is None:
-            return None, False
-        if inspect.isawaitable(answer):
-            return self._await_answer(context, spec, answer), spec.pipelined
-        return self._encode(context, spec, answer), False
 
     async def _await_answer(
         self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]
     ) -> list[Buffer] | None:
         try:
             response = await answer
+            return None if response is None else self._encode(context, spec, response)
         except CloseConnection:
             raise
         except Exception as error:
             raise self._failed(context, spec, error) from error
-        return None if response is None else self._encode(context, spec, response)
 
     def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
         if isinstance(error, KafkaError):

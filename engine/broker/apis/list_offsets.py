@@ -32,6 +32,7 @@ _LATEST, _EARLIEST, _MAX_TIMESTAMP, _EARLIEST_LOCAL, _LATEST_TIERED, _EARLIEST_P
 _SPECIAL_SINCE = {_MAX_TIMESTAMP: 7, _EARLIEST_LOCAL: 8, _LATEST_TIERED: 9, _EARLIEST_PENDING_UPLOAD: 11}
 _CONSUMER, _DEBUGGING_CONSUMER = -1, -2
 _READ_COMMITTED = 1
+_FIRST_VERSION_WITH_LEADER_EPOCH = 4
 _FIRST_VERSION_WITH_OFFSET_NOT_AVAILABLE = 5
 
 
@@ -47,7 +48,9 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
                 if numbers.count(asked.partition_index) > 1:
                     raise KafkaError(ErrorCode.INVALID_REQUEST, "a partition was asked for twice")
                 replica = context.broker.replicas.find(topic.name, None, asked.partition_index)
-                answer.timestamp, answer.offset, answer.leader_epoch = _look_up(context, request, replica, asked)
+                answer.timestamp, answer.offset, epoch = _look_up(context, request, replica, asked)
+                if context.api_version >= _FIRST_VERSION_WITH_LEADER_EPOCH:
+                    answer.leader_epoch = epoch
             except KafkaError as error:
                 answer.error_code = int(error.code)
             answers.append(answer)
