@@ -217,7 +217,7 @@ class Acts:
                 values["name"].strip(),
                 _number(values["partitions"]),
                 _number(values["replication"]),
-                _pairs(values["configs"]),
+                dict(_pairs(values["configs"])),
             )
 
             async def call() -> str:
@@ -276,7 +276,15 @@ class Acts:
                 await self._app.gateway.add_partitions(topic, total)
                 return f"{topic} has {total} partitions"
 
-            self._perform(f"add partitions to {topic}", add_partitions_command(self._bootstrap, topic, total), call)
+            command = add_partitions_command(self._bootstrap, topic, total)
+            self._asking(
+                "add_partitions",
+                f"Give {topic} {total} partitions?",
+                note,
+                command,
+                "Add",
+                lambda: self._perform(f"add partitions to {topic}", command, call),
+            )
 
         note = "Keys go to other partitions afterwards. Partitions cannot be taken away again."
         form = Form(
@@ -329,7 +337,7 @@ class Acts:
         fields = [
             Field("topic", "topic", topic or last.get("topic", "")),
             Field("key", "key", last.get("key", ""), "none (null)"),
-            Field("value", "value", last.get("value", ""), lines=5),
+            Field("value", "value", last.get("value", ""), "none (null, a tombstone)", lines=5),
             Field("headers", "headers", last.get("headers", ""), "name=value, name=value"),
             Field("partition", "partition", "" if partition is None else str(partition), "chosen by the key"),
             Field("acks", "acks", last.get("acks", "all"), choices=("all", "1", "0")),
@@ -353,8 +361,8 @@ class Acts:
             record = NewRecord(
                 values["topic"].strip(),
                 values["key"].encode() or None,
-                values["value"].encode(),
-                tuple((name, value.encode()) for name, value in _pairs(values["headers"]).items()),
+                values["value"].encode() or None,
+                tuple((name, value.encode()) for name, value in _pairs(values["headers"])),
                 _number(values["partition"]),
                 values["acks"],
             )
@@ -406,9 +414,9 @@ def _number(written: str) -> int | None:
     return int(word) if word.isdigit() else None
 
 
-def _pairs(written: str) -> dict[str, str]:
-    """``a=b, c=d``; a value in quotes or brackets may hold commas (JSON strings are read)."""
-    found: dict[str, str] = {}
+def _pairs(written: str) -> list[tuple[str, str]]:
+    """``a=b, c=d``, names may repeat; a value in quotes may hold commas (JSON strings are read)."""
+    found: list[tuple[str, str]] = []
     rest = written.strip()
     while rest:
         name, separator, rest = rest.partition("=")
@@ -427,7 +435,7 @@ def _pairs(written: str) -> dict[str, str]:
         else:
             value, _, rest = rest.partition(",")
             value, rest = value.strip(), rest.strip()
-        found[name.strip()] = str(value)
+        found.append((name.strip(), str(value)))
     return found
 
 

@@ -115,7 +115,9 @@ def produce_command(bootstrap: str, record: NewRecord) -> str:
     if record.key is not None:
         properties += ["--reader-property", "parse.key=true"]
         line += record.key.decode(errors="replace") + "\t"
-    line += (record.value or b"").decode(errors="replace")
+    if record.value is None:
+        properties += ["--reader-property", "null.marker=NULL"]
+    line += "NULL" if record.value is None else record.value.decode(errors="replace")
     command = _sh(
         "console-producer", bootstrap, "--topic", record.topic, "--command-property", f"acks={record.acks}", *properties
     )

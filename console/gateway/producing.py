@@ -23,31 +23,40 @@ class ProducerPool:
         self._lock = threading.Lock()
 
     def _producer(self, acks: str) -> Any:
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
         with self._lock:
-            if acks not in self._producers:
+            while acks not in self._producers:
                 try:
-                    self._producers[acks] = Producer(
-                        {
-                            **self._config,
-                            "bootstrap.servers": self._bootstrap_servers,
-                            "client.id": "kconsole",
-                            "acks": acks,
-                            "enable.idempotence": acks == "all",
-                            "linger.ms": 0,
-                            "delivery.timeout.ms": int(_TIMEOUT_S * 1000) - 1_000,
-                            "request.timeout.ms": 5_000,
-                            "partitioner": "murmur2_random",
-                            "log.connection.close": False,
-                            # librdkafka's own log lines would be drawn into the screen.
-                            "log_level": 0,
-                        },
-                        logger=_silent(),
-                    )
+                    self._producers[acks] = self._make(acks)
                 except KafkaException as error:
-                    raise GatewayError(f"no producer can be made: {error.args[0].str()}") from error
+                    # A file for Java's clients has properties that librdkafka does not know: it goes without them.
+                    unknown = [name for name in self._config if f'property: "{name}"' in error.args[0].str()]
+                    if not unknown:
+                        raise GatewayError(f"no producer can be made: {error.args[0].str()}") from error
+                    del self._config[unknown[0]]
             return self._producers[acks]
+
+    def _make(self, acks: str) -> Any:
+        from confluent_kafka import Producer
+
+        return Producer(
+            {
+                **self._config,
+                "bootstrap.servers": self._bootstrap_servers,
+                "client.id": "kconsole",
+                "acks": acks,
+                "enable.idempotence": acks == "all",
+                "linger.ms": 0,
+                "delivery.timeout.ms": int(_TIMEOUT_S * 1000) - 1_000,
+                "request.timeout.ms": 5_000,
+                "partitioner": "murmur2_random",
+                "log.connection.close": False,
+                # librdkafka's own log lines would be drawn into the screen.
+                "log_level": 0,
+            },
+            logger=_silent(),
+        )
 
     def produce(self, record: NewRecord) -> ProducedRecord:
         """Produce and wait for the acknowledgement. Blocks; call it in a thread. Raises: GatewayError."""

@@ -136,7 +136,14 @@ class Form(Dialog[dict[str, str] | None]):
         if field.choices:
             return Choice(field.choices, field.value, id=identity)
         if field.lines > 1:
-            area = TextArea(field.value, id=identity, compact=True, tab_behavior="focus", highlight_cursor_line=False)
+            area = TextArea(
+                field.value,
+                id=identity,
+                compact=True,
+                tab_behavior="focus",
+                highlight_cursor_line=False,
+                placeholder=field.hint,
+            )
             area.styles.height = field.lines
             return area
         return Input(field.value, placeholder=field.hint, id=identity, compact=True, select_on_focus=False)
@@ -164,7 +171,11 @@ class Form(Dialog[dict[str, str] | None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.action_submit()
+        # Enter goes through the fields, and from the last one does it.
+        if event.input.id == f"field-{self._fields[-1].name}":
+            self.action_submit()
+        else:
+            self.focus_next()
 
     def action_submit(self) -> None:
         values = self.values()

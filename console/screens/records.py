@@ -27,10 +27,17 @@ from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
 _RETRY_S = 1.0
+# Reading on from some place, so many records are kept ready below the selected one, and no more are asked for.
+_AHEAD = 500
+# Partitions answer one after the other: so long the first ones wait for the others, to be shown in the order of time.
+_GATHER_MS = 300
 
 
 class RecordsView(View):
-    """One row a record; the last ones are kept, batches are shown a few times a second."""
+    """One row a record; the last ones are kept, batches are shown a few times a second.
+
+    At the end it follows what comes. From any other place it reads on as one goes down, until ``f`` makes it follow.
+    """
 
     NAME = "records"
     FOLLOWS = True
@@ -46,6 +53,9 @@ class RecordsView(View):
         self._skipped = 0
         self._problem = ""
         self._caught_up = False
+        self._paged = self._read_from.start is not Start.END
+        self._gather_until_ms = 0.0
+        self._more = asyncio.Event()
 
     def columns(self) -> Sequence[Column]:
         return record_columns(self._format, len(self._topics) > 1)
@@ -69,13 +79,16 @@ class RecordsView(View):
         words = []
         if self._problem:
             words.append(f"! {self._problem}")
-        words.append("following" if self.table.follow else "paused")
-        waiting = len(self._waiting)
-        if not self.table.follow and waiting:
-            words.append(f"{waiting:,} new")
         dropped = self._ring.dropped + self._skipped
-        if dropped:
-            words.append(f"{dropped:,} dropped")
+        if self._paged:
+            words.append("up to the end" if self._caught_up and not self._waiting else "more below")
+        else:
+            words.append("following" if self.table.follow else "paused")
+            waiting = len(self._waiting)
+            if not self.table.follow and waiting:
+                words.append(f"{waiting:,} new")
+            if dropped:
+                words.append(f"{dropped:,} dropped")
         words.append(f"from {self._from_words()}")
         if self._format is not BytesFormat.AUTO:
             words.append(str(self._format))
@@ -92,11 +105,14 @@ class RecordsView(View):
     # -- reading --------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        self.table.follow = not self._paged
         super().begin()
         self._start_reading()
 
     def _start_reading(self) -> None:
         self._problem = ""
+        self._caught_up = False
+        self._gather_until_ms = self.console.monotonic_ms() + _GATHER_MS
         self.run_worker(self._read(self._read_from), group="records", exclusive=True, exit_on_error=False)
 
     async def _read(self, read_from: ReadFrom) -> None:
@@ -107,6 +123,9 @@ class RecordsView(View):
                     self._problem = batch.problem
                     self._caught_up = batch.caught_up
                     self._take(batch.records)
+                    while self._has_enough():
+                        self._more.clear()
+                        await self._more.wait()
                 return
             except GatewayError as error:
                 self._problem = str(error)
@@ -114,10 +133,17 @@ class RecordsView(View):
             read_from = ReadFrom()
             await asyncio.sleep(_RETRY_S)
 
+    def _below(self) -> int:
+        """Rows below the selected one."""
+        return len(self._ring) - self.table.cursor_index
+
+    def _has_enough(self) -> bool:
+        return self._paged and len(self._waiting) + self._below() > 2 * _AHEAD
+
     def _take(self, records: list[RecordView]) -> None:
         self._waiting += records
         over = len(self._waiting) - KEPT_RECORDS
-        if over > 0:
+        if over > 0 and not self._paged:
             del self._waiting[:over]
             self._skipped += over
 
@@ -129,17 +155,38 @@ class RecordsView(View):
             self._ring.extend(merge_by_time(self._waiting))
             self._waiting.clear()
             self.table.update_rows(self._ring)
+        elif self._waiting and self._paged and self._below() <= _AHEAD and self._is_gathered():
+            self._waiting = merge_by_time(self._waiting)
+            self._ring.extend(self._waiting[:_AHEAD])
+            del self._waiting[:_AHEAD]
+            self.table.update_rows(self._ring)
         elif self.table.total != len(self._ring):
             self.table.update_rows(self._ring)
         if not len(self._ring):
             self.table.empty = self._problem or "waiting for records …"
+        if not self._has_enough():
+            self._more.set()
         self.table.tick()
         self.refresh_title()
+
+    def _is_gathered(self) -> bool:
+        return self._caught_up or self.console.monotonic_ms() >= self._gather_until_ms
 
     def age_of(self, row: RecordView) -> float:
         return 0.0
 
     # -- keys -----------------------------------------------------------------------------------------------------
+
+    def action_follow(self) -> None:
+        self._paged = False
+        super().action_follow()
+
+    def action_cursor_bottom(self) -> None:
+        if self._paged:
+            # The last of what is there; more is read below it.
+            self.table.move_to(len(self.table.shown) - 1)
+        else:
+            super().action_cursor_bottom()
 
     def action_open(self) -> None:
         shown = self.table.shown
@@ -167,9 +214,10 @@ class RecordsView(View):
 
     def _seek(self, read_from: ReadFrom) -> None:
         self._read_from = read_from
+        self._paged = read_from.start is not Start.END
         self.action_clear()
-        # From the end one follows what comes; from anywhere else one reads on from the first record.
-        self.table.follow = True
+        self.table.follow = not self._paged
+        self.table.move_to(0)
         self._start_reading()
         self.refresh_title()
 

@@ -333,6 +333,30 @@ async def test_a_record_is_produced_with_key_value_headers_partition_and_acks() 
         assert "produced to orders-2, offset 80,002" in driver.flash
 
 
+async def test_enter_goes_through_a_form_and_an_empty_value_is_a_tombstone() -> None:
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "p")
+        await driver.type("k1")
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, Form) and driver.calls("produce") == []
+        await driver.press("tab")
+        await driver.type('a=1, a="2, 3"')
+        await driver.press("ctrl+s")
+        ((_, produced),) = driver.calls("produce")
+        assert produced == ("orders", b"k1", None, (("a", b"1"), ("a", b"2, 3")), None, "all")
+
+
+async def test_partitions_are_added_to_an_attached_cluster_only_after_a_yes() -> None:
+    for capabilities, asks in ((ATTACHED, True), (EMBEDDED, False)):
+        async with driving(capabilities) as driver:
+            await driver.press("2", "a", "ctrl+s")
+            assert isinstance(driver.app.screen, Confirm) is asks
+            if asks:
+                assert driver.calls("add_partitions") == []
+                await driver.press("y")
+            assert driver.calls("add_partitions") == [("add_partitions", "clicks", 4)]
+
+
 async def test_a_refusal_of_the_cluster_is_told() -> None:
     async with driving() as driver:
         driver.gateway.refusing = "NOT_ENOUGH_REPLICAS"
@@ -399,6 +423,28 @@ async def test_seek_reads_from_offsets_times_and_ends() -> None:
             assert driver.calls("tail")[-1][1].read_from == wanted
         await driver.press("t")
         assert driver.calls("tail")[-1][1].read_from == ReadFrom(Start.END)
+
+
+async def test_from_the_start_one_reads_on_by_going_down_and_nothing_runs_away() -> None:
+    async with driving() as driver:
+        await driver.press("2", "l")
+        driver.gateway.arrive(*(record("clicks", 0, offset, 1) for offset in range(3_000)))
+        await driver.settle()
+        await driver.press("b")
+        driver.gateway.clock.advance(1_000)
+        await driver.settle()
+        assert driver.view.table.cursor_key == "clicks-0@0"
+        assert "more below · from the start" in str(driver.view.border_subtitle)
+        for _ in range(20):
+            await driver.press("G")
+            await driver.settle()
+        assert driver.view.table.cursor_key == "clicks-0@2999"
+        assert driver.keys == [f"clicks-0@{offset}" for offset in range(1_000, 3_000)]
+        await driver.press("f")
+        driver.gateway.arrive(record("clicks", 0, 3_000, 1))
+        await driver.settle()
+        assert driver.view.table.cursor_key == "clicks-0@3000"
+        assert "following" in str(driver.view.border_subtitle)
 
 
 async def test_more_records_than_are_kept_are_counted_as_dropped() -> None:

@@ -71,10 +71,11 @@ class ClusterControl:
             record.broker_epoch = existing.broker_epoch
             record.cordoned_log_dirs = None if existing.cordoned_log_dirs is None else list(existing.cordoned_log_dirs)
         else:
-            if existing is not None:
-                self._leadership.forget_incarnation(
-                    step, broker_id, is_clean_shutdown=existing.broker_epoch == request.previous_broker_epoch
-                )
+            self._leadership.forget_incarnation(
+                step,
+                broker_id,
+                is_clean_shutdown=existing is not None and existing.broker_epoch == request.previous_broker_epoch,
+            )
             record.broker_epoch = state.next_offset + len(step.records)
         step.records.append(record)
         if is_same_process:
@@ -113,9 +114,10 @@ class ClusterControl:
         supported = {
             each.name: VersionRange(each.min_supported_version, each.max_supported_version) for each in request.features
         }
+        if METADATA_VERSION not in supported:
+            raise _invalid(f"Request features do not contain '{METADATA_VERSION}'")
         for name, level in sorted(self._state.image.features.items()):
-            oldest = 1 if name == METADATA_VERSION else 0
-            low, high = supported.get(name, VersionRange(oldest, oldest))
+            low, high = supported.get(name, VersionRange(0, 0))
             if not low <= level <= high:
                 raise KafkaError(
                     ErrorCode.UNSUPPORTED_VERSION,

@@ -14,13 +14,14 @@ from engine.core.controller.image import (
     TOPIC_RESOURCE,
     ConfigKey,
 )
-from engine.core.controller.state import ControllerState, Step
+from engine.core.controller.state import MIN_INSYNC_REPLICAS, ControllerState, Step
 from engine.core.controller.topic_names import check_topic_name
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.wire.messages.alter_configs_request import AlterConfigsRequest
 from engine.wire.messages.alter_configs_response import AlterConfigsResourceResponse as LegacyAnswer
 from engine.wire.messages.alter_configs_response import AlterConfigsResponse
+from engine.wire.messages.clear_elr_record import ClearElrRecord
 from engine.wire.messages.config_record import ConfigRecord
 from engine.wire.messages.create_topics_request import CreatableTopic
 from engine.wire.messages.incremental_alter_configs_request import IncrementalAlterConfigsRequest
@@ -33,6 +34,8 @@ from engine.wire.messages.incremental_alter_configs_response import (
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 _OPERATION_NAMES = {SET: "SET", DELETE: "DELETE", APPEND: "APPEND", SUBTRACT: "SUBTRACT"}
 
+# The longest value of a config, in characters (Short.MAX_VALUE).
+_MAX_VALUE_LENGTH = 32_767
 _RESOURCE_NAMES = {TOPIC_RESOURCE: "topic", BROKER_RESOURCE: "broker", GROUP_RESOURCE: "group"}
 
 
@@ -101,6 +104,7 @@ class ConfigControl:
                 wanted.pop(each.name, None)
             else:
                 wanted[each.name] = value
+        self._check_changes(key, changes)
         self._validate(key, wanted)
         self._write(step, key, current, changes)
 
@@ -153,8 +157,9 @@ class ConfigControl:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Null value not supported for : " + ", ".join(missing))
         wanted = {each.name: str(each.value) for each in configs}
         current = self._state.image.config(*key)
-        self._validate(key, wanted)
         changes: dict[str, str | None] = {**wanted, **{name: None for name in current if name not in wanted}}
+        self._check_changes(key, changes)
+        self._validate(key, wanted)
         self._write(step, key, current, changes)
 
     # -- both ---------------------------------------------------------------------------------------------------
@@ -182,10 +187,34 @@ class ConfigControl:
             yield resource, None
 
     def _finish(self, step: Step, validate_only: bool) -> None:
+        if self._state.is_elr_enabled:
+            step.records += _clear_elr_records(step.records)
         step.check_size()
         if validate_only:
             step.records.clear()
             step.notes.clear()
+
+    def _check_changes(self, key: ConfigKey, changes: Mapping[str, str | None]) -> None:
+        """Raises: KafkaError: INVALID_CONFIG for a value that is too long, and for a change of min.insync.replicas that
+        eligible leader replicas do not survive: all controllers must read the same (KIP-966)."""
+        for value in changes.values():
+            if value is not None and len(value) > _MAX_VALUE_LENGTH:
+                raise KafkaError(
+                    ErrorCode.INVALID_CONFIG,
+                    "The configuration value cannot be added because it exceeds the maximum value size of "
+                    f"{_MAX_VALUE_LENGTH} bytes.",
+                )
+        if key[0] == BROKER_RESOURCE and MIN_INSYNC_REPLICAS in changes and self._state.is_elr_enabled:
+            if key[1]:
+                raise KafkaError(
+                    ErrorCode.INVALID_CONFIG,
+                    f"Broker-level {MIN_INSYNC_REPLICAS} cannot be altered while ELR is enabled.",
+                )
+            if changes[MIN_INSYNC_REPLICAS] is None:
+                raise KafkaError(
+                    ErrorCode.INVALID_CONFIG,
+                    f"Cluster-level {MIN_INSYNC_REPLICAS} cannot be removed while ELR is enabled.",
+                )
 
     def _validate(self, key: ConfigKey, configs: Mapping[str, str]) -> None:
         """Raises: KafkaError: INVALID_REQUEST, INVALID_CONFIG, INVALID_TOPIC_EXCEPTION, or an unknown resource's."""
@@ -235,6 +264,17 @@ class ConfigControl:
                     },
                 )
             )
+
+
+def _clear_elr_records(records: Sequence[Any]) -> list[ClearElrRecord]:
+    """An ELR was drawn up under the old min.insync.replicas: under another one its members may lack committed records,
+    so it is forgotten."""
+    names = dict.fromkeys(
+        each.resource_name if each.resource_type == TOPIC_RESOURCE else ""
+        for each in records
+        if each.name == MIN_INSYNC_REPLICAS
+    )
+    return [ClearElrRecord(topic_name=name) for name in names]
 
 
 def _record(key: ConfigKey, name: str, value: str | None) -> ConfigRecord:

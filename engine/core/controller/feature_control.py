@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from engine.core.controller.broker_image import VersionRange
-from engine.core.controller.image import METADATA_VERSION
-from engine.core.controller.state import ControllerState, Step
+from engine.core.controller.image import BROKER_RESOURCE, METADATA_VERSION
+from engine.core.controller.state import ELR_FEATURE, MIN_INSYNC_REPLICAS, ControllerState, Step
 from engine.model.errors import ErrorCode, KafkaError
+from engine.wire.messages.config_record import ConfigRecord
 from engine.wire.messages.feature_level_record import FeatureLevelRecord
 from engine.wire.messages.update_features_request import UpdateFeaturesRequest
 from engine.wire.messages.update_features_response import UpdatableFeatureResult, UpdateFeaturesResponse
@@ -17,7 +18,7 @@ LATEST_METADATA_VERSION = 30
 # What this software can do, by feature. What is absent or 0 does not exist yet.
 SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
-    "eligible.leader.replicas.version": VersionRange(0, 1),
+    ELR_FEATURE: VersionRange(0, 1),
 }
 # What a new cluster starts with.
 BOOTSTRAP_FEATURES: dict[str, int] = {METADATA_VERSION: LATEST_METADATA_VERSION}
@@ -88,7 +89,23 @@ class FeatureControl:
                 f"Invalid metadata.version {level}. Refusing to perform the requested downgrade because it might "
                 "delete metadata information.",
             )
+        if name == ELR_FEATURE and level > 0:
+            step.records += self._elr_safety_records()
         step.records.append(FeatureLevelRecord(name=name, feature_level=level))
+
+    def _elr_safety_records(self) -> list[ConfigRecord]:
+        """With eligible leader replicas every controller must read the same min.insync.replicas: the cluster gets one,
+        brokers lose theirs."""
+        image = self._state.image
+        records = []
+        if MIN_INSYNC_REPLICAS not in image.config(BROKER_RESOURCE, ""):
+            records.append(_min_isr_record("", str(self._state.config.min_insync_replicas)))
+        records += [
+            _min_isr_record(broker, None)
+            for (resource_type, broker), configs in image.configs.items()
+            if resource_type == BROKER_RESOURCE and broker and MIN_INSYNC_REPLICAS in configs
+        ]
+        return records
 
     def _reason_not_supported(self, name: str, level: int) -> str | None:
         image = self._state.image
@@ -105,3 +122,7 @@ class FeatureControl:
                 supported = f"only supports versions {low}-{high}" if high else "does not support this feature"
                 return f"{node} {supported}."
         return None
+
+
+def _min_isr_record(broker: str, value: str | None) -> ConfigRecord:
+    return ConfigRecord(resource_type=BROKER_RESOURCE, resource_name=broker, name=MIN_INSYNC_REPLICAS, value=value)

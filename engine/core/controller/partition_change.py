@@ -39,14 +39,19 @@ class Reassignment(NamedTuple):
         return cls((*target, *removing), adding, removing)
 
     def completed(self, isr: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Final replicas and ISR if ``isr`` allows to end the reassignment, otherwise None."""
+        """Final replicas and ISR if ``isr`` allows to end the reassignment, otherwise None.
+
+        All replicas that are added must be in sync. Where fewer are added than removed, all that stay must be: the ISR
+        would be smaller afterwards than it need be.
+        """
         if not self.adding and not self.removing:
             return None
         replicas = tuple(each for each in self.replicas if each not in self.removing)
         remaining_isr = tuple(each for each in isr if each not in self.removing)
-        if not replicas or not remaining_isr or not set(replicas) <= set(remaining_isr):
+        if not replicas or not remaining_isr:
             return None
-        return replicas, remaining_isr
+        awaited = replicas if len(self.adding) < len(self.removing) else self.adding
+        return (replicas, remaining_isr) if set(awaited) <= set(remaining_isr) else None
 
 
 class Elected(NamedTuple):
@@ -179,13 +184,10 @@ class PartitionChange:
     def _record_last_known_leader(self, record: PartitionChangeRecord) -> None:
         before = self.partition
         if not self.elr_enabled:
-            if before.last_known_elr:
-                record.last_known_elr = []
             return
-        keeps_leader = before.has_leader and record.leader != NO_LEADER
-        if record.isr is not None and not record.isr and before.last_known_elr != (before.leader,):
+        if record.leader == NO_LEADER and before.has_leader and not before.last_known_elr:
             record.last_known_elr = [before.leader]
-        elif before.last_known_elr and (record.leader >= 0 or keeps_leader):
+        elif record.leader >= 0 and before.last_known_elr:
             record.last_known_elr = []
 
     # -- assignment ---------------------------------------------------------------------------------------------

@@ -73,11 +73,12 @@ class ReassignmentControl:
     def _start(self, step: Step, topic: TopicImage, number: int, target: list[int], factor_may_change: bool) -> None:
         self._topics.check_manual_assignment(target, None)
         partition = topic.partitions[number]
-        stable = [each for each in partition.replicas if each not in partition.adding_replicas]
-        if not factor_may_change and len(target) != len(stable):
+        # An unfinished reassignment counts as finished.
+        staying = [each for each in partition.replicas if each not in partition.removing_replicas]
+        if not factor_may_change and len(target) != len(staying):
             raise KafkaError(
                 ErrorCode.INVALID_REPLICATION_FACTOR,
-                f"The replication factor is changed from {len(stable)} to {len(target)}",
+                f"The replication factor is changed from {len(staying)} to {len(target)}",
             )
         between = Reassignment.between(partition.replicas, target)
         change = self._leadership.change(topic, number)
@@ -85,7 +86,7 @@ class ReassignmentControl:
         # As in Kafka, what an unfinished reassignment was adding or removing is replaced only by something.
         change.target_adding = between.adding or change.target_adding
         change.target_removing = between.removing or change.target_removing
-        change.target_adding = tuple(each for each in change.target_adding if each in between.replicas)
+        change.target_adding = tuple(each for each in change.target_adding if each in target)
         change.target_removing = tuple(each for each in change.target_removing if each not in target)
         self._leadership.add(step, change, topic.name, "reassignment asked for")
 

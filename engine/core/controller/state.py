@@ -25,6 +25,7 @@ MAX_RECORDS_PER_USER_OP = 10_000
 # A batch of the metadata log holds 8 MiB; a character may take three bytes.
 MAX_CONFIG_CHARACTERS_PER_USER_OP = 1 << 20
 ELR_FEATURE = "eligible.leader.replicas.version"
+MIN_INSYNC_REPLICAS = "min.insync.replicas"
 
 
 class Step:
@@ -128,11 +129,11 @@ class ControllerState:
     def is_unclean_election_enabled(self, topic: str) -> bool:
         """unclean.leader.election.enable for the topic."""
         static_value = self.config.unclean_leader_election_enable
-        return self.topic_config(topic, "unclean.leader.election.enable", static_value) == "true"
+        return self.topic_config(topic, "unclean.leader.election.enable", static_value).strip().lower() == "true"
 
     def effective_min_isr(self, topic: str) -> int:
         """min.insync.replicas of the topic, at most its replication factor."""
-        min_isr = int(self.topic_config(topic, "min.insync.replicas", self.config.min_insync_replicas))
+        min_isr = int(self.topic_config(topic, MIN_INSYNC_REPLICAS, self.config.min_insync_replicas))
         partitions = self.image.topics_by_name[topic].partitions
         first = partitions.get(0)
         return min_isr if first is None else min(min_isr, len(first.replicas))

@@ -376,6 +376,8 @@ def test_the_commands_shown_are_those_that_would_do_the_same() -> None:
         "--add-config 'a=[1,2]' --delete-config b"
     )
     assert "echo 'k\tit'\"'\"'s' |" in produce_command("h:1", NewRecord("t", b"k", b"it's"))
+    tombstone = produce_command("h:1", NewRecord("t", b"k", None))
+    assert "echo 'k\tNULL' |" in tombstone and "--reader-property null.marker=NULL" in tombstone
 
 
 # -- commands and navigation -----------------------------------------------------------------------
