@@ -93,7 +93,7 @@ class Form(Dialog[dict[str, str] | None]):
     Form Input { width: 1fr; background: $kc-surface; color: $kc-text; border: none; height: 1; padding: 0 1; }
     Form Input:focus { border: none; background: $kc-cursor; }
     Form Input > .input--placeholder { color: $kc-muted; }
-    Form TextArea { width: 1fr; border: none; padding: 0 1; background: $kc-surface; color: $kc-text;
+    Form TextArea { width: 1fr; border: none; padding: 0; background: $kc-surface; color: $kc-text;
                     scrollbar-size-vertical: 1; }
     Form TextArea:focus { border: none; background: $kc-cursor; }
     Form .spaced { margin-bottom: 1; }
