@@ -117,8 +117,14 @@ class IndexFile:
             return low - 1
         size = self._entry.size
         block = self._pool.file(self.path).pread((high - low) * size, low * size)
-        entries = list(self._entry.iter_unpack(block[: len(block) // size * size]))
-        return low + bisect_right(entries, key, key=lambda entry: entry[field]) - 1
+        unpack, first, end = self._entry.unpack_from, 0, len(block) // size
+        while first < end:
+            middle = (first + end) // 2
+            if unpack(block, middle * size)[field] <= key:
+                first = middle + 1
+            else:
+                end = middle
+        return low + first - 1
 
     def _read(self, number: int) -> tuple[int, int]:
         entry = self._entry

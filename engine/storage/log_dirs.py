@@ -324,10 +324,13 @@ class LogDirs:
         self._removals.append(_Removal(now_ms + doomed.config.file_delete_delay_ms, path))
 
     def remove_deleted(self, now_ms: int) -> int:
-        """Remove what is due: partitions' directories and segments' files; how many. Blocks."""
+        """Remove what is due: partitions' directories and segments' files; how many.
+
+        Blocks; may run in a thread of its own.
+        """
         due = [each for each in self._removals if each.due_ms <= now_ms]
-        self._removals = [each for each in self._removals if each.due_ms > now_ms]
         for each in due:
+            self._removals.remove(each)
             try:
                 self._disk.remove_tree(each.path)
             except FileNotFoundError:
@@ -343,12 +346,18 @@ class LogDirs:
         """Delete old segments of every log, forget silent producers; how many segments.
 
         Raises:
-            LogDirFailure: the disk fails.
+            LogDirFailure: a disk fails; the other logs are done nevertheless.
         """
         deleted = 0
+        failure: LogDirFailure | None = None
         for each in list(self.logs.values()):
-            deleted += each.delete_old_segments(now_ms)
+            try:
+                deleted += each.delete_old_segments(now_ms)
+            except LogDirFailure as error:
+                failure = error
             each.producers.remove_expired(now_ms)
+        if failure is not None:
+            raise failure
         return deleted
 
     # -- checkpoints --------------------------------------------------------------------------------------------
@@ -375,22 +384,24 @@ class LogDirs:
         return values
 
     def checkpoint(self, values: Mapping[str, CheckpointValues] | None = None) -> None:
-        """Write recovery points, high watermarks and log start offsets of every directory; blocks.
+        """Write recovery points, high watermarks and log start offsets of every directory.
+
+        Blocks; may run in a thread of its own. They are read when they are written: what was cut or deleted since
+        :meth:`checkpoint_values` must not come back; ``values`` only name the directories.
 
         Raises:
             LogDirFailure: a disk fails.
         """
         for directory in self._directories:
-            if directory.failure is None:
+            if directory.failure is None and (values is None or directory.path in values):
                 try:
-                    self._checkpoint(directory, None if values is None else values.get(directory.path))
+                    self._checkpoint(directory)
                 except OSError as error:
                     raise LogDirFailure(directory.path, error) from error
 
-    def _checkpoint(self, directory: _Directory, values: CheckpointValues | None = None) -> None:
+    def _checkpoint(self, directory: _Directory) -> None:
         with self._checkpoint_lock:
-            if values is None:
-                values = self._values_of(directory)
+            values = self._values_of(directory)
             for name, now, before in zip(_CHECKPOINTS, values, directory.checkpointed, strict=True):
                 path = f"{directory.path}/{name}"
                 if now != before or not self._disk.exists(path):

@@ -50,7 +50,7 @@ def max_timestamp_offset(segments: Sequence[Segment]) -> tuple[int, int, int] | 
         for record in read_records(best.read(position, header.size_in_bytes), header):
             if record.timestamp >= largest:
                 return record.timestamp, record.offset, header.partition_leader_epoch
-        break
+        return largest, header.last_offset, header.partition_leader_epoch
     return None
 
 

@@ -65,6 +65,12 @@ def decode(path: str, content: bytes) -> list[SnapshotEntry]:
     return [SnapshotEntry(*fields) for fields in _ENTRY.iter_unpack(body)]
 
 
+def snapshot_offsets(names: Sequence[str]) -> list[int]:
+    """The offsets of the snapshots among a directory's files."""
+    stems = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+    return sorted(int(stem) for stem in stems if stem.isdigit())
+
+
 class ProducerSnapshots:
     """The snapshots in one partition's directory."""
 

@@ -93,8 +93,12 @@ class ProducerStateEntry:
         """The batch that this one repeats, if it is one of the last."""
         if header.producer_epoch != self.producer_epoch:
             return None
-        first, last = header.base_sequence, header.last_sequence
-        for batch in self.batches:
+        first = header.base_sequence
+        batches = self.batches
+        if not batches or batches[-1][0] + 1 == first:
+            return None
+        last = header.last_sequence
+        for batch in batches:
             if batch.last_sequence == last and batch.first_sequence == first:
                 return batch
         return None
@@ -306,6 +310,23 @@ class ProducerStateManager:
             self._ongoing[info.started] = info.producer_id
             if self.first_unstable_offset is None:
                 self.first_unstable_offset = info.started
+
+    def recall(self, header: BatchHeader) -> None:
+        """A batch before the end of what a snapshot covers: the snapshot has only each producer's last."""
+        entry = self.entries.get(header.producer_id)
+        if entry is None or not entry.batches or entry.producer_epoch != header.producer_epoch:
+            return
+        if header.last_offset < entry.batches[-1].last_offset:
+            delta = header.last_offset_delta
+            batch = BatchMetadata(header.last_sequence, header.last_offset, delta, header.max_timestamp)
+            entry.batches.insert(len(entry.batches) - 1, batch)
+            if len(entry.batches) > BATCHES_TO_RETAIN:
+                del entry.batches[0]
+
+    def has_ongoing_transaction(self, producer_id: int, producer_epoch: int) -> bool:
+        """Whether the producer has begun a transaction here (UnifiedLog.hasOngoingTransaction)."""
+        entry = self.entries.get(producer_id)
+        return entry is not None and entry.current_txn_first_offset >= 0 and entry.producer_epoch == producer_epoch
 
     def last_stable_offset_after(self, completed: CompletedTransaction) -> int:
         """What the last stable offset is once the transaction's end is replicated (.txnindex)."""

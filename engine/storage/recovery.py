@@ -1,6 +1,6 @@
 """Opening a log: what is in its directory, how far its bytes are good, what its producers had written.
 
-Kafka: LogLoader, UnifiedLog.rebuildProducerState. Differences, for promise L2: bad bytes below the recovery point are
+Kafka: LogLoader. Differences, for promise L2: bad bytes below the recovery point are
 never cut, they make the log unusable (:class:`LogCorrupt`); and a gap between two segments that were not synced, as a
 loss of power leaves it, ends the log.
 """
@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from engine.model.errors import KafkaError
 from engine.model.topic_config import LogConfig
-from engine.record.batch import NO_LEADER_EPOCH, BatchHeader
-from engine.record.control import read_end_transaction_marker
+from engine.record.batch import NO_LEADER_EPOCH
 from engine.storage.batch_scan import scan_intact_batches
 from engine.storage.checkpoints import CheckpointCorrupt
 from engine.storage.failure import LogCorrupt
 from engine.storage.file_pool import FilePool
 from engine.storage.leader_epochs import EpochEntry, LeaderEpochs
 from engine.storage.producer_snapshot import SUFFIX as SNAPSHOT_SUFFIX
+from engine.storage.producer_snapshot import snapshot_offsets
 from engine.storage.producer_state import ProducerStateManager
+from engine.storage.rebuild import rebuild_producers
 from engine.storage.segment import (
     DELETED_SUFFIX,
     INDEX_SUFFIX,
@@ -31,7 +32,6 @@ from engine.storage.segment import (
     Segment,
     file_name,
 )
-from engine.storage.txn_index import AbortedTxn
 from engine.world import Disk
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class LogLoader:
             OSError: the directory cannot be read or written.
         """
         names = finish_swaps(self._disk, self._directory)
+        self._producers.snapshots.offsets = snapshot_offsets(names)
         self._find_segments(names)
         saved_epochs = self._load_epochs()
         first = self._check_synced_segments()
@@ -271,56 +272,6 @@ class LogLoader:
         rebuild_producers(self._producers, self._segments, start_offset, end_offset, rebuild_from, self._now_ms)
 
 
-def rebuild_producers(
-    producers: ProducerStateManager,
-    segments: list[Segment],
-    start_offset: int,
-    end_offset: int,
-    rebuild_from: int,
-    now_ms: int,
-) -> None:
-    """Make the state of the log's producers at its end; adds to the transaction indexes from ``rebuild_from`` on."""
-    offset = producers.load(start_offset, min(rebuild_from, end_offset), now_ms)
-    if offset < end_offset:
-        bases = [each.base_offset for each in segments]
-        for segment in segments[max(bisect_right(bases, offset) - 1, 0) :]:
-            start = segment.position_of(offset) if offset > segment.base_offset else 0
-            for position, header in segment.headers(start):
-                if header.producer_id >= 0 and header.base_offset >= offset:
-                    note_replicated_batch(
-                        producers, segment, position, header, adds_to_index=header.last_offset >= rebuild_from
-                    )
-    producers.map_end_offset = end_offset
-    producers.remove_expired(now_ms)
-
-
-def note_replicated_batch(
-    producers: ProducerStateManager, segment: Segment, position: int, header: BatchHeader, *, adds_to_index: bool
-) -> None:
-    """A batch of a producer is in the log, at ``position`` of ``segment``; it was checked by whoever wrote it."""
-    info = producers.prepare(header.producer_id, "replication")
-    completed = None
-    if header.is_control:
-        marker = read_end_transaction_marker(segment.read(position, header.size_in_bytes), header)
-        if marker is None:
-            return
-        completed = info.append_marker(header, marker, header.base_offset, 0)
-    else:
-        info.append_data(header, header.base_offset, header.last_offset)
-    producers.update(info)
-    if completed is not None:
-        if completed.is_aborted and adds_to_index:
-            segment.txn_index.append(
-                AbortedTxn(
-                    completed.producer_id,
-                    completed.first_offset,
-                    completed.last_offset,
-                    producers.last_stable_offset_after(completed),
-                )
-            )
-        producers.complete(completed)
-
-
 def finish_swaps(disk: Disk, directory: str) -> list[str]:
     """Bring the files to what they were before, or to what they should be after, a compaction that a crash cut off.
 
@@ -377,6 +328,6 @@ def _offset_of(name: str) -> int:
 
 
 def _remove_segment(disk: Disk, segment: Segment) -> None:
-    segment.close()
     for path in segment.rename_deleted():
         disk.remove(path)
+    segment.close()

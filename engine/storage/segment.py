@@ -234,10 +234,13 @@ class Segment:
         self._read_tail()
 
     def close(self) -> None:
-        """Close the file; nothing is written."""
+        """Close the file; nothing is written. Safe in another thread for a deleted segment."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self.is_deleted:
+            # Another segment may have the names by now.
+            return
         self._pool.forget(self.log_path)
         self._pool.forget(self._offset_index.path)
         self._pool.forget(self._time_index.path)

@@ -1,0 +1,387 @@
+"""The segments of a log, and what is done to them as files: rolling, reading, removing, syncing. Kafka: LocalLog.
+
+One thread (the event loop) owns a log. :meth:`LocalLog.flush` and :meth:`LocalLog.remove_deleted` alone may run in
+another one meanwhile. flush reads the end of the log first, and everything below that was written before.
+
+On a failed write or fsync nothing is known of the file any more, so the log refuses everything from then on (L4).
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.topic_config import LogConfig
+from engine.model.topic_partition import TopicPartition
+from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader, Buffer
+from engine.storage.failure import LogDirFailure
+from engine.storage.file_pool import FilePool
+from engine.storage.segment import Segment
+from engine.world import Disk
+
+# Batches whose positions are remembered, twice as many at most: reads of the tail need no index.
+_REMEMBERED_POSITIONS = 1024
+# Ends of reads from which the same reader may go on.
+_REMEMBERED_READS = 256
+# Complete segments whose descriptors are given back late: their sync may still be under way.
+_RELEASED_LATE = 4
+
+
+class _Deleted(NamedTuple):
+    """A segment whose files have their ``.deleted`` names."""
+
+    due_ms: int
+    segment: Segment
+    paths: list[str]
+
+
+class LocalLog:
+    """The files; :class:`engine.storage.log.Log` knows what they mean."""
+
+    __slots__ = (
+        "_active",
+        "_bases",
+        "_config",
+        "_deleted",
+        "_directory_changed",
+        "_disk",
+        "_failure",
+        "_flush_lock",
+        "_now_ms",
+        "_older_positions",
+        "_owns_pool",
+        "_pool",
+        "_positions",
+        "_read_ends",
+        "_segments",
+        "_state_lock",
+        "_truncations",
+        "directory",
+        "log_end_offset",
+        "log_start_offset",
+        "recovery_point",
+        "topic_partition",
+    )
+
+    _active: Segment
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        topic_partition: TopicPartition,
+        config: LogConfig,
+        pool: FilePool | None,
+        now_ms: int,
+    ) -> None:
+        self._disk = disk
+        self._owns_pool = pool is None
+        self._pool = FilePool(disk, 16) if pool is None else pool
+        self._config = config
+        self.directory = directory
+        self.topic_partition = topic_partition
+        self.log_start_offset = 0
+        self.log_end_offset = 0
+        # Everything below is on the device.
+        self.recovery_point = 0
+        # Replaced when the segments change, never changed: a flush may be going through them.
+        self._segments: list[Segment] = []
+        self._bases: list[int] = []
+        self._deleted: list[_Deleted] = []
+        # Offset → position in the active segment's file of batches that were appended last.
+        self._positions: dict[int, int] = {}
+        self._older_positions: dict[int, int] = {}
+        # Offset → segment and position where a read ended.
+        self._read_ends: dict[int, tuple[Segment, int]] = {}
+        self._failure: LogDirFailure | None = None
+        self._directory_changed = False
+        self._flush_lock = threading.Lock()
+        self._state_lock = threading.Lock()
+        self._truncations = 0
+        # The latest time that somebody told.
+        self._now_ms = now_ms
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> LogConfig:
+        """The topic's configuration."""
+        return self._config
+
+    @property
+    def durable_end_offset(self) -> int:
+        """Everything below was covered by a :meth:`flush` that returned (or was so before the log was opened)."""
+        return self.recovery_point
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the ``.log`` files."""
+        return sum(each.size for each in self._segments)
+
+    @property
+    def segment_count(self) -> int:
+        """Segments that can be read."""
+        return len(self._segments)
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The segments, oldest first; the last one takes appends. For reading."""
+        return self._segments
+
+    @property
+    def failure(self) -> LogDirFailure | None:
+        """Why the log refuses everything, if it does."""
+        return self._failure
+
+    def _fail(self, error: OSError) -> NoReturn:
+        failure = LogDirFailure(self.directory, error)
+        if self._failure is None:
+            self._failure = failure
+        raise failure from error
+
+    # -- segments -----------------------------------------------------------------------------------------------
+
+    def _use_segments(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self._bases = [each.base_offset for each in segments]
+        self._active = segments[-1]
+        self._read_ends = {}
+
+    def _must_roll(self, segment: Segment, size: int, last_offset: int, timestamp: int, now_ms: int) -> bool:
+        """LogSegment.shouldRoll."""
+        if not segment.size:
+            return not segment.fits(last_offset)
+        config = self._config
+        if segment.size + size > config.segment_bytes:
+            return True
+        wait_ms = config.segment_ms
+        if config.segment_jitter_ms:
+            wait_ms -= segment.roll_jitter_ms(config.segment_jitter_ms)
+        return (
+            segment.waited_for_roll_ms(now_ms, timestamp) > wait_ms
+            or segment.is_index_full(config.segment_index_bytes)
+            or not segment.fits(last_offset)
+        )
+
+    def _roll(self, now_ms: int, base_offset: int | None = None) -> Segment:
+        """Begin the next segment, at the log's end unless a later offset is given. Raises ``OSError``."""
+        old = self._active
+        base_offset = self.log_end_offset if base_offset is None else base_offset
+        assert base_offset >= self.log_end_offset, (base_offset, self.log_end_offset)
+        remaining = self._segments
+        if not old.size:
+            # It holds no record, and its name is too low for the next one.
+            self._drop_segments([old], now_ms)
+            remaining = remaining[:-1]
+        else:
+            self._before_roll()
+            old.become_inactive()
+        segment = Segment.create(self._pool, self.directory, base_offset, self._config.index_interval_bytes, now_ms)
+        segment.is_active = True
+        self._directory_changed = True
+        self._use_segments([*remaining, segment])
+        self._forget_positions()
+        if self._flush_lock.acquire(blocking=False):
+            for each in self._segments[-_RELEASED_LATE:-1]:
+                each.release()
+            self._flush_lock.release()
+        return segment
+
+    def _before_roll(self) -> None:
+        """A segment is complete."""
+
+    def _drop_segments(self, segments: Sequence[Segment], now_ms: int) -> None:
+        """Rename the files; they are removed later (LocalLog.deleteSegmentFiles). Raises ``OSError``."""
+        due_ms = now_ms + self._config.file_delete_delay_ms
+        for segment in segments:
+            segment.is_active = False
+            self._deleted.append(_Deleted(due_ms, segment, segment.rename_deleted()))
+        self._directory_changed = True
+
+    def remove_deleted(self, now_ms: int) -> int:
+        """Remove files whose file.delete.delay.ms is over; how many segments. May run in a thread of its own.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        due = [each for each in self._deleted if each.due_ms <= now_ms]
+        # A flush may be syncing one of them; the next call comes.
+        if not due or not self._flush_lock.acquire(blocking=False):
+            return 0
+        try:
+            for each in due:
+                self._deleted.remove(each)
+                each.segment.close()
+                for path in each.paths:
+                    self._disk.remove(path)
+        finally:
+            self._flush_lock.release()
+        return len(due)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _append(
+        self, segment: Segment, parts: list[Buffer], size: int, headers: list[BatchHeader], end_offset: int
+    ) -> None:
+        """Write batches, whose offsets begin at the log's end, to the active segment. Raises ``OSError``."""
+        offset, position = self.log_end_offset, segment.size
+        segment.append(parts, size, headers, offset)
+        # After the write and before the offset: see flush.
+        segment.unsynced = True
+        positions = self._positions_for_more()
+        positions[offset] = position
+        for header in headers:
+            offset += header.last_offset_delta + 1
+            position += header.batch_length + LOG_OVERHEAD_BYTES
+            positions[offset] = position
+        self.log_end_offset = end_offset
+
+    def _append_final(self, segment: Segment, data: Buffer, headers: Sequence[BatchHeader]) -> None:
+        """Write batches whose headers hold their offsets to the active segment. Raises ``OSError``."""
+        position = segment.size
+        segment.append_final(data, headers)
+        segment.unsynced = True
+        positions = self._positions_for_more()
+        for header in headers:
+            positions[header.base_offset] = position
+            position += header.batch_length + LOG_OVERHEAD_BYTES
+        end_offset = headers[-1].next_offset
+        positions[end_offset] = position
+        self.log_end_offset = end_offset
+
+    def _positions_for_more(self) -> dict[int, int]:
+        if len(self._positions) >= _REMEMBERED_POSITIONS:
+            self._older_positions = self._positions
+            self._positions = {}
+        return self._positions
+
+    def _forget_positions(self) -> None:
+        self._positions = {}
+        self._older_positions = {}
+        self._read_ends = {}
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def read(
+        self, offset: int, max_bytes: int, *, max_offset: int | None = None, min_one_message: bool = True
+    ) -> bytes | memoryview:
+        """Whole batches, the first being the one that holds ``offset``; none that starts at ``max_offset`` or later.
+
+        They come from one segment: what follows is read by the next call. Nothing at the end of the log, nor if the
+        first batch is larger than ``max_bytes``, unless ``min_one_message``.
+
+        Raises:
+            KafkaError: OFFSET_OUT_OF_RANGE.
+            OSError: the disk fails.
+        """
+        end_offset = self.log_end_offset
+        if offset < self.log_start_offset or offset > end_offset:
+            raise KafkaError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"offset {offset} of {self.topic_partition} is not within {self.log_start_offset} and {end_offset}",
+            )
+        if max_offset is not None and max_offset < end_offset:
+            end_offset = max_offset
+        if offset >= end_offset:
+            return b""
+        segment = self._active
+        if offset >= segment.base_offset:
+            position = self._positions.get(offset, -1)
+            if position < 0:
+                position = self._older_positions.get(offset, -1)
+                if position < 0:
+                    segment, position = self._find(offset)
+            limit = segment.size if end_offset == self.log_end_offset else self._end_position(segment, end_offset)
+        else:
+            segment, position = self._find(offset)
+            if segment.base_offset >= end_offset:
+                return b""
+            limit = self._end_position(segment, end_offset)
+        if limit - position <= max_bytes:
+            return segment.read(position, limit - position)
+        found = segment.last_end_within(position, position + max_bytes)
+        if found is None:
+            if not min_one_message:
+                return b""
+            found = segment.end_of_batch_at(position)
+        end, next_offset = found
+        if len(self._read_ends) >= _REMEMBERED_READS:
+            self._read_ends.clear()
+        self._read_ends[next_offset] = segment, end
+        return segment.read(position, end - position)
+
+    def _find(self, offset: int) -> tuple[Segment, int]:
+        """Where the batch that holds an offset begins, or the next one if compaction removed that."""
+        found = self._read_ends.pop(offset, None)
+        if found is not None and found[1] < found[0].size:
+            return found
+        number = bisect_right(self._bases, offset) - 1
+        segment = self._segments[number]
+        position = segment.position_of(offset)
+        while position >= segment.size and segment is not self._active:
+            number += 1
+            segment, position = self._segments[number], 0
+        return segment, position
+
+    def _end_position(self, segment: Segment, end_offset: int) -> int:
+        """Position behind the last batch of a segment that starts before ``end_offset``."""
+        if segment is not self._active:
+            number = bisect_right(self._bases, segment.base_offset)
+            return segment.size if end_offset >= self._bases[number] else segment.end_position_of(end_offset)
+        if end_offset >= self.log_end_offset:
+            return segment.size
+        position = self._positions.get(end_offset, -1)
+        if position < 0:
+            position = self._older_positions.get(end_offset, -1)
+            if position < 0:
+                position = segment.end_position_of(end_offset)
+        return position
+
+    # -- syncing ------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """fsync everything that was appended before the call; blocks. May run in a thread of its own.
+
+        Raises:
+            LogDirFailure: the disk failed, now or before; it is not tried again.
+        """
+        with self._flush_lock:
+            if self._failure is not None:
+                raise self._failure
+            truncations = self._truncations
+            end_offset = self.log_end_offset
+            try:
+                for segment in self._segments:
+                    if segment.unsynced:
+                        segment.sync()
+                if self._directory_changed:
+                    self._directory_changed = False
+                    self._disk.sync_dir(self.directory)
+            except OSError as error:
+                self._fail(error)
+            with self._state_lock:
+                # What a truncation removed meanwhile may have come anew, unsynced.
+                if truncations == self._truncations and end_offset > self.recovery_point:
+                    self.recovery_point = end_offset
+
+    def _lower_recovery_point(self, offset: int) -> bool:
+        """Records from ``offset`` on will be removed; whether they were synced."""
+        with self._state_lock:
+            self._truncations += 1
+            if offset >= self.recovery_point:
+                return False
+            self.recovery_point = offset
+            return True
+
+    def _close_files(self) -> None:
+        for segment in self._segments:
+            segment.close()
+        for each in self._deleted:
+            each.segment.close()
+        if self._owns_pool:
+            self._pool.close()
+        if self._failure is None:
+            self._failure = LogDirFailure(self.directory, "the log is closed")

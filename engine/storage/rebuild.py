@@ -1,0 +1,85 @@
+"""What follows from a log's batches: its producers' state and its aborted transactions.
+
+Kafka: UnifiedLog.rebuildProducerState, UnifiedLog.updateProducers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from engine.record.batch import BatchHeader
+from engine.record.control import read_end_transaction_marker
+from engine.storage.producer_state import ProducerStateManager
+from engine.storage.segment import Segment
+from engine.storage.txn_index import AbortedTxn
+
+# How far back the last batches of producers are looked for that a snapshot knows only one batch of.
+_LOOK_BACK_BYTES = 1 << 20
+
+
+def rebuild_producers(
+    producers: ProducerStateManager,
+    segments: Sequence[Segment],
+    start_offset: int,
+    end_offset: int,
+    rebuild_from: int,
+    now_ms: int,
+) -> None:
+    """Make the state of the log's producers at its end; adds to the transaction indexes from ``rebuild_from`` on.
+
+    Begins with the last snapshot that is not behind ``rebuild_from``. Raises ``OSError``.
+    """
+    offset = producers.load(start_offset, min(rebuild_from, end_offset), now_ms)
+    bases = [each.base_offset for each in segments]
+    if producers.entries:
+        _recall_batches(producers, segments[max(bisect_left(bases, offset) - 1, 0)], offset)
+    if offset < end_offset:
+        for segment in segments[max(bisect_right(bases, offset) - 1, 0) :]:
+            start = segment.position_of(offset) if offset > segment.base_offset else 0
+            for position, header in segment.headers(start):
+                if header.producer_id >= 0 and header.base_offset >= offset:
+                    adds = header.last_offset >= rebuild_from
+                    note_replicated_batch(producers, segment, position, header, adds_to_index=adds)
+    producers.map_end_offset = end_offset
+    producers.remove_expired(now_ms)
+
+
+def _recall_batches(producers: ProducerStateManager, segment: Segment, offset: int) -> None:
+    """Find the last batches before ``offset`` of producers that a snapshot named, each with one.
+
+    Kafka does not: after a restart it takes the repetition of an older batch for a gap in the sequence.
+    """
+    end = segment.position_of(offset)
+    start = max(end - _LOOK_BACK_BYTES, 0)
+    if start:
+        found = segment.last_end_within(0, start)
+        start = 0 if found is None else found[0]
+    for position, header in segment.headers(start):
+        if position >= end:
+            break
+        if header.producer_id >= 0 and not header.is_control:
+            producers.recall(header)
+
+
+def note_replicated_batch(
+    producers: ProducerStateManager, segment: Segment, position: int, header: BatchHeader, *, adds_to_index: bool
+) -> None:
+    """A batch of a producer is in the log, at ``position`` of ``segment``; it was checked by whoever wrote it."""
+    info = producers.prepare(header.producer_id, "replication")
+    if not header.is_control:
+        info.append_data(header, header.base_offset, header.last_offset)
+        producers.update(info)
+        return
+    marker = read_end_transaction_marker(segment.read(position, header.size_in_bytes), header)
+    if marker is None:
+        return
+    completed = info.append_marker(header, marker, header.base_offset, 0)
+    producers.update(info)
+    if completed is not None:
+        if completed.is_aborted and adds_to_index:
+            stable = producers.last_stable_offset_after(completed)
+            segment.txn_index.append(
+                AbortedTxn(completed.producer_id, completed.first_offset, completed.last_offset, stable)
+            )
+        producers.complete(completed)
