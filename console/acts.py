@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -102,7 +103,9 @@ def elect_command(bootstrap: str, partitions: Sequence[tuple[str, int]] | None) 
             "--partition",
             str(partition),
         )
-    return _sh("leader-election", bootstrap, "--election-type", "preferred", "--path-to-json-file", "partitions.json")
+    wanted = json.dumps({"partitions": [{"topic": topic, "partition": each} for topic, each in partitions]})
+    command = _sh("leader-election", bootstrap, "--election-type", "preferred", "--path-to-json-file")
+    return f"{command} <(echo {shlex.quote(wanted)})"
 
 
 def produce_command(bootstrap: str, record: NewRecord) -> str:

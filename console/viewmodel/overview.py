@@ -41,7 +41,7 @@ def overview(
     first_left: Cell = (product, *context, Span("  cluster ", "muted"), Span(cluster, "text"), *_controller(snapshot))
     return Overview(
         first_left,
-        _age(snapshot, now_ms, failure, width),
+        _age(snapshot, now_ms, failure),
         _brokers(snapshot, width),
         _rates(snapshot, history, width),
     )
@@ -54,12 +54,12 @@ def _controller(snapshot: ClusterSnapshot) -> Cell:
     return (Span("  controller ", "muted"), Span(f"★ {snapshot.controller_id}", "controller"), Span(epoch, "muted"))
 
 
-def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str, width: int) -> Cell:
+def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str) -> Cell:
+    # Why stands in the status line.
     old_ms = max(0, now_ms - snapshot.metadata_observed_at_ms) if snapshot.metadata_observed_at_ms else 0
     problem = failure or snapshot.error
     if old_ms > STALE_MS or failure:
-        why = f" {problem}" if problem and width >= 120 else ""
-        return (Span(f"stale {text.age(old_ms)}{text.clip(why, 60)} ", "offline"), Span("●", "offline"))
+        return (Span(f"stale {text.age(old_ms)} ", "offline"), Span("●", "offline"))
     if problem:
         return (Span("partly stale ", "under_replicated"), Span("●", "under_replicated"))
     return (Span("live ", "muted"), Span("●", "in_sync"))

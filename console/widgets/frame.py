@@ -97,9 +97,11 @@ class StatusLine(LineWidget):
             self.regions.append(Region(0, x, x + width_of(name), f"crumb({at})"))
             x += width_of(name)
         flash = app.flash_message
-        if flash is None:
-            return tuple(crumbs), ()
         room = width - cell_width(tuple(crumbs)) - 3
+        if flash is None:
+            # Nothing new: what the cluster ails of, as long as it does.
+            problem = app.failure or (app.snapshot.error if app.snapshot is not None else "")
+            return tuple(crumbs), (Span(text.clip(problem, room), "offline"),) if problem and room > 10 else ()
         said: Cell = (Span(flash.text, flash.tone),)
         if width_of(flash.text) <= room:
             return tuple(crumbs), said

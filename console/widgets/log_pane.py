@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from console.palette import Palette
 
 KEPT_LINES = 5_000
+# What is wrapped has at least so many cells a line.
+_LEAST_WRAPPED = 24
 
 
 class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -107,7 +109,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         pieces: list[Cell] = []
         spans: list[Span] = []
         room = width
-        indent = min(self._indent, width // 2)
+        indent = max(0, min(self._indent, width - _LEAST_WRAPPED))
         for span in line:
             rest = span.text
             while width_of(rest) > room:

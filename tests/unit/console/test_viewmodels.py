@@ -371,6 +371,8 @@ def test_the_commands_shown_are_those_that_would_do_the_same() -> None:
     assert elect_command("h:1,h:2", [("t", 3)]) == (
         "kafka-leader-election.sh --bootstrap-server h:1 --election-type preferred --topic t --partition 3"
     )
+    several = elect_command("h:1", [("t", 3), ("t", 4)])
+    assert """<(echo '{"partitions": [{"topic": "t", "partition": 3}, {"topic": "t", "partition": 4}]}')""" in several
     assert alter_configs_command("h:1", "t", {"a": "1,2", "b": None}) == (
         "kafka-configs.sh --bootstrap-server h:1 --alter --entity-type topics --entity-name t "
         "--add-config 'a=[1,2]' --delete-config b"
