@@ -168,21 +168,26 @@ class ClusterControl:
         broker_id = request.broker_id
         broker = state.check_broker_epoch(broker_id, request.broker_epoch)
         session = state.sessions.touch(broker_id, now_ms, request.current_metadata_offset)
+        newly_lost = [each for each in broker.log_dirs if each in request.offline_log_dirs]
+        # Without any directory a broker can do nothing (and no record could say so: none is no change there). One that
+        # just lost some is not unfenced before they are taken off its registration: it would lead what was in them.
+        has_none = bool(newly_lost) and len(newly_lost) == len(broker.log_dirs)
         current, following = next_state(
             broker=broker,
             session=session,
-            want_fence=request.want_fence,
+            want_fence=request.want_fence or has_none or (broker.fenced and bool(newly_lost)),
             want_shut_down=request.want_shut_down,
             metadata_offset=request.current_metadata_offset,
             has_leaderships=self._leadership.has_leaderships(broker_id) if request.want_shut_down else False,
             lowest_active_offset=state.sessions.lowest_active_offset(state.image),
         )
         if current is not following:
-            self._transition(step, broker, session, following)
+            why = "all its log directories failed" if has_none else "asked for it"
+            self._transition(step, broker, session, following, why)
         if following is BrokerState.CONTROLLED_SHUTDOWN and session.controlled_shutdown_offset < 0:
             session.controlled_shutdown_offset = state.next_offset + len(step.records) - 1
-        if request.offline_log_dirs:
-            self._leadership.directories_offline(step, broker_id, request.offline_log_dirs)
+        if newly_lost and not has_none:
+            self._leadership.directories_offline(step, broker_id, newly_lost)
         if request.cordoned_log_dirs is not None and tuple(request.cordoned_log_dirs) != broker.cordoned_log_dirs:
             step.records.append(
                 BrokerRegistrationChangeRecord(
@@ -198,7 +203,7 @@ class ClusterControl:
             should_shut_down=following is BrokerState.SHUTDOWN_NOW,
         )
 
-    def _transition(self, step: Step, broker: BrokerImage, session: Session, following: BrokerState) -> None:
+    def _transition(self, step: Step, broker: BrokerImage, session: Session, following: BrokerState, why: str) -> None:
         broker_id = broker.broker_id
         if following is BrokerState.UNFENCED:
             self._leadership.unfence(step, broker_id)
@@ -207,8 +212,9 @@ class ClusterControl:
         else:
             session.controlled_shutdown_offset = -1
             if not broker.fenced:
-                asked = "its controlled shutdown is done" if following is BrokerState.SHUTDOWN_NOW else "asked for it"
-                self._leadership.fence(step, broker_id, asked)
+                if following is BrokerState.SHUTDOWN_NOW:
+                    why = "its controlled shutdown is done"
+                self._leadership.fence(step, broker_id, why)
 
     # -- silence ------------------------------------------------------------------------------------------------
 

@@ -223,12 +223,9 @@ class Leadership:
             Note(NoteKind.BROKER_UNREGISTERED, f"broker {broker_id}", "removed on request", {"broker_id": broker_id})
         )
 
-    def directories_offline(self, step: Step, broker_id: int, offline: list[Uuid]) -> None:
-        """The broker lost log directories: its replicas there neither lead nor are in sync any more."""
+    def directories_offline(self, step: Step, broker_id: int, lost: list[Uuid]) -> None:
+        """The broker lost some of its log directories: its replicas there neither lead nor are in sync any more."""
         broker = self._state.image.brokers[broker_id]
-        lost = [each for each in broker.log_dirs if each in offline]
-        if not lost:
-            return
         self._update(
             step,
             self._partitions(

@@ -150,7 +150,9 @@ class PartitionChange:
         last_known = self.partition.last_known_elr
         if not self.elr_enabled or self.target_isr or self._target_elr or len(last_known) != 1:
             return None
-        return last_known[0] if self.is_acceptable_leader(last_known[0]) else None
+        # A reassignment may have taken it away since.
+        is_replica = last_known[0] in self.target_replicas
+        return last_known[0] if is_replica and self.is_acceptable_leader(last_known[0]) else None
 
     def _elect(self, record: PartitionChangeRecord) -> None:
         leader, unclean = self.elect()

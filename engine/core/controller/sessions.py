@@ -182,8 +182,10 @@ def next_state(
         current = BrokerState.FENCED
         if want_shut_down:
             return current, BrokerState.SHUTDOWN_NOW
-        caught_up = metadata_offset >= broker.broker_epoch
-        return current, BrokerState.UNFENCED if not want_fence and caught_up else current
+        # Who began to shut down comes back only as a new incarnation: no record could take the mark off, and with
+        # it the broker may neither lead nor be in sync.
+        may_return = metadata_offset >= broker.broker_epoch and not broker.in_controlled_shutdown
+        return current, BrokerState.UNFENCED if not want_fence and may_return else current
     current = BrokerState.UNFENCED
     if want_fence:
         return current, BrokerState.SHUTDOWN_NOW if want_shut_down else BrokerState.FENCED
