@@ -15,6 +15,7 @@ from typing import Any
 from engine.supervisor.snapshot import Stage, StageTime
 
 Place = tuple[str, int]
+_ORDER = {stage: at for at, stage in enumerate(Stage)}
 
 
 class Stopwatch:
@@ -89,10 +90,16 @@ class Stopwatch:
     def stages(self) -> tuple[StageTime, ...]:
         """What was reached so far, by time."""
         found = [StageTime(Stage.KILLED, 0.0)]
+        all_moved = bool(self._led) and len(self._committed_ns) == len(self._led)
         if self._fenced_ns is not None:
-            found.append(self._stage(Stage.FENCED, self._fenced_ns))
-        if self._led and len(self._committed_ns) == len(self._led):
-            detail = f"{len(self._led)} partitions"
+            fenced_ns = self._fenced_ns
+            if all_moved:
+                # One batch of metadata fences a broker and moves its leaders, in this order: whoever has seen the
+                # second has seen the first, even where the controller's note came a moment later.
+                fenced_ns = min(fenced_ns, max(self._committed_ns.values()))
+            found.append(self._stage(Stage.FENCED, fenced_ns))
+        if all_moved:
+            detail = f"{len(self._led)} partition{'' if len(self._led) == 1 else 's'}"
             if self._leaderless:
                 detail += f", {len(self._leaderless)} without leader"
             found.append(self._stage(Stage.LEADERS_COMMITTED, max(self._committed_ns.values()), detail=detail))
@@ -102,7 +109,7 @@ class Stopwatch:
         for stage in (Stage.FIRST_PRODUCE, Stage.FIRST_FETCH):
             if stage in self._client_ns:
                 found.append(self._stage(stage, self._client_ns[stage]))
-        return tuple(sorted(found, key=lambda stage: stage.after_ms))
+        return tuple(sorted(found, key=lambda stage: (stage.after_ms, _ORDER[stage.stage], stage.who)))
 
     def _stage(self, stage: Stage, at: int, *, who: int = -1, detail: str = "") -> StageTime:
         return StageTime(stage, round((at - self._killed_ns) / 1e6, 3), who, detail)

@@ -65,6 +65,18 @@ def test_the_last_partitions_first_new_leader_is_the_commit_even_if_only_a_follo
     assert (commit.after_ms, commit.detail) == (30.0, "2 partitions")
 
 
+def test_a_controllers_note_that_comes_late_does_not_put_the_fencing_behind_what_follows_from_it() -> None:
+    watch = stopwatch()
+    for fact in (applied(20, 3, (0, 2), (1, 3)), applied(21, 2, (0, 2), (1, 3)), fenced(22)):
+        watch.on_fact(fact)
+    assert named(watch)[1:] == [
+        ("FENCED", 20.0, -1),
+        ("LEADERS_COMMITTED", 20.0, -1),
+        ("SEEN_BY_SURVIVORS", 20.0, 3),
+        ("SEEN_BY_SURVIVORS", 21.0, 2),
+    ]
+
+
 def test_what_was_before_the_kill_of_others_or_of_another_act_does_not_count() -> None:
     watch = stopwatch(led=1)
     for fact in (
@@ -84,9 +96,9 @@ def test_what_was_before_the_kill_of_others_or_of_another_act_does_not_count() -
 def test_a_partition_left_without_leader_is_said_and_taken_back_when_one_comes() -> None:
     watch = stopwatch(led=1)
     watch.on_fact(changed(5, 0, -1))
-    assert watch.stages()[1].detail == "1 partitions, 1 without leader"
+    assert watch.stages()[1].detail == "1 partition, 1 without leader"
     watch.on_fact(applied(9, 2, (0, 2)))
-    assert watch.stages()[1].detail == "1 partitions"
+    assert watch.stages()[1].detail == "1 partition"
 
 
 def test_a_victim_that_led_nothing_is_done_when_it_is_fenced_and_clients_were_served() -> None:
