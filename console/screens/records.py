@@ -138,7 +138,7 @@ class RecordsView(View):
         return len(self._ring) - self.table.cursor_index
 
     def _has_enough(self) -> bool:
-        return self._paged and len(self._waiting) + self._below() > 2 * _AHEAD
+        return self._paged and self._is_gathered() and len(self._waiting) + self._below() > 2 * _AHEAD
 
     def _take(self, records: list[RecordView]) -> None:
         self._waiting += records
