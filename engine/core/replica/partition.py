@@ -272,6 +272,9 @@ class Partition:
         effects: PartitionEffects = Effects()
         was_leader = self.role if isinstance(self.role, Leader) else None
         is_new_epoch = state.leader_epoch > self.leader_epoch
+        # Where one delta brings several elections, another may have led in between and cut the followers' logs: what
+        # they had is not known to be there still.
+        leads_anew = was_leader is None or state.leader_epoch > self.leader_epoch + 1
         isr = frozenset(state.isr)
         is_new_state = is_new_epoch or was_leader is None or state.partition_epoch > self.partition_epoch
         local_id = self.view.local_broker_id
@@ -294,7 +297,7 @@ class Partition:
             effects.append.append(StartLeaderEpoch(state.leader_epoch, self.log_end_offset))
             for each in role.replicas.values():
                 each.on_new_leader_epoch(
-                    self.log_end_offset, now_ms, leads_anew=was_leader is None, is_in_sync=each.broker_id in isr
+                    self.log_end_offset, now_ms, leads_anew=leads_anew, is_in_sync=each.broker_id in isr
                 )
         # The ISR may be down to this broker.
         self._advance_high_watermark(role, now_ms, effects)
@@ -485,10 +488,16 @@ class Partition:
 
     def on_isr_check(self, now_ms: float) -> PartitionEffects:
         """Look for followers that lag for longer than replica.lag.time.max.ms and propose an ISR without them; failing
-        that, for one that may join."""
+        that, for one that may join. One that is not in the ISR and was waited for may hang: time alone lets the high
+        watermark pass it."""
         role = self.role
-        if type(role) is not Leader or type(role.isr_state) is not CommittedIsr:
+        if type(role) is not Leader:
             return NOTHING
+        effects: PartitionEffects = Effects()
+        if role.uncounted:
+            self._advance_high_watermark(role, now_ms, effects)
+        if type(role.isr_state) is not CommittedIsr:
+            return effects or NOTHING
         local_id = self.view.local_broker_id
         out, reasons = [], []
         for broker_id in sorted(role.isr_state.isr):
@@ -506,7 +515,6 @@ class Partition:
                     f"{self.log_end_offset - replica.log_end_offset} behind, "
                     f"last caught up {(now_ms - replica.last_caught_up_ms) / 1000:.1f} s ago"
                 )
-        effects: PartitionEffects = Effects()
         if not out:
             self._maybe_expand(role, now_ms, effects)
             return effects or NOTHING
