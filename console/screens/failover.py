@@ -36,6 +36,12 @@ class FailoverView(View):
     def on_resize(self) -> None:
         self.set_class(self.size.height >= 30, "-tall")
 
+    def begin(self) -> None:
+        reason = self.console.gateway.capabilities.no_process_control
+        if reason:
+            self.table.empty = f"killing brokers {reason}"
+        super().begin()
+
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[Act]:
         return act_rows(snapshot)
 

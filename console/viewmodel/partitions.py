@@ -240,12 +240,12 @@ def _behind(row: ReplicaRow) -> Cell:
 def replica_columns(partition: str) -> tuple[Column, ...]:
     """Headed by the partition's name."""
     return (
-        Column("broker", partition, lambda row: cell(f"broker {row.key}"), 11, max_width=30),
+        Column("broker", partition, lambda row: cell(f"broker {row.key}"), 10, max_width=30),
         Column("role", "ROLE", lambda row: cell(row.role, row.tone), 13, flashes=True),
         Column("start", "LOG START", lambda row: _count(row.replica.log_start_offset, "muted"), 10, right=True),
         Column("hw", "HIGH WM", lambda row: _count(row.replica.high_watermark), 10, right=True),
         Column("leo", "LOG END", lambda row: _count(row.replica.log_end_offset), 10, right=True),
-        Column("behind", "BEHIND", _behind, 7, right=True),
+        Column("behind", "BEHIND", _behind, 6, right=True),
         Column(
             "size",
             "SIZE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Any, cast
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             raise RequestTimedOut(f"no connection to {host}:{port} within {timeout_ms:.0f} ms") from None
         except OSError as error:
-            raise ConnectionLost(f"cannot connect to {host}:{port}: {error.strerror or error}") from error
+            raise ConnectionLost(f"cannot connect to {host}:{port}: {_reason(error)}") from error
         assert isinstance(connection, Connection)
         connection.address = (host, port)
         if negotiate:
@@ -273,3 +274,10 @@ class Connection(asyncio.Protocol):
         callbacks, self._lost_callbacks = self._lost_callbacks, []
         for callback in callbacks:
             callback()
+
+
+def _reason(error: OSError) -> str:
+    # asyncio writes the address into its errors' texts once more; a name that is not found has codes of its own.
+    if error.errno is None or error.errno <= 0:
+        return str(error.strerror or error)
+    return os.strerror(error.errno).lower()

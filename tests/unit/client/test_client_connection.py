@@ -160,7 +160,7 @@ async def test_an_answer_that_does_not_parse_ends_the_connection() -> None:
 @virtual_time
 async def test_nobody_there_is_told_apart_from_nobody_answering() -> None:
     world = FakeWorld()
-    with pytest.raises(ConnectionLost, match="cannot connect to b1:9092: Connection refused"):
+    with pytest.raises(ConnectionLost, match="cannot connect to b1:9092: connection refused"):
         await opened(world)
     peer_with(world).deaf = True
     with pytest.raises(RequestTimedOut, match="no connection to b1:9092 within 1000 ms"):
