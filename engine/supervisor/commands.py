@@ -149,7 +149,9 @@ class Commands:
 
     async def _start(self, arguments: dict[str, Any]) -> dict[str, Any]:
         async def start(broker: BrokerSupervision) -> None:
-            await broker.start("start was asked for")
+            # The restart policy may have been faster: then what was asked for is under way, or done.
+            if broker.state not in (ProcessState.STARTING, ProcessState.RUNNING):
+                await broker.start("start was asked for")
             if arguments.get("wait", True):
                 await broker.wait_ready()
 

@@ -116,7 +116,7 @@ def read_by_librdkafka(cluster: Cluster, topic: str) -> tuple[int, str]:
         consumer.assign([TopicPartition(topic, partition, 0)])
         position = 0
         while position < end:
-            messages = consumer.consume(5000, 10)
+            messages = consumer.consume(min(5000, end - position), 10)
             assert messages, f"silence at {position} of {end} in {topic}-{partition}"
             for message in messages:
                 assert message.error() is None, message.error()
