@@ -78,6 +78,17 @@ class IndexFile:
         self._count += len(self._pending)
         self._pending = []
 
+    def sync(self) -> None:
+        """fsync of the file, if there is one. Safe in another thread. Raises ``OSError``."""
+        try:
+            file = self._pool.disk.open(self.path)
+        except FileNotFoundError:
+            return
+        try:
+            file.sync()
+        finally:
+            file.close()
+
     def truncate(self, count: int) -> None:
         """Keep the first ``count`` entries."""
         if count >= len(self):

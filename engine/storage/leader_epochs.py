@@ -86,6 +86,12 @@ class LeaderEpochs:
         self.latest_epoch = epoch
         return True
 
+    def forget_from(self, offset: int) -> None:
+        """Records from ``offset`` on may be others than the entries speak of; in memory only."""
+        while self.entries and self.entries[-1].start_offset >= offset:
+            self.entries.pop()
+        self.latest_epoch = self.entries[-1].epoch if self.entries else UNDEFINED_EPOCH
+
     def truncate_from_end(self, end_offset: int) -> None:
         """The log ends at ``end_offset``. Raises ``OSError``."""
         entries = self.entries

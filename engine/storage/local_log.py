@@ -223,10 +223,12 @@ class LocalLog:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def _append(
-        self, segment: Segment, parts: list[Buffer], size: int, headers: list[BatchHeader], end_offset: int
-    ) -> None:
-        """Write batches, whose offsets begin at the log's end, to the active segment. Raises ``OSError``."""
+    def _append(self, segment: Segment, parts: list[Buffer], size: int, headers: list[BatchHeader]) -> None:
+        """Write batches, whose offsets begin at the log's end, to the active segment. The caller moves the end.
+
+        Raises:
+            OSError: the disk fails.
+        """
         offset, position = self.log_end_offset, segment.size
         segment.append(parts, size, headers, offset)
         # After the write and before the offset: see flush.
@@ -237,10 +239,9 @@ class LocalLog:
             offset += header.last_offset_delta + 1
             position += header.batch_length + LOG_OVERHEAD_BYTES
             positions[offset] = position
-        self.log_end_offset = end_offset
 
     def _append_final(self, segment: Segment, data: Buffer, headers: Sequence[BatchHeader]) -> None:
-        """Write batches whose headers hold their offsets to the active segment. Raises ``OSError``."""
+        """The same for batches whose headers hold their offsets."""
         position = segment.size
         segment.append_final(data, headers)
         segment.unsynced = True
@@ -248,9 +249,7 @@ class LocalLog:
         for header in headers:
             positions[header.base_offset] = position
             position += header.batch_length + LOG_OVERHEAD_BYTES
-        end_offset = headers[-1].next_offset
-        positions[end_offset] = position
-        self.log_end_offset = end_offset
+        positions[headers[-1].next_offset] = position
 
     def _positions_for_more(self) -> dict[int, int]:
         if len(self._positions) >= _REMEMBERED_POSITIONS:
@@ -355,7 +354,7 @@ class LocalLog:
             end_offset = self.log_end_offset
             try:
                 for segment in self._segments:
-                    if segment.unsynced:
+                    if segment.unsynced or segment.txn_index.unsynced:
                         segment.sync()
                 if self._directory_changed:
                     self._directory_changed = False
@@ -375,6 +374,11 @@ class LocalLog:
                 return False
             self.recovery_point = offset
             return True
+
+    def _sync_cut(self, segment: Segment) -> None:
+        """The log now ends in ``segment``: make that last. Raises ``OSError``."""
+        segment.sync()
+        self._disk.sync_dir(self.directory)
 
     def _close_files(self) -> None:
         for segment in self._segments:

@@ -37,7 +37,6 @@ from engine.storage.txn_index import AbortedTxn
 from engine.world import Disk
 
 NO_APPEND_TIME = -1
-_METADATA_TOPIC = "__cluster_metadata"
 
 
 class AppendInfo(NamedTuple):
@@ -89,13 +88,15 @@ class Log(LocalLog):
         now_ms: int,
         clean_shutdown: bool,
         recovery_point: int,
+        trusts_recovery_point: bool = True,
         log_start_offset: int = 0,
         pool: FilePool | None = None,
         producer_id_expiration_ms: int = 86_400_000,
     ) -> Log:
         """Open a partition's directory, made if it is not there; recovers what may not have been synced.
 
-        ``topic_id`` ``None``: the one in ``partition.metadata``.
+        ``topic_id`` ``None``: the one in ``partition.metadata``. ``recovery_point`` is not trusted if its checkpoint
+        is lost: then gaps in the offsets are taken for the work of compaction, not for lost bytes.
 
         Raises:
             LogCorrupt: bytes that were synced are not what they were.
@@ -117,7 +118,7 @@ class Log(LocalLog):
             clean_shutdown=clean_shutdown,
             recovery_point=recovery_point,
             log_start_offset=log_start_offset,
-            is_dense=not config.compact and (recovery_point > 0 or topic_partition.topic == _METADATA_TOPIC),
+            is_dense=trusts_recovery_point and not config.compact,
             now_ms=now_ms,
         ).load()
         log._use_segments(loaded.segments)
@@ -229,12 +230,13 @@ class Log(LocalLog):
                 segment = self._roll(now_ms)
             if leader_epoch > self.leader_epochs.latest_epoch:
                 self.leader_epochs.assign(leader_epoch, base_offset)
-            self._append(segment, parts, size, headers, offset)
+            self._append(segment, parts, size, headers)
             if producers is not None:
                 self._update_producers(producers, completed)
         except OSError as error:
             self._fail(error)
-        self.producers.map_end_offset = offset
+        # After everything that a flush up to here must find.
+        self.log_end_offset = self.producers.map_end_offset = offset
         append_time = now_ms if rules.log_append_time else NO_APPEND_TIME
         return AppendInfo(base_offset, offset - 1, append_time, self.log_start_offset, False, size)
 
@@ -332,7 +334,7 @@ class Log(LocalLog):
             if header.producer_id >= 0:
                 note_replicated_batch(self.producers, segment, position, header, adds_to_index=True)
             position += header.batch_length + LOG_OVERHEAD_BYTES
-        self.producers.map_end_offset = self.log_end_offset
+        self.log_end_offset = self.producers.map_end_offset = headers[-1].next_offset
 
     # -- looking up ---------------------------------------------------------------------------------------------
 
@@ -394,6 +396,9 @@ class Log(LocalLog):
     def truncate_to(self, offset: int) -> None:
         """Remove records from ``offset`` on; the batch that holds it goes as a whole (UnifiedLog.truncateTo).
 
+        On the device when it returns, which Kafka leaves to chance: what was cut, come back after a loss of power with
+        records of another history behind it, would be a log that never was.
+
         Raises:
             LogDirFailure: the disk failed, now or before.
         """
@@ -424,12 +429,14 @@ class Log(LocalLog):
         self._drop_segments(dropped, self._now_ms)
         segment.truncate(position, offset)
         segment.is_active = True
+        self._sync_cut(segment)
         self._forget_positions()
         self.log_end_offset = offset
         self.log_start_offset = min(self.log_start_offset, offset)
         self.high_watermark = min(self.high_watermark, offset)
         self.leader_epochs.truncate_from_end(offset)
         rebuild_producers(self.producers, self._segments, self.log_start_offset, offset, offset, self._now_ms)
+        self.producers.take_snapshot()
         self.producers.on_high_watermark(self.high_watermark)
 
     def truncate_fully_and_start_at(self, offset: int) -> None:
@@ -447,6 +454,7 @@ class Log(LocalLog):
             self.leader_epochs.clear()
             interval = self._config.index_interval_bytes
             segment = Segment.create(self._pool, self.directory, offset, interval, self._now_ms)
+            self._sync_cut(segment)
         except OSError as error:
             self._fail(error)
         segment.is_active = True

@@ -35,7 +35,7 @@ from engine.storage.checkpoints import (
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.log import Log
-from engine.world import DiskLock, World
+from engine.world import Disk, DiskLock, World
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,16 @@ class CheckpointValues(NamedTuple):
 class _Directory:
     """One of ``log.dirs``."""
 
-    __slots__ = ("checkpointed", "clean_shutdown", "directory_id", "failure", "lock", "path", "previous_broker_epoch")
+    __slots__ = (
+        "checkpointed",
+        "clean_shutdown",
+        "directory_id",
+        "failure",
+        "lock",
+        "lost_recovery_points",
+        "path",
+        "previous_broker_epoch",
+    )
 
     def __init__(self, path: str, lock: DiskLock | None) -> None:
         self.path = path
@@ -67,6 +76,8 @@ class _Directory:
         self.clean_shutdown = False
         self.previous_broker_epoch = NO_BROKER_EPOCH
         self.failure: str | None = None
+        # Whether there was no recovery-point-offset-checkpoint that can be read.
+        self.lost_recovery_points = False
         # What the files say.
         self.checkpointed = CheckpointValues({}, {}, {})
 
@@ -197,9 +208,9 @@ class LogDirs:
 
     def _load_directory(self, directory: _Directory, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
         disk = self._disk
-        directory.checkpointed = values = CheckpointValues(
-            *(_read_checkpoint(self._world, directory.path, name) for name in _CHECKPOINTS)
-        )
+        found = [_read_checkpoint(disk, directory.path, name) for name in _CHECKPOINTS]
+        directory.lost_recovery_points = found[0] is None
+        directory.checkpointed = values = CheckpointValues(*({} if each is None else each for each in found))
         for name in disk.list_dir(directory.path):
             path = f"{directory.path}/{name}"
             if not disk.is_dir(path) or name == _METADATA_DIRECTORY:
@@ -222,6 +233,9 @@ class LogDirs:
             except (KafkaError, CheckpointCorrupt) as error:
                 log.error("%s is offline: %s", topic_partition, error)
                 self.offline_logs[topic_partition] = str(error)
+        # From here on what it does not name was never flushed.
+        self._checkpoint(directory, is_first=True)
+        directory.lost_recovery_points = False
 
     def _open(
         self,
@@ -241,6 +255,7 @@ class LogDirs:
             now_ms=now_ms,
             clean_shutdown=directory.clean_shutdown,
             recovery_point=values.recovery_points.get(topic_partition, 0),
+            trusts_recovery_point=not directory.lost_recovery_points,
             log_start_offset=values.log_start_offsets.get(topic_partition, 0),
             pool=self._pool,
             producer_id_expiration_ms=self._producer_id_expiration_ms,
@@ -399,13 +414,12 @@ class LogDirs:
                 except OSError as error:
                     raise LogDirFailure(directory.path, error) from error
 
-    def _checkpoint(self, directory: _Directory) -> None:
+    def _checkpoint(self, directory: _Directory, *, is_first: bool = False) -> None:
         with self._checkpoint_lock:
             values = self._values_of(directory)
             for name, now, before in zip(_CHECKPOINTS, values, directory.checkpointed, strict=True):
-                path = f"{directory.path}/{name}"
-                if now != before or not self._disk.exists(path):
-                    write_offsets(self._disk, path, now)
+                if is_first or now != before:
+                    write_offsets(self._disk, f"{directory.path}/{name}", now)
             directory.checkpointed = values
 
     # -- ending -------------------------------------------------------------------------------------------------
@@ -486,13 +500,14 @@ def _identify(world: World, directories: list[_Directory], node_id: int, cluster
     return cluster_id
 
 
-def _read_checkpoint(world: World, directory: str, name: str) -> dict[TopicPartition, int]:
+def _read_checkpoint(disk: Disk, directory: str, name: str) -> dict[TopicPartition, int] | None:
+    path = f"{directory}/{name}"
     try:
-        return read_offsets(world.disk, f"{directory}/{name}")
+        return read_offsets(disk, path) if disk.exists(path) else None
     except CheckpointCorrupt as error:
-        # Kafka begins with none as well: logs are recovered from their start.
+        # Kafka begins without as well: logs are recovered from their start.
         log.warning("%s", error)
-        return {}
+        return None
 
 
 def _deleted_name(topic_partition: TopicPartition, unique: Uuid) -> str:

@@ -121,6 +121,14 @@ class ProducerSnapshots:
         for offset in [each for each in self.offsets if each > end_offset or each <= log_start_offset]:
             self.remove(offset)
 
+    def remove_stray(self, base_offsets: Sequence[int]) -> None:
+        """Keep those at the segments' starts, and the last one if it is behind all of them."""
+        known = set(base_offsets)
+        last = max(base_offsets, default=-1)
+        for offset in list(self.offsets):
+            if offset not in known and (offset < last or offset != self.offsets[-1]):
+                self.remove(offset)
+
     def remove_before(self, offset: int) -> None:
         """Remove those of segments that are gone."""
         for each in self.offsets[: bisect_left(self.offsets, offset)]:

@@ -33,7 +33,7 @@ def rebuild_producers(
     offset = producers.load(start_offset, min(rebuild_from, end_offset), now_ms)
     bases = [each.base_offset for each in segments]
     if producers.entries:
-        _recall_batches(producers, segments[max(bisect_left(bases, offset) - 1, 0)], offset)
+        _recall_batches(producers, segments[: bisect_left(bases, offset)], offset)
     if offset < end_offset:
         for segment in segments[max(bisect_right(bases, offset) - 1, 0) :]:
             start = segment.position_of(offset) if offset > segment.base_offset else 0
@@ -45,21 +45,29 @@ def rebuild_producers(
     producers.remove_expired(now_ms)
 
 
-def _recall_batches(producers: ProducerStateManager, segment: Segment, offset: int) -> None:
+def _recall_batches(producers: ProducerStateManager, segments: Sequence[Segment], offset: int) -> None:
     """Find the last batches before ``offset`` of producers that a snapshot named, each with one.
 
     Kafka does not: after a restart it takes the repetition of an older batch for a gap in the sequence.
     """
-    end = segment.position_of(offset)
-    start = max(end - _LOOK_BACK_BYTES, 0)
-    if start:
-        found = segment.last_end_within(0, start)
-        start = 0 if found is None else found[0]
-    for position, header in segment.headers(start):
-        if position >= end:
+    ranges: list[tuple[Segment, int, int]] = []
+    budget = _LOOK_BACK_BYTES
+    for segment in reversed(segments):
+        end = segment.position_of(offset)
+        start = max(end - budget, 0)
+        if start:
+            found = segment.last_end_within(0, start)
+            start = 0 if found is None else found[0]
+        ranges.append((segment, start, end))
+        budget -= end - start
+        if budget <= 0:
             break
-        if header.producer_id >= 0 and not header.is_control:
-            producers.recall(header)
+    for segment, start, end in reversed(ranges):
+        for position, header in segment.headers(start):
+            if position >= end:
+                break
+            if header.producer_id >= 0 and not header.is_control:
+                producers.recall(header)
 
 
 def note_replicated_batch(

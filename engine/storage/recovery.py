@@ -157,6 +157,9 @@ class LogLoader:
         for number in range(first):
             segment, following = segments[number], segments[number + 1]
             end = self._end_of(segment)
+            if end is not None and end > following.base_offset >= self._recovery_point and not self._clean_shutdown:
+                # It was cut, which was not synced and is undone.
+                return number
             if end is None or end > following.base_offset:
                 raise LogCorrupt(self._directory, f"{segment.log_path} does not end with a whole batch")
         return first
@@ -204,11 +207,13 @@ class LogLoader:
                 )
                 segment.truncate(end_position, end_offset)
             elif following is not None:
-                if end_offset == following.base_offset or not self._is_dense or end_offset < self._recovery_point:
+                gap = following.base_offset - end_offset
+                if gap == 0 or (gap > 0 and (not self._is_dense or end_offset < self._recovery_point)):
                     segment.save_indexes()
                     number += 1
                     continue
-                log.warning("%s: offsets from %d on are missing", self._directory, end_offset)
+                # The end was lost, or a cut that was not synced is undone.
+                log.warning("%s: the offsets from %d on do not go on", self._directory, end_offset)
             for each in segments[number + 1 :]:
                 log.warning("removed %s: it follows on bytes that are lost", each.log_path)
                 _remove_segment(self._disk, each)
@@ -220,11 +225,22 @@ class LogLoader:
         """Check every batch that may not have been synced; returns where the valid ones end, and the next offset."""
         start = segment.begin_recovery(max(self._recovery_point, segment.base_offset))
         end_position, end_offset = start, segment.base_offset
-        epochs = self._epochs
+        epochs, last_epoch = self._epochs, NO_LEADER_EPOCH
         for position, header in scan_intact_batches(segment.reader(), start, segment.size):
             epoch = header.partition_leader_epoch
+            # What the CRC does not cover.
             if header.base_offset < end_offset or not segment.fits(header.last_offset):
                 break
+            if (
+                self._is_dense
+                and position
+                and (epoch < last_epoch or (header.base_offset > end_offset and position > start))
+            ):
+                break
+            if last_epoch == NO_LEADER_EPOCH:
+                # A cut that was not synced is undone, and the epochs were those of what followed on it.
+                epochs.forget_from(header.base_offset)
+            last_epoch = epoch
             segment.recovered(position, header)
             if epoch > epochs.latest_epoch:
                 epochs.note(epoch, header.base_offset)
@@ -244,8 +260,7 @@ class LogLoader:
     def _settle_epochs(self, saved: list[EpochEntry] | None, start_offset: int, end_offset: int) -> None:
         epochs = self._epochs
         if saved is None and end_offset > start_offset:
-            epochs.entries = []
-            epochs.latest_epoch = NO_LEADER_EPOCH
+            epochs.forget_from(0)
             for segment in self._segments:
                 for _, header in segment.headers():
                     if header.partition_leader_epoch > epochs.latest_epoch:
@@ -269,6 +284,7 @@ class LogLoader:
                 rebuild_from = min(rebuild_from, segment.base_offset)
         for segment in self._segments:
             segment.txn_index.truncate_to(rebuild_from)
+        self._producers.snapshots.remove_stray([each.base_offset for each in self._segments])
         rebuild_producers(self._producers, self._segments, start_offset, end_offset, rebuild_from, self._now_ms)
 
 

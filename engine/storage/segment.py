@@ -209,6 +209,9 @@ class Segment:
         # Aborted transactions cannot be told from the index's absence, as the other indexes can.
         if self.txn_index.unsynced:
             self.txn_index.sync()
+        if not self.is_active and not self.is_deleted:
+            self._offset_index.sync()
+            self._time_index.sync()
 
     def release(self) -> None:
         """Give back the descriptor of a segment that is complete and synced."""
@@ -273,6 +276,9 @@ class Segment:
             last_time = self._time_index.last
             if last_time is not None and (last_time[0] < 0 or last_time[1] < 0):
                 raise ValueError(f"{self._time_index.path} ends with an entry that is none")
+            for index in (self._offset_index, self._time_index):
+                if len(index) > 1 and index.entry(0) >= index.entry(len(index) - 1):
+                    raise ValueError(f"{index.path} does not ascend")
             self._indexes_loaded = True
             if not self._read_tail():
                 raise ValueError(f"{self._offset_index.path} does not lead to a batch")
@@ -280,7 +286,11 @@ class Segment:
             self.rebuild_indexes()
 
     def _read_tail(self) -> bool:
-        """Restore what is known of the batches behind the last index entry; False if the entry leads nowhere."""
+        """Restore what is known of the batches behind the last index entry.
+
+        False if the entry leads nowhere, or entries are missing. (Kafka counts the bytes between entries anew at each
+        start, so some more than the interval are no sign of that.)
+        """
         last = self._offset_index.last
         last_time = self._time_index.last
         self._max_timestamp = NO_TIMESTAMP if last_time is None else last_time[0]
@@ -288,17 +298,21 @@ class Segment:
         self._bytes_since_index_entry = 0
         if not self.size:
             return last is None
-        start, sound = (0, True) if last is None else (last[1], False)
+        start = end_of_first = 0
+        if last is not None:
+            start = last[1]
         for position, header in scan_headers(self._reader(), start, self.size):
-            if position == start and last is not None:
-                if header.last_offset != self.base_offset + last[0]:
+            if not end_of_first:
+                end_of_first = position + header.size_in_bytes
+                if last is not None and header.last_offset != self.base_offset + last[0]:
                     return False
-                sound = True
+            elif position > end_of_first + 4 * self._index_interval_bytes:
+                return False
             if header.max_timestamp > self._max_timestamp:
                 self._max_timestamp = header.max_timestamp
                 self._max_timestamp_offset = header.last_offset
         self._bytes_since_index_entry = self.size - start
-        return sound
+        return end_of_first > 0
 
     def rebuild_indexes(self) -> None:
         """Make ``.index`` and ``.timeindex`` from the batches."""

@@ -1,0 +1,380 @@
+"""Opening logs after crashes: the longest valid prefix stays, and what was synced is never cut (L2, L3, L4)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_disk import MemoryDisk
+from storage_harness import DIRECTORY, NOW_MS, append, everything, open_log, records
+
+from engine.record.batch import read_header
+from engine.record.control import build_end_transaction_marker
+from engine.storage.failure import LogCorrupt
+from engine.storage.log import Log
+
+FIRST = f"{DIRECTORY}/{0:020d}"
+
+
+def test_whatever_is_cut_off_the_end_the_whole_batches_before_stay() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    ends = [0]
+    for number in range(5):
+        append(log, records(3, size=10 * number), epoch=number // 2)
+        ends.append(log.size_bytes)
+    batches = everything(log)
+    content = disk.read(FIRST + ".log")
+    for size in range(ends[2], len(content) + 1):
+        disk.files[FIRST + ".log"].data[:] = content[:size]
+        opened = open_log(disk)
+        whole = sum(end <= size for end in ends) - 1
+        assert everything(opened) == batches[:whole]
+        assert opened.log_end_offset == 3 * whole
+        assert opened.size_bytes == ends[whole] == disk.file_size(FIRST + ".log")
+        assert opened.leader_epochs.latest_epoch == (whole - 1) // 2
+        assert append(opened) == 3 * whole
+        disk.files[FIRST + ".log"].data[:] = content
+
+
+def test_any_changed_byte_of_the_last_batches_ends_the_log_before_it() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    for _ in range(4):
+        append(log)
+    batches = everything(log)
+    content = disk.read(FIRST + ".log")
+    size = len(content) // 4
+    for place in range(2 * size, 4 * size):
+        # Base offset and leader epoch are not covered by the CRC.
+        if place % size < 8 or 12 <= place % size < 16:
+            continue
+        disk.files[FIRST + ".log"].data[:] = content
+        disk.files[FIRST + ".log"].data[place] ^= 0x41
+        assert everything(open_log(disk)) == batches[: place // size]
+
+
+def test_bytes_that_were_synced_are_never_cut() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    for _ in range(9):
+        append(log)
+    log.flush()
+    assert log.segment_count > 2 and log.durable_end_offset == 18
+    last = f"{DIRECTORY}/{log.segments[-1].base_offset:020d}.log"
+    for path in (last, FIRST + ".log"):
+        content = bytes(disk.files[path].data)
+        for damaged in (content[:-1], b""):
+            if path != last and not damaged:
+                continue
+            disk.files[path].data[:] = damaged
+            with pytest.raises(LogCorrupt):
+                open_log(disk, segment_bytes=300, recovery_point=18)
+            assert disk.read(path) == damaged, "the file must stay as it was"
+        disk.files[path].data[:] = content
+    content = bytes(disk.files[last].data)
+    disk.files[last].data[70] ^= 1
+    with pytest.raises(LogCorrupt):
+        open_log(disk, segment_bytes=300, recovery_point=18)
+    disk.files[last].data[:] = content
+    assert open_log(disk, segment_bytes=300, recovery_point=18).log_end_offset == 18
+
+
+def test_a_torn_end_after_a_clean_shutdown_is_corruption() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log)
+    append(log)
+    log.flush()
+    log.close()
+    del disk.files[FIRST + ".log"].data[-3:]
+    with pytest.raises(LogCorrupt):
+        open_log(disk, clean_shutdown=True, recovery_point=4)
+
+
+def test_segments_behind_lost_bytes_go_too() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    for _ in range(9):
+        append(log)
+    bases = [each.base_offset for each in log.segments]
+    second = f"{DIRECTORY}/{bases[1]:020d}.log"
+    del disk.files[second].data[-1:]
+    opened = open_log(disk, segment_bytes=300)
+    assert opened.segment_count == 2
+    assert bases[1] < opened.log_end_offset < bases[2]
+    assert not [name for name in disk.list_dir(DIRECTORY) if name.startswith(f"{bases[2]:020d}")]
+
+
+def test_a_gap_between_segments_that_were_not_synced_ends_the_log() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    append(log)
+    log.flush()
+    for _ in range(8):
+        append(log)
+    bases = [each.base_offset for each in log.segments]
+    # The first segment lost a whole batch, the second is there.
+    path = FIRST + ".log"
+    del disk.files[path].data[log.segments[0].position_of(bases[1] - 2) :]
+    opened = open_log(disk, segment_bytes=300, recovery_point=2)
+    assert opened.log_end_offset == bases[1] - 2 and opened.segment_count == 1
+
+
+def test_lost_indexes_are_made_again_as_they_were() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=4000, index_interval_bytes=200)
+    for number in range(100):
+        append(log, records(timestamp=NOW_MS + 7 * number % 40))
+    log.close()
+    names = [name for name in disk.list_dir(DIRECTORY) if name.endswith("index")]
+    contents = {name: disk.read(f"{DIRECTORY}/{name}") for name in names}
+    closed_segments = {name for name in names if not name.startswith(f"{log.segments[-1].base_offset:020d}")}
+    assert len(closed_segments) >= 4
+    for damage in ("removed", "cut", "garbled", "zeros"):
+        for name in names:
+            path = f"{DIRECTORY}/{name}"
+            if damage == "removed":
+                disk.remove(path)
+            elif damage == "cut":
+                del disk.files[path].data[-3:]
+            elif damage == "garbled":
+                disk.files[path].data[:] = bytes(reversed(contents[name]))
+            else:
+                disk.files[path].data[:] = bytes(len(contents[name]))
+        opened = open_log(disk, segment_bytes=4000, index_interval_bytes=200, clean_shutdown=True, recovery_point=200)
+        assert len(everything(opened)) == 100
+        for offset in range(0, 200, 3):
+            assert opened.read(offset, 1)[:8] == (offset - offset % 2).to_bytes(8, "big")
+        opened.close()
+        for name in closed_segments:
+            assert disk.read(f"{DIRECTORY}/{name}") == contents[name], (damage, name)
+
+
+def test_aborted_transactions_are_found_again_after_a_crash() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=600)
+    for number in range(6):
+        transaction = {"producer_id": number, "producer_epoch": 0, "is_transactional": True}
+        append(log, records(base_sequence=0, **transaction))
+        append(log)
+        marker = build_end_transaction_marker(
+            committed=number % 2 == 1, producer_id=number, producer_epoch=0, coordinator_epoch=0, timestamp=NOW_MS
+        )
+        append(log, marker, origin="coordinator")
+    aborted = log.aborted_transactions(0, log.log_end_offset)
+    assert [each.producer_id for each in aborted] == [0, 2, 4]
+    for recovery_point in (0, 10, 30):
+        for path in [each for each in disk.files if each.endswith(".txnindex")]:
+            if int(path[-29:-9]) >= recovery_point:
+                disk.remove(path)
+        opened = open_log(disk, segment_bytes=600, recovery_point=recovery_point)
+        assert opened.aborted_transactions(0, opened.log_end_offset) == aborted
+        opened.set_high_watermark(opened.log_end_offset)
+        assert opened.last_stable_offset == opened.log_end_offset
+
+
+def test_a_corrupt_transaction_index_is_made_again() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log, records(producer_id=1, producer_epoch=0, base_sequence=0, is_transactional=True))
+    marker = build_end_transaction_marker(
+        committed=False, producer_id=1, producer_epoch=0, coordinator_epoch=0, timestamp=NOW_MS
+    )
+    append(log, marker, origin="coordinator")
+    aborted = log.aborted_transactions(0, 3)
+    log.flush()
+    log.close()
+    del disk.files[FIRST + ".txnindex"].data[-1:]
+    opened = open_log(disk, clean_shutdown=True, recovery_point=3)
+    assert opened.aborted_transactions(0, 3) == aborted != []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"1\n0\n", b"0\n2\n0 0\n", b"0\n2\n3 4\n2 5\n", b"0\n1\nx y\n"])
+def test_lost_leader_epochs_are_made_again(content: bytes | None) -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    for epoch in (0, 0, 2, 2, 3, 7):
+        append(log, epoch=epoch)
+    entries = list(log.leader_epochs.entries)
+    log.flush()
+    log.close()
+    path = f"{DIRECTORY}/leader-epoch-checkpoint"
+    saved = disk.read(path)
+    if content is None:
+        disk.remove(path)
+    else:
+        disk.files[path].data[:] = content
+    opened = open_log(disk, segment_bytes=300, clean_shutdown=True, recovery_point=12)
+    assert opened.leader_epochs.entries == entries
+    assert disk.read(path) == saved
+
+
+def test_epochs_behind_the_end_and_before_the_start_go() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    for epoch in range(4):
+        append(log, epoch=epoch)
+    disk.files[FIRST + ".log"].data[-1] ^= 1
+    opened = open_log(disk, log_start_offset=3)
+    assert opened.leader_epochs.entries == [(1, 3), (2, 4)]
+    assert (opened.log_start_offset, opened.log_end_offset) == (3, 6)
+
+
+def test_a_log_that_ends_before_its_start_begins_anew() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log)
+    opened = open_log(disk, log_start_offset=50)
+    assert (opened.log_start_offset, opened.log_end_offset, opened.size_bytes) == (50, 50, 0)
+    assert opened.leader_epochs.entries == []
+    assert append(opened) == 50
+
+
+def test_an_interrupted_compaction_is_finished_or_undone() -> None:
+    for first, second in ((".cleaned", False), (".swap", True)):
+        disk = MemoryDisk()
+        log = open_log(disk, segment_bytes=300)
+        for _ in range(9):
+            append(log)
+        log.flush()
+        batches = everything(log)
+        bases = [each.base_offset for each in log.segments]
+        # The first two segments are to become one with only the last batch of the second.
+        kept = log.segments[1].read(log.segments[1].position_of(bases[2] - 1), 1000)
+        for suffix, content in ((".log", kept), (".index", b""), (".timeindex", b"")):
+            disk.make_dirs(DIRECTORY)
+            file = disk.open(FIRST + suffix + first, append=True, create=True)
+            file.append([content])
+        disk.open(f"{DIRECTORY}/{bases[3]:020d}.log.deleted", create=True)
+        opened = open_log(disk, segment_bytes=300, recovery_point=18, cleanup_policy="compact")
+        assert not [name for name in disk.list_dir(DIRECTORY) if name.endswith((".cleaned", ".swap", ".deleted"))]
+        if second:
+            assert everything(opened) == [each for each in batches if each[0] >= bases[2] - 2]
+            assert opened.read(0, 1)[:8] == (bases[2] - 2).to_bytes(8, "big")
+        else:
+            assert everything(opened) == batches
+
+
+def test_index_files_without_a_log_go() -> None:
+    disk = MemoryDisk()
+    open_log(disk)
+    disk.open(f"{DIRECTORY}/{7:020d}.index", create=True)
+    disk.open(f"{DIRECTORY}/{7:020d}.txnindex", create=True)
+    open_log(disk)
+    assert disk.list_dir(DIRECTORY) == [f"{0:020d}.log", "partition.metadata"]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(("append", "append", "append", "append", "flush", "roll", "truncate", "checkpoint", "epoch")),
+        st.integers(0, 1000),
+    ),
+    max_size=40,
+)
+
+
+class Model:
+    """What the log should hold, and what was promised to be on the device."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, bytes]] = []
+        self.recovery_point = 0
+        self.durable = 0
+
+
+def walk(disk: MemoryDisk, steps: list[tuple[str, int]]) -> tuple[Log, Model]:
+    log = open_log(disk, segment_bytes=700, index_interval_bytes=150)
+    model = Model()
+    epoch = 0
+
+    def checkpoint() -> None:
+        model.recovery_point = log.recovery_point
+
+    log.before_truncation = checkpoint
+    sequences: dict[int, int] = {}
+    for name, number in steps:
+        if name == "append":
+            producer_id = number % 3
+            count = 1 + number % 4
+            sequence = sequences.get(producer_id, 0)
+            base = append(
+                log,
+                records(count, size=number % 90, producer_id=producer_id, producer_epoch=0, base_sequence=sequence),
+                epoch,
+            )
+            sequences[producer_id] = sequence + count
+            model.batches.append((base, bytes(log.read(base, 1))))
+        elif name == "flush":
+            log.flush()
+            model.durable = log.log_end_offset
+        elif name == "roll":
+            log.roll(NOW_MS)
+        elif name == "checkpoint":
+            checkpoint()
+        elif name == "epoch":
+            epoch += 1
+        elif model.batches:
+            base = model.batches[number % len(model.batches)][0]
+            log.truncate_to(base)
+            model.batches = [each for each in model.batches if each[0] < base]
+            model.durable = min(model.durable, base)
+            epoch += 1
+            sequences = {key: entry.last_sequence + 1 for key, entry in log.producers.entries.items()}
+    return log, model
+
+
+def epochs_of(batches: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
+    entries: list[tuple[int, int]] = []
+    for base, batch in batches:
+        epoch = read_header(batch).partition_leader_epoch
+        if not entries or entries[-1][0] != epoch:
+            entries.append((epoch, base))
+    return entries
+
+
+def check(opened: Log, model: Model, log: Log) -> None:
+    found = everything(opened)
+    assert found == model.batches[: len(found)]
+    assert opened.log_end_offset >= model.durable
+    assert log.durable_end_offset <= opened.log_end_offset
+    assert opened.leader_epochs.entries == epochs_of(found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.integers(0, 2**32))
+def test_a_loss_of_power_takes_only_what_was_not_flushed(steps: list[tuple[str, int]], seed: int) -> None:
+    disk = MemoryDisk()
+    log, model = walk(disk, steps)
+    found = disk.after_power_loss(random.Random(seed))
+    opened = open_log(found, segment_bytes=700, index_interval_bytes=150, recovery_point=model.recovery_point)
+    check(opened, model, log)
+    base = append(opened, epoch=99)
+    assert everything(opened)[-1][0] == base
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.booleans())
+def test_a_killed_process_loses_nothing(steps: list[tuple[str, int]], clean: bool) -> None:
+    disk = MemoryDisk()
+    log, model = walk(disk, steps)
+    if clean:
+        log.flush()
+        log.close()
+    opened = open_log(
+        disk,
+        segment_bytes=700,
+        index_interval_bytes=150,
+        clean_shutdown=clean,
+        recovery_point=log.recovery_point if clean else model.recovery_point,
+    )
+    assert everything(opened) == model.batches
+    assert opened.log_end_offset == log.log_end_offset
+    assert opened.leader_epochs.entries == log.leader_epochs.entries
+    assert {key: entry.batches for key, entry in opened.producers.entries.items()} == {
+        key: entry.batches for key, entry in log.producers.entries.items()
+    }
+    for offset in range(0, log.log_end_offset, 3):
+        assert opened.read(offset, 100) == log.read(offset, 100) if not clean else True
