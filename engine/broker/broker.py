@@ -106,7 +106,7 @@ class Broker:
         self.config = config
         self.failed = asyncio.Event()
         self.publisher = Publisher(world, config.node_id, sink)
-        self.metadata = MetadataCache()
+        self.metadata = MetadataCache(world.clock, config.kconsole_fenced_broker_linger_ms)
         self.router = Router(self, API_MODULES)
         self.refusals = Refusals(world.clock, self.publisher.notes)
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)

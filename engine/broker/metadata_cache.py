@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.controller.image import BrokerImage, MetadataDelta, MetadataImage
 
 if TYPE_CHECKING:
-    from engine.world import Buffer
+    from engine.world import Buffer, Clock
 
 Subscriber = Callable[[MetadataImage, MetadataDelta], None]
 
@@ -21,7 +21,12 @@ Subscriber = Callable[[MetadataImage, MetadataDelta], None]
 class MetadataCache:
     """The image with the answers that request handlers ask of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, fenced_linger_ms: float = 0) -> None:
+        """``fenced_linger_ms`` is kconsole.fenced.broker.linger.ms."""
+        self._clock = clock
+        self._fenced_linger_ms = fenced_linger_ms
+        # Brokers that clients are still told of although they are fenced, and until when (monotonic ms).
+        self._lingering: dict[int, float] = {}
         self.image = MetadataImage()
         # Encoded answers that hold as long as the image does; emptied with every change.
         self.encoded_cache: dict[Any, list[Buffer]] = {}
@@ -51,6 +56,12 @@ class MetadataCache:
         self._apply(delta, offset, epoch)
 
     def _apply(self, delta: MetadataDelta, offset: int, epoch: int) -> None:
+        for broker_id, broker in delta.changed_brokers.items():
+            before = delta.before.brokers.get(broker_id)
+            if broker is None or not broker.fenced:
+                self._lingering.pop(broker_id, None)
+            elif before is not None and not before.fenced:
+                self._lingering[broker_id] = self._clock.monotonic_ms() + self._fenced_linger_ms
         self.image = delta.apply(offset, epoch)
         self.encoded_cache.clear()
         self._alive.clear()
@@ -76,6 +87,20 @@ class MetadataCache:
     def brokers_sorted(self) -> list[BrokerImage]:
         """Registered brokers by id, fenced ones included."""
         return [self.image.brokers[broker_id] for broker_id in sorted(self.image.brokers)]
+
+    def lingering_brokers(self) -> tuple[int, ...]:
+        """Fenced brokers that clients are still told of, by id.
+
+        librdkafka gives up a broker, and the partitions that it was about to move away from it, at once when metadata
+        does not name the broker any more, and finds the partitions again a second later: the broker goes on being named
+        until clients have moved (docs/decisions/0004).
+        """
+        if not self._lingering:
+            return ()
+        now_ms = self._clock.monotonic_ms()
+        for broker_id in [each for each, until_ms in self._lingering.items() if until_ms <= now_ms]:
+            del self._lingering[broker_id]
+        return tuple(sorted(self._lingering))
 
     def alive_brokers(self, listener: str) -> frozenset[int]:
         """Ids of brokers that are not fenced and have this listener."""

@@ -202,6 +202,7 @@ class BrokerConfig:
     # kconsole's own
     kconsole_connection_loss_detection_enable: bool
     kconsole_connection_loss_grace_ms: int
+    kconsole_fenced_broker_linger_ms: int
 
     # what the file said, by Kafka's name, and names in it that nothing here knows
     static: dict[str, str]

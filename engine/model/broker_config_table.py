@@ -333,4 +333,6 @@ kconsole.connection.loss.detection.enable boolean true * read-only medium
     A broker whose connections to the controller drop is fenced without waiting for its session to lapse.
 kconsole.connection.loss.grace.ms int 100 0.. read-only medium
     How long a broker has to come back before it is fenced for lost connections.
+kconsole.fenced.broker.linger.ms int 2000 0.. read-only medium
+    How long clients are still told of a broker that was fenced, as a broker without partitions; 0 is Kafka's way.
 """  # noqa: E501  one default is long

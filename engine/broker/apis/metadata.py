@@ -65,7 +65,7 @@ async def _after_creation(context: RequestContext, request: MetadataRequest, mis
 def _all_topics(context: RequestContext) -> EncodedResponse:
     """The whole picture, encoded once per version and metadata offset: every client asks for it again and again."""
     metadata = context.broker.metadata
-    key = (context.api_version, context.listener, context.broker.metadata.controller_for_clients())
+    key = (context.api_version, context.listener, metadata.controller_for_clients(), metadata.lingering_brokers())
     parts = metadata.encoded_cache.get(key)
     if parts is None:
         response = _head(context)
@@ -78,9 +78,10 @@ def _all_topics(context: RequestContext) -> EncodedResponse:
 def _head(context: RequestContext) -> MetadataResponse:
     broker = context.broker
     response = MetadataResponse(cluster_id=broker.cluster_id, controller_id=broker.metadata.controller_for_clients())
+    lingering = broker.metadata.lingering_brokers()
     for each in broker.metadata.brokers_sorted():
         endpoint = each.listeners.get(context.listener)
-        if endpoint is not None and not each.fenced:
+        if endpoint is not None and (not each.fenced or each.broker_id in lingering):
             response.brokers.append(
                 MetadataResponseBroker(node_id=each.broker_id, host=endpoint.host, port=endpoint.port, rack=each.rack)
             )
