@@ -1,0 +1,174 @@
+"""The console in a real terminal (tmux) over real brokers, driven by keys alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.conftest import KCONSOLE, Cluster
+
+pytestmark = pytest.mark.integration
+
+
+class Terminal:
+    """A tmux server of its own with one window."""
+
+    def __init__(self, directory: Path, *command: str, width: int = 80, height: int = 24) -> None:
+        assert shutil.which("tmux"), "tmux is missing: run `make tools`"
+        self._socket = str(directory / "tmux.sock")
+        shell = f"cd /; {' '.join(command)}; echo the exit code is $?; sleep 300"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), shell)
+
+    def _tmux(self, *arguments: str) -> str:
+        done = subprocess.run(["tmux", "-S", self._socket, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        self._tmux("send-keys", *keys)
+
+    def lines(self) -> list[str]:
+        return self._tmux("capture-pane", "-p").splitlines()
+
+    def wait_for(self, what: str, holds: Callable[[str], object], timeout_s: float = 30) -> str:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            text = "\n".join(self.lines())
+            if holds(text):
+                return text
+            time.sleep(0.1)
+        raise AssertionError(f"{what}: not within {timeout_s} s\n" + "\n".join(self.lines()))
+
+    def close(self) -> None:
+        self._tmux("kill-server")
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def open_terminal(*command: str, **size: int) -> Terminal:
+        directory = tmp_path / f"t{len(opened)}"
+        directory.mkdir()
+        opened.append(Terminal(directory, *command, **size))
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        each.close()
+
+
+def partition_rows(text: str) -> dict[int, tuple[int, int, str]]:
+    """Leader, epoch and ISR of each partition on the screen."""
+    found = re.findall(r"^│▌? +(\d+) +★ (\d+) +(\d+) +[\d,]+ +([\d,]+) ", text, re.MULTILINE)
+    return {int(number): (int(leader), int(epoch), isr) for number, leader, epoch, isr in found}
+
+
+def processes_of(directory: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if str(directory) in words and "tmux" not in words and "sleep 300" not in words:
+            found.append(words)
+    return found
+
+
+def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_alone(
+    tmp_path: Path, terminals: Callable[..., Terminal]
+) -> None:
+    data_dir = tmp_path / "data"
+    terminal = terminals(str(KCONSOLE), "--fresh", "--data-dir", str(data_dir))
+    terminal.wait_for("three brokers run", lambda text: text.count("● running") == 3 and "3/3 up" in text)
+    terminal.press(":", *"topics", "Enter")
+    terminal.wait_for("the sample's topics", lambda text: "orders" in text and "payments" in text)
+    terminal.press("j", "j", "Enter")
+    terminal.wait_for("six partitions", lambda text: "partitions(orders)[6]" in text and len(partition_rows(text)) == 6)
+    # A replica of each broker tells its own log, and they move.
+    first = terminal.wait_for("replicas", lambda text: len(re.findall(r"broker \d \D+\d+ +\d+ +\d+", text)) == 3)
+    terminal.wait_for("logs that move", lambda text: text.splitlines()[18:22] != first.splitlines()[18:22])
+    terminal.press("l")
+    terminal.wait_for("records of the workload", lambda text: text.count('{"order":') >= 5)
+    terminal.press("Escape")
+    before = partition_rows(terminal.wait_for("partitions", lambda text: len(partition_rows(text)) == 6))
+    victim, epoch, _ = before[0]
+
+    terminal.press("C-k")
+    terminal.wait_for(
+        "a new leader in a new epoch, and a smaller ISR",
+        lambda text: (
+            (rows := partition_rows(text)).get(0, (victim, epoch, ""))[0] != victim
+            and rows[0][1] > epoch
+            and str(victim) not in rows[0][2]
+        ),
+    )
+    terminal.wait_for("two brokers", lambda text: "2/3 up" in text)
+    terminal.press("5")
+    shown = terminal.wait_for("the ledger", lambda text: "acked, 0 lost" in text)
+    for stage in ("fenced", "new leaders committed", "seen by each survivor", "first acknowledged produce"):
+        assert re.search(rf"{stage} .* [\d.]+ m?s", shown), shown
+    assert "duplicated 0" in shown and "reordered 0" in shown
+
+    terminal.press("s")
+    terminal.wait_for("three brokers", lambda text: "3/3 up" in text)
+    terminal.press(":", *"partitions", "Space", *"orders", "Enter")
+    terminal.wait_for(
+        "whole ISRs", lambda text: [len(isr) for _, _, isr in partition_rows(text).values()] == [len("1,2,3")] * 6
+    )
+    terminal.press(":", "q", "Enter")
+    terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
+    assert processes_of(data_dir) == [], "the console stops the cluster that it started"
+
+
+def test_a_second_console_attaches_and_leaves_without_stopping_anything(
+    own_cluster: Cluster, terminals: Callable[..., Terminal]
+) -> None:
+    embedded = terminals(str(KCONSOLE), "--data-dir", str(own_cluster.data_dir))
+    attached = terminals(
+        str(KCONSOLE), "--bootstrap-servers", own_cluster.bootstrap, "--read-only", width=160, height=48
+    )
+    embedded.wait_for("three brokers run", lambda text: text.count("● running") == 3)
+    attached.wait_for("three brokers are up", lambda text: text.count("● up") == 3 and "read-only" in text)
+    attached.press("C-k")
+    attached.wait_for("why not", lambda text: "kill: needs the broker processes of an embedded cluster" in text)
+    embedded.press("z")
+    embedded.wait_for("a paused broker", lambda text: "Ⅱ paused" in text)
+    attached.wait_for("a broker that does not answer", lambda text: "✗ no answer" in text)
+    embedded.press("Z")
+    attached.wait_for("all answer", lambda text: text.count("● up") == 3)
+    for terminal in (embedded, attached):
+        terminal.press(":", "q", "Enter")
+        terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
+    assert [row["state"] for row in own_cluster.status()] == ["running"] * 3
+
+
+def test_a_cluster_that_is_not_there_is_said_and_the_console_stays(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals(str(KCONSOLE), "--bootstrap-servers", "127.0.0.1:1")
+    terminal.wait_for("the reason", lambda text: "cannot connect to 127.0.0.1:1: connection refused" in text)
+    for key in "12345678":
+        terminal.press(key)
+    terminal.wait_for("the last screen", lambda text: "acts(all)[0]" in text)
+    terminal.press(":", "q", "Enter")
+    terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
+
+
+def test_status_of_the_consoles_cluster_is_told_to_the_command_line(
+    tmp_path: Path, terminals: Callable[..., Terminal]
+) -> None:
+    data_dir = tmp_path / "data"
+    terminal = terminals(str(KCONSOLE), "--no-workload", "--data-dir", str(data_dir))
+    terminal.wait_for("three brokers run", lambda text: text.count("● running") == 3)
+    done = subprocess.run(
+        [str(KCONSOLE), "kill", "1", "--json", "--data-dir", str(data_dir)], capture_output=True, text=True, check=True
+    )
+    assert [row["state"] for row in json.loads(done.stdout)["brokers"]] == ["killed"]
+    terminal.wait_for("the killed broker", lambda text: "✗ killed" in text and "2/3 up" in text)
+    terminal.press("C-q")
+    terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
+    assert processes_of(data_dir) == []
