@@ -114,6 +114,11 @@ class Acts:
         for run in list(self._watching):
             run.on_fact(fact)
 
+    async def warm_up(self) -> None:
+        """Somebody may kill a broker soon: have the probe ready."""
+        with contextlib.suppress(CommandError):
+            await self._probe.ensure_running()
+
     async def kill(self, victim: BrokerSupervision, others: list[BrokerSupervision], *, acks: str, rate: float) -> int:
         """Kill the broker with a stopwatch; returns the act's id as soon as it is dead.
 

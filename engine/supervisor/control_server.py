@@ -25,10 +25,11 @@ _MAX_REQUEST_BYTES = 1 << 20
 class ControlServer:
     """Listens until :meth:`close`."""
 
-    def __init__(self, bus: FactBus, handle: Handler) -> None:
+    def __init__(self, bus: FactBus, handle: Handler, on_subscribed: Callable[[], None] = lambda: None) -> None:
         """``handle`` takes a command and its arguments; it raises CommandError with a sentence for people."""
         self._bus = bus
         self._handle = handle
+        self._on_subscribed = on_subscribed
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.path = ""
@@ -102,6 +103,7 @@ class ControlServer:
         assert task is not None
         task.set_name("stream")
         subscription = self._bus.subscribe()
+        self._on_subscribed()
         try:
             await self._write(writer, {"id": request_id, "result": {}})
             while facts := await subscription.get():

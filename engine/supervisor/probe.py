@@ -7,6 +7,9 @@ Commands come as JSON lines on standard input, facts leave on ``--facts-fd``:
                                             records that were sent after it
     finish {act_id}                         stops, reads all records back; ``probe_ledger``
     abort {act_id}                          stops
+
+The producers are kept from one act to the next, and the one for acks=all is made at once: librdkafka takes a second to
+find a coordinator for its producer id, and a kill waits for the probe to run.
 """
 
 from __future__ import annotations
@@ -29,15 +32,60 @@ _FLUSH_S = 30.0
 _READ_TIMEOUT_S = 30.0
 
 
+class Producers:
+    """One producer for each kind of acks, as long as it does well."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._made: dict[str, Producer] = {}
+
+    def get(self, acks: str) -> Producer:
+        """Made when it is first asked for."""
+        if acks not in self._made:
+            self._made[acks] = Producer(
+                {
+                    "bootstrap.servers": self._bootstrap,
+                    "client.id": "kconsole-probe",
+                    "acks": acks,
+                    "enable.idempotence": acks == "all",
+                    "linger.ms": 0,
+                    "delivery.timeout.ms": 30_000,
+                    "request.timeout.ms": 5_000,
+                    "retry.backoff.ms": 10,
+                    "retry.backoff.max.ms": 50,
+                    "reconnect.backoff.ms": 10,
+                    "reconnect.backoff.max.ms": 50,
+                    "topic.metadata.refresh.fast.interval.ms": 10,
+                    "log.connection.close": False,
+                }
+            )
+        return self._made[acks]
+
+    def give_up(self, acks: str) -> None:
+        """It has records left, or failed for good: the next act begins with another."""
+        producer = self._made.pop(acks, None)
+        if producer is not None:
+            producer.purge()
+
+
 class Run:
     """One act's records."""
 
     def __init__(
-        self, clock: Any, publish: Any, bootstrap: str, act_id: int, partition: int, acks: str, rate: float
+        self,
+        clock: Any,
+        publish: Any,
+        bootstrap: str,
+        producers: Producers,
+        act_id: int,
+        partition: int,
+        acks: str,
+        rate: float,
     ) -> None:
         self._clock = clock
         self._publish = publish
         self._bootstrap = bootstrap
+        self._producers = producers
         self.act_id = act_id
         self._partition = partition
         self._acks = acks
@@ -50,6 +98,7 @@ class Run:
         self._acknowledged: dict[int, tuple[int, int]] = {}
         self._fetched_ns: dict[int, int] = {}
         self._errors: dict[str, int] = {}
+        self._fatal = False
         self._mark_ns: int | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
@@ -74,23 +123,7 @@ class Run:
     def _produce(self) -> None:
         # The consumer stands at the end of the partition before the first record comes.
         self._consumer_ready.wait(10)
-        producer = Producer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "client.id": "kconsole-probe",
-                "acks": self._acks,
-                "enable.idempotence": self._acks == "all",
-                "linger.ms": 0,
-                "delivery.timeout.ms": 30_000,
-                "request.timeout.ms": 5_000,
-                "retry.backoff.ms": 10,
-                "retry.backoff.max.ms": 50,
-                "reconnect.backoff.ms": 10,
-                "reconnect.backoff.max.ms": 50,
-                "topic.metadata.refresh.fast.interval.ms": 10,
-                "log.connection.close": False,
-            }
-        )
+        producer = self._producers.get(self._acks)
         next_at = self._clock.monotonic_ns()
         while not self._stopping.is_set():
             number = len(self._sent_ns)
@@ -105,7 +138,8 @@ class Run:
             next_at += int(self._interval_s * 1e9)
             while (wait_s := (next_at - self._clock.monotonic_ns()) / 1e9) > 0 and not self._stopping.is_set():
                 producer.poll(min(wait_s, 0.1))
-        producer.flush(_FLUSH_S)
+        if producer.flush(_FLUSH_S) or self._fatal:
+            self._producers.give_up(self._acks)
 
     def _delivered(self, number: int) -> Any:
         def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -117,6 +151,7 @@ class Run:
                     self._acknowledged[number] = (self._partition, -1 if offset is None else offset)
                 else:
                     self._errors[error.name()] = self._errors.get(error.name(), 0) + 1
+                    self._fatal = self._fatal or error.fatal()
             self._tell()
 
         return on_delivery
@@ -239,6 +274,8 @@ def main() -> int:
         with lock, contextlib.suppress(BrokenPipeError):
             facts.write(json.dumps({"type": fact_type, "wall_ms": clock.now_ms(), **fields}).encode() + b"\n")
 
+    producers = Producers(arguments.bootstrap_servers)
+    producers.get("all")
     run: Run | None = None
     for line in sys.stdin:
         command = json.loads(line)
@@ -249,6 +286,7 @@ def main() -> int:
                 clock,
                 publish,
                 arguments.bootstrap_servers,
+                producers,
                 command["act_id"],
                 command["partition"],
                 command["acks"],

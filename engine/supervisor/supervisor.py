@@ -72,7 +72,9 @@ class Supervisor:
         self.brokers: dict[int, BrokerSupervision] = {}
         self.workload: WorkloadProcess | None = None
         self.stop_requested = asyncio.Event()
-        self.control = ControlServer(self.bus, Commands(self).handle)
+        self.control = ControlServer(self.bus, Commands(self).handle, self._console_came)
+        self._is_watched = False
+        self._warming: asyncio.Task[None] | None = None
 
     # -- start --------------------------------------------------------------------------------------------------
 
@@ -101,6 +103,7 @@ class Supervisor:
             await self.shut_down(controlled=False)
             raise StartFailed(reason) from error
         self._ready = True
+        self._warm_up()
         self.bus.publish(self.as_fact())
         self._sampling = asyncio.ensure_future(self._sample())
 
@@ -224,6 +227,15 @@ class Supervisor:
             self._acts = Acts(self._world, self.bus, self._admin, probe)
         return self._acts
 
+    def _console_came(self) -> None:
+        self._is_watched = True
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        # Who only runs the cluster needs no probe.
+        if self._is_watched and self._ready and self._admin is not None and self._warming is None:
+            self._warming = asyncio.ensure_future(self.acts().warm_up())
+
     async def _sample(self) -> None:
         from engine.supervisor.sampler import Sampler
 
@@ -246,8 +258,9 @@ class Supervisor:
     async def shut_down(self, *, controlled: bool = True) -> None:
         """Stop the workload, then the brokers, leaders first moved away as long as there is a quorum to do it."""
         self._ready = False
-        if self._sampling is not None:
-            self._sampling.cancel()
+        for task in (self._sampling, self._warming):
+            if task is not None:
+                task.cancel()
         for broker in self.brokers.values():
             await broker.close()
         if self._acts is not None:
