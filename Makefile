@@ -51,8 +51,8 @@ test-unit: dev ## the tests that need no process
 test-integration: dev tools jars ## real brokers, clients that others wrote
 	$(BIN)/python -m pytest tests/integration -q
 
-test-console: dev tools ## the console: pilot, captures, tmux
-	$(BIN)/python -m pytest tests/console -q
+test-console: dev tools ## the console: scripted, and in a real terminal over real brokers
+	$(BIN)/python -m pytest tests/console tests/integration/test_console.py -q
 
 check: dev ## ruff, mypy strict on engine, import-linter
 	$(BIN)/ruff format --check .
