@@ -147,9 +147,12 @@ class ServerConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Handle requests that may be handled now, then write every answer that is due."""
         self._advance_scheduled = False
-        frames = self._frames
+        frames, slots = self._frames, self._slots
+        self._collect()
         while frames and not (self._blocked or self._write_paused or self.closed):
-            if len(self._slots) >= _MAX_OUTSTANDING:
+            # What is not pipelined sees the world as it is when its turn comes, not as it was when it arrived: metadata
+            # behind an append that waits for a failover must name the new leader.
+            if slots and (len(slots) >= _MAX_OUTSTANDING or not self._router.is_pipelined(frames[0])):
                 break
             self._handle(frames.popleft())
         self._write()
@@ -206,13 +209,17 @@ class ServerConnection(asyncio.Protocol):
             self._advance_scheduled = True
             asyncio.get_running_loop().call_soon(self._advance)
 
-    def _write(self) -> None:
+    def _collect(self) -> None:
+        """Take the answers whose turn it is."""
         slots = self._slots
-        out = self._out
         while slots and slots[0].done:
             parts = slots.popleft().parts
             if parts is not None:
-                out += parts
+                self._out += parts
+
+    def _write(self) -> None:
+        self._collect()
+        out = self._out
         if not out or self.closed or self.transport is None:
             return
         self._out = []

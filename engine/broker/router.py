@@ -101,6 +101,13 @@ class Router:
 
     # -- requests -----------------------------------------------------------------------------------------------
 
+    def is_pipelined(self, frame: memoryview) -> bool:
+        """Whether the request may start while an earlier one of its connection waits for its answer."""
+        if len(frame) < 2:
+            return False
+        route = self._routes.get(frame[0] << 8 | frame[1])
+        return route is not None and route.spec.pipelined
+
     def dispatch(
         self, connection: ServerConnection, frame: memoryview
     ) -> tuple[list[Buffer] | Awaitable[list[Buffer] | None] | None, bool]:
