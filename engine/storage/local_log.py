@@ -96,7 +96,8 @@ class LocalLog:
         self._older_positions: dict[int, int] = {}
         # Offset → segment and position where a read ended.
         self._read_ends: dict[int, tuple[Segment, int]] = {}
-        self._failure: LogDirFailure | None = None
+        # Why the log refuses everything: its disk failed, or it is closed.
+        self._failure: KafkaError | None = None
         self._directory_changed = False
         self._flush_lock = threading.Lock()
         self._state_lock = threading.Lock()
@@ -133,8 +134,8 @@ class LocalLog:
 
     @property
     def failure(self) -> LogDirFailure | None:
-        """Why the log refuses everything, if it does."""
-        return self._failure
+        """How the log's disk failed, if it did."""
+        return self._failure if isinstance(self._failure, LogDirFailure) else None
 
     def _fail(self, error: OSError) -> NoReturn:
         failure = LogDirFailure(self.directory, error)
@@ -344,12 +345,16 @@ class LocalLog:
     def flush(self) -> None:
         """fsync everything that was appended before the call; blocks. May run in a thread of its own.
 
+        Does nothing for a log that was closed (its partition may have been deleted meanwhile).
+
         Raises:
             LogDirFailure: the disk failed, now or before; it is not tried again.
         """
         with self._flush_lock:
             if self._failure is not None:
-                raise self._failure
+                if isinstance(self._failure, LogDirFailure):
+                    raise self._failure
+                return
             truncations = self._truncations
             end_offset = self.log_end_offset
             try:
@@ -388,4 +393,4 @@ class LocalLog:
         if self._owns_pool:
             self._pool.close()
         if self._failure is None:
-            self._failure = LogDirFailure(self.directory, "the log is closed")
+            self._failure = KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"the log of {self.topic_partition} is closed")

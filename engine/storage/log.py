@@ -224,11 +224,12 @@ class Log(LocalLog):
             offset += header.last_offset_delta + 1
         if not headers:
             raise KafkaError(ErrorCode.INVALID_RECORD, "there is no record batch")
-        segment = self._active
+        segment, latest_epoch = self._active, self.leader_epochs.latest_epoch
+        assert leader_epoch >= latest_epoch, f"leader epoch {leader_epoch} after {latest_epoch}"
         try:
             if self._must_roll(segment, size, offset - 1, max_timestamp, now_ms):
                 segment = self._roll(now_ms)
-            if leader_epoch > self.leader_epochs.latest_epoch:
+            if leader_epoch != latest_epoch:
                 self.leader_epochs.assign(leader_epoch, base_offset)
             self._append(segment, parts, size, headers)
             if producers is not None:

@@ -6,7 +6,7 @@ from memory_disk import MemoryDisk
 
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
-from engine.record.batch import iter_batches
+from engine.record.batch import HEADER_BYTES, iter_batches, read_header
 from engine.record.builder import NewRecord, build_batch
 from engine.storage.log import Log
 from engine.world import Disk
@@ -57,13 +57,12 @@ def records(
 
 
 def append(log: Log, batch: bytes | None = None, epoch: int = 0, **options: object) -> int:
-    """Append as the leader; returns the base offset."""
-    return log.append_as_leader(
-        records() if batch is None else batch,
-        epoch,
-        now_ms=NOW_MS,
-        **options,  # type: ignore[arg-type]
-    ).base_offset
+    """Append as the leader, when the last record is new; returns the base offset."""
+    batch = records() if batch is None else batch
+    now_ms = NOW_MS
+    if len(batch) >= HEADER_BYTES:
+        now_ms = max(now_ms, read_header(batch).max_timestamp)
+    return log.append_as_leader(batch, epoch, now_ms=now_ms, **options).base_offset  # type: ignore[arg-type]
 
 
 def everything(log: Log) -> list[tuple[int, bytes]]:

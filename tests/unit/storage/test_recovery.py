@@ -35,7 +35,7 @@ def test_whatever_is_cut_off_the_end_the_whole_batches_before_stay() -> None:
         assert opened.log_end_offset == 3 * whole
         assert opened.size_bytes == ends[whole] == disk.file_size(FIRST + ".log")
         assert opened.leader_epochs.latest_epoch == (whole - 1) // 2
-        assert append(opened) == 3 * whole
+        assert append(opened, epoch=9) == 3 * whole
         disk.files[FIRST + ".log"].data[:] = content
 
 

@@ -1,0 +1,169 @@
+"""Writes and fsyncs that fail: nothing is acknowledged, nothing is tried again (L4)."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from memory_disk import MemoryDisk
+from storage_harness import NOW_MS, PARTITION, TOPIC_ID, append, config, everything, open_log, records
+
+from engine.model.errors import ErrorCode, KafkaError
+from engine.storage.failure import LogDirFailure
+from engine.storage.log import Log
+from engine.world.real import RealDisk
+
+
+def test_a_failed_fsync_ends_the_log() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log)
+    log.flush()
+    append(log)
+    disk.fails_syncs = True
+    with pytest.raises(LogDirFailure) as caught:
+        log.flush()
+    assert caught.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    assert log.durable_end_offset == 2
+    # The next fsync might succeed, and the pages be lost all the same.
+    disk.fails_syncs = False
+    for refused in (
+        log.flush,
+        lambda: append(log),
+        lambda: log.append_as_follower(b""),
+        lambda: log.truncate_to(0),
+        lambda: log.truncate_fully_and_start_at(0),
+        lambda: log.roll(NOW_MS),
+        lambda: log.delete_old_segments(NOW_MS),
+        lambda: log.increment_log_start_offset(0),
+    ):
+        with pytest.raises(LogDirFailure):
+            refused()
+    assert log.durable_end_offset == 2
+    assert len(everything(log)) == 2, "what was committed can still be read"
+    log.close()
+
+
+def test_a_full_disk_ends_the_log_and_recovery_cuts_the_half_batch() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log)
+    size = log.size_bytes
+    disk.free = 50
+    with pytest.raises(LogDirFailure, match="No space left"):
+        append(log, records(producer_id=1, producer_epoch=0, base_sequence=0))
+    assert (log.log_end_offset, log.size_bytes) == (2, size)
+    assert not log.producers.entries
+    disk.free = None
+    with pytest.raises(LogDirFailure):
+        append(log)
+    with pytest.raises(LogDirFailure):
+        log.append_as_follower(records())
+    opened = open_log(disk)
+    assert (opened.log_end_offset, opened.size_bytes) == (2, size)
+
+
+def test_epochs_that_cannot_be_saved_end_the_log() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log)
+    disk.fails_syncs = True
+    with pytest.raises(LogDirFailure):
+        append(log, epoch=1)
+    assert log.log_end_offset == 2
+
+
+def test_a_closed_log_refuses_appends() -> None:
+    log = open_log()
+    append(log)
+    log.close()
+    with pytest.raises(KafkaError, match="closed") as caught:
+        append(log)
+    assert not isinstance(caught.value, LogDirFailure), "its disk did nothing wrong"
+    log.flush()
+    assert log.durable_end_offset == 0 and log.failure is None
+
+
+def test_flushes_cover_what_was_appended_before_them() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    durable = 0
+    for number in range(12):
+        append(log)
+        assert log.durable_end_offset == durable
+        if number % 3 == 2:
+            log.flush()
+            durable = log.log_end_offset
+            assert log.durable_end_offset == durable
+    log.truncate_to(20)
+    assert log.durable_end_offset == 20
+    append(log)
+    assert log.durable_end_offset == 20
+    log.flush()
+    assert log.durable_end_offset == 22
+    syncs = disk.syncs
+    log.flush()
+    log.flush()
+    assert disk.syncs - syncs <= 1, "what is synced is not synced again"
+
+
+def test_a_flush_in_another_thread_disturbs_nothing(tmp_path: Path) -> None:
+    log = Log.open(
+        RealDisk(),
+        str(tmp_path / "orders-0"),
+        PARTITION,
+        TOPIC_ID,
+        config(segment_bytes=20_000, file_delete_delay_ms=0, retention_bytes=100_000),
+        now_ms=NOW_MS,
+        clean_shutdown=False,
+        recovery_point=0,
+    )
+    failures: list[BaseException] = []
+    ends: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def flush() -> None:
+        try:
+            while not done.is_set():
+                before = log.log_end_offset
+                log.flush()
+                ends.append((before, log.durable_end_offset))
+                log.remove_deleted(NOW_MS)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=flush) for _ in range(2)]
+    for each in threads:
+        each.start()
+    batch = records(5, size=100)
+    epoch = 0
+    for number in range(1500):
+        append(log, batch, epoch)
+        if number % 100 == 99:
+            log.set_high_watermark(log.log_end_offset)
+            log.delete_old_segments(NOW_MS)
+        if number % 400 == 399:
+            log.truncate_to(log.log_end_offset - 200)
+            epoch += 1
+    done.set()
+    for each in threads:
+        each.join()
+    assert not failures
+    assert len(ends) > 5
+    log.flush()
+    assert log.durable_end_offset == log.log_end_offset
+    assert log.segment_count < 12
+    batches = everything(log)
+    log.close()
+    opened = Log.open(
+        RealDisk(),
+        str(tmp_path / "orders-0"),
+        PARTITION,
+        None,
+        config(),
+        now_ms=NOW_MS,
+        clean_shutdown=False,
+        recovery_point=0,
+    )
+    assert everything(opened) == batches
