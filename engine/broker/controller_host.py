@@ -4,9 +4,9 @@ The node is active while it leads the quorum. The machine is made from the commi
 announced, and runs ahead of the log from there; answers and notes wait for the commit. It is thrown away when the
 leadership is lost.
 
-A broker's death is noticed by its connection: each broker heartbeats over one connection of its own, and when that
-drops the machine is told. A new controller has no such connections yet, so it knocks at the listener of every broker
-that it has not heard of: one that refuses is as good as one whose connection dropped.
+A broker's death is noticed by its connection: each broker heartbeats over one connection of its own. When that drops
+the machine is told, and the host knocks at the broker's listener: if it refuses, no process is there any more. A new
+controller has no such connections yet, so it knocks at every broker that it has not heard of.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 # How often brokers that a new controller has not heard of are knocked at, and how long a knock may take.
 _PROBE_INTERVAL_MS = 500
 _PROBE_TIMEOUT_MS = 400
+# After a connection dropped: a process that dies closes its sockets within a few milliseconds, one after the other.
+_KNOCK_INTERVAL_MS = 5
 # Requests without a timeout of their own wait this long for their commit.
 _DEFAULT_TIMEOUT_MS = 30_000
 _BROKER_REQUESTS = frozenset((ApiKey.BROKER_HEARTBEAT, ApiKey.BROKER_REGISTRATION))
@@ -316,12 +318,32 @@ class ControllerHost:
         if broker is not None:
             self.on_broker_connection_lost(broker_id, broker.broker_epoch)
 
-    def on_broker_connection_lost(self, broker_id: int, broker_epoch: int) -> None:
-        """A broker's connection dropped, or its listener refuses: fence it unless it is heard of within the grace."""
-        if self._machine is not None and self._machine.on_broker_connection_lost(
-            broker_id, broker_epoch, self._world.clock.monotonic_ms()
+    def on_broker_connection_lost(self, broker_id: int, broker_epoch: int, *, is_refusing: bool = False) -> None:
+        """A broker's connection dropped: fence it unless it is heard of within the grace; at once if it refuses."""
+        machine = self._machine
+        if machine is None or not machine.on_broker_connection_lost(
+            broker_id, broker_epoch, self._world.clock.monotonic_ms(), is_refusing=is_refusing
         ):
-            self._arm_timer()
+            return
+        self._arm_timer()
+        if not is_refusing:
+            self._start(self._knock(machine, broker_id, broker_epoch))
+
+    async def _knock(self, machine: Controller, broker_id: int, broker_epoch: int) -> None:
+        """Find out within the grace whether the process is still there."""
+        knocks = int(self._config.kconsole_connection_loss_grace_ms / _KNOCK_INTERVAL_MS)
+        for _ in range(knocks):
+            await asyncio.sleep(_KNOCK_INTERVAL_MS / 1000)
+            broker = machine.image.brokers.get(broker_id)
+            if (
+                self._machine is not machine
+                or broker is None
+                or broker.fenced
+                or broker.broker_epoch != broker_epoch
+                or broker_id in self._connections
+            ):
+                return
+            await self._probe(broker_id, broker_epoch, broker.listeners)
 
     async def _probe_silent_brokers(self, machine: Controller) -> None:
         """Knock at every unfenced broker that was not heard of since the activation, until all were."""
@@ -349,7 +371,7 @@ class ControllerHost:
             except OSError as error:
                 if broker_id not in self._connections:
                     log.info("broker %d cannot be reached: %s", broker_id, error)
-                    self.on_broker_connection_lost(broker_id, broker_epoch)
+                    self.on_broker_connection_lost(broker_id, broker_epoch, is_refusing=True)
                 return
             transport.close()
             return

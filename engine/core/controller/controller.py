@@ -165,16 +165,19 @@ class Controller:
             self._next_unclean_ms = now_ms
         return effects
 
-    def on_broker_connection_lost(self, broker_id: int, broker_epoch: int, now_ms: float) -> bool:
-        """The connection that a broker heartbeats over dropped, or its listener refuses connections.
+    def on_broker_connection_lost(
+        self, broker_id: int, broker_epoch: int, now_ms: float, *, is_refusing: bool = False
+    ) -> bool:
+        """The connection that a broker heartbeats over dropped, or (``is_refusing``) its listener refuses connections.
 
-        The broker is fenced unless it is heard of within kconsole.connection.loss.grace.ms. Returns whether that grace
-        runs now: False if another incarnation took the broker's place, or the detection is off.
+        The broker is fenced unless it is heard of within kconsole.connection.loss.grace.ms; one that refuses is fenced
+        with the next :meth:`on_timer`, which is due then. Returns whether there is something to wait for: False if
+        another incarnation took the broker's place, it is fenced already, or the detection is off.
         """
         broker = self._state.image.brokers.get(broker_id)
         if broker is None or broker.broker_epoch != broker_epoch or broker.fenced:
             return False
-        return self._state.sessions.connection_lost(broker_id, now_ms)
+        return self._state.sessions.connection_lost(broker_id, now_ms, is_refusing=is_refusing)
 
     def on_timer(self, now_ms: float) -> ControllerEffects:
         """Do what is due: fence silent brokers, balance preferred leaders, elect unclean ones where allowed."""

@@ -31,13 +31,15 @@ class Session:
     """What is known of one broker since this controller became active.
 
     ``was_heard`` tells a contact from an assumption made at activation; ``connection_lost_at_ms`` is set while the
-    grace runs; ``controlled_shutdown_offset`` is what the others must have read before the broker may go, -1 outside
-    of a shutdown.
+    grace runs, and ``is_refusing`` if the broker's listener refuses connections as well, which ends the grace: there
+    is no process. ``controlled_shutdown_offset`` is what the others must have read before the broker may go, -1
+    outside of a shutdown.
     """
 
     __slots__ = (
         "connection_lost_at_ms",
         "controlled_shutdown_offset",
+        "is_refusing",
         "last_contact_ms",
         "metadata_offset",
         "was_heard",
@@ -49,6 +51,7 @@ class Session:
         self.metadata_offset = -1
         self.controlled_shutdown_offset = -1
         self.connection_lost_at_ms: float | None = None
+        self.is_refusing = False
 
 
 class BrokerSessions:
@@ -85,6 +88,7 @@ class BrokerSessions:
         session.last_contact_ms = now_ms
         session.was_heard = True
         session.connection_lost_at_ms = None
+        session.is_refusing = False
         session.metadata_offset = metadata_offset
         return session
 
@@ -107,13 +111,14 @@ class BrokerSessions:
             and session.last_contact_ms + self._session_timeout_ms >= now_ms
         )
 
-    def connection_lost(self, broker_id: int, now_ms: float) -> bool:
-        """The broker's connection dropped. Returns whether the grace runs now."""
+    def connection_lost(self, broker_id: int, now_ms: float, *, is_refusing: bool = False) -> bool:
+        """The broker's connection dropped, or its listener refuses. Returns whether the grace runs, or has ended."""
         session = self._sessions.get(broker_id)
         if self._grace_ms is None or session is None:
             return False
         if session.connection_lost_at_ms is None:
             session.connection_lost_at_ms = now_ms
+        session.is_refusing = session.is_refusing or is_refusing
         return True
 
     def next_expiry_ms(self, image: MetadataImage) -> float | None:
@@ -128,7 +133,8 @@ class BrokerSessions:
     def _expiry_ms(self, session: Session) -> float:
         expiry_ms = session.last_contact_ms + self._session_timeout_ms
         if session.connection_lost_at_ms is not None and self._grace_ms is not None:
-            expiry_ms = min(expiry_ms, session.connection_lost_at_ms + self._grace_ms)
+            grace_ms = 0 if session.is_refusing else self._grace_ms
+            expiry_ms = min(expiry_ms, session.connection_lost_at_ms + grace_ms)
         return expiry_ms
 
     def find_stale(self, image: MetadataImage, now_ms: float) -> tuple[int, str] | None:
@@ -146,6 +152,8 @@ class BrokerSessions:
         session = self._sessions[broker_id]
         if session.connection_lost_at_ms is not None:
             lost_ms = now_ms - session.connection_lost_at_ms
+            if session.is_refusing:
+                return broker_id, f"connection to the controller lost {lost_ms:.0f} ms ago, its listener refuses others"
             return broker_id, f"connection to the controller lost {lost_ms:.0f} ms ago"
         silent_ms = now_ms - session.last_contact_ms
         return broker_id, f"no heartbeat for {silent_ms:.0f} ms (broker.session.timeout.ms)"
