@@ -178,7 +178,7 @@ class LocalLog:
             self._drop_segments([old], now_ms)
             remaining = remaining[:-1]
         else:
-            self._before_roll()
+            self._complete_segment()
             old.become_inactive()
         segment = Segment.create(self._pool, self.directory, base_offset, self._config.index_interval_bytes, now_ms)
         segment.is_active = True
@@ -191,8 +191,8 @@ class LocalLog:
             self._flush_lock.release()
         return segment
 
-    def _before_roll(self) -> None:
-        """A segment is complete."""
+    def _complete_segment(self) -> None:
+        """The active segment takes no more."""
 
     def _drop_segments(self, segments: Sequence[Segment], now_ms: int) -> None:
         """Rename the files; they are removed later (LocalLog.deleteSegmentFiles). Raises ``OSError``."""

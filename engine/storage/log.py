@@ -483,8 +483,10 @@ class Log(LocalLog):
             except OSError as error:
                 self._fail(error)
 
-    def _before_roll(self) -> None:
+    def _complete_segment(self) -> None:
         self.producers.take_snapshot()
+        if self.producers.knows_transactions:
+            self._active.txn_index.make()
 
     def delete_old_segments(self, now_ms: int) -> int:
         """Remove segments by retention.ms, retention.bytes and the log start offset; how many.
@@ -528,7 +530,7 @@ class Log(LocalLog):
         with self._flush_lock:
             try:
                 if self._failure is None:
-                    self.producers.take_snapshot()
+                    self._complete_segment()
                     self._active.save_indexes()
             finally:
                 self._close_files()

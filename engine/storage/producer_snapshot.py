@@ -99,6 +99,13 @@ class ProducerSnapshots:
         path = self.path(offset)
         return decode(path, self._disk.read(path))
 
+    def knows_transactions(self, offset: int) -> bool:
+        """Whether a producer had ended a transaction before ``offset``; True also if there is no snapshot to tell."""
+        try:
+            return any(each.coordinator_epoch >= 0 for each in self.read(offset))
+        except (SnapshotCorrupt, FileNotFoundError):
+            return True
+
     def write(self, offset: int, entries: Sequence[SnapshotEntry]) -> None:
         """Write one, without waiting for the device: one that a crash tears is seen by its CRC. Raises ``OSError``."""
         path = self.path(offset)

@@ -383,6 +383,11 @@ class ProducerStateManager:
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 
+    @property
+    def knows_transactions(self) -> bool:
+        """Whether a producer has ended a transaction here."""
+        return any(each.coordinator_epoch >= 0 for each in self.entries.values())
+
     def take_snapshot(self) -> None:
         """Write the state at the log's end, if there is no snapshot of that. Raises ``OSError``."""
         latest = self.snapshots.latest()

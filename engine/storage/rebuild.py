@@ -28,6 +28,8 @@ def rebuild_producers(
 ) -> None:
     """Make the state of the log's producers at its end; adds to the transaction indexes from ``rebuild_from`` on.
 
+    Snapshots at the starts of the segments that it reads are made again.
+
     Begins with the last snapshot that is not behind ``rebuild_from``. Raises ``OSError``.
     """
     offset = producers.load(start_offset, min(rebuild_from, end_offset), now_ms)
@@ -36,6 +38,9 @@ def rebuild_producers(
         _recall_batches(producers, segments[: bisect_left(bases, offset)], offset)
     if offset < end_offset:
         for segment in segments[max(bisect_right(bases, offset) - 1, 0) :]:
+            if segment.base_offset > offset:
+                producers.map_end_offset = segment.base_offset
+                producers.take_snapshot()
             start = segment.position_of(offset) if offset > segment.base_offset else 0
             for position, header in segment.headers(start):
                 if header.producer_id >= 0 and header.base_offset >= offset:

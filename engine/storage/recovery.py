@@ -273,19 +273,28 @@ class LogLoader:
     # -- producers ----------------------------------------------------------------------------------------------
 
     def _load_producers(self, start_offset: int, end_offset: int) -> None:
-        """From the last good snapshot and the batches that follow it."""
+        """From the last good snapshot and the batches that follow it; lost transaction indexes are made again."""
+        segments, producers = self._segments, self._producers
+        producers.snapshots.remove_stray([each.base_offset for each in segments])
         rebuild_from = end_offset if self._clean_shutdown else min(self._recovery_point, end_offset)
-        for segment in self._segments:
+        ends = [*[each.base_offset for each in segments[1:]], end_offset]
+        lost: list[tuple[Segment, int]] = []
+        for segment, end in zip(segments, ends, strict=True):
             try:
                 segment.txn_index.entries()
             except ValueError as error:
                 log.warning("the aborted transactions are made from the log: %s", error)
                 segment.txn_index.reset()
                 rebuild_from = min(rebuild_from, segment.base_offset)
-        for segment in self._segments:
+            if segment.txn_index.is_missing and segment.size and producers.snapshots.knows_transactions(end):
+                lost.append((segment, end))
+                rebuild_from = min(rebuild_from, segment.base_offset)
+        for segment in segments:
             segment.txn_index.truncate_to(rebuild_from)
-        self._producers.snapshots.remove_stray([each.base_offset for each in self._segments])
-        rebuild_producers(self._producers, self._segments, start_offset, end_offset, rebuild_from, self._now_ms)
+        rebuild_producers(producers, segments, start_offset, end_offset, rebuild_from, self._now_ms)
+        for segment, end in lost:
+            if end < end_offset and producers.snapshots.knows_transactions(end):
+                segment.txn_index.make()
 
 
 def finish_swaps(disk: Disk, directory: str) -> list[str]:

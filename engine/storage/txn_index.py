@@ -22,15 +22,21 @@ class AbortedTxn(NamedTuple):
 
 
 class TransactionIndex:
-    """The file exists only where a transaction was aborted; it is small, so it is kept once it was read."""
+    """The file exists where a transaction was aborted; it is small, so its entries are kept once they were read.
 
-    __slots__ = ("_disk", "_entries", "path", "unsynced")
+    Unlike Kafka's it exists, empty, also where transactions ended and none was aborted: where there is none, it is
+    lost, or there is nothing to lose (L3).
+    """
+
+    __slots__ = ("_disk", "_entries", "is_missing", "path", "unsynced")
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self.path = path
         # Whether something was written since the last fsync began.
         self.unsynced = False
+        # Whether there is no file, once entries() looked.
+        self.is_missing = False
         self._entries: list[AbortedTxn] | None = None
 
     def append(self, aborted: AbortedTxn) -> None:
@@ -40,9 +46,16 @@ class TransactionIndex:
             file.append([_ENTRY.pack(_VERSION, *aborted)])
         finally:
             file.close()
+        self.is_missing = False
         self.unsynced = True
         if self._entries is not None:
             self._entries.append(aborted)
+
+    def make(self) -> None:
+        """Make the file if there is none. Raises ``OSError``."""
+        if not self.entries() and self.is_missing:
+            self._disk.open(self.path, append=True, create=True).close()
+            self.is_missing = False
 
     def entries(self) -> list[AbortedTxn]:
         """All, in the order of their ends; not to be changed.
@@ -56,6 +69,7 @@ class TransactionIndex:
             data = self._disk.read(self.path)
         except FileNotFoundError:
             data = b""
+            self.is_missing = True
         if len(data) % _ENTRY.size:
             raise ValueError(f"{self.path}: {len(data)} bytes are no whole number of entries")
         found = []
@@ -96,3 +110,4 @@ class TransactionIndex:
         """Forget all."""
         self._disk.remove(self.path)
         self._entries = None
+        self.is_missing = False

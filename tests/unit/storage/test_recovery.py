@@ -176,6 +176,40 @@ def test_aborted_transactions_are_found_again_after_a_crash() -> None:
         assert opened.last_stable_offset == opened.log_end_offset
 
 
+def test_lost_transaction_indexes_and_snapshots_are_made_again_as_they_were() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=600)
+    for number in range(12):
+        transaction = {"producer_id": number, "producer_epoch": 0, "is_transactional": True}
+        append(log, records(base_sequence=0, **transaction))
+        append(log)
+        marker = build_end_transaction_marker(
+            committed=number not in (1, 2, 9),
+            producer_id=number,
+            producer_epoch=0,
+            coordinator_epoch=0,
+            timestamp=NOW_MS,
+        )
+        append(log, marker, origin="coordinator")
+    end = log.log_end_offset
+    log.flush()
+    log.close()
+    files = {path: bytes(inode.data) for path, inode in disk.files.items()}
+    indexes = [path for path in files if path.endswith(".txnindex")]
+    snapshots = [path for path in files if path.endswith(".snapshot")]
+    assert len(indexes) == log.segment_count > 5 and sum(map(bool, map(files.get, indexes))) == 2
+    for clean_shutdown, recovery_point in ((True, end), (False, end), (False, 20), (False, 0)):
+        for lost in (indexes, indexes[:2], indexes[-1:], indexes + snapshots, snapshots, snapshots[-1:]):
+            for path in lost:
+                disk.remove(path)
+            opened = open_log(disk, segment_bytes=600, clean_shutdown=clean_shutdown, recovery_point=recovery_point)
+            assert [each.producer_id for each in opened.aborted_transactions(0, end)] == [1, 2, 9]
+            opened.close()
+            found = {path: bytes(inode.data) for path, inode in disk.files.items()}
+            assert {path: found.get(path) for path in indexes} == {path: files[path] for path in indexes}
+            assert {path: found.get(path) for path in snapshots} == {path: files[path] for path in snapshots}
+
+
 def test_a_corrupt_transaction_index_is_made_again() -> None:
     disk = MemoryDisk()
     log = open_log(disk)
