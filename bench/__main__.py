@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -23,30 +24,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kconsole-bench-") as name:
         directory = Path(name)
         if "idle" in which or "failover" in which:
-            ours = KconsoleCluster(directory / "alone")
-            if "idle" in which:
-                print(idle.measure(ours), flush=True)
-            if "failover" in which:
-                for victim in ("leader", "controller"):
-                    print(
-                        failover.report(
-                            f"failover of the {victim}", *failover.kill_rounds(ours, options.rounds, victim)
-                        ),
-                        flush=True,
-                    )
-                resumed_ms, ledger = failover.kill_all_three(ours)
-                print(failover.report("all three killed at once", [resumed_ms], ledger), flush=True)
-            ours.close()
+            # Closed whatever happens: a measurement that fails must leave nothing running.
+            with contextlib.closing(KconsoleCluster(directory / "alone")) as ours:
+                if "idle" in which:
+                    print(idle.measure(ours), flush=True)
+                if "failover" in which:
+                    for victim in ("leader", "controller"):
+                        outcome = failover.kill_rounds(ours, options.rounds, victim)
+                        print(failover.report(f"failover of the {victim}", *outcome), flush=True)
+                    resumed_ms, ledger = failover.kill_all_three(ours)
+                    print(failover.report("all three killed at once", [resumed_ms], ledger), flush=True)
         if "failover" in which and options.kafka_rounds:
-            theirs = ApacheKafkaCluster(directory / "apache-kafka-failover")
-            print(
-                failover.report(
-                    "Apache Kafka's failover of the leader",
-                    *failover.kill_rounds(theirs, options.kafka_rounds, "leader"),
-                ),
-                flush=True,
-            )
-            theirs.close()
+            with contextlib.closing(ApacheKafkaCluster(directory / "apache-kafka-failover")) as theirs:
+                outcome = failover.kill_rounds(theirs, options.kafka_rounds, "leader")
+                print(failover.report("Apache Kafka's failover of the leader", *outcome), flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):
                 for line in throughput.compare(mine.bootstrap, other.bootstrap, options.records, options.pairs):

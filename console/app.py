@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import time
 from collections import deque
@@ -163,6 +164,9 @@ class KConsole(App[None]):
         return self.main
 
     def on_mount(self) -> None:
+        # The terminal was closed, or somebody ends this process: leave in order all the same.
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
         self.run_worker(self._take_events(), group="events", exit_on_error=False)
         if self._refresh_s:

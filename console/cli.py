@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -141,6 +142,7 @@ def _open_embedded(
     else:
         # The supervisor would find the same mistakes, but its standard error is a file.
         _load_spec(directory, config, fresh)
+        _say("starting the cluster …")
         arguments = [*(["--config", config] if config else []), *(["--fresh"] if fresh else [])]
         try:
             process = launch_supervisor(directory, [*arguments, *(["--no-workload"] if no_workload else [])])
@@ -159,14 +161,22 @@ def _open_embedded(
         code = _run_console(options)
     finally:
         if process is not None:
-            click.echo("stopping the cluster …", err=True)
+            _say("stopping the cluster …")
             try:
                 with ControlClient(socket_path) as control:
                     control.call("shutdown")
             except NoSupervisor:
                 pass
             process.wait()
+        elif directory.is_owned():
+            _say(f"the cluster in {directory.path} goes on running; `kconsole shutdown` stops it")
     sys.exit(code)
+
+
+def _say(sentence: str) -> None:
+    # The terminal may be gone.
+    with contextlib.suppress(OSError):
+        click.echo(sentence, err=True)
 
 
 def _run_console(options: Any) -> int:

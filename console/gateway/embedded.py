@@ -152,8 +152,8 @@ class EmbeddedGateway(AttachedGateway):
         for broker_id in facts.processes:
             if broker_id not in by_id:
                 host, port = facts.addresses.get(broker_id, ("", 0))
-                # Not in the metadata (any more): its process is all that is known.
-                by_id[broker_id] = BrokerState(broker_id, host, port, observed_at_ms=now_ms)
+                # Not in the metadata (yet, or any more): its process is all that is known.
+                by_id[broker_id] = BrokerState(broker_id, host, port)
         return observed.with_facts(
             at_ms=max(observed.at_ms, now_ms),
             cluster_id=observed.cluster_id or facts.cluster_id,

@@ -55,9 +55,13 @@ def broker_state(broker: BrokerState) -> tuple[str, str, str]:
             return str(process.state), tone, glyph
         if broker.fenced:
             return "fenced", "under_replicated", "◐"
+        if not broker.was_asked:
+            return "starting", "under_replicated", "◐"
         if not broker.reachable:
             return "no answer", "offline", "✗"
         return "running", tone, glyph
+    if not broker.was_asked:
+        return "connecting", "under_replicated", "◐"
     if not broker.reachable:
         return "no answer", "offline", "✗"
     if broker.fenced:

@@ -56,8 +56,10 @@ def _controller(snapshot: ClusterSnapshot) -> Cell:
 
 def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str) -> Cell:
     # Why stands in the status line.
-    old_ms = max(0, now_ms - snapshot.metadata_observed_at_ms) if snapshot.metadata_observed_at_ms else 0
     problem = failure or snapshot.error
+    if not snapshot.metadata_observed_at_ms and not problem:
+        return (Span("connecting ", "muted"), Span("●", "under_replicated"))
+    old_ms = max(0, now_ms - snapshot.metadata_observed_at_ms) if snapshot.metadata_observed_at_ms else 0
     if old_ms > STALE_MS or failure:
         return (Span(f"stale {text.age(old_ms)} ", "offline"), Span("●", "offline"))
     if problem:

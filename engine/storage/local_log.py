@@ -19,6 +19,7 @@ from engine.model.topic_partition import TopicPartition
 from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader, Buffer
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
+from engine.storage.index_file import TIME_ENTRY
 from engine.storage.segment import Segment
 from engine.world import Disk
 
@@ -50,6 +51,7 @@ class LocalLog:
         "_disk",
         "_failure",
         "_flush_lock",
+        "_index_full_from_bytes",
         "_now_ms",
         "_older_positions",
         "_owns_pool",
@@ -80,7 +82,7 @@ class LocalLog:
         self._disk = disk
         self._owns_pool = pool is None
         self._pool = FilePool(disk, 16) if pool is None else pool
-        self._config = config
+        self._use_config(config)
         self.directory = directory
         self.topic_partition = topic_partition
         self.log_start_offset = 0
@@ -104,6 +106,12 @@ class LocalLog:
         self._truncations = 0
         # The latest time that somebody told.
         self._now_ms = now_ms
+
+    def _use_config(self, config: LogConfig) -> None:
+        self._config = config
+        # Between two entries of an index lies an interval: a shorter segment has none that is full.
+        entries = config.segment_index_bytes // TIME_ENTRY.size - 2
+        self._index_full_from_bytes = entries * config.index_interval_bytes
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -163,7 +171,7 @@ class LocalLog:
             wait_ms -= segment.roll_jitter_ms(config.segment_jitter_ms)
         return (
             segment.waited_for_roll_ms(now_ms, timestamp) > wait_ms
-            or segment.is_index_full(config.segment_index_bytes)
+            or (segment.size >= self._index_full_from_bytes and segment.is_index_full(config.segment_index_bytes))
             or not segment.fits(last_offset)
         )
 

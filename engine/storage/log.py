@@ -129,7 +129,7 @@ class Log(LocalLog):
 
     def update_config(self, config: LogConfig) -> None:
         """The configuration changed; it counts from the next append on."""
-        self._config = config
+        self._use_config(config)
         self._rules = AppendRules(config)
 
     @property
@@ -216,7 +216,7 @@ class Log(LocalLog):
                     if ended:
                         completed.append(ended)
                 else:
-                    info.append_data(header, offset, offset + header.last_offset_delta)
+                    info.append_data(header, offset)
             if header.max_timestamp > max_timestamp:
                 max_timestamp = header.max_timestamp
             headers.append(header)

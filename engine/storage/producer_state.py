@@ -10,7 +10,14 @@ import logging
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.record.batch import MAX_SEQUENCE, NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP, BatchHeader
+from engine.record.batch import (
+    MAX_SEQUENCE,
+    NO_PRODUCER_EPOCH,
+    NO_SEQUENCE,
+    NO_TIMESTAMP,
+    TRANSACTIONAL_MASK,
+    BatchHeader,
+)
 from engine.record.control import EndTransactionMarker
 from engine.storage.producer_snapshot import ProducerSnapshots, SnapshotCorrupt, SnapshotEntry
 
@@ -20,6 +27,9 @@ log = logging.getLogger(__name__)
 BATCHES_TO_RETAIN = 5
 NO_OFFSET = -1
 NO_COORDINATOR_EPOCH = -1
+
+# Skips the keyword handling of the class's own constructor: this runs once a batch.
+_new = tuple.__new__
 
 
 class BatchMetadata(NamedTuple):
@@ -147,7 +157,7 @@ class ProducerAppendInfo:
             self.last_timestamp = current.last_timestamp
             self.current_txn_first_offset = current.current_txn_first_offset
 
-    def append_data(self, header: BatchHeader, base_offset: int, last_offset: int) -> None:
+    def append_data(self, header: BatchHeader, base_offset: int) -> None:
         """A batch of records. ``base_offset`` is the one that it gets.
 
         Raises:
@@ -161,10 +171,13 @@ class ProducerAppendInfo:
         if epoch != self.producer_epoch:
             self.producer_epoch = epoch
             self.batches.clear()
-        timestamp = header.max_timestamp
-        self.batches.append(BatchMetadata(header.last_sequence, last_offset, last_offset - base_offset, timestamp))
-        self.last_timestamp = timestamp
-        if header.is_transactional:
+        self.last_timestamp = timestamp = header.max_timestamp
+        delta = header.last_offset_delta
+        sequence = header.base_sequence
+        if sequence != NO_SEQUENCE:
+            sequence = (sequence + delta) & MAX_SEQUENCE
+        self.batches.append(_new(BatchMetadata, (sequence, base_offset + delta, delta, timestamp)))
+        if header.attributes & TRANSACTIONAL_MASK:
             if self.current_txn_first_offset < 0:
                 self.current_txn_first_offset = self.started = base_offset
         elif self.current_txn_first_offset >= 0 and self.origin != "replication":

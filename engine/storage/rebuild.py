@@ -81,7 +81,7 @@ def note_replicated_batch(
     """A batch of a producer is in the log, at ``position`` of ``segment``; it was checked by whoever wrote it."""
     info = producers.prepare(header.producer_id, "replication")
     if not header.is_control:
-        info.append_data(header, header.base_offset, header.last_offset)
+        info.append_data(header, header.base_offset)
         producers.update(info)
         return
     marker = read_end_transaction_marker(segment.read(position, header.size_in_bytes), header)

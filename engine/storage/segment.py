@@ -169,7 +169,9 @@ class Segment:
 
     def waited_for_roll_ms(self, now_ms: int, timestamp: int) -> int:
         """Age for ``segment.ms``: by the batches' timestamps if they have any (LogSegment.timeWaitedForRoll)."""
-        first = self.first_timestamp()
+        first = self._first_timestamp
+        if first is None:
+            first = self.first_timestamp()
         return timestamp - first if first >= 0 else now_ms - self.created_ms
 
     def roll_jitter_ms(self, bound_ms: int) -> int:

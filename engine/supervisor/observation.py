@@ -309,7 +309,7 @@ class Observation:
         states = []
         for broker_id in sorted(self._brokers):
             node = self._brokers[broker_id]
-            contact = self._contacts.get(broker_id, BrokerContact(False, 0, "not asked yet"))
+            contact = self._contacts.get(broker_id, BrokerContact(False, 0))
             total, usable, log_bytes = self._disks.get(broker_id, (None, None, None))
             states.append(
                 BrokerState(

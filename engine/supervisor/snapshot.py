@@ -61,7 +61,8 @@ class BrokerCounters:
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """One broker. ``reachable`` speaks of the observer's own connection to it."""
+    """One broker. ``reachable`` speaks of the observer's own connection to it; before the first try there is no
+    ``error`` and no ``observed_at_ms``."""
 
     broker_id: int
     host: str
@@ -82,6 +83,11 @@ class BrokerState:
     bytes_out_per_s: float | None = None
     messages_in_per_s: float | None = None
     process: ProcessFacts | None = None
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether it has answered, or failed to."""
+        return self.reachable or bool(self.observed_at_ms) or bool(self.error)
 
 
 class ReplicaState(NamedTuple):
