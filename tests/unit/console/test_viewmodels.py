@@ -149,7 +149,9 @@ def test_a_brokers_state_is_its_process_then_its_fence_then_its_answer() -> None
     assert state(ProcessState.KILLED, reachable=True) == "killed"
     assert state(ProcessState.RUNNING, reachable=True, fenced=True) == "fenced"
     assert state(ProcessState.RUNNING, reachable=True) == "running"
-    assert state(ProcessState.RUNNING) == "no answer"
+    assert state(ProcessState.RUNNING, error="refused") == "no answer"
+    assert state(ProcessState.RUNNING, observed_at_ms=5) == "no answer"
+    assert state(ProcessState.RUNNING) == "starting", "before the first try"
     assert state(None, reachable=True) == "up"
     assert state(None) == "no answer"
 
