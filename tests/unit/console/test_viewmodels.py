@@ -153,7 +153,8 @@ def test_a_brokers_state_is_its_process_then_its_fence_then_its_answer() -> None
     assert state(ProcessState.RUNNING, observed_at_ms=5) == "no answer"
     assert state(ProcessState.RUNNING) == "starting", "before the first try"
     assert state(None, reachable=True) == "up"
-    assert state(None) == "no answer"
+    assert state(None) == "connecting"
+    assert state(None, error="refused") == "no answer"
 
 
 def test_figures_that_are_not_known_show_as_unknown() -> None:
