@@ -80,9 +80,13 @@ class LeaderEpochs:
         entries = self.entries
         if entries and entries[-1].epoch == epoch and entries[-1].start_offset <= start_offset:
             return False
-        while entries and (entries[-1].epoch >= epoch or entries[-1].start_offset >= start_offset):
+        # A leader notes its epoch before it writes; another leader's records may come to stand there instead.
+        while entries and entries[-1].start_offset >= start_offset:
             entries.pop()
-        entries.append(EpochEntry(epoch, start_offset))
+        while entries and entries[-1].epoch > epoch:
+            entries.pop()
+        if not entries or entries[-1].epoch != epoch:
+            entries.append(EpochEntry(epoch, start_offset))
         self.latest_epoch = epoch
         return True
 

@@ -301,7 +301,8 @@ class Log(LocalLog):
     def _check_replicated(self, view: memoryview) -> list[BatchHeader]:
         headers: list[BatchHeader] = []
         total = len(view)
-        position, offset, epoch = 0, self.log_end_offset, self.leader_epochs.latest_epoch
+        position, offset = 0, self.log_end_offset
+        epoch = self.leader_epochs.epoch_for_offset(offset - 1)
         while total - position >= HEADER_BYTES:
             header = read_header(view, position)
             size = header.batch_length + LOG_OVERHEAD_BYTES
@@ -328,7 +329,7 @@ class Log(LocalLog):
     def _append_replicated(self, segment: Segment, data: memoryview, headers: list[BatchHeader]) -> None:
         epochs, position = self.leader_epochs, segment.size
         for header in headers:
-            if header.partition_leader_epoch > epochs.latest_epoch:
+            if header.partition_leader_epoch != epochs.latest_epoch and header.partition_leader_epoch >= 0:
                 epochs.assign(header.partition_leader_epoch, header.base_offset)
         self._append_final(segment, data, headers)
         for header in headers:
@@ -406,13 +407,15 @@ class Log(LocalLog):
         assert offset >= 0, offset
         if self._failure is not None:
             raise self._failure
-        if offset >= self.log_end_offset:
-            return
         if offset < self._bases[0]:
             self.truncate_fully_and_start_at(offset)
             return
         try:
-            self._truncate(offset)
+            if offset < self.log_end_offset:
+                self._truncate(offset)
+            else:
+                # This broker may have led, and noted its epoch, and written nothing in it.
+                self.leader_epochs.truncate_from_end(self.log_end_offset)
         except OSError as error:
             self._fail(error)
 

@@ -307,7 +307,7 @@ class LogDirs:
 
     def mark_offline(self, path: str, reason: object) -> list[TopicPartition]:
         """The disk of a log directory failed: its logs are out of reach until the next start. Returns them."""
-        directory = next(each for each in self._directories if each.path == path)
+        directory = next(each for each in self._directories if each.path.rstrip("/") == path.rstrip("/"))
         if directory.failure is None:
             log.error("log directory %s is offline: %s", path, reason)
             directory.failure = str(reason)

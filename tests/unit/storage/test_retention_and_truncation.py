@@ -163,6 +163,26 @@ def test_epochs_end_where_the_next_begins(offset: int) -> None:
     ]
 
 
+def test_an_epoch_in_which_nothing_was_written_gives_way() -> None:
+    leader = open_log()
+    for epoch in (3, 4, 4):
+        append(leader, epoch=epoch)
+    batches = [batch for _, batch in everything(leader)]
+    log = open_log()
+    for way in ("cut", "copied"):
+        log.truncate_fully_and_start_at(0)
+        log.append_as_follower(batches[0] + batches[1])
+        # It leads for a while, without a record; the next leader has more of the epoch before.
+        log.leader_epochs.assign(5, 4)
+        assert log.leader_epochs.latest_epoch == 5
+        if way == "cut":
+            log.truncate_to(4)
+            assert log.leader_epochs.entries == [(3, 0), (4, 2)]
+        log.append_as_follower(batches[2])
+        assert log.leader_epochs.entries == [(3, 0), (4, 2)]
+    assert everything(log) == everything(leader)
+
+
 def test_epochs_between_and_before_those_that_are_known() -> None:
     log = open_log()
     assert log.leader_epochs.end_offset_for(0) == (-1, -1)
