@@ -210,8 +210,8 @@ class Broker:
                 image=lambda: self.metadata.image,
                 on_notes=self.publisher.notes,
             )
-        controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
         await self.quorum.start()
+        controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
         if config.is_broker:
             await self._start_broker(controllers)
         self._started = True
