@@ -28,10 +28,10 @@ def handle(context: RequestContext, request: DescribeClusterRequest) -> Describe
     wanted = _CONTROLLERS if context.is_controller_listener else _BROKERS
     if request.endpoint_type != wanted:
         known = request.endpoint_type in (_BROKERS, _CONTROLLERS)
+        # Version 0 can neither ask for controllers nor be told of them: on their listener it is always refused.
         return DescribeClusterResponse(
             error_code=int(ErrorCode.MISMATCHED_ENDPOINT_TYPE if known else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE),
             error_message=f"endpoint type {request.endpoint_type} is not served on listener {context.listener}",
-            endpoint_type=wanted,
         )
     response = DescribeClusterResponse(cluster_id=broker.cluster_id, endpoint_type=wanted)
     if context.is_controller_listener:

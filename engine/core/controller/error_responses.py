@@ -39,6 +39,10 @@ def is_not_controller(response: Any) -> bool:
         for item in getattr(response, field, None) or ():
             if getattr(item, "error_code", 0) == ErrorCode.NOT_CONTROLLER:
                 return True
+    # ElectLeaders in version 0 has no error of its own.
+    for topic in getattr(response, "replica_election_results", ()):
+        if any(each.error_code == ErrorCode.NOT_CONTROLLER for each in topic.partition_result):
+            return True
     return False
 
 
