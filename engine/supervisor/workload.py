@@ -21,6 +21,8 @@ from engine.world import Clock, Random
 from engine.world.real import real_world
 
 _REPORT_S = 1.0
+# How long the end may take; the supervisor waits a little longer.
+_LEAVE_S = 2.0
 # One turn of the producer's loop; rates above one record a turn send several.
 _TURN_S = 0.02
 _QUIET = {
@@ -274,11 +276,14 @@ def main() -> int:
     def read_commands() -> None:
         for line in sys.stdin:
             workload.command(json.loads(line))
+        # Groups are left and records sent as long as somebody answers; that must not hold up the end.
+        ending = threading.Timer(_LEAVE_S, os._exit, (0,))
+        ending.daemon = True
+        ending.start()
         workload.leave()
 
     threading.Thread(target=read_commands, daemon=True).start()
     workload.run()
-    # Threads of clients that wait for a broker must not hold up the end.
     os._exit(0)
 
 
