@@ -337,7 +337,9 @@ def _measured_kill(directory: DataDir, broker: int, acks: str) -> dict[str, Any]
 
     try:
         return asyncio.run(run())
-    except (ControlError, NoSupervisor) as error:
+    except NoSupervisor as error:
+        _no_supervisor(directory, error)
+    except ControlError as error:
         _fail(str(error), FAILED)
 
 
@@ -403,11 +405,15 @@ def _call(directory: DataDir, command: str, **arguments: Any) -> Any:
         with ControlClient(directory.control_socket()) as control:
             return control.call(command, **arguments)
     except NoSupervisor as error:
-        if directory.is_owned():
-            _fail(str(error), FAILED)
-        _fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", FAILED)
+        _no_supervisor(directory, error)
     except ControlError as error:
         _fail(str(error), FAILED)
+
+
+def _no_supervisor(directory: DataDir, error: Exception) -> NoReturn:
+    if directory.is_owned():
+        _fail(str(error), FAILED)
+    _fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", FAILED)
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -97,6 +97,8 @@ def test_without_a_cluster_a_command_exits_with_one_and_names_the_remedy(command
     result = run(command, "--data-dir", str(tmp_path))
     assert result.exit_code == 1
     assert f"no cluster runs in {tmp_path}: start it with `kconsole up`" in result.output
+    if command == "kill":
+        assert run("kill", "1", "--measure", "--data-dir", str(tmp_path)).output == result.output
 
 
 def test_commands_go_to_the_running_cluster(cluster: str) -> None:
