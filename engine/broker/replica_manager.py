@@ -49,9 +49,6 @@ class CommitWaiter(Protocol):
 
 HighWatermarkListener = Callable[[int, int], None]
 
-# ISR changes are told once, by the controller that committed them.
-_TOLD_BY_CONTROLLER = frozenset((NoteKind.ISR_SHRUNK, NoteKind.ISR_EXPANDED))
-
 
 class ReplicaManager:
     """Subscribe :meth:`on_metadata` to the metadata before anything that asks for replicas."""
@@ -204,9 +201,8 @@ class ReplicaManager:
             self.proposals.submit(replica, proposal)
         for token, answer in effects.reply:
             token.on_committed(answer)  # type: ignore[attr-defined]
-        told = [note for note in effects.notes if note.kind not in _TOLD_BY_CONTROLLER]
-        if told:
-            self._publish(told)
+        if effects.notes:
+            self._publish(effects.notes)
 
     def _on_isr_answer(
         self, replica: Replica, proposal: AlterPartition, error: ErrorCode, answer: PartitionAnswer | None

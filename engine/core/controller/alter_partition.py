@@ -13,6 +13,7 @@ from engine.core.controller.leadership import Leadership
 from engine.core.controller.state import ControllerState, Step
 from engine.core.controller.topic_image import NO_LEADER_CHANGE, RECOVERED, RECOVERING, TopicImage
 from engine.model.errors import ErrorCode
+from engine.model.notes import NoteKind
 from engine.wire.messages.alter_partition_request import AlterPartitionRequest
 from engine.wire.messages.alter_partition_response import AlterPartitionResponse
 from engine.wire.messages.alter_partition_response import PartitionData as PartitionAnswer
@@ -20,6 +21,8 @@ from engine.wire.messages.alter_partition_response import TopicData as TopicAnsw
 
 if TYPE_CHECKING:
     from engine.wire.messages.alter_partition_request import PartitionData
+
+_TOLD_BY_LEADER = frozenset((NoteKind.ISR_SHRUNK, NoteKind.ISR_EXPANDED))
 
 
 class AlterPartition:
@@ -60,8 +63,10 @@ class AlterPartition:
         change.target_isr = tuple(each for each, _ in new_isr)
         change.target_recovery_state = data.leader_recovery_state
         partition = change.partition
-        first = len(step.records)
+        first, noted = len(step.records), len(step.notes)
         if self._leadership.add(step, change, topic.name, f"asked for by leader {broker_id}"):
+            # The leader tells of it itself: it knows why, and the numbers behind it.
+            step.notes[noted:] = [each for each in step.notes[noted:] if each.kind not in _TOLD_BY_LEADER]
             record = step.records[first]
             partition = partition.merge(record)
             if record.leader not in (broker_id, NO_LEADER_CHANGE):

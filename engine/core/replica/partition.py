@@ -288,8 +288,12 @@ class Partition:
         known = role.replicas
         role.replicas = {each: known.get(each) or RemoteReplica(each) for each in state.replicas if each != local_id}
         if is_new_state:
+            pending = role.isr_state
             role.proposal = None
             role.enter(CommittedIsr(isr))
+            if not isinstance(pending, CommittedIsr) and isr == pending.proposed_isr:
+                # The metadata was faster than the controller's answer.
+                effects.notes.append(self._isr_note(role, pending.committed.isr, pending.reason))
         else:
             role.enter(role.isr_state)
         if is_new_epoch or was_leader is None:
