@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from engine.broker.fetch_sessions import NO_SESSION
 from engine.broker.replica import Replica
 from engine.client.channel import Channel
-from engine.client.errors import ClientError
+from engine.client.errors import ClientError, ConnectionLost
 from engine.core.replica.truncation import EpochEnd, truncation_for
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
@@ -218,6 +218,8 @@ class ReplicaFetcher:
                     self._exchange.cancel()
                     self._exchange = None
             except ClientError as error:
+                if isinstance(error, ConnectionLost) and not self._news.is_set():
+                    self._manager.suspects.on_connection_lost(self._leader_id)
                 self._start_session_anew()
                 if not self._news.is_set():
                     self._say(str(error))
@@ -229,6 +231,7 @@ class ReplicaFetcher:
                 await self._pause(backoff_ms)
                 continue
             self._said = ""
+            self._manager.suspects.on_heard(self._leader_id)
             if response.error_code:
                 self._start_session_anew()
                 if response.error_code not in _SESSION_ERRORS:

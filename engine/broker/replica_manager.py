@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from engine.broker.isr_proposals import IsrProposals
 from engine.broker.log_flusher import LogFlusher
 from engine.broker.replica import Replica
+from engine.broker.suspects import SuspectedLeaders
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
 from engine.core.replica.cluster_view import ClusterView
 from engine.core.replica.outputs import AlterPartition, AppendCommitted, PartitionEffects
@@ -80,6 +81,7 @@ class ReplicaManager:
         self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)  # type: ignore[arg-type]
         self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self._on_flush_failed)
         self.fetchers: ReplicaFetchers | None = None
+        self.suspects = SuspectedLeaders(world.clock)
         # Totals for the console: what clients wrote and read, in bytes of record batches.
         self.bytes_in = 0
         self.bytes_out = 0

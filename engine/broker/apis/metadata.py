@@ -2,7 +2,9 @@
 
 Topics by name, by id (v12+), or all (null, or the empty list in v0). A topic that does not exist is created when client
 (v4+) and broker allow it, and the answer waits for it, bounded: clients of other brokers then find it at once, where
-Kafka answers "unknown" and lets the client come again. Authorized operations are not computed until security exists.
+Kafka answers "unknown" and lets the client come again. An answer that would name a leader whose connections have just
+broken waits up to half a second for the controller's verdict (docs/decisions/0004). Authorized operations are not
+computed until security exists.
 """
 
 from __future__ import annotations
@@ -38,16 +40,24 @@ _INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__sh
 
 def handle(
     context: RequestContext, request: MetadataRequest
-) -> MetadataResponse | EncodedResponse | Awaitable[MetadataResponse]:
-    """Answer at once from the image; waits only for topics being created."""
+) -> MetadataResponse | EncodedResponse | Awaitable[MetadataResponse | EncodedResponse]:
+    """Answer at once from the image; waits only for topics being created, and for leaders that may have just died."""
     broker = context.broker
-    version = context.api_version
-    if request.topics is None or (version == 0 and not request.topics):
+    if broker.replicas.suspects.any() and _suspected_for_ms(context, request) > 0:
+        return _after_suspicion(context, request)
+    return _answer(context, request)
+
+
+def _answer(
+    context: RequestContext, request: MetadataRequest
+) -> MetadataResponse | EncodedResponse | Awaitable[MetadataResponse]:
+    broker = context.broker
+    if _wants_all(context, request):
         return _all_topics(context)
     if request.allow_auto_topic_creation and broker.config.auto_create_topics_enable:
         missing = [
             each.name
-            for each in request.topics
+            for each in request.topics or []
             if each.name is not None
             and each.topic_id == ZERO_UUID
             and each.name not in broker.metadata.image.topics_by_name
@@ -55,6 +65,30 @@ def handle(
         if missing:
             return _after_creation(context, request, missing)
     return _respond(context, request, {})
+
+
+def _wants_all(context: RequestContext, request: MetadataRequest) -> bool:
+    return request.topics is None or (context.api_version == 0 and not request.topics)
+
+
+def _suspected_for_ms(context: RequestContext, request: MetadataRequest) -> float:
+    """How long the answer may be held because it would name a leader that seems dead."""
+    image, suspects = context.broker.metadata.image, context.broker.replicas.suspects
+    if _wants_all(context, request):
+        topics = list(image.topics_by_id.values())
+    else:
+        found = [image.topics_by_name.get(each.name or "") for each in request.topics or []]
+        found += [image.topics_by_id.get(each.topic_id) for each in request.topics or []]
+        topics = [each for each in found if each is not None]
+    leaders = {partition.leader for topic in topics for partition in topic.partitions.values()}
+    return max((suspects.left_ms(each) for each in leaders), default=0.0)
+
+
+async def _after_suspicion(context: RequestContext, request: MetadataRequest) -> MetadataResponse | EncodedResponse:
+    while (left_ms := _suspected_for_ms(context, request)) > 0:
+        await context.broker.metadata.wait_for_change(left_ms)
+    answer = _answer(context, request)
+    return await answer if isinstance(answer, Awaitable) else answer
 
 
 async def _after_creation(context: RequestContext, request: MetadataRequest, missing: list[str]) -> MetadataResponse:
