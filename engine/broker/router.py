@@ -65,6 +65,7 @@ class Router:
         self.requests_total = 0
         self.closed_on_bad_input = 0
         self._last_close_logged_ms = float("-inf")
+        self._last_failure_logged_ms = float("-inf")
 
     def advertised(self, is_controller_listener: bool) -> list[ApiSpec]:
         """The APIs that a listener of this kind answers, by key."""
@@ -168,7 +169,11 @@ class Router:
     def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
         if isinstance(error, KafkaError):
             return CloseConnection(f"{spec.key.name}: {error.code.name}: {error.message}")
-        log.error("%s v%d failed", spec.key.name, context.api_version, exc_info=error)
+        # One at most per second, as of closed connections: who found the request that fails may send it again and again.
+        now_ms = self._broker.world.clock.monotonic_ms()
+        if now_ms - self._last_failure_logged_ms >= 1000:
+            self._last_failure_logged_ms = now_ms
+            log.error("%s v%d failed", spec.key.name, context.api_version, exc_info=error)
         return CloseConnection(f"{spec.key.name} v{context.api_version} failed: {error!r}")
 
     def _encode(self, context: RequestContext, spec: ApiSpec, response: Any) -> list[Buffer]:

@@ -19,6 +19,7 @@ from engine.model.topic_partition import TopicPartition
 from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader, Buffer
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
+from engine.storage.file_slice import FileSlice
 from engine.storage.index_file import TIME_ENTRY
 from engine.storage.segment import Segment
 from engine.world import Disk
@@ -275,7 +276,7 @@ class LocalLog:
 
     def read(
         self, offset: int, max_bytes: int, *, max_offset: int | None = None, min_one_message: bool = True
-    ) -> bytes | memoryview:
+    ) -> bytes:
         """Whole batches, the first being the one that holds ``offset``; none that starts at ``max_offset`` or later.
 
         They come from one segment: what follows is read by the next call. Nothing at the end of the log, nor if the
@@ -285,6 +286,29 @@ class LocalLog:
             KafkaError: OFFSET_OUT_OF_RANGE.
             OSError: the disk fails.
         """
+        found = self._range(offset, max_bytes, max_offset, min_one_message)
+        return b"" if found is None else found[0].read(found[1], found[2])
+
+    def read_or_slice(
+        self,
+        offset: int,
+        max_bytes: int,
+        *,
+        max_offset: int | None = None,
+        min_one_message: bool = True,
+        max_read_bytes: int,
+    ) -> bytes | FileSlice:
+        """The same for somebody who may be slow to take it: more than ``max_read_bytes`` are left in the file."""
+        found = self._range(offset, max_bytes, max_offset, min_one_message)
+        if found is None:
+            return b""
+        segment, position, length = found
+        return segment.read(position, length) if length <= max_read_bytes else segment.slice(position, length)
+
+    def _range(
+        self, offset: int, max_bytes: int, max_offset: int | None, min_one_message: bool
+    ) -> tuple[Segment, int, int] | None:
+        """Segment, position and length of what :meth:`read` returns."""
         end_offset = self.log_end_offset
         if offset < self.log_start_offset or offset > end_offset:
             raise KafkaError(
@@ -294,7 +318,7 @@ class LocalLog:
         if max_offset is not None and max_offset < end_offset:
             end_offset = max_offset
         if offset >= end_offset:
-            return b""
+            return None
         segment = self._active
         if offset >= segment.base_offset:
             position = self._positions.get(offset, -1)
@@ -306,20 +330,20 @@ class LocalLog:
         else:
             segment, position = self._find(offset)
             if segment.base_offset >= end_offset:
-                return b""
+                return None
             limit = self._end_position(segment, end_offset)
         if limit - position <= max_bytes:
-            return segment.read(position, limit - position)
+            return segment, position, limit - position
         found = segment.last_end_within(position, position + max_bytes)
         if found is None:
             if not min_one_message:
-                return b""
+                return None
             found = segment.end_of_batch_at(position)
         end, next_offset = found
         if len(self._read_ends) >= _REMEMBERED_READS:
             self._read_ends.clear()
         self._read_ends[next_offset] = segment, end
-        return segment.read(position, end - position)
+        return segment, position, end - position
 
     def _find(self, offset: int) -> tuple[Segment, int]:
         """Where the batch that holds an offset begins, or the next one if compaction removed that."""

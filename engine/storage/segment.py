@@ -10,6 +10,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import LOG_OVERHEAD_BYTES, NO_TIMESTAMP, BatchHeader, Buffer
 from engine.storage.batch_scan import HOP, HOP_BYTES, scan_headers
 from engine.storage.file_pool import FilePool
+from engine.storage.file_slice import FileSlice
 from engine.storage.index_file import OFFSET_ENTRY, TIME_ENTRY, IndexFile
 from engine.storage.txn_index import TransactionIndex
 from engine.world import File
@@ -378,6 +379,10 @@ class Segment:
         """Bytes of the file."""
         file = self._file
         return (file if file is not None else self._pool.file(self.log_path)).pread(length, position)
+
+    def slice(self, position: int, length: int) -> FileSlice:
+        """The same bytes, read when they are needed."""
+        return FileSlice(self._pool.disk, self.log_path, position, length)
 
     def headers(self, start: int = 0) -> Iterator[tuple[int, BatchHeader]]:
         """Position and header of each batch from a position on."""

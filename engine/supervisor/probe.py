@@ -182,7 +182,11 @@ class Run:
         try:
             _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, self._partition), timeout=10)
             self._start_offset = end
-            consumer.assign([TopicPartition(TOPIC, self._partition, end)])
+            # The others only keep connections to their leaders open: a client without any other connection than that
+            # to the victim would first have to look for the cluster again.
+            numbers = sorted(consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions)
+            others = [TopicPartition(TOPIC, each, OFFSET_END) for each in numbers if each != self._partition]
+            consumer.assign([TopicPartition(TOPIC, self._partition, end), *others])
         except Exception as error:
             print(f"probe: cannot find the end of {TOPIC}-{self._partition}: {error}", file=sys.stderr)  # noqa: T201
             consumer.assign([TopicPartition(TOPIC, self._partition, OFFSET_END)])

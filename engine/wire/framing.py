@@ -5,6 +5,9 @@ from __future__ import annotations
 from struct import Struct
 
 _SIZE = Struct(">i")
+# Smaller pieces of a frame are copied together: each on its own would cost many times its size, and keep alive all that
+# was received with it.
+_SMALL_BYTES = 4096
 
 
 class FrameError(Exception):
@@ -22,7 +25,7 @@ class FrameSplitter:
         self._head = b""
         # While a frame is incomplete: its size, and the pieces that came so far.
         self._wanted = -1
-        self._chunks: list[bytes | memoryview] = []
+        self._chunks: list[bytes | bytearray | memoryview] = []
         self._gathered = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[memoryview]:
@@ -69,10 +72,16 @@ class FrameSplitter:
 
     def _gather(self, view: memoryview, position: int, frames: list[memoryview]) -> int:
         piece = view[position : position + self._wanted - self._gathered]
-        self._chunks.append(piece)
+        chunks = self._chunks
+        if len(piece) >= _SMALL_BYTES:
+            chunks.append(piece)
+        elif chunks and type(chunks[-1]) is bytearray:
+            chunks[-1] += piece
+        else:
+            chunks.append(bytearray(piece))
         self._gathered += len(piece)
         if self._gathered == self._wanted:
-            frames.append(memoryview(b"".join(self._chunks)))
+            frames.append(memoryview(b"".join(chunks)))
             self._wanted = -1
             self._chunks = []
         return position + len(piece)

@@ -44,6 +44,8 @@ _FIRST_VERSION_FROM_FOLLOWERS = 11
 _FIRST_VERSION_WITH_HINTS = 12
 _FIRST_VERSION_WITH_ENDPOINTS = 16
 _READ_COMMITTED = 1
+# So much of an answer is read at once; the rest stays in the log's files until the socket takes it.
+_MAX_READ_BYTES = 256 * 1024
 
 
 def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitable[Message]:
@@ -199,12 +201,13 @@ class _Fetch:
         else:
             limit = high_watermark
         if offset < limit and (not total or total < self.max_bytes):
-            answer.records = files.read(
+            answer.records = files.read_or_slice(  # type: ignore[assignment]
                 offset,
                 min(asked.partition_max_bytes, max(0, self.max_bytes - total)),
                 max_offset=limit,
                 # One batch that is larger than all limits goes out all the same: the consumer must get past it.
                 min_one_message=total == 0,
+                max_read_bytes=_MAX_READ_BYTES - total,
             )
         if not self.read_committed:
             answer.aborted_transactions = None

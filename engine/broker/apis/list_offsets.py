@@ -8,6 +8,7 @@ are told the log end; the latter by every replica, the rest by the leader only.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
@@ -41,11 +42,11 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
     response = ListOffsetsResponse()
     for topic in request.topics:
         answers = []
-        numbers = [each.partition_index for each in topic.partitions]
+        times_asked = Counter(each.partition_index for each in topic.partitions)
         for asked in topic.partitions:
             answer = ListOffsetsPartitionResponse(asked.partition_index)
             try:
-                if numbers.count(asked.partition_index) > 1:
+                if times_asked[asked.partition_index] > 1:
                     raise KafkaError(ErrorCode.INVALID_REQUEST, "a partition was asked for twice")
                 replica = context.broker.replicas.find(topic.name, None, asked.partition_index)
                 answer.timestamp, answer.offset, epoch = _look_up(context, request, replica, asked)
