@@ -268,8 +268,12 @@ class ReplicaFetcher:
         config = self._manager.config
         now_ms = self._world.clock.monotonic_ms()
         positions: dict[tuple[Uuid, int], tuple[int, int, int, int]] = {}
+        max_wait_ms = float(config.replica_fetch_wait_max_ms)
         for key, (replica, not_before_ms) in self._replicas.items():
-            if not_before_ms <= now_ms:
+            if not_before_ms > now_ms:
+                # The leader must not hold this request for longer than the other replica has to wait.
+                max_wait_ms = min(max_wait_ms, not_before_ms - now_ms)
+            else:
                 files = replica.log
                 positions[key] = (
                     replica.partition.leader_epoch,
@@ -301,7 +305,7 @@ class ReplicaFetcher:
         self._told = positions
         return FetchRequest(
             replica_state=ReplicaState(config.node_id, self._manager.view.local_broker_epoch),
-            max_wait_ms=config.replica_fetch_wait_max_ms,
+            max_wait_ms=max(1, int(max_wait_ms)),
             min_bytes=config.replica_fetch_min_bytes,
             max_bytes=config.replica_fetch_response_max_bytes,
             session_id=self._session_id,
