@@ -3,6 +3,10 @@
 Requests of one connection are handled one at a time as Kafka does (SocketServer mutes the channel), except where an
 API's handler does its ordered work before it first waits (Produce): those overlap, and only their answers queue.
 All answers that one socket read makes leave in one write.
+
+A client that sends much or reads little must not be felt by the others: after a few milliseconds of its requests the
+others have their turn, requests wait in the kernel while answers are not taken, and what a fetch found stays in the
+log's files (:class:`~engine.storage.file_slice.FileSlice`) until the socket takes it.
 """
 
 from __future__ import annotations
@@ -10,19 +14,29 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from engine.storage.file_slice import FileSlice
 from engine.wire.framing import FrameError, FrameSplitter
 
 if TYPE_CHECKING:
     from engine.broker.router import Router
     from engine.world import Buffer
 
-# Above this many bytes of unsent answers a connection's requests are left unread (a stuck reader costs this at most,
-# plus one fetch).
-_WRITE_BUFFER_HIGH_BYTES = 1 << 20
+# Above this many bytes of unsent answers a connection's requests are left unread.
+_WRITE_BUFFER_HIGH_BYTES = 256 * 1024
+# Files are read in pieces of this size: a stuck reader costs one of them, and the write buffer.
+_PIECE_BYTES = 256 * 1024
+# Requests of a connection are handled for so long, or so many, before others get their turn.
+_TURN_MS = 2.0
+_TURN_REQUESTS = 64
+# A connection that is closed has this long to take what was already written to it.
+_LINGER_S = 10.0
 # A connection may have this many answers outstanding before its next requests wait (pipelined Produce).
 _MAX_OUTSTANDING = 64
+
+
+Answer: TypeAlias = "list[Buffer | FileSlice]"
 
 
 class CloseConnection(Exception):
@@ -36,7 +50,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.done = False
-        self.parts: list[Buffer] | None = None
+        self.parts: Answer | None = None
 
 
 class ServerConnection(asyncio.Protocol):
@@ -46,7 +60,9 @@ class ServerConnection(asyncio.Protocol):
         "_advance_scheduled",
         "_blocked",
         "_frames",
+        "_has_slices",
         "_out",
+        "_out_bytes",
         "_reading",
         "_router",
         "_slots",
@@ -73,7 +89,9 @@ class ServerConnection(asyncio.Protocol):
         self._splitter = FrameSplitter(max_frame_bytes)
         self._frames: deque[memoryview] = deque()
         self._slots: deque[_Slot] = deque()
-        self._out: list[Buffer] = []
+        self._out: deque[Buffer | FileSlice] = deque()
+        self._out_bytes = 0
+        self._has_slices = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._blocked = False
         self._advance_scheduled = False
@@ -123,6 +141,7 @@ class ServerConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self.last_active_ms = self._router.now_ms()
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,6 +149,7 @@ class ServerConnection(asyncio.Protocol):
         self._frames.clear()
         self._slots.clear()
         self._out.clear()
+        self._out_bytes = 0
         for task in tuple(self._tasks):
             task.cancel()
         self._router.connection_closed(self)
@@ -148,15 +168,28 @@ class ServerConnection(asyncio.Protocol):
         """Handle requests that may be handled now, then write every answer that is due."""
         self._advance_scheduled = False
         frames, slots = self._frames, self._slots
-        self._collect()
+        self._write()
+        left, began_ms = _TURN_REQUESTS, 0.0
         while frames and not (self._blocked or self._write_paused or self.closed):
             # What is not pipelined sees the world as it is when its turn comes, not as it was when it arrived: metadata
             # behind an append that waits for a failover must name the new leader.
             if slots and (len(slots) >= _MAX_OUTSTANDING or not self._router.is_pipelined(frames[0])):
                 break
+            if not left or (began_ms and self.last_active_ms - began_ms > _TURN_MS):
+                self._advance_soon()
+                break
+            left -= 1
             self._handle(frames.popleft())
+            began_ms = began_ms or self.last_active_ms
+            if self._out_bytes > _WRITE_BUFFER_HIGH_BYTES:
+                self._write()
         self._write()
         self._regulate_reading()
+
+    def _advance_soon(self) -> None:
+        if not (self.closed or self._advance_scheduled):
+            self._advance_scheduled = True
+            asyncio.get_running_loop().call_soon(self._advance)
 
     def _regulate_reading(self) -> None:
         """Leave further requests in the kernel while some wait here: memory stays bounded by one read and one frame."""
@@ -185,7 +218,7 @@ class ServerConnection(asyncio.Protocol):
                 slot.done, slot.parts = True, answer
                 self._slots.append(slot)
             else:
-                self._out += answer
+                self._take(answer)
             return
         slot = _Slot()
         self._slots.append(slot)
@@ -195,7 +228,7 @@ class ServerConnection(asyncio.Protocol):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _complete(self, answer: Awaitable[list[Buffer] | None], slot: _Slot, pipelined: bool) -> None:
+    async def _complete(self, answer: Awaitable[Answer | None], slot: _Slot, pipelined: bool) -> None:
         try:
             slot.parts = await answer
         except CloseConnection as error:
@@ -205,40 +238,79 @@ class ServerConnection(asyncio.Protocol):
         if not pipelined:
             self._blocked = False
         # Several answers often become due in one turn of the loop (the high watermark moved): one write for all.
-        if not (self.closed or self._advance_scheduled):
-            self._advance_scheduled = True
-            asyncio.get_running_loop().call_soon(self._advance)
+        self._advance_soon()
 
-    def _collect(self) -> None:
-        """Take the answers whose turn it is."""
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def _take(self, parts: Answer) -> None:
+        self._out += parts
+        size = sum(map(len, parts))
+        self._out_bytes += size
+        self._router.bytes_sent += size
+        # Fetch leaves nothing in the files of an answer that is smaller.
+        if size > _WRITE_BUFFER_HIGH_BYTES:
+            self._has_slices = True
+
+    def _write(self) -> None:
+        """Write the answers whose turn it is, as far as the transport takes them."""
         slots = self._slots
         while slots and slots[0].done:
             parts = slots.popleft().parts
             if parts is not None:
-                self._out += parts
-
-    def _write(self) -> None:
-        self._collect()
-        out = self._out
-        if not out or self.closed or self.transport is None:
+                self._take(parts)
+        out, transport = self._out, self.transport
+        if not out or self._write_paused or self.closed or transport is None:
             return
-        self._out = []
-        self._router.bytes_sent += sum(map(len, out))
-        self.transport.writelines(out)
+        if not self._has_slices:
+            self._out, self._out_bytes = deque(), 0
+            transport.writelines(cast("deque[Buffer]", out))
+            return
+        try:
+            while out and not self._write_paused:
+                transport.writelines(self._next_piece())
+            self._has_slices = bool(out)
+        except (OSError, EOFError) as error:
+            # The client has the size of the answer already: there is nothing else that can be said.
+            self._out.clear()
+            self.close(f"what a fetch found cannot be read any more: {error}")
+
+    def _next_piece(self) -> list[Buffer]:
+        out = self._out
+        piece: list[Buffer] = []
+        size = 0
+        while out and size < _PIECE_BYTES:
+            part = out[0]
+            if isinstance(part, FileSlice):
+                data: Buffer = part.read(_PIECE_BYTES)
+                if not part.left:
+                    out.popleft()
+            else:
+                data = part
+                out.popleft()
+            piece.append(data)
+            size += len(data)
+        self._out_bytes -= size
+        return piece
+
+    # -- the end ------------------------------------------------------------------------------------------------
 
     def close(self, why: str = "") -> None:
-        """Close at once; ``why`` is logged by the router (rate-limited)."""
+        """Close; answers that were already made leave before. ``why`` is logged by the router (rate-limited)."""
         if self.closed:
             return
         self.closed = True
         if why:
             self._router.log_closed(self, why)
-        if self.transport is not None:
-            self._write_last()
-            self.transport.close()
-
-    def _write_last(self) -> None:
-        """Answers that were already made leave before the connection closes."""
-        if self._out and self.transport is not None:
-            out, self._out = self._out, []
-            self.transport.writelines(out)
+        transport = self.transport
+        if transport is None:
+            return
+        if any(isinstance(part, FileSlice) for part in self._out):
+            transport.abort()
+            return
+        if self._out:
+            out, self._out = self._out, deque()
+            transport.writelines(cast("deque[Buffer]", out))
+        transport.close()
+        if transport.get_write_buffer_size():
+            # Its reader may be stuck for good.
+            asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)

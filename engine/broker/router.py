@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine.broker.api_spec import ApiSpec
-from engine.broker.connection import CloseConnection, ServerConnection
+from engine.broker.connection import Answer, CloseConnection, ServerConnection
 from engine.broker.context import RequestContext
 from engine.model.errors import KafkaError
 from engine.wire import apis as wire_apis
@@ -76,6 +76,10 @@ class Router:
         """Requests so far by API name."""
         return {route.spec.key.name: route.count for _, route in sorted(self._routes.items()) if route.count}
 
+    def now_ms(self) -> float:
+        """Monotonic time."""
+        return self._broker.world.clock.monotonic_ms()
+
     # -- connections --------------------------------------------------------------------------------------------
 
     def connection_opened(self, connection: ServerConnection) -> None:
@@ -111,7 +115,7 @@ class Router:
 
     def dispatch(
         self, connection: ServerConnection, frame: memoryview
-    ) -> tuple[list[Buffer] | Awaitable[list[Buffer] | None] | None, bool]:
+    ) -> tuple[Answer | Awaitable[Answer | None] | None, bool]:
         """Answer one frame: finished bytes, or something to await, or nothing to send; and whether it is pipelined.
 
         Raises:
@@ -155,9 +159,7 @@ class Router:
         except Exception as error:
             raise self._failed(context, spec, error) from error
 
-    async def _await_answer(
-        self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]
-    ) -> list[Buffer] | None:
+    async def _await_answer(self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]) -> Answer | None:
         try:
             response = await answer
             return None if response is None else self._encode(context, spec, response)
@@ -169,17 +171,17 @@ class Router:
     def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
         if isinstance(error, KafkaError):
             return CloseConnection(f"{spec.key.name}: {error.code.name}: {error.message}")
-        # One at most per second, as of closed connections: who found the request that fails may send it again and again.
-        now_ms = self._broker.world.clock.monotonic_ms()
+        # One at most per second: who found a request that fails may send it again and again.
+        now_ms = self.now_ms()
         if now_ms - self._last_failure_logged_ms >= 1000:
             self._last_failure_logged_ms = now_ms
             log.error("%s v%d failed", spec.key.name, context.api_version, exc_info=error)
         return CloseConnection(f"{spec.key.name} v{context.api_version} failed: {error!r}")
 
-    def _encode(self, context: RequestContext, spec: ApiSpec, response: Any) -> list[Buffer]:
+    def _encode(self, context: RequestContext, spec: ApiSpec, response: Any) -> Answer:
         version = context.api_version
         if isinstance(response, EncodedResponse):
-            parts: list[Buffer] = list(response.parts)
+            parts: Answer = list(response.parts)
         else:
             parts = list(codec.encode_parts(response, version))
         size = sum(map(len, parts))
@@ -190,10 +192,10 @@ class Router:
         parts.insert(0, head)
         return parts
 
-    def _unsupported_api_versions(self, correlation_id: int) -> list[Buffer]:
+    def _unsupported_api_versions(self, correlation_id: int) -> Answer:
         from engine.broker.apis import api_versions
 
-        parts: list[Buffer] = list(codec.encode_parts(api_versions.unsupported_version(self), 0))
+        parts: Answer = list(codec.encode_parts(api_versions.unsupported_version(self), 0))
         parts.insert(0, _SIZE_AND_CORRELATION.pack(sum(map(len, parts)) + 4, correlation_id))
         return parts
 

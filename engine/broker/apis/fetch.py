@@ -46,6 +46,8 @@ _FIRST_VERSION_WITH_ENDPOINTS = 16
 _READ_COMMITTED = 1
 # So much of an answer is read at once; the rest stays in the log's files until the socket takes it.
 _MAX_READ_BYTES = 256 * 1024
+# Less than this is read in any case: opening the file again would cost more.
+_MIN_SLICE_BYTES = 4096
 
 
 def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitable[Message]:
@@ -207,7 +209,7 @@ class _Fetch:
                 max_offset=limit,
                 # One batch that is larger than all limits goes out all the same: the consumer must get past it.
                 min_one_message=total == 0,
-                max_read_bytes=_MAX_READ_BYTES - total,
+                max_read_bytes=max(_MIN_SLICE_BYTES, _MAX_READ_BYTES - total),
             )
         if not self.read_committed:
             answer.aborted_transactions = None

@@ -14,6 +14,7 @@ from engine.record.batch import read_header
 from engine.record.compression import Compression
 from engine.record.control import build_end_transaction_marker
 from engine.record.reader import read_records
+from engine.storage.file_slice import FileSlice
 from engine.storage.local_log import LocalLog
 from engine.storage.log import Log
 
@@ -195,3 +196,30 @@ def test_the_high_watermark_stays_within_the_log() -> None:
     assert caught.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
     assert not log.increment_log_start_offset(4)
     assert not log.increment_log_start_offset(2)
+
+
+def test_what_is_left_in_the_file_is_read_piece_by_piece_even_when_the_segment_is_gone() -> None:
+    log = open_log(segment_bytes=100_000)
+    for _ in range(20):
+        append(log, records(3, size=500))
+    whole = log.read(0, 100_000)
+    assert log.read_or_slice(0, 100_000, max_read_bytes=len(whole)) == whole
+    found = log.read_or_slice(0, 100_000, max_read_bytes=len(whole) - 1)
+    assert isinstance(found, FileSlice) and len(found) == found.left == len(whole)
+    pieces = [found.read(1000)]
+    log.truncate_fully_and_start_at(1000)
+    while found.left:
+        pieces.append(found.read(7000))
+    assert b"".join(pieces) == whole and len(found) == len(whole)
+
+
+def test_a_slice_of_a_file_that_was_cut_says_so() -> None:
+    log = open_log(segment_bytes=100_000)
+    for _ in range(20):
+        append(log, records(3, size=500))
+    found = log.read_or_slice(0, 100_000, max_read_bytes=0)
+    assert isinstance(found, FileSlice)
+    log.truncate_to(30)
+    with pytest.raises(EOFError):
+        while found.left:
+            found.read(10_000)
