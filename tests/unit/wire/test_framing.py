@@ -57,3 +57,26 @@ def test_a_large_claim_takes_no_memory_before_its_bytes_come() -> None:
     tracemalloc.stop()
     assert peak < 20_000
     assert splitter.buffered_bytes == 10
+
+
+def test_a_frame_that_comes_byte_by_byte_takes_little_more_than_its_bytes() -> None:
+    splitter = FrameSplitter(1_000_000)
+    tracemalloc.start()
+    for byte in struct.pack(">i", 200_000):
+        assert splitter.feed(bytes((byte,))) == []
+    for _ in range(199_999):
+        assert splitter.feed(b"x") == []
+    held, _ = tracemalloc.get_traced_memory()
+    (frame,) = splitter.feed(b"y")
+    tracemalloc.stop()
+    assert held < 300_000
+    assert bytes(frame) == b"x" * 199_999 + b"y"
+
+
+def test_the_beginning_of_a_frame_does_not_keep_what_it_was_received_with() -> None:
+    splitter = FrameSplitter(1_000_000)
+    tracemalloc.start()
+    splitter.feed(framed([b"a" * 500_000]) + struct.pack(">i", 10) + b"b")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 10_000
