@@ -69,7 +69,8 @@ class Elections(RaftNode):
             else (request.last_offset_epoch >= request.epoch)
         )
         if (
-            candidate.id < 0
+            # Voters are static: nobody else's claim may move the epoch, which would depose the leader.
+            candidate.id not in self.voters
             or candidate.id == self.local.id
             or request.epoch < 0
             or request.last_offset < 0
@@ -238,7 +239,7 @@ class Elections(RaftNode):
             error = ErrorCode.FENCED_LEADER_EPOCH
         elif request.voter.id not in (-1, self.local.id):
             error = ErrorCode.INVALID_VOTER_KEY
-        elif request.leader_id < 0 or not self._may_follow(request.leader_id, request.epoch):
+        elif not self._may_follow(request.leader_id, request.epoch):
             error = ErrorCode.INVALID_REQUEST
         else:
             self._learn_leader(request.leader_id, request.epoch, request.leader_id)
@@ -273,7 +274,7 @@ class Elections(RaftNode):
         error = ErrorCode.NONE
         if request.epoch < self.epoch:
             error = ErrorCode.FENCED_LEADER_EPOCH
-        elif request.leader_id < 0 or not self._may_follow(request.leader_id, request.epoch):
+        elif not self._may_follow(request.leader_id, request.epoch):
             error = ErrorCode.INVALID_REQUEST
         else:
             self._learn_leader(request.leader_id, request.epoch, request.leader_id)
@@ -314,8 +315,8 @@ class Elections(RaftNode):
     # -- what every message may tell ----------------------------------------------------------------------------
 
     def _may_follow(self, leader_id: int, epoch: int) -> bool:
-        """Whether a claim to lead fits with what this node knows: one leader an epoch."""
-        if leader_id == self.local.id:
+        """Whether a claim to lead fits with what this node knows: a voter, one leader an epoch."""
+        if leader_id == self.local.id or leader_id not in self.voters:
             return False
         if epoch > self.epoch:
             return True
