@@ -53,7 +53,7 @@ def compress(codec: Compression, data: Buffer, level: int | None = None) -> byte
         # Kafka's default of 9 means its fast compressor, not the high-compression one of that level.
         fast = level is None or level == _LZ4_DEFAULT_LEVEL
         packer: Any = cramjam.lz4.Compressor(level=1 if fast else level, block_linked=False, content_checksum=False)
-        packer.compress(data)
+        packer.compress(bytes(data))  # it takes nothing else; bytes of bytes are no copy
         return bytes(packer.finish())
     if codec is Compression.ZSTD:
         return bytes(cramjam.zstd.compress(data, 3 if level is None else level))
@@ -71,9 +71,14 @@ def decompress(codec: Compression, data: Buffer, max_bytes: int = MAX_DECOMPRESS
     Raises:
         KafkaError: CORRUPT_MESSAGE if it is not the codec's format, MESSAGE_TOO_LARGE if it unpacks to too much.
     """
+    return bytes(decompress_view(codec, data, max_bytes))
+
+
+def decompress_view(codec: Compression, data: Buffer, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Buffer:
+    """The same without a copy more, for those who keep nothing of it."""
     try:
         if codec is Compression.NONE:
-            return bytes(data)
+            return data
         if codec is Compression.SNAPPY:
             return _unpack_snappy(data, max_bytes)
         opener: Any = {
@@ -90,18 +95,19 @@ def _too_large(max_bytes: int) -> KafkaError:
     return KafkaError(ErrorCode.MESSAGE_TOO_LARGE, f"a record batch unpacks to more than {max_bytes} bytes")
 
 
-def _unpack_bounded(module: Any, data: Buffer, max_bytes: int) -> bytes:
+def _unpack_bounded(module: Any, data: Buffer, max_bytes: int) -> Buffer:
     # decompress_into stops at the end of the buffer it was given, so a bomb costs the buffer and no more.
     size = min(max(len(data) * 8, 4096), max_bytes)
     while True:
         out = bytearray(size)
         try:
-            return bytes(memoryview(out)[: module.decompress_into(data, out)])
+            return memoryview(out)[: module.decompress_into(data, out)]
         except cramjam.DecompressionError as error:
             if str(error) != _BUFFER_IS_FULL:
                 raise
         if size >= max_bytes:
             raise _too_large(max_bytes)
+        del out
         size = min(size * 4, max_bytes)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import HEADER_BYTES, BatchHeader, Buffer, read_header
-from engine.record.compression import MAX_DECOMPRESSED_BYTES, Compression, decompress
+from engine.record.compression import MAX_DECOMPRESSED_BYTES, Compression, decompress_view
 
 
 class Record(NamedTuple):
@@ -20,7 +20,7 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
-def _long_varint(data: bytes, position: int, first: int) -> tuple[int, int]:
+def _long_varint(data: Buffer, position: int, first: int) -> tuple[int, int]:
     """The rest of a zigzag varint of up to 64 bits whose first byte had its high bit set."""
     value, shift = first & 0x7F, 7
     while True:
@@ -44,12 +44,15 @@ def unpacked(batch: Buffer, header: BatchHeader, max_bytes: int = MAX_DECOMPRESS
     Raises:
         KafkaError: CORRUPT_MESSAGE or MESSAGE_TOO_LARGE as ``decompress`` does; INVALID_RECORD for an unknown codec.
     """
+    return bytes(unpacked_view(batch, header, max_bytes))
+
+
+def unpacked_view(batch: Buffer, header: BatchHeader, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> Buffer:
+    """The same without a copy more, for those who keep nothing of it."""
     body = memoryview(batch)[HEADER_BYTES : header.size_in_bytes]
-    if not header.compression:
-        return bytes(body)
     if header.compression > Compression.ZSTD:
         raise _invalid(f"{header.compression} is not a compression codec")
-    return decompress(Compression(header.compression), body, max_bytes)
+    return decompress_view(Compression(header.compression), body, max_bytes)
 
 
 def read_records(batch: Buffer, header: BatchHeader | None = None) -> Iterator[Record]:
@@ -64,7 +67,7 @@ def read_records(batch: Buffer, header: BatchHeader | None = None) -> Iterator[R
 
 
 def records_in(data: bytes, header: BatchHeader) -> Iterator[Record]:
-    """The records in the unpacked bytes of a batch.
+    """The records in the unpacked bytes of a batch. Of a view that is given as ``data``, keys and values are views too.
 
     The varints are read in line, their usual length of one byte first: a call for each would take twice the time.
     """
@@ -142,7 +145,7 @@ def records_in(data: bytes, header: BatchHeader) -> Iterator[Record]:
         raise _invalid(f"{limit - position} bytes follow the last record")
 
 
-def _read_headers(data: bytes, position: int, first: int, end: int, headers: list[tuple[str, bytes | None]]) -> int:
+def _read_headers(data: Buffer, position: int, first: int, end: int, headers: list[tuple[str, bytes | None]]) -> int:
     if first < 128:
         count = (first >> 1) ^ -(first & 1)
     else:
@@ -155,11 +158,11 @@ def _read_headers(data: bytes, position: int, first: int, end: int, headers: lis
         if name is None:
             raise _invalid("a record's header has no key")
         content, position = _field(data, position, end)
-        headers.append((name.decode("utf-8", "replace"), content))
+        headers.append((str(name, "utf-8", "replace"), content))
     return position
 
 
-def _field(data: bytes, position: int, end: int) -> tuple[bytes | None, int]:
+def _field(data: Buffer, position: int, end: int) -> tuple[bytes | None, int]:
     length = data[position]
     position += 1
     if length < 128:
@@ -170,4 +173,4 @@ def _field(data: bytes, position: int, end: int) -> tuple[bytes | None, int]:
         return None, position
     if length > end - position:
         raise _invalid(f"a record's field claims {length} bytes of {end - position}")
-    return data[position : position + length], position + length
+    return bytes(data[position : position + length]), position + length

@@ -26,11 +26,15 @@ from engine.record.batch import (
 )
 from engine.record.builder import finish
 from engine.record.compression import Compression, compress
-from engine.record.reader import records_in, unpacked
+from engine.record.reader import records_in, unpacked_view
 
 # Length, attributes, both deltas, key's and value's lengths, header count: a byte each at least.
 _MIN_RECORD_BYTES = 7
 _LONG_MAX = 0x7FFFFFFFFFFFFFFF
+# Looking inside holds everyone up: no batch may cost more memory or time than this. A producer that really has one so
+# large is told MESSAGE_TOO_LARGE, at which Java's splits it.
+MAX_INSPECTED_BYTES = 32 * 1024 * 1024
+MAX_INSPECTED_RECORDS = 500_000
 
 
 class AppendRules:
@@ -161,9 +165,14 @@ def look_inside(header: BatchHeader, batch: Buffer, rules: AppendRules) -> tuple
         KafkaError: INVALID_RECORD for records that are none, and for one without key in a compacted topic;
             CORRUPT_MESSAGE, MESSAGE_TOO_LARGE.
     """
-    data = unpacked(batch, header)
+    if header.record_count > MAX_INSPECTED_RECORDS:
+        raise KafkaError(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            f"the record batch has {header.record_count} records; {MAX_INSPECTED_RECORDS} are looked at",
+        )
+    data = unpacked_view(batch, header, max(MAX_INSPECTED_BYTES, rules.max_message_bytes))
     expected = header.base_offset
-    for record in records_in(data, header):
+    for record in records_in(data, header):  # type: ignore[arg-type]
         if rules.compacted and record.key is None:
             raise KafkaError(ErrorCode.INVALID_RECORD, "a compacted topic does not take records without key")
         if record.offset != expected:
