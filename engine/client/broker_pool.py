@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.client.channel import Address, Channel
 from engine.client.connection import Connection
-from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
+from engine.client.errors import ClientError, ConnectionLost, NotReady, RequestTimedOut, UnsupportedApi
 from engine.wire.codec import EncodeError
 
 if TYPE_CHECKING:
@@ -151,10 +151,12 @@ class BrokerPool:
         timeout_ms: float | None = None,
         max_version: int | None = None,
         idempotent: bool = True,
+        doubt: Callable[[Any], str] | None = None,
     ) -> Any:
         """Send to whichever broker answers: one after the other, the next one already while the last is slow.
 
         A request that is not ``idempotent`` is sent to one broker only: the first that can be connected to.
+        ``doubt`` says of an answer why it is none; then the next broker is asked.
 
         Raises:
             ClientError: no broker answers; the last one's error.
@@ -163,9 +165,15 @@ class BrokerPool:
         if not idempotent:
             connection = await self._any_connection(limit_ms)
             return await self._send_to(connection.address, request, limit_ms, max_version)
-        return await self._hedged(
-            lambda address: self._send_to(address, request, limit_ms, max_version),
-        )
+
+        async def ask(address: Address) -> Any:
+            answer = await self._send_to(address, request, limit_ms, max_version)
+            if doubt is not None and (reason := doubt(answer)):
+                self._failures[address] = self._failures.get(address, 0) + 1
+                raise NotReady(f"{address[0]}:{address[1]} {reason}")
+            return answer
+
+        return await self._hedged(ask)
 
     async def _any_connection(self, timeout_ms: float) -> Connection:
         async def connect(address: Address) -> Connection:

@@ -15,5 +15,9 @@ class RequestTimedOut(ClientError):
     """No answer within the time given; the connection stays and the late answer is dropped."""
 
 
+class NotReady(ClientError):
+    """The broker answered, and what it said shows that it does not know the cluster yet."""
+
+
 class UnsupportedApi(ClientError):
     """The broker does not serve the API in any version that is known here."""

@@ -58,6 +58,7 @@ class Observation:
         self.groups = GroupObservation()
         self._metadata_at_ms = 0
         self._metadata_error = ""
+        self._fault = ""
         self._brokers: dict[int, BrokerNode] = {}
         self._contacts: dict[int, BrokerContact] = {}
         self._controller_id: int | None = None
@@ -139,6 +140,10 @@ class Observation:
     def on_metadata_failed(self, error: str) -> None:
         """Nobody answers."""
         self._metadata_error = error
+
+    def on_fault(self, fault: str) -> None:
+        """The observer itself failed: that is told until it is closed."""
+        self._fault = fault
 
     def _forget_topic(self, name: str) -> None:
         gone = self._topics.pop(name)
@@ -289,7 +294,7 @@ class Observation:
             groups=self.groups.states(self.log_end_for_consumers),
             quorum=self._quorum,
             metadata_observed_at_ms=self._metadata_at_ms,
-            error=self._metadata_error,
+            error=self._metadata_error or self._fault,
         )
 
     def _broker_states(self, topics: Iterable[TopicState]) -> tuple[BrokerState, ...]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.client.admin import AdminClient
@@ -39,8 +40,8 @@ _MIN_SNAPSHOT_INTERVAL_S = 0.1
 class Pace(NamedTuple):
     """How often what is asked, in milliseconds.
 
-    ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and where each replica of the watched topics
-    stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster
+    ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and (twice as often) where each replica of the
+    watched topics stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster
     with more than ``partitions_at_pace`` partitions is asked less often, in proportion.
     """
 
@@ -82,6 +83,7 @@ class ClusterObserver:
         self._tasks: list[asyncio.Task[None]] = []
         self._brokers: dict[int, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
+        self._asked_for = asyncio.Event()
         self._burst_until_ms = 0.0
         self._dirty = asyncio.Event()
         self._no_quorum_api = False
@@ -98,7 +100,8 @@ class ClusterObserver:
         """Begin to poll, in tasks of the running loop."""
         if not self._tasks:
             self._tasks = [
-                asyncio.ensure_future(each) for each in (self._poll_metadata(), self._poll_configs(), self._publish())
+                asyncio.ensure_future(self._steadily(each))
+                for each in (self._poll_metadata, self._poll_configs, self._publish)
             ]
 
     async def close(self) -> None:
@@ -113,9 +116,15 @@ class ClusterObserver:
         self._wake()
 
     def watch(self, topics: Iterable[str]) -> None:
-        """Ask each replica of these topics where its log starts, ends and is committed, as often as for all else."""
-        self._watched = frozenset(topics)
+        """Ask each replica of these topics where its log starts, ends and is committed: at once, and twice as often
+        as for all else."""
+        wanted = frozenset(topics)
+        if wanted == self._watched:
+            return
+        self._watched = wanted
         self.refresh()
+        asked, self._asked_for = self._asked_for, asyncio.Event()
+        asked.set()
 
     def refresh(self) -> None:
         """Something happened, or was just done: look now, and often for a few seconds."""
@@ -148,6 +157,16 @@ class ClusterObserver:
     def _wake(self) -> None:
         published, self._published = self._published, asyncio.Event()
         published.set()
+
+    async def _steadily(self, poll: Callable[[], Awaitable[None]]) -> None:
+        """What was not foreseen in one answer must not end the watch for good."""
+        while True:
+            try:
+                await poll()
+            except Exception as error:
+                self._seen.on_fault(f"the observer failed and begins again: {error!r}")
+                self._dirty.set()
+                await asyncio.sleep(self._pace.fast_ms / 1000)
 
     # -- publishing
 
@@ -203,7 +222,8 @@ class ClusterObserver:
             await asyncio.gather(self._ask_metadata(), self._ask_cluster(), self._ask_quorum())
             for broker_id in self._seen.broker_ids:
                 if broker_id not in self._brokers:
-                    self._brokers[broker_id] = asyncio.ensure_future(self._poll_broker(broker_id))
+                    poll = partial(self._poll_broker, broker_id)
+                    self._brokers[broker_id] = asyncio.ensure_future(self._steadily(poll))
             for broker_id in [each for each in self._brokers if each not in self._seen.broker_ids]:
                 self._brokers.pop(broker_id).cancel()
             self._dirty.set()
@@ -238,7 +258,6 @@ class ClusterObserver:
             pass  # an election: the last picture stays, with its age
 
     async def _poll_configs(self) -> None:
-        known: set[str] = set()
         while True:
             names = self._seen.topic_names
             if names:
@@ -246,14 +265,14 @@ class ClusterObserver:
                 for resource, outcome in (await self.admin.describe_configs(resources)).items():
                     if isinstance(outcome, list):
                         self._seen.on_configs(resource.name, _worth_showing(outcome))
-                known = set(names)
                 self._dirty.set()
+            known = set(names)
             waited_ms = 0.0
             while waited_ms < self._pace.configs_ms and set(self._seen.topic_names) == known:
-                await asyncio.sleep(self._pace.fast_ms / 1000)
-                waited_ms += self._pace.fast_ms
-            if not known and not self._seen.topic_names:
-                await asyncio.sleep(0.05)
+                # The first topics are waited for, so that theirs are there with them.
+                pause_ms = self._pace.fast_ms if known else _BURST_INTERVAL_S * 1000
+                await asyncio.sleep(pause_ms / 1000)
+                waited_ms += pause_ms
 
     # -- one broker
 
@@ -272,7 +291,25 @@ class ClusterObserver:
             if news:
                 self.refresh()
             pause_ms = self._pace.fast_ms * self._stretch() - (self._clock.monotonic_ms() - began_ms)
-            await asyncio.sleep(max(pause_ms, self._pace.fast_ms / 4) / 1000)
+            await self._pause(broker_id, max(pause_ms, self._pace.fast_ms / 4), look=not error)
+
+    async def _pause(self, broker_id: int, pause_ms: float, *, look: bool) -> None:
+        """Until the next poll, or until other topics are watched. Half way, what is watched is looked at again."""
+        asked_for = self._asked_for
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_ms / 2000):
+                    await asked_for.wait()
+                return
+            if not (look and self._watched):
+                continue
+            watched = [each for each in self._seen.topic_names if each in self._watched]
+            led, held = self._seen.led_by(broker_id, watched), self._seen.replicas_on(broker_id, watched)
+            await asyncio.gather(
+                _failure(self._ask_high_watermarks, broker_id, led), _failure(self._ask_replicas, broker_id, held)
+            )
+            look = False
+            self._dirty.set()
 
     async def _ask_broker(self, broker_id: int, *, slow: bool) -> str:
         """Ask one broker what only it can tell; returns why it could not be reached, or nothing."""

@@ -105,7 +105,7 @@ class MetadataAdmin(AdminBase):
         request = MetadataRequest(topics=asked, allow_auto_topic_creation=False)
         response: MetadataResponse
         if broker_id is None:
-            response = await self.brokers.send_any(request, timeout_ms=timeout_ms)
+            response = await self.brokers.send_any(request, timeout_ms=timeout_ms, doubt=_knows_no_broker)
         else:
             response = await self.brokers.send(broker_id, request, timeout_ms=timeout_ms)
         check(response.error_code)
@@ -128,7 +128,9 @@ class MetadataAdmin(AdminBase):
         """
         request = DescribeClusterRequest(endpoint_type=1, include_fenced_brokers=True)
         try:
-            response: DescribeClusterResponse = await self.brokers.send_any(request, timeout_ms=timeout_ms)
+            response: DescribeClusterResponse = await self.brokers.send_any(
+                request, timeout_ms=timeout_ms, doubt=_knows_no_broker
+            )
         except UnsupportedApi:
             metadata = await self.metadata([], timeout_ms=timeout_ms)
             return ClusterDescription(metadata.cluster_id, metadata.controller_id, metadata.brokers)
@@ -187,6 +189,11 @@ class MetadataAdmin(AdminBase):
             name: head._replace(partitions=tuple(sorted(found[name], key=lambda each: each.partition)))
             for name, head in heads.items()
         }
+
+
+def _knows_no_broker(response: MetadataResponse | DescribeClusterResponse) -> str:
+    # Not even itself: it has just started, and has not read the cluster's metadata. Its topics are none, too.
+    return "" if response.brokers else "has not joined the cluster yet"
 
 
 def _metadata_of(response: MetadataResponse) -> ClusterMetadata:

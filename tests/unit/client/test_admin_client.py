@@ -13,11 +13,13 @@ from engine.client.admin.groups import GroupDescription
 from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
 from engine.client.admin.replicas import ReplicaWatermarks
 from engine.client.admin.topics import CreatedTopic, NewTopic
-from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
+from engine.client.errors import ClientError, ConnectionLost, NotReady, RequestTimedOut, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_partition import TopicPartition
 from engine.wire.apis import ApiKey
 from engine.wire.messages import create_topics_response, incremental_alter_configs_response
+from engine.wire.messages.describe_cluster_response import DescribeClusterResponse
+from engine.wire.messages.metadata_response import MetadataResponse
 from tests.unit.client.fake_cluster import FakeCluster, FakeGroup
 from tests.unit.client.fake_network import FakeWorld
 from tests.unit.client.virtual_time import virtual_time
@@ -72,6 +74,22 @@ async def test_a_broker_that_does_not_answer_is_overtaken_by_the_next() -> None:
     before = now()
     await admin.metadata()
     assert now() == before, "who answered last is asked first"
+
+
+@virtual_time
+async def test_a_broker_that_has_not_joined_the_cluster_yet_is_passed_over() -> None:
+    cluster, admin = made()
+    for key, answer in (
+        (ApiKey.METADATA, MetadataResponse(cluster_id="fake", controller_id=-1)),
+        (ApiKey.DESCRIBE_CLUSTER, DescribeClusterResponse(cluster_id="fake", controller_id=-1)),
+    ):
+        cluster.peers[1].on(key, lambda request, version, answer=answer: answer)
+    assert sorted((await admin.metadata()).topics) == ["a"]
+    assert sorted((await admin.describe_cluster()).brokers) == [1, 2, 3]
+    cluster.kill(2)
+    cluster.kill(3)
+    with pytest.raises(NotReady, match="b1:9092 has not joined the cluster yet"):
+        await admin.metadata()
 
 
 @virtual_time

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from engine.supervisor.observer import ClusterObserver
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
+from engine.wire.apis import ApiKey
+from engine.wire.messages.describe_cluster_response import DescribeClusterResponse
+from engine.wire.messages.metadata_response import MetadataResponse
 from tests.unit.client.fake_cluster import FakeCluster, FakeGroup
 from tests.unit.client.fake_network import FakeWorld
 from tests.unit.client.virtual_time import virtual_time
@@ -130,6 +133,70 @@ async def test_a_cluster_that_is_gone_keeps_its_last_picture_and_says_why() -> N
     assert len(snapshot.topics) == 1 and partition_of(snapshot).high_watermark == 3
     assert snapshot.at_ms - snapshot.metadata_observed_at_ms > 8_000
     await observer.close()
+
+
+@virtual_time
+async def test_a_restarted_broker_that_knows_nothing_yet_does_not_empty_the_picture() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    cluster.kill(2, elect=False)
+    cluster.kill(3, elect=False)
+    answers = {
+        ApiKey.METADATA: MetadataResponse(cluster_id="fake", controller_id=-1),
+        ApiKey.DESCRIBE_CLUSTER: DescribeClusterResponse(cluster_id="fake", controller_id=-1),
+    }
+    for key, answer in answers.items():
+        cluster.peers[1].on(key, lambda request, version, answer=answer: answer)
+    snapshot = await after(observer, 8)
+    assert snapshot.error and snapshot.at_ms - snapshot.metadata_observed_at_ms > 7_000
+    assert [each.replicas for each in snapshot.brokers] == [3, 3, 3] and partition_of(snapshot).high_watermark == 3
+    await observer.close()
+
+
+@virtual_time
+async def test_a_cluster_whose_last_topic_is_deleted_is_watched_on() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    del cluster.topics["orders"]
+    assert (await after(observer, 3)).topics == ()
+    cluster.add_topic("payments")
+    (topic,) = (await after(observer, 3)).topics
+    assert topic.name == "payments" and topic.min_insync_replicas == 2
+    await observer.close()
+
+
+@virtual_time
+async def test_a_topic_is_looked_at_as_soon_as_it_is_watched_and_then_twice_a_second() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3.2)
+    observer.watch(["orders"])
+    assert partition_of(await after(observer, 0.2)).replica_states[0].high_watermark == 3
+    ends = set()
+    for _ in range(20):
+        cluster.topics["orders"][0].append(b"w")
+        ends.add(partition_of(await after(observer, 0.1)).replica_states[1].log_end_offset)
+    assert len(ends) >= 4
+    await observer.close()
+
+
+@virtual_time
+async def test_an_answer_that_nobody_foresaw_is_told_and_the_watch_goes_on() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    ask, observer.admin.describe_quorum = observer.admin.describe_quorum, _broken
+    assert "the observer failed and begins again: ZeroDivisionError" in (await after(observer, 3)).error
+    observer.admin.describe_quorum = ask
+    cluster.add_topic("payments")
+    assert len((await after(observer, 4)).topics) == 2
+    await observer.close()
+
+
+async def _broken() -> None:
+    raise ZeroDivisionError
 
 
 @virtual_time
