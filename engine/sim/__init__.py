@@ -1,0 +1,1 @@
+"""The deterministic world: whole brokers in one process, under virtual time, with faults, replayed from a seed."""

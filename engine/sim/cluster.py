@@ -1,0 +1,221 @@
+"""Simulated machines with whole brokers on them: started, killed, paused, cut off, left without power."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.broker.broker import Broker
+from engine.model.broker_config import BrokerConfig
+from engine.model.ids import uuid_to_str
+from engine.sim.disk import SimDisk
+from engine.sim.loop import Incarnation, SimLoop
+from engine.sim.network import Fabric, LinkTiming
+from engine.sim.world import SimClock, SimRandom, SimWorld
+
+CLIENT_PORT = 9092
+CONTROLLER_PORT = 9093
+_LOG_DIR = "/data"
+
+Fact = dict[str, Any]
+
+
+def machine_name(node_id: int) -> str:
+    """The host name of a broker's machine."""
+    return f"broker-{node_id}"
+
+
+class Machine:
+    """A broker's machine: its disk and clock outlive the processes."""
+
+    def __init__(self, node_id: int, disk: SimDisk, clock: SimClock) -> None:
+        self.node_id = node_id
+        self.name = machine_name(node_id)
+        self.disk = disk
+        self.clock = clock
+        self.lives = 0
+        self.process: Incarnation | None = None
+        self.broker: Broker | None = None
+        self.exit: str | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process runs (it may be paused)."""
+        return self.process is not None
+
+
+class SimCluster:
+    """A cluster of combined nodes, every one a voter, and the world around it."""
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        seed: int,
+        *,
+        brokers: int = 3,
+        configs: Mapping[str, str] | None = None,
+        timing: LinkTiming | None = None,
+    ) -> None:
+        self.loop = loop
+        self.rng = random.Random(f"cluster {seed}")
+        self.fabric = Fabric(loop, random.Random(f"network {seed}"), timing)
+        self._configs = dict(configs or {})
+        start_s = loop.time()
+        self.machines = {
+            node_id: Machine(node_id, SimDisk(random.Random(f"disk {seed} {node_id}")), SimClock(loop, start_s))
+            for node_id in range(1, brokers + 1)
+        }
+        self.cluster_id = uuid_to_str(SimRandom(self.rng).uuid())
+        self._directory_ids = {node_id: SimRandom(self.rng).uuid() for node_id in self.machines}
+        self._client_clock = SimClock(loop, start_s)
+        self._clients = 0
+        # Notes and other facts of all brokers, in their order, and who wants to hear of them.
+        self.facts: list[Fact] = []
+        self.on_fact: Callable[[Fact], None] | None = None
+        for machine in self.machines.values():
+            self._format(machine)
+
+    @property
+    def bootstrap(self) -> list[tuple[str, int]]:
+        """Where clients begin."""
+        return [(machine.name, CLIENT_PORT) for machine in self.machines.values()]
+
+    def _format(self, machine: Machine) -> None:
+        """What ``kafka-storage format`` does."""
+        disk = machine.disk
+        disk.make_dirs(_LOG_DIR)
+        disk.sync_dir("/")
+        lines = (
+            "version=1",
+            f"cluster.id={self.cluster_id}",
+            f"node.id={machine.node_id}",
+            f"directory.id={uuid_to_str(self._directory_ids[machine.node_id])}",
+        )
+        disk.write_atomic(f"{_LOG_DIR}/meta.properties", "\n".join(lines).encode() + b"\n")
+
+    def properties(self, node_id: int) -> dict[str, str]:
+        """The node's server.properties."""
+        name = machine_name(node_id)
+        voters = ",".join(f"{each}@{machine_name(each)}:{CONTROLLER_PORT}" for each in self.machines)
+        return {
+            "node.id": str(node_id),
+            "process.roles": "broker,controller",
+            "listeners": f"PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:{CONTROLLER_PORT}",
+            "advertised.listeners": f"PLAINTEXT://{name}:{CLIENT_PORT}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": voters,
+            "log.dirs": _LOG_DIR,
+            "broker.rack": f"rack-{node_id}",
+            "default.replication.factor": str(min(3, len(self.machines))),
+            "min.insync.replicas": "2" if len(self.machines) >= 3 else "1",
+            "offsets.topic.replication.factor": str(min(3, len(self.machines))),
+            "offsets.topic.num.partitions": "3",
+            "group.initial.rebalance.delay.ms": "0",
+            **self._configs,
+        }
+
+    # -- processes ----------------------------------------------------------------------------------------------
+
+    def start(self, node_id: int) -> asyncio.Task[None]:
+        """Start the broker's process; the task ends when it serves, or when it failed to."""
+        machine = self.machines[node_id]
+        assert machine.process is None, f"broker {node_id} runs already"
+        machine.lives += 1
+        machine.exit = None
+        process = machine.process = Incarnation(f"{machine.name}#{machine.lives}")
+        self.fabric.dark_machines = self.fabric.dark_machines - {machine.name}
+        rng = random.Random(self.rng.getrandbits(64))
+        world = SimWorld(self.fabric, process, machine.clock, machine.disk, rng)
+        config = BrokerConfig.from_properties(self.properties(node_id))
+
+        async def run() -> None:
+            broker = machine.broker = Broker(world, config, sink=self._take_fact)
+            try:
+                await broker.start()
+            except (OSError, ValueError) as error:
+                self._exited(machine, f"start failed: {error}")
+                return
+            asyncio.get_running_loop().create_task(self._watch(machine, broker))
+
+        return self.loop.spawn(process, run())
+
+    async def _watch(self, machine: Machine, broker: Broker) -> None:
+        """A broker that cannot go on ends its process, as engine.broker.main does."""
+        await broker.failed.wait()
+        await broker.stop(controlled=False)
+        self._exited(machine, "failed")
+
+    def _exited(self, machine: Machine, why: str) -> None:
+        machine.exit = why
+        self.kill(machine.node_id)
+
+    def _take_fact(self, line: bytes) -> bool:
+        fact = json.loads(line)
+        self.facts.append(fact)
+        if self.on_fact is not None:
+            self.on_fact(fact)
+        return True
+
+    async def start_all(self) -> None:
+        """Start every broker and wait until all serve."""
+        await asyncio.gather(*(self.start(node_id) for node_id in self.machines))
+
+    def kill(self, node_id: int) -> None:
+        """SIGKILL: what was written stays, connections are reset."""
+        self._end(node_id, silently=False)
+
+    def cut_power(self, node_id: int) -> None:
+        """The machine stops: nothing that was not synced is sure to stay, and peers hear nothing."""
+        machine = self.machines[node_id]
+        was_up = self._end(node_id, silently=True)
+        if was_up:
+            machine.disk.on_power_lost()
+        self.fabric.dark_machines = self.fabric.dark_machines | {machine.name}
+
+    def _end(self, node_id: int, *, silently: bool) -> bool:
+        machine = self.machines[node_id]
+        process = machine.process
+        if process is None:
+            return False
+        machine.process = None
+        machine.broker = None
+        self.loop.kill(process)
+        self.fabric.on_process_died(process, silently=silently)
+        machine.disk.on_process_died()
+        return True
+
+    def pause(self, node_id: int) -> None:
+        """SIGSTOP."""
+        process = self.machines[node_id].process
+        if process is not None:
+            self.loop.pause(process)
+
+    def resume(self, node_id: int) -> None:
+        """SIGCONT."""
+        process = self.machines[node_id].process
+        if process is not None and process.is_paused:
+            self.loop.resume(process)
+
+    async def stop(self, node_id: int) -> None:
+        """SIGTERM: a controlled shutdown; then the process is gone."""
+        machine = self.machines[node_id]
+        process, broker = machine.process, machine.broker
+        if process is None or broker is None:
+            return
+        await self.loop.spawn(process, broker.stop(controlled=True))
+        if machine.process is process:
+            self._end(node_id, silently=False)
+
+    # -- clients ------------------------------------------------------------------------------------------------
+
+    def client(self, name: str = "client") -> tuple[Incarnation, SimWorld]:
+        """A process on a machine of its own, to run clients in."""
+        self._clients += 1
+        process = Incarnation(f"{name}-{self._clients}#1")
+        rng = random.Random(self.rng.getrandbits(64))
+        return process, SimWorld(self.fabric, process, self._client_clock, SimDisk(rng), rng)
