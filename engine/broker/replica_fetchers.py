@@ -45,6 +45,7 @@ _LATEST, _EARLIEST = -1, -2
 # The request's own wait, and this much for the way there and back.
 _GRACE_MS = 5_000
 _STALE_RETRY_MS = 30
+_UNFLUSHED_RETRY_MS = 5
 
 _SESSION_ERRORS = frozenset(
     {
@@ -151,6 +152,8 @@ class ReplicaFetcher:
         self._task: asyncio.Task[None] | None = None
         self._exchange: asyncio.Task[FetchResponse] | None = None
         self._said = ""
+        # When replicas whose logs are being flushed may be asked for.
+        self._next_request_ms: float | None = None
         # The fetch session at the leader: its id, the epoch of the next request, and what it was told of each replica
         # (leader epoch, fetch offset, last fetched epoch, log start offset).
         self._session_id = NO_SESSION
@@ -256,7 +259,8 @@ class ReplicaFetcher:
         if not self._replicas:
             return None
         now_ms = self._world.clock.monotonic_ms()
-        return max(1.0, min(at for _, at in self._replicas.values()) - now_ms)
+        next_ms = min(at for _, at in self._replicas.values())
+        return max(1.0, (self._next_request_ms or next_ms) - now_ms)
 
     def _say(self, what: str) -> None:
         if what != self._said:
@@ -269,10 +273,16 @@ class ReplicaFetcher:
         now_ms = self._world.clock.monotonic_ms()
         positions: dict[tuple[Uuid, int], tuple[int, int, int, int]] = {}
         max_wait_ms = float(config.replica_fetch_wait_max_ms)
+        unflushed = False
         for key, (replica, not_before_ms) in self._replicas.items():
             if not_before_ms > now_ms:
                 # The leader must not hold this request for longer than the other replica has to wait.
                 max_wait_ms = min(max_wait_ms, not_before_ms - now_ms)
+            elif replica.durable and replica.log.durable_end_offset < replica.log.log_end_offset:
+                # An offset says "I have everything before", which means the device here; after a start it may not have.
+                self._manager.flusher.ask(replica)
+                max_wait_ms = min(max_wait_ms, _UNFLUSHED_RETRY_MS)
+                unflushed = True
             else:
                 files = replica.log
                 positions[key] = (
@@ -281,6 +291,7 @@ class ReplicaFetcher:
                     files.leader_epochs.latest_epoch,
                     files.log_start_offset,
                 )
+        self._next_request_ms = now_ms + _UNFLUSHED_RETRY_MS if unflushed else None
         if not positions:
             return None
         told = self._told if self._session_epoch > 0 else {}
