@@ -92,7 +92,8 @@ class ServerConnection(asyncio.Protocol):
         self._out: deque[Buffer | FileSlice] = deque()
         self._out_bytes = 0
         self._has_slices = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # An ordered set: the order of iteration must replay.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._blocked = False
         self._advance_scheduled = False
         self._write_paused = False
@@ -225,8 +226,8 @@ class ServerConnection(asyncio.Protocol):
         if not pipelined:
             self._blocked = True
         task = asyncio.ensure_future(self._complete(answer, slot, pipelined))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _complete(self, answer: Awaitable[Answer | None], slot: _Slot, pipelined: bool) -> None:
         try:

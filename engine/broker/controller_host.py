@@ -96,7 +96,8 @@ class ControllerHost:
         self._timer_at_ms = float("inf")
         # The connection that each broker speaks over.
         self._connections: dict[int, ServerConnection] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # An ordered set: the order of iteration must replay.
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     # -- what others may read -----------------------------------------------------------------------------------
 
@@ -265,8 +266,8 @@ class ControllerHost:
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     # -- timers -------------------------------------------------------------------------------------------------
 

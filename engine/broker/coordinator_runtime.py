@@ -196,7 +196,8 @@ class CoordinatorRuntime(Generic[Shard]):
         self._write_timeout_ms = write_timeout_ms
         self._publish = publish
         self._partitions: dict[int, _Partition[Shard]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # An ordered set: the order of iteration must replay.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopped = False
         logs.on_high_watermark_advanced(self._on_high_watermark)
 
@@ -555,6 +556,6 @@ class CoordinatorRuntime(Generic[Shard]):
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task

@@ -52,14 +52,15 @@ class Peers:
         self._on_connection_lost = on_connection_lost
         self._on_request_failed = on_request_failed
         self._channels: dict[tuple[int, bool], PeerChannel] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # An ordered set: the order of iteration must replay.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._said: dict[int, str] = {}
 
     def send(self, send: Send, timeout_ms: float) -> None:
         """Start a request; one of the callbacks will follow, unless :meth:`close` comes first."""
         task = asyncio.get_running_loop().create_task(self._exchange(send, timeout_ms))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _exchange(self, send: Send, timeout_ms: float) -> None:
         is_fetch = isinstance(send.request, (FetchRequest, FetchSnapshotRequest))
