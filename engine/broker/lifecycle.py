@@ -204,8 +204,9 @@ class BrokerLifecycle:
                 except _Refused as refusal:
                     pause_ms = self._back_off(refusal.code.name)
                 except asyncio.CancelledError:
-                    # Called off because the controller moved; anything else means the end.
-                    if self._stopping or not self._exchange.cancelled():
+                    # Called off because the controller moved, unless this task was cancelled as well.
+                    current = asyncio.current_task()
+                    if self._stopping or current is None or current.cancelling() or not self._exchange.cancelled():
                         raise
                     pause_ms = 0.0
                 except Exception as error:
