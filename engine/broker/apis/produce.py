@@ -1,9 +1,9 @@
 """Produce (0), versions 3-13: append record batches.
 
-Version 8 tells which records were refused and why (KIP-467), 10 the new leader when this broker leads no more
-(KIP-951), 13 speaks of topics by id (KIP-516). acks=0 is never answered: if it fails the connection is closed, as Kafka
-does. acks=all is answered when the high watermark has passed, in the order of the requests. Not built yet:
-transactional producers (see find_coordinator), quotas.
+Version 7 brings zstd (KIP-110), 8 tells which records were refused and why (KIP-467), 10 the new leader when this
+broker leads no more (KIP-951), 13 speaks of topics by id (KIP-516). acks=0 is never answered: if it fails the
+connection is closed, as Kafka does. acks=all is answered when the high watermark has passed, in the order of the
+requests. Not built yet: transactional producers (see find_coordinator), quotas.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from engine.broker.api_spec import ApiSpec
 from engine.broker.connection import CloseConnection
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
 from engine.model.errors import ErrorCode, KafkaError
-from engine.record.batch import TRANSACTIONAL_MASK
+from engine.record.batch import COMPRESSION_MASK, TRANSACTIONAL_MASK
+from engine.record.compression import Compression
 from engine.wire.apis import ApiKey
 from engine.wire.messages.produce_request import ProduceRequest, TopicProduceData
 from engine.wire.messages.produce_response import (
@@ -35,20 +36,25 @@ API = ApiSpec(ApiKey.PRODUCE, 3, 13, pipelined=True)
 
 _FIRST_VERSION_WITH_TOPIC_IDS = 13
 _FIRST_VERSION_WITH_LEADER_HINTS = 10
+_FIRST_VERSION_WITH_ZSTD = 7
 # Position of the low byte of a batch's attributes.
 _ATTRIBUTES_AT = 22
 _BATCH_OVERHEAD_BYTES = 12
 
 
 class _Pending:
-    """A request whose appends are not all committed yet; the token of each of them carries the answer to fill."""
+    """A request whose appends are not all committed yet; the token of each of them carries the answer to fill.
+
+    ``left`` is how many are waited for, and one for the request itself while it is being gone through: what is entered
+    first may be settled (a disk that fails) before the last is entered.
+    """
 
     __slots__ = ("context", "future", "left", "response", "timer", "waiters")
 
     def __init__(self, context: RequestContext, response: ProduceResponse) -> None:
         self.context = context
         self.response = response
-        self.left = 0
+        self.left = 1
         self.future: asyncio.Future[ProduceResponse] = asyncio.get_running_loop().create_future()
         self.waiters: list[_Waiter] = []
         self.timer: asyncio.TimerHandle | None = None
@@ -118,7 +124,7 @@ def handle(
                     raise KafkaError(
                         ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "this broker does not support transactions yet"
                     )
-                _check_one_batch(records)
+                _check_one_batch(records, context.api_version)
                 assert records is not None
                 replica = manager.find(topic.name, topic_id, data.index)
                 info = manager.append(replica, records, acks)
@@ -147,20 +153,24 @@ def handle(
         if failed:
             raise CloseConnection(f"an append with acks=0 was refused: {ErrorCode(failed[0].error_code).name}")
         return None
-    if pending is None or not pending.left:
+    if pending is None or pending.left == 1:
         return response
+    pending.left -= 1
     pending.timer = asyncio.get_running_loop().call_later(max(0, request.timeout_ms) / 1000, pending.time_out)
     return pending.future
 
 
-def _check_one_batch(records: bytes | memoryview | None) -> None:
+def _check_one_batch(records: bytes | memoryview | None, version: int) -> None:
     """Since version 3 a partition's records are exactly one batch (ProduceRequest.validateRecords)."""
     if records is None or len(records) <= _ATTRIBUTES_AT:
         raise KafkaError(ErrorCode.INVALID_RECORD, "a partition's records must be exactly one record batch")
     size = int.from_bytes(records[8:12], "big", signed=True) + _BATCH_OVERHEAD_BYTES
     if size != len(records) and size > 0 and size < len(records):
         raise KafkaError(ErrorCode.INVALID_RECORD, "a partition's records must be exactly one record batch")
-    if records[_ATTRIBUTES_AT] & TRANSACTIONAL_MASK:
+    attributes = records[_ATTRIBUTES_AT]
+    if version < _FIRST_VERSION_WITH_ZSTD and attributes & COMPRESSION_MASK == Compression.ZSTD:
+        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Produce version {version} does not know zstd")
+    if attributes & TRANSACTIONAL_MASK:
         raise KafkaError(ErrorCode.INVALID_TXN_STATE, "this broker does not support transactions yet")
 
 
