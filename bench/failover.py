@@ -30,15 +30,28 @@ class Ack(NamedTuple):
 
 
 class Load:
-    """A steady idempotent producer, round-robin over the partitions, in a thread of its own."""
+    """A steady producer, round-robin over the partitions, in a thread of its own; idempotent with acks=all."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        partitions: int = PARTITIONS,
+        rate_per_s: float = RATE_PER_S,
+        acks: str = "all",
+        padding: int = 0,
+    ) -> None:
+        """Each record's value is its number, blown up by ``padding`` spaces."""
         self._topic = topic
+        self._partitions = partitions
+        self._rate_per_s = rate_per_s
+        self._padding = b" " * padding
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
-                "enable.idempotence": True,
-                "acks": "all",
+                "enable.idempotence": acks == "all",
+                "acks": acks,
                 "linger.ms": 0,
                 "retry.backoff.ms": 20,
                 "retry.backoff.max.ms": 50,
@@ -62,7 +75,7 @@ class Load:
         while not self._stop.is_set():
             number = self.sent
             self.sent += 1
-            partition = number % PARTITIONS
+            partition = number % self._partitions
 
             def delivered(error: object, _: object, number: int = number, partition: int = partition) -> None:
                 if error is None:
@@ -70,9 +83,12 @@ class Load:
                 else:
                     self.failed.append(str(error))
 
-            self._producer.produce(self._topic, str(number).encode(), partition=partition, on_delivery=delivered)
-            next_at = max(next_at + 1 / RATE_PER_S, time.monotonic() - 0.05)
-            self._producer.poll(max(0.0, next_at - time.monotonic()))
+            value = str(number).encode() + self._padding
+            self._producer.produce(self._topic, value, partition=partition, on_delivery=delivered)
+            next_at = max(next_at + 1 / self._rate_per_s, time.monotonic() - 0.05)
+            # poll() returns at the first event: without the loop every acknowledgement would bring the next record.
+            while (wait_s := next_at - time.monotonic()) > 0:
+                self._producer.poll(wait_s)
 
     def stop(self) -> None:
         """End and wait for every acknowledgement."""
@@ -96,12 +112,12 @@ class LedgerCounts(NamedTuple):
     reordered: int
 
 
-def read_back(bootstrap: str, topic: str, acks: list[Ack]) -> LedgerCounts:
+def read_back(bootstrap: str, topic: str, acks: list[Ack], partitions: int = PARTITIONS) -> LedgerCounts:
     """Compare every acknowledged record with what the cluster holds."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ledger", "enable.auto.commit": False})
     found: list[int] = []
     duplicated = reordered = 0
-    for partition in range(PARTITIONS):
+    for partition in range(partitions):
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), 30)
         consumer.assign([TopicPartition(topic, partition, 0)])
         position, highest = 0, -1

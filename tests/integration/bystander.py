@@ -55,7 +55,8 @@ class Bystander:
             )
             self.sent += 1
             next_at = max(next_at + 1 / RATE_PER_S, time.monotonic() - 0.05)
-            self._producer.poll(max(0.0, next_at - time.monotonic()))
+            while (wait_s := next_at - time.monotonic()) > 0:
+                self._producer.poll(wait_s)
         self._producer.flush(30)
 
     def _consume(self) -> None:

@@ -1,0 +1,410 @@
+"""Groups whose members and coordinators die: rebalanced, nothing skipped, no committed offset lost, lag told truly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from bench.failover import Load
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
+from tests.integration.conftest import Cluster, kafka_tool, start_cluster, stop_cluster
+from tests.integration.raw_client import RawConnection, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+PARTITIONS = 6
+CONSUMER_GROUP_COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+
+
+class Member:
+    """A consumer in its own process, and what it told."""
+
+    def __init__(self, client: str, cluster: Cluster, group: str, topic: str, instance_id: str | None = None) -> None:
+        script = Path(__file__).with_name("group_member.py")
+        arguments = [client, cluster.bootstrap, group, topic, *([instance_id] if instance_id else [])]
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.facts: list[dict[str, Any]] = []
+        self.assignment: set[int] = set()
+        self.rebalances = 0
+        self._threads = [threading.Thread(target=self._read, daemon=True)]
+        self._errors: list[str] = []
+        self._threads.append(threading.Thread(target=self._read_errors, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                fact = json.loads(line)
+            except ValueError:
+                continue  # cut off by SIGKILL
+            if fact["kind"] == "assigned":
+                self.assignment = set(fact["partitions"])
+                self.rebalances += 1
+            elif fact["kind"] in ("revoked", "lost"):
+                self.assignment = set()
+            self.facts.append(fact)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self._errors += self.process.stderr
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [fact for fact in list(self.facts) if fact["kind"] == kind]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self.assignment = set()
+
+    def stop(self) -> None:
+        """SIGTERM: it closes its consumer."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(30) == 0, "".join(self._errors)
+        for thread in self._threads:
+            thread.join(10)
+
+
+class Offsets:
+    """Reads the group's committed offsets all the time: none may be lost or go back."""
+
+    def __init__(self, cluster: Cluster, group: str, topic: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": group, "log_level": 0})
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self.latest: dict[int, int] = {}
+        self.wrong: list[str] = []
+        self.readings = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.05):
+            try:
+                found = self._consumer.committed(self._partitions, timeout=2)
+            except KafkaException:
+                continue  # no coordinator just now
+            for each in found:
+                if each.error is not None:
+                    continue
+                self.readings += 1
+                before = self.latest.get(each.partition, -1)
+                if before >= 0 and each.offset < before:
+                    self.wrong.append(f"partition {each.partition}: {each.offset} after {before}")
+                if each.offset >= 0:
+                    self.latest[each.partition] = max(before, each.offset)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(10)
+        self._consumer.close()
+
+
+@pytest.fixture
+def members() -> Iterator[Callable[..., Member]]:
+    made: list[Member] = []
+
+    def make(*arguments: Any) -> Member:
+        made.append(Member(*arguments))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def group_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    running = start_cluster(tmp_path_factory.mktemp("groups"))
+    yield running
+    stop_cluster(running)
+
+
+def find_coordinator(cluster: Cluster, group: str) -> int:
+    """The broker id that the brokers name for the group; -1 if none is there now."""
+    for row in cluster.status():
+        if row["state"] == "running":
+            host, _, port = row["address"].rpartition(":")
+            with RawConnection((host, int(port))) as connection:
+                answer = connection.ask(FindCoordinatorRequest(key_type=0, coordinator_keys=[group]), 4)
+            if answer.coordinators[0].error_code == 0:
+                return int(answer.coordinators[0].node_id)
+    return -1
+
+
+def describe(admin: AdminClient, group: str) -> tuple[str, dict[str, set[int]]]:
+    """The group's state, and the partitions of each member, as DescribeGroups tells."""
+    try:
+        # librdkafka has been seen to forget the time-out when the coordinator dies under the request.
+        found = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10)
+    except (KafkaException, TimeoutError):
+        return "UNKNOWN", {}
+    return found.state.name, {
+        each.member_id: {partition.partition for partition in each.assignment.topic_partitions}
+        for each in found.members
+    }
+
+
+def is_whole(admin: AdminClient, group: str, alive: list[Member]) -> bool:
+    """Whether the group is stable with these members, every partition has one owner, and both sides say the same."""
+    state, assigned = describe(admin, group)
+    told = sorted(sorted(each.assignment) for each in alive)
+    return (
+        state == "STABLE"
+        and sorted(sorted(each) for each in assigned.values()) == told
+        and sorted(number for each in told for number in each) == list(range(PARTITIONS))
+    )
+
+
+def processed_in_all(alive: list[Member], load: Load) -> Callable[[], bool]:
+    """Whether records that are sent from now on were processed in every partition."""
+    from_number = load.sent
+
+    def holds() -> bool:
+        late = {
+            fact["partition"] for each in alive for fact in each.of("processed") if int(fact["value"]) >= from_number
+        }
+        return late == set(range(PARTITIONS))
+
+    return holds
+
+
+@pytest.mark.parametrize("client", ["librdkafka", "aiokafka"])
+def test_a_group_loses_a_member_and_then_its_coordinator(
+    group_cluster: Cluster, client: str, members: Callable[..., Member]
+) -> None:
+    cluster = group_cluster
+    topic, group = f"work-{client}", f"workers-{client}"
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    alive = [members(client, cluster, group, topic) for _ in range(3)]
+    everyone = list(alive)
+    wait_until("three members share the partitions", lambda: is_whole(admin, group, alive))
+    offsets = Offsets(cluster, group, topic)
+    wait_until("all is processed", processed_in_all(alive, load))
+
+    alive.pop(1).kill()
+    wait_until("two members share the partitions", lambda: is_whole(admin, group, alive), 40)
+    wait_until("all is processed without the killed member", processed_in_all(alive, load))
+
+    coordinator = find_coordinator(cluster, group)
+    rebalances = [each.rebalances for each in alive]
+    cluster.cli("kill", str(coordinator))
+    successor = wait_until(
+        "another coordinator", lambda: (found := find_coordinator(cluster, group)) not in (-1, coordinator) and found
+    )
+    wait_until("all is processed without the killed coordinator", processed_in_all(alive, load), 60)
+    wait_until("the group is whole at its new coordinator", lambda: is_whole(admin, group, alive))
+    # The members of a group are in its log: who takes over knows them, and nobody need join again.
+    assert [each.rebalances for each in alive] == rebalances, "a failover of the coordinator is no rebalance"
+    readings = offsets.readings
+    wait_until("the new coordinator tells offsets", lambda: offsets.readings > readings + 2 * PARTITIONS)
+    cluster.cli("start", str(coordinator))
+
+    load.stop()
+    assert load.failed == []
+    sent = {ack.number for ack in load.acks}
+    wait_until(
+        "every acknowledged record was processed",
+        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
+    )
+    ends = {
+        number: admin.list_offsets({TopicPartition(topic, number): OffsetSpec.latest()})[TopicPartition(topic, number)]
+        .result(10)
+        .offset
+        for number in range(PARTITIONS)
+    }
+    assert sum(ends.values()) == len(sent)
+    wait_until("every partition is committed to its end", lambda: offsets.latest == ends)
+    for each in alive:
+        each.stop()
+    offsets.stop()
+    assert offsets.wrong == []
+    for each in everyone:
+        for fact in each.of("committed"):
+            assert offsets.latest[fact["partition"]] >= fact["offset"]
+    assert successor != coordinator
+    listed = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+    assert {each.partition: each.offset for each in listed.topic_partitions} == ends
+
+
+def rows_of(out: str, topic: str) -> dict[int, list[str]]:
+    """The rows of ``kafka-consumer-groups --describe``: GROUP TOPIC PARTITION CURRENT END LAG CONSUMER HOST CLIENT."""
+    found = {}
+    for line in out.splitlines():
+        columns = line.split()
+        if len(columns) > 5 and columns[1] == topic:
+            found[int(columns[2])] = columns
+    return found
+
+
+def test_lag_is_told_truly_with_members_and_without(group_cluster: Cluster, members: Callable[..., Member]) -> None:
+    cluster = group_cluster
+    topic, group = "lagging", "laggards"
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=300)
+    alive = [members("librdkafka", cluster, group, topic) for _ in range(3)]
+    wait_until("three members share the partitions", lambda: is_whole(admin, group, alive))
+    wait_until("all is processed", processed_in_all(alive, load))
+    load.stop()
+    ends = {number: sum(ack.partition == number for ack in load.acks) for number in range(PARTITIONS)}
+
+    def committed() -> dict[int, int]:
+        return {
+            number: max(
+                (f["offset"] for each in alive for f in each.of("committed") if f["partition"] == number), default=0
+            )
+            for number in range(PARTITIONS)
+        }
+
+    wait_until("all is committed", lambda: committed() == ends)
+    server = ("--bootstrap-server", cluster.bootstrap, "--group", group)
+    out = kafka_tool(CONSUMER_GROUP_COMMAND, *server, "--describe")
+    rows = rows_of(out, topic)
+    assert {number: row[3:6] for number, row in rows.items()} == {
+        number: [str(end), str(end), "0"] for number, end in ends.items()
+    }, out
+    _, assigned = describe(admin, group)
+    assert {number: row[6] for number, row in rows.items()} == {
+        number: member for member, numbers in assigned.items() for number in numbers
+    }
+    assert {row[7] for row in rows.values()} == {"/127.0.0.1"}
+    for each in alive:
+        each.stop()
+    wait_until("the group is empty", lambda: describe(admin, group)[0] == "EMPTY")
+    more = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=2000)
+    wait_until("more records", lambda: more.sent > 100)
+    more.stop()
+    late = {number: sum(ack.partition == number for ack in more.acks) for number in range(PARTITIONS)}
+    out = kafka_tool(CONSUMER_GROUP_COMMAND, *server, "--describe")
+    assert {number: row[3:6] for number, row in rows_of(out, topic).items()} == {
+        number: [str(end), str(end + late[number]), str(late[number])] for number, end in ends.items()
+    }, out
+
+
+def test_a_member_and_the_coordinator_die_in_the_same_moment(
+    group_cluster: Cluster, members: Callable[..., Member]
+) -> None:
+    """The new coordinator never heard of the member that is gone, and must find that out by itself."""
+    cluster = group_cluster
+    topic, group = "both-die", "both-die"
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    alive = [members("librdkafka", cluster, group, topic) for _ in range(3)]
+    wait_until("three members share the partitions", lambda: is_whole(admin, group, alive))
+    offsets = Offsets(cluster, group, topic)
+    wait_until("all is processed", processed_in_all(alive, load))
+    coordinator = find_coordinator(cluster, group)
+    gone = alive.pop(0)
+    everyone = [gone, *alive]
+    gone.kill()
+    cluster.cli("kill", str(coordinator))
+    wait_until("two members share the partitions", lambda: is_whole(admin, group, alive), 40)
+    wait_until("all is processed", processed_in_all(alive, load))
+    cluster.cli("start", str(coordinator))
+    load.stop()
+    sent = {ack.number for ack in load.acks}
+    wait_until(
+        "every acknowledged record was processed",
+        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
+    )
+    for each in alive:
+        each.stop()
+    offsets.stop()
+    assert offsets.wrong == []
+
+
+@pytest.mark.parametrize("client", ["librdkafka", "aiokafka"])
+def test_static_members_come_back_without_a_rebalance(
+    group_cluster: Cluster, client: str, members: Callable[..., Member]
+) -> None:
+    cluster = group_cluster
+    topic, group = f"static-{client}", f"statics-{client}"
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    alive = [members(client, cluster, group, topic, f"instance-{number}") for number in range(3)]
+    everyone = list(alive)
+    wait_until("three members share the partitions", lambda: is_whole(admin, group, alive))
+    wait_until("all is processed", processed_in_all(alive, load))
+    rebalances = [each.rebalances for each in alive[1:]]
+    assigned = set(alive[0].assignment)
+    for end in ("kill", "stop"):
+        # Both within the session: killed, and closed (static members leave nothing behind but their place).
+        getattr(alive[0], end)()
+        alive[0] = members(client, cluster, group, topic, "instance-0")
+        everyone.append(alive[0])
+        wait_until("the member is back with what it had", lambda: alive[0].assignment == assigned)
+        wait_until("all is processed", processed_in_all(alive, load))
+        assert is_whole(admin, group, alive)
+    assert [each.rebalances for each in alive[1:]] == rebalances, "the others were rebalanced"
+    found = admin.describe_consumer_groups([group])[group].result(10)
+    assert {each.group_instance_id for each in found.members} == {"instance-0", "instance-1", "instance-2"}
+
+    # The same instance a second time: the first one is fenced and ends.
+    first = alive[0]
+    alive[0] = members(client, cluster, group, topic, "instance-0")
+    everyone.append(alive[0])
+    wait_until("the second has what the first had", lambda: alive[0].assignment == assigned)
+    if client == "librdkafka":
+        wait_until("the first is fenced", lambda: any(fact["fatal"] for fact in first.of("not committed")))
+    else:
+        wait_until("the first is fenced", lambda: first.process.poll() is not None or first.of("not committed"))
+    first.kill()
+    wait_until("all is processed", processed_in_all(alive, load))
+    assert [each.rebalances for each in alive[1:]] == rebalances, "the others were rebalanced"
+    load.stop()
+    sent = {ack.number for ack in load.acks}
+    wait_until(
+        "every acknowledged record was processed",
+        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
+    )
+    for each in alive:
+        each.stop()
+
+
+def test_a_member_that_stays_away_longer_than_its_session_is_replaced_and_its_commit_refused(
+    group_cluster: Cluster, members: Callable[..., Member]
+) -> None:
+    """A zombie: paused beyond its session, resumed while another owns its partitions."""
+    cluster = group_cluster
+    topic, group = "zombies", "zombies"
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    alive = [members("librdkafka", cluster, group, topic) for _ in range(2)]
+    wait_until("two members share the partitions", lambda: is_whole(admin, group, alive))
+    offsets = Offsets(cluster, group, topic)
+    wait_until("all is processed", processed_in_all(alive, load))
+    zombie, other = alive
+    os.kill(zombie.process.pid, signal.SIGSTOP)
+    wait_until("the other has all", lambda: other.assignment == set(range(PARTITIONS)), 40)
+    wait_until("all is processed by the other", processed_in_all([other], load))
+    os.kill(zombie.process.pid, signal.SIGCONT)
+    wait_until("both share again", lambda: is_whole(admin, group, alive), 40)
+    wait_until("all is processed", processed_in_all(alive, load))
+    load.stop()
+    for each in alive:
+        each.stop()
+    offsets.stop()
+    assert offsets.wrong == []
