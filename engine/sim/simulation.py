@@ -1,0 +1,203 @@
+"""One run: a cluster, clients that use it, faults, healing, and the questions that are asked at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections import Counter
+from typing import Any, NamedTuple
+
+from engine.sim.clients import Unavailable
+from engine.sim.cluster import SimCluster
+from engine.sim.invariants import Invariants, Violation
+from engine.sim.ledger import RecordLedger
+from engine.sim.loop import SimLoop
+from engine.sim.nemesis import Nemesis
+from engine.sim.network import LinkTiming
+from engine.sim.options import Options
+from engine.sim.workload import SAFE_TOPIC, UNSAFE_TOPIC, Workload
+
+# Invariants are looked at after so many callbacks, and whenever a fact is told; logs are compared more rarely.
+_CHECK_EVERY = 250
+_COMPARE_EVERY = 20
+# After healing everything must be whole again within this time.
+_HEAL_WITHIN_S = 60.0
+
+
+class Report(NamedTuple):
+    """What a run did. ``digest`` is that of every byte that crossed the wire, with its time."""
+
+    options: Options
+    digest: str
+    events: int
+    simulated_s: float
+    faults: Counter[str]
+    operations: Counter[str]
+    checks: int
+
+
+class SimulationFailed(AssertionError):
+    """A promise was broken; the story and the options are told with it."""
+
+    def __init__(self, options: Options, promise: str, what: str, story: list[str]) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.options = options
+        self.promise = promise
+        self.what = what
+        self.story = story
+
+
+class Simulation:
+    """Run once."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.loop = SimLoop()
+        self._digest = hashlib.blake2b(digest_size=10)
+        timing = LinkTiming(longest_s=options.longest_delay_s, hiccup_chance=options.hiccup_chance)
+        self.cluster = SimCluster(
+            self.loop, options.seed, brokers=options.brokers, configs=_configs(options), timing=timing
+        )
+        self.nemesis = Nemesis(self.cluster, options)
+        self.invariants = Invariants(self.cluster)
+        self.ledger = RecordLedger(self.invariants)
+        self.workload = Workload(self.cluster, self.ledger, random.Random(f"workload {options.seed}"))
+        self._violation: Violation | None = None
+        self._errors = _ErrorLog()
+
+    def run(self) -> Report:
+        """Raises: SimulationFailed."""
+        self.cluster.fabric.on_delivered = self._delivered
+        self.loop.on_event = self._on_event
+        root = logging.getLogger("engine")
+        before = root.level, root.propagate
+        root.setLevel(logging.WARNING)
+        root.propagate = False
+        root.addHandler(self._errors)
+        start_s = self.loop.time()
+        try:
+            self.loop.run(self._main())
+        except Violation as violation:
+            raise self._failed(violation) from violation
+        finally:
+            root.removeHandler(self._errors)
+            root.setLevel(before[0])
+            root.propagate = before[1]
+        return Report(
+            self.options,
+            self._digest.hexdigest(),
+            self.loop.events,
+            self.loop.time() - start_s,
+            self.nemesis.done,
+            self.workload.done,
+            self.invariants.checks,
+        )
+
+    def _failed(self, violation: Violation) -> SimulationFailed:
+        what = str(violation).removeprefix(f"{violation.promise}: ")
+        return SimulationFailed(self.options, violation.promise, what, self.nemesis.story)
+
+    def _delivered(self, source: str, target: str, data: bytes) -> None:
+        self._digest.update(f"{self.loop.time():.9f} {source} {target} {len(data)}".encode())
+        self._digest.update(data)
+
+    def _on_event(self) -> None:
+        if self.loop.events % _CHECK_EVERY == 0:
+            self.invariants.check()
+            if self.invariants.checks % _COMPARE_EVERY == 0:
+                self.invariants.compare_logs()
+            self._check_failures()
+
+    def _check_failures(self) -> None:
+        if self.loop.failures:
+            raise Violation("V3", f"an exception that nobody took: {self.loop.failures[0]}")
+        if self._errors.found:
+            raise Violation("S4", f"a broker logged an error: {self._errors.found[0]}")
+
+    async def _main(self) -> None:
+        await self.cluster.start_all()
+        await self.workload.create_topics()
+        self.workload.start()
+        await self.nemesis.run()
+        await self._wait_until_whole()
+        await self.workload.stop()
+        await self._wait_until_whole()
+        await self.workload.read_everything()
+        self.invariants.check()
+        self.invariants.compare_logs()
+        self._check_failures()
+        self.ledger.check()
+
+    async def _wait_until_whole(self) -> None:
+        """V1: every broker serves, every partition has its leader and all of its replicas in sync."""
+        deadline = self.loop.time() + _HEAL_WITHIN_S
+        while True:
+            why = self._what_is_missing()
+            if not why:
+                return
+            if self.loop.time() > deadline:
+                raise Violation("V1", f"{_HEAL_WITHIN_S:.0f} s after healing: {why}")
+            # A broker that left for a failed disk, or whose start failed, is started again, as its operator would.
+            for node_id, machine in self.cluster.machines.items():
+                if not machine.is_up:
+                    self.cluster.start(node_id)
+            await asyncio.sleep(0.25)
+
+    def _what_is_missing(self) -> str:
+        for node_id, machine in self.cluster.machines.items():
+            broker = machine.broker
+            if broker is None or not getattr(broker, "_started", False):
+                return f"broker {node_id} does not serve ({machine.exit or 'it is starting'})"
+        for node_id, machine in self.cluster.machines.items():
+            assert machine.broker is not None
+            image = machine.broker.metadata.image
+            if any(broker.fenced for broker in image.brokers.values()) or len(image.brokers) < len(
+                self.cluster.machines
+            ):
+                return f"broker {node_id} counts some broker as fenced"
+            for topic in image.topics_by_id.values():
+                for number, state in topic.partitions.items():
+                    if state.leader < 0 or len(state.isr) < len(state.replicas):
+                        return f"{topic.name}-{number} has leader {state.leader} and ISR {state.isr}, says {node_id}"
+        return ""
+
+
+class _ErrorLog(logging.Handler):
+    """Errors that brokers log. Those that a fault explains are no news."""
+
+    _EXPECTED = ("is offline", "quorum stopped", "cannot go on", "could not be removed", "log directory")
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if not any(each in text for each in self._EXPECTED):
+            self.found.append(text)
+
+
+def _configs(options: Options) -> dict[str, str]:
+    configs: dict[str, Any] = {
+        "internal.log.segment.bytes": options.segment_bytes,
+        "log.retention.check.interval.ms": 5_000,
+        "replica.lag.time.max.ms": 4_000,
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
+        "kconsole.connection.loss.detection.enable": str(options.connection_loss_detection).lower(),
+        "metadata.log.max.record.bytes.between.snapshots": 20_000,
+    }
+    del configs["internal.log.segment.bytes"]
+    if options.durability == "fsync":
+        configs["log.flush.interval.messages"] = 1
+    return {name: str(value) for name, value in configs.items()}
+
+
+def run_seed(options: Options) -> Report:
+    """One run. Raises: SimulationFailed."""
+    return Simulation(options).run()
+
+
+__all__ = ["SAFE_TOPIC", "UNSAFE_TOPIC", "Report", "Simulation", "SimulationFailed", "Unavailable", "run_seed"]
