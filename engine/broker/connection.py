@@ -20,6 +20,7 @@ from engine.storage.file_slice import FileSlice
 from engine.wire.framing import FrameError, FrameSplitter
 
 if TYPE_CHECKING:
+    from engine.broker.fetch_sessions import FetchScope
     from engine.broker.router import Router
     from engine.world import Buffer
 
@@ -72,13 +73,13 @@ class ServerConnection(asyncio.Protocol):
         "client_software",
         "closed",
         "connection_id",
+        "fetch_session",
         "is_controller_listener",
         "last_active_ms",
         "listener_name",
         "on_close",
         "peer_host",
         "peer_port",
-        "session",
         "transport",
     )
 
@@ -104,8 +105,9 @@ class ServerConnection(asyncio.Protocol):
         self.closed = False
         self.last_active_ms = 0.0
         self.client_software = ("", "")
-        self.session: Any = None
-        # Called once when the connection is gone; the broker's session tracking hangs on it.
+        # The one that is used over this connection, kept by FetchSessions.
+        self.fetch_session: FetchScope | None = None
+        # Called once when the connection is gone.
         self.on_close: list[Any] = []
         self.connection_id = 0
 

@@ -14,6 +14,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.messages.fetch_request import FetchPartition, FetchRequest
 
 if TYPE_CHECKING:
+    from engine.broker.connection import ServerConnection
     from engine.broker.replica_manager import ReplicaManager
     from engine.world import World
 
@@ -45,10 +46,15 @@ class FetchedPartition:
 
 
 class FetchScope:
-    """The partitions of one fetch or of one session, and a watch on them."""
+    """The partitions of one fetch or of one session, and a watch on them.
+
+    A session rests while its client has no connection: appends then do not look at it, and when it is used again it
+    looks at all of its partitions.
+    """
 
     __slots__ = (
         "by_id",
+        "connection",
         "epoch",
         "is_busy",
         "is_follower",
@@ -63,6 +69,8 @@ class FetchScope:
         self.by_id = by_id
         self.session_id = NO_SESSION
         self.epoch = _INITIAL_EPOCH
+        # The one that the session's latest request came over; None while it rests.
+        self.connection: ServerConnection | None = None
         self.last_used_ms = 0.0
         # A session's requests come one after the other; a second one at once is a client's mistake.
         self.is_busy = False
@@ -111,6 +119,16 @@ class FetchScope:
     def _watches(self, replica: Replica) -> dict[FetchWatch, PartitionKey]:
         return replica.follower_watches if self.is_follower else replica.consumer_watches
 
+    def rest(self) -> None:
+        """The client is gone, perhaps to come back."""
+        self.connection = None
+        self.close()
+
+    def resume(self, connection: ServerConnection) -> None:
+        """The client is back: any partition may have moved."""
+        self.connection = connection
+        self.watch.moved = dict.fromkeys(self.partitions)
+
     def close(self) -> None:
         """Watch nothing any more."""
         for fetched in self.partitions.values():
@@ -133,7 +151,9 @@ class FetchSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def scope_of(self, request: FetchRequest, version: int, *, is_follower: bool) -> FetchScope:
+    def scope_of(
+        self, request: FetchRequest, version: int, connection: ServerConnection, *, is_follower: bool
+    ) -> FetchScope:
         """Where the request belongs: its session, a new one, or none (``session_id`` 0).
 
         Raises:
@@ -148,6 +168,7 @@ class FetchSessions:
             scope = FetchScope(is_follower=is_follower, by_id=by_id)
             if epoch == _INITIAL_EPOCH and request.topics and self._has_room(is_follower):
                 self._add(scope)
+                self._use(scope, connection)
             return scope
         found = self._sessions.get(request.session_id)
         if found is None or found.is_follower != is_follower:
@@ -164,7 +185,29 @@ class FetchSessions:
         found.epoch = _next(epoch)
         found.last_used_ms = self._clock.monotonic_ms()
         self._sessions[found.session_id] = self._sessions.pop(found.session_id)
+        self._use(found, connection)
         return found
+
+    def _use(self, scope: FetchScope, connection: ServerConnection) -> None:
+        """The session's requests come over this connection; it has one session at a time."""
+        before = connection.fetch_session
+        if before is scope and scope.connection is connection:
+            return
+        if before is None:
+            connection.on_close.append(lambda: self._on_connection_closed(connection))
+        elif before.connection is connection:
+            before.rest()
+        connection.fetch_session = scope
+        scope.resume(connection)
+
+    def _on_connection_closed(self, connection: ServerConnection) -> None:
+        scope, connection.fetch_session = connection.fetch_session, None
+        if scope is None or scope.connection is not connection:
+            return
+        scope.rest()
+        if scope.is_follower and self._sessions.get(scope.session_id) is scope:
+            # A fetcher begins anew after every loss of its connection.
+            del self._sessions[scope.session_id]
 
     def _has_room(self, is_follower: bool) -> bool:
         if len(self._sessions) >= self._max_sessions:

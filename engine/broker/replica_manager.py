@@ -7,6 +7,7 @@ machine's effects. All of it runs on the event loop; only fsyncs, checkpoints an
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -176,6 +177,13 @@ class ReplicaManager:
 
     def _on_flush_failed(self, replica: Replica, error: BaseException) -> None:
         self._log_dir_failed(replica, error)
+
+    def read_failed(self, replica: Replica, error: OSError) -> KafkaError:
+        """The disk could not be read: its directory goes offline (UnifiedLog.read). Returns what clients are told."""
+        # Descriptors that ran out say nothing about the disk.
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            self._log_dir_failed(replica, error)
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{replica.topic_partition} cannot be read: {error}")
 
     # -- the machines' outputs ----------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from engine.broker.fetch_sessions import NO_SESSION, FetchedPartition, FetchScop
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
 from engine.core.replica.truncation import diverging_epoch
 from engine.model.errors import ErrorCode, KafkaError
+from engine.record.batch import iter_batches
+from engine.storage.file_slice import FileSlice
 from engine.wire.apis import ApiKey
 from engine.wire.messages.fetch_request import FetchRequest
 from engine.wire.messages.fetch_response import (
@@ -66,7 +68,7 @@ def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitabl
         if fetch.scope.session_id == NO_SESSION:
             fetch.scope.close()
         raise
-    if at_once or total >= request.min_bytes or request.max_wait_ms <= 0 or not fetch.scope.partitions:
+    if at_once or total >= fetch.min_bytes or request.max_wait_ms <= 0 or not fetch.scope.partitions:
         return fetch.finish(response, total)
     fetch.scope.is_busy = True
     return fetch.wait_and_read(response, total)
@@ -82,6 +84,7 @@ class _Fetch:
         "is_full",
         "leader_only",
         "max_bytes",
+        "min_bytes",
         "named",
         "read_committed",
         "replica_id",
@@ -105,7 +108,10 @@ class _Fetch:
         self.max_bytes = (
             request.max_bytes if self.is_follower else min(request.max_bytes, broker.config.fetch_max_bytes)
         )
-        self.scope: FetchScope = broker.fetch_sessions.scope_of(request, version, is_follower=self.is_follower)
+        self.min_bytes = min(request.min_bytes, self.max_bytes)
+        self.scope: FetchScope = broker.fetch_sessions.scope_of(
+            request, version, context.connection, is_follower=self.is_follower
+        )
         self.is_full = request.session_epoch <= 0
         self.named = self.scope.update(request)
 
@@ -152,22 +158,28 @@ class _Fetch:
             if fetched is None:
                 scope.watch.moved.pop(key, None)
                 continue
+            is_told, has_more = False, False
             try:
                 replica = scope.replica_of(key, fetched, manager)
-                answer, is_diverging = self._read_partition(replica, fetched, total)
+                try:
+                    answer, is_told, has_more = self._read_partition(replica, fetched, total)
+                except OSError as error:
+                    raise manager.read_failed(replica, error) from error
             except KafkaError as error:
-                answer = self._refused(response, fetched, error)
-                is_diverging = True
+                answer, is_told = self._refused(response, fetched, error), True
             if answer.records:
                 total += len(answer.records)
-            elif is_diverging:
+                # What its limits kept out of the answer will not come into it by waiting.
+                at_once = at_once or has_more
+            elif is_told:
                 at_once = True
             elif not self.is_full and (
                 answer.high_watermark == fetched.told_high_watermark
                 and answer.log_start_offset == fetched.told_log_start_offset
             ):
-                # Nothing new: it is looked at again when it moves.
-                scope.watch.moved.pop(key, None)
+                # Nothing to tell: it is looked at again when it moves, or next time if only the room was used up.
+                if not has_more:
+                    scope.watch.moved.pop(key, None)
                 continue
             answers = topics.get(key[0])
             if answers is None:
@@ -176,7 +188,10 @@ class _Fetch:
             answers.append(answer)
         return response, total, at_once
 
-    def _read_partition(self, replica: Replica, fetched: FetchedPartition, total: int) -> tuple[PartitionData, bool]:
+    def _read_partition(
+        self, replica: Replica, fetched: FetchedPartition, total: int
+    ) -> tuple[PartitionData, bool, bool]:
+        """The partition's answer; whether it must go at once; whether there is more than limits let in."""
         asked, partition, files = fetched.asked, replica.partition, replica.log
         partition.check_epoch(asked.current_leader_epoch, leader_only=self.leader_only)
         if self.is_follower:
@@ -190,7 +205,7 @@ class _Fetch:
             diverging = diverging_epoch(files.leader_epochs, asked.last_fetched_epoch, offset, log_start_offset)
             if diverging is not None:
                 answer.diverging_epoch = EpochEndOffset(diverging.epoch, diverging.end_offset)
-                return answer, True
+                return answer, True, False
         if not log_start_offset <= offset <= files.log_end_offset:
             raise KafkaError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
@@ -202,14 +217,19 @@ class _Fetch:
             limit = answer.last_stable_offset
         else:
             limit = high_watermark
-        if offset < limit and (not total or total < self.max_bytes):
-            answer.records = files.read_or_slice(  # type: ignore[assignment]
-                offset,
-                min(asked.partition_max_bytes, max(0, self.max_bytes - total)),
-                max_offset=limit,
-                # One batch that is larger than all limits goes out all the same: the consumer must get past it.
-                min_one_message=total == 0,
-                max_read_bytes=max(_MIN_SLICE_BYTES, _MAX_READ_BYTES - total),
+        has_more = False
+        if offset < limit:
+            if not total or total < self.max_bytes:
+                answer.records = files.read_or_slice(  # type: ignore[assignment]
+                    offset,
+                    min(asked.partition_max_bytes, max(0, self.max_bytes - total)),
+                    max_offset=limit,
+                    # One batch that is larger than all limits goes out all the same: the consumer must get past it.
+                    min_one_message=total == 0,
+                    max_read_bytes=max(_MIN_SLICE_BYTES, _MAX_READ_BYTES - total),
+                )
+            has_more = not answer.records or (
+                total + len(answer.records) < self.min_bytes and _next_offset(answer.records) < limit
             )
         if not self.read_committed:
             answer.aborted_transactions = None
@@ -218,7 +238,7 @@ class _Fetch:
                 AbortedTransaction(each.producer_id, each.first_offset)
                 for each in files.aborted_transactions(offset, limit)
             ]
-        return answer, False
+        return answer, False, has_more
 
     def _refused(self, response: FetchResponse, fetched: FetchedPartition, error: KafkaError) -> PartitionData:
         answer = PartitionData(fetched.asked.partition, int(error.code), -1, -1, -1, records=b"")
@@ -250,7 +270,7 @@ class _Fetch:
         deadline_ms = clock.monotonic_ms() + request.max_wait_ms
         at_once = False
         try:
-            while not at_once and total < request.min_bytes:
+            while not at_once and total < self.min_bytes:
                 left_ms = deadline_ms - clock.monotonic_ms()
                 if left_ms <= 0:
                     break
@@ -284,14 +304,25 @@ class _Fetch:
                     if fetched is not None:
                         fetched.told_high_watermark = answer.high_watermark
                         fetched.told_log_start_offset = answer.log_start_offset
-                        # What had something to tell goes to the end of the line: all get their turn under max_bytes.
-                        moved.pop(key, None)
+                        # What had records goes to the end of the line: all get their turn under max_bytes.
+                        if answer.records:
+                            moved.pop(key, None)
                         moved[key] = None
         if self.is_follower:
             manager.replication_bytes_out += total
         else:
             manager.bytes_out += total
         return response
+
+
+def _next_offset(records: bytes | memoryview | FileSlice) -> int:
+    """The offset behind whole batches; -1 of those that were left in their file, which are many."""
+    if isinstance(records, FileSlice):
+        return -1
+    offset = -1
+    for header, _ in iter_batches(records):
+        offset = header.next_offset
+    return offset
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ SET, DELETE = 0, 1
 
 def batch(*values: bytes, **options: Any) -> bytes:
     """A record batch as a producer builds it."""
-    options.setdefault("timestamp", 1_700_000_000_000)
+    options.setdefault("timestamp", int(time.time() * 1000))
     return build_batch([NewRecord(None, each) for each in values or (b"v",)], **options)
 
 
@@ -226,7 +227,6 @@ def fetch_request(
         for number, at in offsets.items()
     ]
     return FetchRequest(
-        replica_id=replica,
         replica_state=ReplicaState(replica, replica_epoch),
         max_wait_ms=max_wait_ms,
         min_bytes=min_bytes,
@@ -244,7 +244,10 @@ async def fetch(
 ) -> FetchResponse:
     """What a broker has: version 13 for a topic's id, 12 for its name."""
     version = options.pop("version", 13 if isinstance(topic, bytes) else 12)
-    return await cluster.ask(node_id, fetch_request(topic, offset, **options), version)  # type: ignore[no-any-return]
+    request = fetch_request(topic, offset, **options)
+    if version < 15:
+        request.replica_id, request.replica_state = request.replica_state.replica_id, ReplicaState()
+    return await cluster.ask(node_id, request, version)  # type: ignore[no-any-return]
 
 
 async def fetch_one(cluster: InProcessCluster, node_id: int, topic: str | bytes, **options: Any) -> PartitionData:

@@ -18,6 +18,14 @@ async def cluster(tmp_path: Path) -> AsyncIterator[InProcessCluster]:
 
 
 @pytest.fixture
+async def quick_cluster(tmp_path: Path) -> AsyncIterator[InProcessCluster]:
+    """Three brokers whose followers hear of a high watermark at once and lag after a moment."""
+    configs = {"replica.fetch.wait.max.ms": "20", "replica.lag.time.max.ms": "200"}
+    async with InProcessCluster(tmp_path, configs=configs) as running:
+        yield running
+
+
+@pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[InProcessCluster]:
     """A cluster of one, broker 1."""
     async with InProcessCluster(tmp_path, 1) as running:

@@ -177,6 +177,18 @@ class FaultyDisk(RealDisk):
         self._threads.shutdown(wait=False)
 
 
+class AdvanceableClock(RealClock):
+    """The real clock, which a test may set ahead."""
+
+    __slots__ = ("monotonic_offset_ms",)
+
+    def __init__(self) -> None:
+        self.monotonic_offset_ms = 0.0
+
+    def monotonic_ms(self) -> float:
+        return super().monotonic_ms() + self.monotonic_offset_ms
+
+
 class Loopback:
     """Who listens where, and which hosts do not reach each other. Shared by all brokers of a cluster."""
 
@@ -259,7 +271,7 @@ class LoopbackWorld:
 
     def __init__(self, loopback: Loopback, host: str) -> None:
         self.faults = Faults()
-        self.clock = RealClock()
+        self.clock = AdvanceableClock()
         self.random = RealRandom()
         self.disk = FaultyDisk(self.faults)
         self.network = LoopbackNetwork(loopback, host)
