@@ -73,6 +73,7 @@ class Acts:
         act: Callable[[], Awaitable[str]],
         *,
         doing: str = "",
+        hint: str = "",
         after: Callable[[], None] | None = None,
     ) -> None:
         app = self._app
@@ -87,13 +88,13 @@ class Acts:
                 outcome, failed = await act(), False
             except GatewayError as error:
                 outcome, failed = str(error), True
-            self._finish(entry._replace(outcome=outcome or "done", failed=failed))
+            self._finish(entry._replace(outcome=outcome or "done", failed=failed), hint)
             if after is not None and not failed:
                 after()
 
         app.run_worker(run(), group="acts", exit_on_error=False)
 
-    def _finish(self, entry: ActLogEntry) -> None:
+    def _finish(self, entry: ActLogEntry, hint: str) -> None:
         for at, each in enumerate(self.log):
             if each.number == entry.number:
                 self.log[at] = entry
@@ -101,7 +102,7 @@ class Acts:
             self._app.flash(f"{entry.what}: {entry.outcome}", "offline", seconds=12)
         else:
             command = f"  $ {entry.command}" if entry.command else ""
-            self._app.flash(f"{entry.outcome}{command}", "in_sync")
+            self._app.flash(f"{entry.outcome}{hint}{command}", "in_sync")
         self._app.touch()
 
     def _asking(
@@ -124,38 +125,54 @@ class Acts:
 
     # -- brokers --------------------------------------------------------------------------------------------------
 
-    def process(self, act: str, broker_id: int) -> None:
+    def process(self, act: str, *broker_ids: int) -> None:
         """kill, stop, pause, resume, start, restart."""
         if self.refused(Need.PROCESS):
             return
         gateway = self._app.gateway
         picture = self._app.picture()
-        pid = None
-        consequence = ""
-        if picture is not None:
-            broker = next((each for each in picture.brokers if each.broker_id == broker_id), None)
-            pid = broker.process.pid if broker is not None and broker.process is not None else None
-            if act in ("kill", "stop", "pause", "restart"):
-                consequence = impact_of_losing(picture, broker_id)
-        calls: dict[str, Callable[[int], Awaitable[None]]] = {
-            "kill": gateway.kill_broker,
-            "stop": gateway.stop_broker,
-            "pause": gateway.pause_broker,
-            "resume": gateway.resume_broker,
-            "start": gateway.start_broker,
-            "restart": gateway.restart_broker,
+        processes = {
+            each.broker_id: each.process
+            for each in (picture.brokers if picture is not None else ())
+            if each.process is not None
         }
-        command = process_command(act, broker_id, pid)
+        if act == "start":
+            down = [each for each in broker_ids if each not in processes or not processes[each].is_up]
+            if not down:
+                self._app.flash(f"{brokers_words(broker_ids)} run{_s(broker_ids)} already", "info")
+                return
+            broker_ids = tuple(down)
+        consequence = ""
+        if picture is not None and act in ("kill", "stop", "pause", "restart"):
+            consequence = impact_of_losing(picture, broker_ids)
+        calls: dict[str, Callable[[Sequence[int]], Awaitable[None]]] = {
+            "kill": gateway.kill_brokers,
+            "stop": gateway.stop_brokers,
+            "pause": gateway.pause_brokers,
+            "resume": gateway.resume_brokers,
+            "start": gateway.start_brokers,
+            "restart": gateway.restart_brokers,
+        }
+        who = brokers_words(broker_ids)
+        command = process_command(
+            act, {each: processes[each].pid if each in processes else None for each in broker_ids}
+        )
 
         async def call() -> str:
-            await calls[act](broker_id)
-            told = f"broker {broker_id} {_DONE[act]}"
-            return f"{told}; 5 shows the stopwatch" if act == "kill" else told
+            await calls[act](broker_ids)
+            return f"{who} {_DONE[act]}"
 
         def do() -> None:
-            self._perform(f"{act} broker {broker_id}", command, call, doing=f"{_DOING[act]} broker {broker_id}")
+            timed = act == "kill" and len(broker_ids) == 1 and self._app.root_view_name != "failover"
+            self._perform(
+                f"{act} {who}",
+                command,
+                call,
+                doing=f"{_DOING[act]} {who}",
+                hint="; 5 shows the stopwatch" if timed else "",
+            )
 
-        self._asking(act, f"{act.capitalize()} broker {broker_id}?", consequence, command, act.capitalize(), do)
+        self._asking(act, f"{act.capitalize()} {who}?", consequence, command, act.capitalize(), do)
 
     def kill_leader(self, topic: str, partition: int) -> None:
         """SIGKILL of whoever leads a partition."""
@@ -407,6 +424,15 @@ class Acts:
             else ""
         )
         self._perform(f"{act} a member of {group}", command, call)
+
+
+def brokers_words(broker_ids: Sequence[int]) -> str:
+    """``broker 2``, ``brokers 1, 2``."""
+    return f"broker{'' if len(broker_ids) == 1 else 's'} {', '.join(map(str, broker_ids))}"
+
+
+def _s(broker_ids: Sequence[int]) -> str:
+    return "s" if len(broker_ids) == 1 else ""
 
 
 def _number(written: str) -> int | None:

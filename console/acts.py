@@ -127,19 +127,18 @@ def produce_command(bootstrap: str, record: NewRecord) -> str:
     return f"echo {shlex.quote(line)} | {command}"
 
 
-_PROCESS_COMMANDS = {
-    "kill": "kill -9 {pid}",
-    "stop": "kill -TERM {pid}",
-    "pause": "kill -STOP {pid}",
-    "resume": "kill -CONT {pid}",
-    "start": "kafka-server-start.sh server-{id}.properties",
-    "restart": "kill -TERM {pid}; kafka-server-start.sh server-{id}.properties",
-}
+_SIGNALS = {"kill": "-9", "stop": "-TERM", "pause": "-STOP", "resume": "-CONT"}
 
 
-def process_command(act: str, broker_id: int, pid: int | None) -> str:
-    """What one would type on the broker's machine."""
-    return _PROCESS_COMMANDS[act].format(pid=pid or "PID", id=broker_id)
+def process_command(act: str, pids: Mapping[int, int | None]) -> str:
+    """What one would type on the brokers' machines; ``pids`` by broker."""
+    words = [str(pid or "PID") for pid in pids.values()]
+    if act in _SIGNALS:
+        return f"kill {_SIGNALS[act]} {' '.join(words)}"
+    starts = [f"kafka-server-start.sh server-{broker_id}.properties" for broker_id in pids]
+    if act == "restart":
+        starts = [f"kill -TERM {pid}; {start}" for pid, start in zip(words, starts, strict=True)]
+    return "; ".join(starts)
 
 
 class ActFlow(StrEnum):

@@ -242,22 +242,22 @@ class AttachedGateway:
         self._look_now()
         return sum(1 for each in outcomes.values() if each is None)
 
-    async def kill_broker(self, broker_id: int) -> None:
+    async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
-    async def stop_broker(self, broker_id: int) -> None:
+    async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
-    async def pause_broker(self, broker_id: int) -> None:
+    async def pause_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
-    async def resume_broker(self, broker_id: int) -> None:
+    async def resume_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
-    async def start_broker(self, broker_id: int) -> None:
+    async def start_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
-    async def restart_broker(self, broker_id: int) -> None:
+    async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
     async def start_workload(self) -> None:

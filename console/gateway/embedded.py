@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,10 @@ _RETRY_S = 1.0
 _MIN_INTERVAL_S = 0.1
 _KEPT_EVENTS = 5_000
 _LOG_TAIL_BYTES = 256 * 1024
+# A broker is killed with clients that measure; it is killed without them if they do not get going.
+_PROBE_PATIENCE_S = 5.0
+# Counters come once a second; older ones tell nothing of now.
+_RATE_LIFE_MS = 3_500
 _BYTES_IN = ("bytes_in", "bytes_in_total", "BytesInPerSec")
 _BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
 # Facts after which the protocol has something new to tell.
@@ -177,11 +181,14 @@ class EmbeddedGateway(AttachedGateway):
             reachable=broker.reachable and up,
             observed_at_ms=broker.observed_at_ms if up else now_ms,
             error=broker.error if up else "",
-            bytes_in_per_s=self._rate(broker.broker_id, _BYTES_IN),
-            bytes_out_per_s=self._rate(broker.broker_id, _BYTES_OUT),
+            bytes_in_per_s=self._rate(broker.broker_id, _BYTES_IN, now_ms) if up else None,
+            bytes_out_per_s=self._rate(broker.broker_id, _BYTES_OUT, now_ms) if up else None,
         )
 
-    def _rate(self, broker_id: int, names: tuple[str, ...]) -> float | None:
+    def _rate(self, broker_id: int, names: tuple[str, ...], now_ms: int) -> float | None:
+        counters = self._facts.counters.get(broker_id)
+        if counters is None or now_ms - counters.at_ms > _RATE_LIFE_MS:
+            return None
         for name in names:
             rate = self._facts.rate_per_s(broker_id, name)
             if rate is not None:
@@ -234,37 +241,42 @@ class EmbeddedGateway(AttachedGateway):
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    async def kill_broker(self, broker_id: int) -> None:
+    async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
+        ids = list(broker_ids)
+        if len(ids) > 1:
+            # All at the same moment: one that waited for a stopwatch would outlive the others.
+            await self._process("kill", ids)
+            return
         try:
-            await self._call("kill", brokers=[broker_id], measure=True)
+            await self._call("kill", brokers=ids, measure=True, patience_s=_PROBE_PATIENCE_S)
         except GatewayError as error:
-            process = self._facts.processes.get(broker_id)
+            process = self._facts.processes.get(ids[0])
             if self._capabilities.read_only or process is None or process.pid is None:
                 raise
             # Without a cluster that answers nothing can be measured; the broker is killed all the same.
             with contextlib.suppress(GatewayError):
-                await self._call("kill", brokers=[broker_id])
+                await self._call("kill", brokers=ids)
                 return
             raise error
         self._look_now()
 
-    async def stop_broker(self, broker_id: int) -> None:
-        await self._process("stop", broker_id)
+    async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._process("stop", broker_ids)
 
-    async def pause_broker(self, broker_id: int) -> None:
-        await self._process("pause", broker_id)
+    async def pause_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._process("pause", broker_ids)
 
-    async def resume_broker(self, broker_id: int) -> None:
-        await self._process("resume", broker_id)
+    async def resume_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._process("resume", broker_ids)
 
-    async def start_broker(self, broker_id: int) -> None:
-        await self._process("start", broker_id)
+    async def start_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._process("start", broker_ids)
 
-    async def restart_broker(self, broker_id: int) -> None:
-        await self._process("restart", broker_id)
+    async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._process("restart", broker_ids)
 
-    async def _process(self, command: str, broker_id: int) -> None:
-        await self._call(command, brokers=[broker_id])
+    async def _process(self, command: str, broker_ids: Sequence[int]) -> None:
+        await self._call(command, brokers=list(broker_ids))
         self._look_now()
 
     async def start_workload(self) -> None:

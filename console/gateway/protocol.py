@@ -174,23 +174,23 @@ class Gateway(Protocol):
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         """Preferred leader election; ``None`` means all partitions. Returns how many leaders changed."""
 
-    async def kill_broker(self, broker_id: int) -> None:
-        """SIGKILL, with stopwatch and ledger; returns once it is dead."""
+    async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
+        """SIGKILL, of one broker with stopwatch and ledger, of several at the same moment; returns once dead."""
 
-    async def stop_broker(self, broker_id: int) -> None:
+    async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
         """Controlled shutdown."""
 
-    async def pause_broker(self, broker_id: int) -> None:
+    async def pause_brokers(self, broker_ids: Sequence[int]) -> None:
         """SIGSTOP."""
 
-    async def resume_broker(self, broker_id: int) -> None:
+    async def resume_brokers(self, broker_ids: Sequence[int]) -> None:
         """SIGCONT."""
 
-    async def start_broker(self, broker_id: int) -> None:
-        """Start one that is down."""
+    async def start_brokers(self, broker_ids: Sequence[int]) -> None:
+        """Start those that are down."""
 
-    async def restart_broker(self, broker_id: int) -> None:
-        """Controlled shutdown, then start."""
+    async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        """Controlled shutdown, then start: one broker after the other."""
 
     async def start_workload(self) -> None:
         """Start all producers and groups of the cluster file."""

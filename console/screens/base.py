@@ -102,6 +102,10 @@ class View(Vertical):
         """How old a row's figures are, in milliseconds."""
         return float(getattr(row, "age_ms", 0.0))
 
+    def is_fault(self, row: Any) -> bool:
+        """Whether ``ctrl-z`` keeps a row."""
+        return not getattr(row, "is_healthy", True)
+
     def scope_word(self) -> str:
         """What stands in the brackets of the title: ``all``, or a name."""
         return "all"
@@ -156,7 +160,7 @@ class View(Vertical):
         if table.sort_key:
             column = next((each for each in table.columns if each.key == table.sort_key), None)
             if column is not None:
-                remarks.append(f"by {(column.title or column.key).lower()}{' reversed' if table.reverse else ''}")
+                remarks.append(f"by {(column.title.strip() or column.key).lower()}{' reversed' if table.reverse else ''}")
         if table.marks:
             remarks.append(f"{len(table.marks)} marked")
         remark = " · ".join(each for each in remarks if each)
@@ -258,7 +262,7 @@ class View(Vertical):
 
     def _set_faults(self, on: bool) -> None:
         self._faults = on
-        self.table.keep = (lambda row: not getattr(row, "is_healthy", True)) if on else None
+        self.table.keep = self.is_fault if on else None
         self.table.rearrange()
         self.table.refresh()
         self.refresh_title()

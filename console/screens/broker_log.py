@@ -12,24 +12,39 @@ from textual.content import Content
 
 from console.gateway import GatewayError
 from console.screens.base import View, view_bindings
-from console.viewmodel.cells import Cell, Span, cell, plain
+from console.viewmodel.brokers import broker_state
+from console.viewmodel.cells import Cell, Span, cell
 from console.viewmodel.filters import Filter
 from console.widgets.log_pane import KEPT_LINES, LogPane
 
 _POLL_S = 0.5
+# Below it date and package of a line are left out: its message is what matters.
+_ROOMY = 120
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]")
+_LOGGER = re.compile(r"(\s+)([\w.]+):(?=\s)")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARN|WARNING|ERROR|FATAL|CRITICAL)\b")
 _TONES = {"DEBUG": "muted", "INFO": "info", "WARN": "under_replicated", "WARNING": "under_replicated"}
 
 
-def log_line(line: str) -> Cell:
-    """A line with its time and level toned."""
+def log_line(line: str, *, compact: bool = False) -> Cell:
+    """A line with time, level and logger toned; ``compact`` without date and package."""
+    date = _DATE.match(line)
+    if compact and date is not None:
+        line = line[date.end() :]
     level = _LEVEL.search(line, 0, 80)
     if level is None:
         return cell(line.expandtabs(4), "offline" if line.startswith(("Traceback", "  File")) else "text")
     tone = _TONES.get(level[1], "offline")
     loud = tone in ("under_replicated", "offline")
-    rest = line[level.end() :].expandtabs(4)
-    return (Span(line[: level.start()], "muted"), Span(level[1], tone), Span(rest, tone if loud else "text"))
+    spans = [Span(line[: level.start()], "muted"), Span(level[1], tone)]
+    at = level.end()
+    logger = _LOGGER.match(line, at)
+    if logger is not None:
+        name = logger[2].rpartition(".")[2] if compact else logger[2]
+        spans.append(Span(f"{' ' if compact else logger[1]}{name}:", "muted"))
+        at = logger.end()
+    spans.append(Span(line[at:].expandtabs(4), tone if loud else "text"))
+    return tuple(spans)
 
 
 class LogView(View):
@@ -46,6 +61,7 @@ class LogView(View):
         self._filter = Filter()
         self._problem = ""
         self._path = ""
+        self._compact = False
 
     def compose(self) -> ComposeResult:
         yield LogPane(follow=True, id="table")
@@ -54,6 +70,15 @@ class LogView(View):
     def pane(self) -> LogPane:
         """Where the lines are."""
         return self.query_one(LogPane)
+
+    def on_resize(self) -> None:
+        compact = self.size.width < _ROOMY
+        if compact != self._compact:
+            self._compact = compact
+            self.pane.set_lines(self._cells(self._lines))
+
+    def _cells(self, lines: Sequence[str]) -> list[Cell]:
+        return [log_line(line, compact=self._compact) for line in lines if self._filter.matches(line)]
 
     def begin(self) -> None:
         self.screen.set_focus(self.pane)
@@ -88,10 +113,11 @@ class LogView(View):
             await asyncio.sleep(_POLL_S)
 
     def _show(self, lines: Sequence[str]) -> None:
-        self.pane.append([log_line(line) for line in lines if self._filter.matches(line)])
+        self.pane.append(self._cells(lines))
 
     def refresh_rows(self) -> None:
-        """The lines come by themselves."""
+        # The lines come by themselves.
+        self.refresh_title()
 
     def refresh_title(self) -> None:
         pane = self.pane
@@ -100,6 +126,11 @@ class LogView(View):
         if self._filter.text:
             title += f" </{self._filter.text}>"
         words = [f"! {self._problem}"] if self._problem else []
+        picture = self.console.picture()
+        broker = next((each for each in picture.brokers if each.broker_id == self._broker), None) if picture else None
+        if broker is not None:
+            word, _, glyph = broker_state(broker)
+            words.append(f"{glyph} {word}")
         words.append("following" if pane.follow else "paused")
         words.append("wrapped" if pane.wrap else "not wrapped")
         if self._path and self.size.width > 100:
@@ -122,7 +153,7 @@ class LogView(View):
 
     def set_filter(self, text: str) -> str:
         self._filter = Filter.parse(text)
-        self.pane.set_lines([log_line(line) for line in self._lines if self._filter.matches(line)])
+        self.pane.set_lines(self._cells(self._lines))
         self.refresh_title()
         return self._filter.error
 
@@ -132,7 +163,7 @@ class LogView(View):
 
     def as_text(self) -> str:
         """All lines."""
-        return "\n".join(plain(log_line(line)) for line in self._lines)
+        return "\n".join(self._lines)
 
     def action_follow(self) -> None:
         self.pane.follow = not self.pane.follow

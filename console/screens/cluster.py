@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import Rule
 
+from console.actions import brokers_words
 from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
-from console.viewmodel.events import EVENT_COLUMNS, event_key
+from console.viewmodel.events import GROUP_COLUMNS, EventGroup, condensed
+from console.viewmodel.impact import impact_words
+from console.viewmodel.text import clip
 from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
 # With so many lines left below the brokers, or so many in all, the latest events are shown there.
 _LEAST_EVENT_LINES = 7
 _TALL = 24
+# Of so many events those of one kind and moment share a line.
+_CONDENSED = 500
 
 
 class ClusterView(View):
@@ -27,6 +32,8 @@ class ClusterView(View):
     EMPTY = "no broker is known yet"
     BINDINGS = view_bindings("cluster")
     _table_height: int | None = None
+    _condensed: Sequence[EventGroup] = ()
+    _condensed_of: object = None
 
     DEFAULT_CSS = """
     ClusterView #latest, ClusterView Rule { display: none; }
@@ -42,8 +49,8 @@ class ClusterView(View):
         yield Rule()
         # Few brokers leave room for what happened last.
         latest = LiveTable(
-            EVENT_COLUMNS,
-            event_key,
+            GROUP_COLUMNS,
+            lambda group: str(group.key),
             clock=lambda: self.console.monotonic_ms(),
             empty="nothing happened yet",
             follow=True,
@@ -70,7 +77,17 @@ class ClusterView(View):
         super().refresh_rows()
         self._share_height()
         if self.has_class("-tall"):
-            self.query_one("#latest", LiveTable).update_rows(self.console.events)
+            latest = self.query_one("#latest", LiveTable)
+            latest.update_rows(self._latest())
+            latest.tick()
+
+    def _latest(self) -> Sequence[EventGroup]:
+        events = self.console.events
+        state = (len(events), events[-1] if events else None)
+        if state != self._condensed_of:
+            self._condensed_of = state
+            self._condensed = condensed(list(events)[-_CONDENSED:])
+        return self._condensed
 
     def columns(self) -> Sequence[Column]:
         return ATTACHED_BROKER_COLUMNS if self.console.gateway.capabilities.attached else BROKER_COLUMNS
@@ -83,10 +100,16 @@ class ClusterView(View):
 
     def remark(self) -> str:
         row: BrokerRow | None = self.table.cursor_row
-        if row is None or row.is_healthy:
+        picture = self.console.picture()
+        if row is None or picture is None:
             return ""
+        if row.tone == "in_sync":
+            # What its loss would do, before somebody kills it.
+            ids = [each.broker.broker_id for each in self.table.chosen()]
+            return f"without {brokers_words(ids)}: {impact_words(picture, ids)}"
         why = row.broker.error or (row.broker.process.why if row.broker.process else "")
-        return f"broker {row.key}: {row.state}{', ' + why if why and why != row.state else ''}"[:70]
+        said = f"broker {row.key}: {row.state}{', ' + why if why and why != row.state else ''}"
+        return clip(said, max(30, self.size.width - 12))
 
     def cursor_moved(self) -> None:
         self.refresh_title()
@@ -107,8 +130,9 @@ class ClusterView(View):
             self.console.push_view(ViewSpec("configs", {"broker": row.broker.broker_id}))
 
     def action_process(self, act: str) -> None:
-        for row in self.table.chosen():
-            self.console.acts.process(act, row.broker.broker_id)
+        chosen = [row.broker.broker_id for row in self.table.chosen()]
+        if chosen:
+            self.console.acts.process(act, *sorted(chosen))
 
     def action_elect_preferred(self) -> None:
         self.console.acts.elect_preferred(None)

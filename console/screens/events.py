@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.screens.base import View, view_bindings
-from console.viewmodel.events import EVENT_COLUMNS, event_key
+from console.viewmodel.events import EVENT_COLUMNS, event_key, is_fault
 from console.viewmodel.text import clip
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
 
@@ -30,6 +30,9 @@ class EventsView(View):
 
     def key_of(self, row: ClusterEvent) -> str:
         return event_key(row)
+
+    def is_fault(self, row: ClusterEvent) -> bool:
+        return is_fault(row)
 
     def age_of(self, row: ClusterEvent) -> float:
         return 0.0

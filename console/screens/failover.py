@@ -12,6 +12,11 @@ from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows
 from console.widgets.timeline import Timeline
 from engine.supervisor.snapshot import Act, ClusterSnapshot
 
+# Head, stages, ledger, and the head of the table above; the rest is for more acts.
+_TIMELINE_LINES = 13
+_LEAST_TABLE_LINES = 3
+_MOST_TABLE_LINES = 12
+
 
 class FailoverView(View):
     """Acts above, the timeline of the selected one below."""
@@ -24,7 +29,6 @@ class FailoverView(View):
 
     DEFAULT_CSS = """
     FailoverView #table { height: 3; }
-    FailoverView.-tall #table { height: 12; }
     FailoverView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
@@ -34,7 +38,11 @@ class FailoverView(View):
         yield Timeline()
 
     def on_resize(self) -> None:
-        self.set_class(self.size.height >= 30, "-tall")
+        self._share_height()
+
+    def _share_height(self) -> None:
+        room = min(_MOST_TABLE_LINES, self.size.height - _TIMELINE_LINES)
+        self.table.styles.height = max(_LEAST_TABLE_LINES, min(room, len(self.table.shown) + 2))
 
     def begin(self) -> None:
         reason = self.console.gateway.capabilities.no_process_control
@@ -56,6 +64,7 @@ class FailoverView(View):
 
     def refresh_rows(self) -> None:
         super().refresh_rows()
+        self._share_height()
         self.query_one(Timeline).show(self.table.cursor_row)
 
     def cursor_moved(self) -> None:

@@ -19,6 +19,7 @@ from console.viewmodel.groups import (
     group_rows,
     lag_tone,
     offset_rows,
+    outlook,
 )
 from engine.supervisor.snapshot import ClusterSnapshot, MemberState
 
@@ -144,6 +145,9 @@ class GroupView(View):
                 f"{group.state} · {text.plural(len(group.members), 'member')} · lag {text.count(group.total_lag)}"
                 f" · coordinator {coordinator}"
             )
+            going = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
+            if going:
+                self._remark += f" · {going}"
         if not self._members:
             return offset_rows(snapshot, self._group, self.console.history)
         if group is None:

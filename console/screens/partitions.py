@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widgets import Rule
 
 from console.screens.base import View, ViewSpec, view_bindings
+from console.viewmodel.events import HISTORY_COLUMNS, event_key
 from console.viewmodel.partitions import (
     PARTITION_COLUMNS,
     PartitionRow,
@@ -19,13 +20,15 @@ from console.viewmodel.partitions import (
 from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
-# Below, the replicas have a head and a rule above them; so many lines stay for the partitions at least.
+# Below, the replicas have a head and a rule above them, and so has what happened to the partition; so many lines stay
+# for the partitions and for events at least.
 _PANE_LINES = 2
-_LEAST_PARTITION_LINES = 8
+_LEAST_PARTITION_LINES = 7
+_LEAST_EVENT_LINES = 3
 
 
 class PartitionsView(View):
-    """One row a partition; below, each replica of the selected one, moving while one looks."""
+    """One row a partition; below, each replica of the selected one, moving while one looks, and what happened to it."""
 
     NAME = "partitions"
     COLUMNS = PARTITION_COLUMNS
@@ -33,18 +36,20 @@ class PartitionsView(View):
     BINDINGS = view_bindings("partitions")
 
     DEFAULT_CSS = """
-    PartitionsView #replicas, PartitionsView Rule { display: none; }
-    PartitionsView.-tall #replicas, PartitionsView.-tall Rule { display: block; }
+    PartitionsView #replicas, PartitionsView #happened, PartitionsView Rule { display: none; }
+    PartitionsView.-tall #replicas, PartitionsView.-tall #above-replicas { display: block; }
+    PartitionsView.-taller #happened, PartitionsView.-taller #above-happened { display: block; }
     PartitionsView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._shown_replicas = ""
+        self._happened_of: object = None
 
     def compose(self) -> ComposeResult:
         yield self.make_table()
-        yield Rule()
+        yield Rule(id="above-replicas")
         replicas = LiveTable(
             replica_columns(""),
             lambda row: str(row.key),
@@ -53,38 +58,75 @@ class PartitionsView(View):
             empty="no replica is known",
             id="replicas",
         )
-        replicas.can_focus = False
-        replicas.shows_cursor = False
+        happened = LiveTable(
+            HISTORY_COLUMNS,
+            event_key,
+            clock=lambda: self.console.monotonic_ms(),
+            follow=True,
+            id="happened",
+        )
+        for pane in (replicas, happened):
+            pane.can_focus = False
+            pane.shows_cursor = False
         yield replicas
+        yield Rule(id="above-happened")
+        yield happened
 
     def on_resize(self) -> None:
-        self._show_replicas()
+        self._show_panes()
 
     def refresh_rows(self) -> None:
         super().refresh_rows()
-        self._show_replicas()
+        self._show_panes()
 
     def cursor_moved(self) -> None:
-        self._show_replicas()
+        self._show_panes()
 
-    def _show_replicas(self) -> None:
-        table = self.query_one("#replicas", LiveTable)
+    def _show_panes(self) -> None:
         row: PartitionRow | None = self.table.cursor_row
-        picture = self.console.picture()
         # As many lines as the widest partition needs, so that moving the selection moves nothing else.
         count = max((len(each.partition.replicas) for each in self.table.shown), default=0)
-        tall = row is not None and self.size.height >= _LEAST_PARTITION_LINES + _PANE_LINES + count
+        self._share_height(count if row is not None else 0)
+        if row is not None and self.has_class("-tall"):
+            self._show_replicas(row)
+        if row is not None and self.has_class("-taller"):
+            self._show_happened(row)
+
+    def _share_height(self, replicas: int) -> None:
+        height = self.size.height
+        # Without the panes' own rules and heads.
+        room = height - replicas - _PANE_LINES
+        tall = replicas > 0 and room >= _LEAST_PARTITION_LINES
+        head_and_rows = len(self.table.shown) + 1
+        events = max(_LEAST_EVENT_LINES, room // 3)
+        rows = min(head_and_rows, room - _PANE_LINES - events)
+        taller = tall and rows >= min(head_and_rows, _LEAST_PARTITION_LINES)
         self.set_class(tall, "-tall")
-        if not tall or row is None or picture is None:
+        self.set_class(taller, "-taller")
+        self.query_one("#replicas").styles.height = replicas + 1
+        self.table.styles.height = rows if taller else "1fr"
+
+    def _show_replicas(self, row: PartitionRow) -> None:
+        picture = self.console.picture()
+        if picture is None:
             return
-        table.styles.height = count + 1
-        rows = replica_rows(row.partition, picture.at_ms)
+        table = self.query_one("#replicas", LiveTable)
+        rows = replica_rows(row.partition, picture.at_ms, row.silent)
         if row.key != self._shown_replicas:
             self._shown_replicas = row.key
             table.replace_all(replica_columns(row.key), rows)
         else:
             table.update_rows(rows)
             table.tick()
+
+    def _show_happened(self, row: PartitionRow) -> None:
+        events = self.console.events
+        state = (row.key, len(events), events[-1] if events else None)
+        if state != self._happened_of:
+            self._happened_of = state
+            table = self.query_one("#happened", LiveTable)
+            table.empty = f"nothing happened to {row.key} since the console was opened"
+            table.update_rows([event for event in events if event.subject == row.key])
 
     @property
     def _topics(self) -> frozenset[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from console.screens.base import View, view_bindings
 from console.viewmodel import text
-from console.viewmodel.quorum import QUORUM_COLUMNS, QuorumRow, quorum_rows
+from console.viewmodel.quorum import QUORUM_COLUMNS, QuorumRow, majority_words, quorum_rows
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
@@ -27,7 +27,11 @@ class QuorumView(View):
     def remark(self) -> str:
         picture = self.console.picture()
         quorum = picture.quorum if picture is not None else None
-        if quorum is None:
+        if picture is None or quorum is None:
             return ""
-        mark = text.count(quorum.high_watermark)
-        return f"leader {quorum.leader_id} · epoch {quorum.leader_epoch} · high watermark {mark}"
+        words = [
+            majority_words(picture),
+            f"epoch {quorum.leader_epoch}",
+            f"high watermark {text.count(quorum.high_watermark)}",
+        ]
+        return " · ".join(word for word in words if word)

@@ -31,12 +31,15 @@ _RETRY_S = 1.0
 _AHEAD = 500
 # Partitions answer one after the other: so long the first ones wait for the others, to be shown in the order of time.
 _GATHER_MS = 300
+# A tail begins with what came last, so that a quiet topic is no empty screen.
+_TAIL = ReadFrom(Start.OFFSET, -20)
 
 
 class RecordsView(View):
     """One row a record; the last ones are kept, batches are shown a few times a second.
 
-    At the end it follows what comes. From any other place it reads on as one goes down, until ``f`` makes it follow.
+    It begins with the last records and follows what comes. From any other place that one asked for it reads on as one
+    goes down, until ``f`` makes it follow.
     """
 
     NAME = "records"
@@ -46,14 +49,14 @@ class RecordsView(View):
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._topics: tuple[str, ...] = tuple(about["topics"])
-        self._read_from: ReadFrom = about.get("read_from", ReadFrom())
+        self._read_from: ReadFrom = about.get("read_from", _TAIL)
         self._format = BytesFormat.AUTO
         self._ring = Ring()
         self._waiting: list[RecordView] = []
         self._skipped = 0
         self._problem = ""
         self._caught_up = False
-        self._paged = self._read_from.start is not Start.END
+        self._paged = "read_from" in about
         self._gather_until_ms = 0.0
         self._more = asyncio.Event()
 
@@ -151,7 +154,7 @@ class RecordsView(View):
         return self._ring
 
     def refresh_rows(self) -> None:
-        if self._waiting and self.table.follow:
+        if self._waiting and self.table.follow and self._is_gathered():
             self._ring.extend(merge_by_time(self._waiting))
             self._waiting.clear()
             self.table.update_rows(self._ring)
@@ -206,7 +209,7 @@ class RecordsView(View):
         self._ring.clear()
         self._waiting.clear()
         self._skipped = 0
-        self.table.update_rows(self._ring)
+        self.table.clear()
         self.refresh_title()
 
     def action_seek_to(self, place: str) -> None:
@@ -217,7 +220,6 @@ class RecordsView(View):
         self._paged = read_from.start is not Start.END
         self.action_clear()
         self.table.follow = not self._paged
-        self.table.move_to(0)
         self._start_reading()
         self.refresh_title()
 

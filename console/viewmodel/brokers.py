@@ -130,14 +130,8 @@ def _disk(row: BrokerRow) -> Cell:
     return cell(text.size(row.broker.log_bytes)) if row.broker.log_bytes is not None else UNKNOWN
 
 
-def _in(row: BrokerRow) -> Cell:
-    down = row.tone == "offline"
-    return UNKNOWN if down or row.broker.bytes_in_per_s is None else cell(text.rate(row.broker.bytes_in_per_s))
-
-
-def _out(row: BrokerRow) -> Cell:
-    down = row.tone == "offline"
-    return UNKNOWN if down or row.broker.bytes_out_per_s is None else cell(text.rate(row.broker.bytes_out_per_s))
+def _bytes(row: BrokerRow, per_s: float | None) -> Cell:
+    return UNKNOWN if row.tone == "offline" or per_s is None else cell(text.size(per_s))
 
 
 def _in_spark(row: BrokerRow) -> Cell:
@@ -162,7 +156,15 @@ def _records(row: BrokerRow) -> Cell:
 BROKER_COLUMNS: tuple[Column, ...] = (
     Column("id", "ID", _id, 4, lambda row: row.broker.broker_id, right=True, flashes=True),
     Column("state", "STATE", _state, 12, lambda row: row.state, flashes=True),
-    Column("pid", "PID", _pid, 7, lambda row: row.broker.process.pid or 0 if row.broker.process else 0, right=True),
+    Column(
+        "pid",
+        "PID",
+        _pid,
+        7,
+        lambda row: row.broker.process.pid or 0 if row.broker.process else 0,
+        right=True,
+        priority=4,
+    ),
     Column(
         "leaders",
         "LEADERS",
@@ -193,11 +195,27 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         priority=3,
         descending=True,
     ),
-    Column("disk", "DISK", _disk, 9, lambda row: row.broker.log_bytes or 0, right=True, priority=5, descending=True),
-    Column("in", "IN", _in, 10, lambda row: row.broker.bytes_in_per_s or 0, right=True, priority=4, descending=True),
-    Column("in-trend", "", _in_spark, SPARK_WIDTH, priority=6),
+    Column("disk", "DISK", _disk, 8, lambda row: row.broker.log_bytes or 0, right=True, priority=7, descending=True),
     Column(
-        "out", "OUT", _out, 10, lambda row: row.broker.bytes_out_per_s or 0, right=True, priority=4, descending=True
+        "in",
+        "IN/s",
+        lambda row: _bytes(row, row.broker.bytes_in_per_s),
+        8,
+        lambda row: row.broker.bytes_in_per_s or 0,
+        right=True,
+        priority=2,
+        descending=True,
+    ),
+    Column("in-trend", "", _in_spark, SPARK_WIDTH, priority=5),
+    Column(
+        "out",
+        "OUT/s",
+        lambda row: _bytes(row, row.broker.bytes_out_per_s),
+        8,
+        lambda row: row.broker.bytes_out_per_s or 0,
+        right=True,
+        priority=2,
+        descending=True,
     ),
     Column("out-trend", "", _out_spark, SPARK_WIDTH, priority=6),
     Column(
@@ -206,7 +224,7 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         lambda row: cell(f"{row.broker.host}:{row.broker.port}", "muted"),
         15,
         lambda row: (row.broker.host, row.broker.port),
-        priority=7,
+        priority=8,
         max_width=28,
     ),
     Column(
@@ -215,10 +233,10 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         lambda row: cell(row.broker.rack or "–", "muted"),
         8,
         lambda row: row.broker.rack or "",
-        priority=8,
+        priority=9,
     ),
-    Column("files", "FILES", _files, 5, None, right=True, priority=9),
-    Column("why", "WHY", _why, 20, None, priority=10, max_width=60),
+    Column("files", "FILES", _files, 5, None, right=True, priority=10),
+    Column("why", "WHY", _why, 20, None, priority=11, max_width=60),
 )
 
 _NEEDS_SUPERVISOR = frozenset({"pid", "cpu", "rss", "in", "in-trend", "out", "out-trend", "files"})

@@ -50,6 +50,8 @@ class Column:
     flashes: bool = False
     # Numbers are first wanted from the highest down.
     descending: bool = False
+    # Names whose end matters (``topic-12``) are cut in the middle.
+    cut_middle: bool = False
 
 
 class Placed(NamedTuple):

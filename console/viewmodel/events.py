@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Column, Span, cell
 from engine.supervisor.snapshot import ClusterEvent
@@ -71,10 +74,89 @@ def detail_words(event: ClusterEvent) -> str:
 EVENT_COLUMNS: tuple[Column, ...] = (
     Column("time", "TIME", lambda event: cell(text.clock_time(event.at_ms), "muted"), 12),
     Column("event", "EVENT", _kind, 23),
-    Column("subject", "SUBJECT", lambda event: cell(event.subject), 10, max_width=30),
+    Column("subject", "SUBJECT", lambda event: cell(event.subject), 10, max_width=30, cut_middle=True),
     Column("why", "WHY", lambda event: cell(event.reason, "text"), 18, max_width=200),
     Column("source", "SOURCE", lambda event: cell(event.source, "muted"), 10, priority=1),
 )
+
+
+def is_fault(event: ClusterEvent) -> bool:
+    """Whether something went from good to less good."""
+    return event_tone(event.kind) in ("offline", "under_replicated")
+
+
+# Events of one kind that follow each other so closely have one cause.
+_TOGETHER_MS = 1_000
+
+
+@dataclass(slots=True)
+class EventGroup:
+    """Events of one kind that happened together: a failover moves many leaders at once."""
+
+    first: ClusterEvent
+    events: list[ClusterEvent] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Of the first one, so that it stays while others come."""
+        return event_key(self.first)
+
+    @property
+    def reason(self) -> str:
+        """What they have in common: the whole reason, or what stands behind its colon; else the last one's."""
+        reasons = dict.fromkeys(event.reason for event in self.events)
+        if len(reasons) > 1:
+            causes = {reason.rpartition(": ")[2] for reason in reasons}
+            if len(causes) == 1:
+                return causes.pop()
+        return self.events[-1].reason
+
+    @property
+    def subjects(self) -> list[str]:
+        """Each once, in order."""
+        return list(dict.fromkeys(event.subject for event in self.events))
+
+
+def condensed(events: Iterable[ClusterEvent]) -> list[EventGroup]:
+    """In the order of their beginnings."""
+    groups: list[EventGroup] = []
+    latest: dict[str, EventGroup] = {}
+    for event in events:
+        group = latest.get(event.kind)
+        if group is None or event.at_ms - group.events[-1].at_ms > _TOGETHER_MS:
+            group = latest[event.kind] = EventGroup(event)
+            groups.append(group)
+        group.events.append(event)
+    return groups
+
+
+def _group_kind(group: EventGroup) -> Cell:
+    (kind,) = _kind(group.first)
+    number = len(group.events)
+    return (kind, Span(f" ×{number:,}", "muted")) if number > 1 else (kind,)
+
+
+def _group_subject(group: EventGroup) -> Cell:
+    first, *others = group.subjects
+    return (Span(first), Span(f" +{len(others)}", "muted")) if others else (Span(first),)
+
+
+def _group_source(group: EventGroup) -> Cell:
+    sources = dict.fromkeys(event.source for event in group.events)
+    return cell(next(iter(sources)) if len(sources) == 1 else "several", "muted")
+
+
+GROUP_COLUMNS: tuple[Column, ...] = (
+    Column("time", "TIME", lambda group: cell(text.clock_time(group.first.at_ms), "muted"), 12),
+    Column("event", "EVENT", _group_kind, 25, flashes=True),
+    Column("subject", "SUBJECT", _group_subject, 10, max_width=30, cut_middle=True),
+    Column("why", "WHY", lambda group: cell(group.reason), 18, max_width=200),
+    Column("source", "SOURCE", _group_source, 10, priority=1),
+)
+
+
+# Where the subject stands above.
+HISTORY_COLUMNS: tuple[Column, ...] = tuple(column for column in EVENT_COLUMNS if column.key != "subject")
 
 
 def event_key(event: ClusterEvent) -> str:

@@ -54,15 +54,43 @@ def lag_tone(lag: int | None) -> str:
     return "lag_medium" if lag < 10_000 else "lag_high"
 
 
+# A trend is that of the last so many seconds.
+_TREND_SAMPLES = 20
+# Less than that comes and goes with the batches of producers and commits.
+_NOISE = 5.0
+
+
+def growth_per_s(history: tuple[float, ...]) -> float | None:
+    """How fast a lag grows (falls: negative); 0 where it is level, ``None`` where too little is remembered."""
+    recent = history[-_TREND_SAMPLES:]
+    if len(recent) < 4:
+        return None
+    half = len(recent) // 2
+    earlier, later = sum(recent[:half]) / half, sum(recent[-half:]) / half
+    if abs(later - earlier) <= max(_NOISE, 0.1 * earlier):
+        return 0.0
+    # A sample is a second; the middles of the halves are so many apart.
+    return (later - earlier) / (len(recent) - half)
+
+
 def trend(history: tuple[float, ...]) -> tuple[str, str]:
-    """``(sign, tone)``: falling, level or growing over what is remembered."""
-    if len(history) < 4:
+    """``(sign, tone)``: falling, level or growing over the last seconds."""
+    growth = growth_per_s(history)
+    if growth is None:
         return "", "muted"
-    half = len(history) // 2
-    earlier, later = sum(history[:half]) / half, sum(history[-half:]) / half
-    if abs(later - earlier) <= max(2.0, 0.1 * earlier):
+    if not growth:
         return "→", "muted"
-    return ("↗", "under_replicated") if later > earlier else ("↘", "in_sync")
+    return ("↗", "under_replicated") if growth > 0 else ("↘", "in_sync")
+
+
+def outlook(lag: int | None, history: tuple[float, ...]) -> str:
+    """Where a lag is going, in words; empty while it is level."""
+    growth = growth_per_s(history)
+    if not growth or lag is None:
+        return ""
+    if growth > 0:
+        return f"falls behind by {growth:,.0f}/s" if growth >= 1 else "falls behind"
+    return f"caught up in {text.age(max(2.0, lag / -growth) * 1000)}"
 
 
 _STATE = {
@@ -81,16 +109,18 @@ def _state(row: GroupRow) -> Cell:
     return (Span(f"{glyph} {row.group.state or 'unknown'}", tone),)
 
 
-def _lag(row: GroupRow) -> Cell:
-    return (
-        UNKNOWN if row.group.total_lag is None else cell(text.count(row.group.total_lag), lag_tone(row.group.total_lag))
-    )
+def _lag(lag: int | None, history: tuple[float, ...]) -> Cell:
+    sign, tone = trend(history)
+    if lag is None:
+        return (*UNKNOWN, Span("  "))
+    return (Span(text.count(lag), lag_tone(lag)), Span(f" {sign}" if sign in ("↗", "↘") else "  ", tone))
 
 
 def _trend(history: tuple[float, ...]) -> Cell:
-    sign, tone = trend(history)
-    # A level of nothing is drawn as nothing.
-    return (Span(text.spark(history, TREND_WIDTH), "info"), Span(f" {sign}" if sign else "  ", tone))
+    growth = growth_per_s(history)
+    _, tone = trend(history)
+    rate = f" {growth:+,.0f}/s" if growth and abs(growth) >= 1 else ""
+    return (Span(text.spark(history, TREND_WIDTH), "info"), Span(rate, tone))
 
 
 def _topics(row: GroupRow) -> Cell:
@@ -110,8 +140,16 @@ GROUP_COLUMNS: tuple[Column, ...] = (
         right=True,
         flashes=True,
     ),
-    Column("lag", "LAG", _lag, 9, lambda row: row.group.total_lag or 0, right=True, descending=True),
-    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH + 2, priority=1),
+    Column(
+        "lag",
+        "LAG  ",
+        lambda row: _lag(row.group.total_lag, row.history),
+        11,
+        lambda row: row.group.total_lag or 0,
+        right=True,
+        descending=True,
+    ),
+    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=1, max_width=TREND_WIDTH + 9),
     Column(
         "coordinator",
         "COORDINATOR",
@@ -210,6 +248,7 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
         12,
         lambda row: (row.offset.topic, row.offset.partition),
         max_width=40,
+        cut_middle=True,
     ),
     Column(
         "committed",
@@ -229,14 +268,14 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "lag",
-        "LAG",
-        lambda row: UNKNOWN if row.offset.lag is None else cell(text.count(row.offset.lag), lag_tone(row.offset.lag)),
-        7,
+        "LAG  ",
+        lambda row: _lag(row.offset.lag, row.history),
+        9,
         lambda row: row.offset.lag or 0,
         right=True,
         descending=True,
     ),
-    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH + 2, priority=2),
+    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=2, max_width=TREND_WIDTH + 9),
     Column(
         "member",
         "READ BY",

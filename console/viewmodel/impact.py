@@ -1,37 +1,80 @@
-"""What the loss of a broker does, from metadata alone: so it is told for any cluster, before it is done."""
+"""What the loss of brokers does, from metadata alone: so it is told for any cluster, before it is done."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
 
 from console.viewmodel.text import plural
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
-def impact_of_losing(snapshot: ClusterSnapshot, broker_id: int) -> str:
-    """One sentence; empty when nothing depends on the broker."""
-    elected = leaderless = below = 0
+class Impact(NamedTuple):
+    """Numbers of partitions: whose leader moves, that fall below min.insync.replicas, that nobody can lead; groups
+    that lose their coordinator; whether the controller goes."""
+
+    moving: int = 0
+    below_minimum: int = 0
+    leaderless: int = 0
+    groups: int = 0
+    controller: bool = False
+
+
+def impact_on(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> Impact:
+    """Of losing some brokers at once."""
+    moving = below = leaderless = 0
     for topic in snapshot.topics:
+        minimum = topic.min_insync_replicas
         for partition in topic.partitions:
-            if broker_id not in partition.isr:
+            left = [each for each in partition.isr if each not in broker_ids]
+            if len(left) == len(partition.isr):
                 continue
-            left = [each for each in partition.isr if each != broker_id]
             if not left:
                 leaderless += 1
-            elif partition.leader == broker_id:
-                elected += 1
-            minimum = topic.min_insync_replicas
-            if left and minimum is not None and len(left) < minimum:
+            elif partition.leader in broker_ids:
+                moving += 1
+            # What is below already is no consequence.
+            if left and minimum is not None and len(left) < minimum <= len(partition.isr):
                 below += 1
+    return Impact(
+        moving,
+        below,
+        leaderless,
+        sum(group.coordinator in broker_ids for group in snapshot.groups),
+        snapshot.controller_id in broker_ids,
+    )
+
+
+def impact_of_losing(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> str:
+    """One sentence; empty when nothing depends on the brokers."""
+    impact = impact_on(snapshot, broker_ids)
     parts = []
-    if elected:
-        parts.append(f"{plural(elected, 'partition')} elect{'s' if elected == 1 else ''} another leader")
-    if below:
-        parts.append(f"{below} fall{'s' if below == 1 else ''} below min.insync.replicas")
-    if leaderless:
-        parts.append(f"{leaderless} go{'es' if leaderless == 1 else ''} leaderless")
-    groups = [group.group_id for group in snapshot.groups if group.coordinator == broker_id]
-    if groups:
-        parts.append(f"{plural(len(groups), 'group')} find{'s' if len(groups) == 1 else ''} another coordinator")
-    if snapshot.controller_id == broker_id:
+    if impact.moving:
+        parts.append(f"{plural(impact.moving, 'partition')} {_verb(impact.moving, 'elect')} another leader")
+    if impact.below_minimum:
+        parts.append(f"{impact.below_minimum} {_verb(impact.below_minimum, 'fall')} below min.insync.replicas")
+    if impact.leaderless:
+        parts.append(f"{impact.leaderless} {_verb(impact.leaderless, 'go', 'goes')} leaderless")
+    if impact.groups:
+        parts.append(f"{plural(impact.groups, 'group')} {_verb(impact.groups, 'find')} another coordinator")
+    if impact.controller:
         parts.append("the quorum elects another controller")
     sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
+
+
+def impact_words(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> str:
+    """The same in a few words, for the edge of a table."""
+    impact = impact_on(snapshot, broker_ids)
+    parts = [
+        f"{plural(impact.moving, 'leader')} {_verb(impact.moving, 'move')}" if impact.moving else "",
+        f"{impact.below_minimum} below min ISR" if impact.below_minimum else "",
+        f"{impact.leaderless} leaderless" if impact.leaderless else "",
+        f"{plural(impact.groups, 'group')} {_verb(impact.groups, 'move')}" if impact.groups else "",
+        "new controller" if impact.controller else "",
+    ]
+    return ", ".join(part for part in parts if part) or "nothing depends on it"
+
+
+def _verb(number: int, many: str, one: str = "") -> str:
+    return (one or many + "s") if number == 1 else many

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span
+from console.viewmodel.health import silent_brokers, unserved
 from console.viewmodel.history import History, total
 from engine.supervisor.snapshot import ClusterSnapshot, Source
 
@@ -38,7 +39,13 @@ def overview(
     if read_only:
         context.append(Span(" read-only", "under_replicated"))
     cluster = text.shorten_middle(snapshot.cluster_id or "–", 24 if width >= 100 else 14)
-    first_left: Cell = (product, *context, Span("  cluster ", "muted"), Span(cluster, "text"), *_controller(snapshot))
+    first_left: Cell = (
+        product,
+        *context,
+        Span("  cluster ", "muted"),
+        Span(cluster, "text"),
+        *_controller(snapshot, now_ms),
+    )
     return Overview(
         first_left,
         _age(snapshot, now_ms, failure),
@@ -47,9 +54,13 @@ def overview(
     )
 
 
-def _controller(snapshot: ClusterSnapshot) -> Cell:
+def _controller(snapshot: ClusterSnapshot, now_ms: int) -> Cell:
     if snapshot.controller_id is None or snapshot.controller_id < 0:
         return (Span("  controller ", "muted"), Span("none", "offline"))
+    quorum_ms = snapshot.quorum.observed_at_ms if snapshot.quorum is not None else 0
+    if quorum_ms and snapshot.metadata_observed_at_ms - quorum_ms > STALE_MS:
+        # Brokers answer, and none of them knows a controller: no majority is left to elect one.
+        return (Span("  controller ", "muted"), Span(f"none for {text.age(now_ms - quorum_ms)}", "offline"))
     epoch = "" if snapshot.controller_epoch is None else f" epoch {snapshot.controller_epoch}"
     return (Span("  controller ", "muted"), Span(f"★ {snapshot.controller_id}", "controller"), Span(epoch, "muted"))
 
@@ -69,6 +80,8 @@ def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str) -> Cell:
 
 def _brokers(snapshot: ClusterSnapshot, width: int) -> Cell:
     up, all_ = snapshot.brokers_up, len(snapshot.brokers)
+    silent = silent_brokers(snapshot)
+    offline = sum(unserved(topic, silent) for topic in snapshot.topics)
     spans = [
         Span("brokers ", "muted"),
         Span(f"{up}/{all_}", "in_sync" if up == all_ else "offline"),
@@ -76,7 +89,7 @@ def _brokers(snapshot: ClusterSnapshot, width: int) -> Cell:
         Span("under-replicated ", "muted"),
         Span(str(snapshot.under_replicated), "under_replicated" if snapshot.under_replicated else "in_sync"),
         Span("  offline ", "muted"),
-        Span(str(snapshot.offline), "offline" if snapshot.offline else "in_sync"),
+        Span(str(offline), "offline" if offline else "in_sync"),
     ]
     if width >= 110:
         partitions = sum(len(topic.partitions) for topic in snapshot.topics)

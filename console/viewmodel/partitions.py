@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
+from console.viewmodel.health import is_unserved, partition_health, silent_brokers
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState, ReplicaState
 
 
@@ -16,6 +17,7 @@ class PartitionRow:
     partition: PartitionState
     named: bool
     age_ms: float
+    silent: frozenset[int] = frozenset()
 
     @property
     def key(self) -> str:
@@ -24,8 +26,9 @@ class PartitionRow:
 
     @property
     def is_healthy(self) -> bool:
-        """Led, and whole."""
-        return not (self.partition.is_offline or self.partition.is_under_replicated or self.partition.error)
+        """Served, and whole."""
+        partition = self.partition
+        return not (is_unserved(partition, self.silent) or partition.is_under_replicated or partition.error)
 
 
 def partition_rows(
@@ -33,13 +36,15 @@ def partition_rows(
 ) -> list[PartitionRow]:
     """Of some topics, or of a broker's replicas, or all."""
     rows = []
+    silent = silent_brokers(snapshot)
     for topic in sorted(snapshot.topics, key=lambda each: (each.is_internal, each.name)):
         if topics is not None and topic.name not in topics:
             continue
         for partition in topic.partitions:
             if broker is None or broker in partition.replicas:
                 named = topics is None or len(topics) != 1
-                rows.append(PartitionRow(partition, named, text.age_ms(snapshot.at_ms, partition.observed_at_ms)))
+                age_ms = text.age_ms(snapshot.at_ms, partition.observed_at_ms)
+                rows.append(PartitionRow(partition, named, age_ms, silent))
     return rows
 
 
@@ -53,6 +58,8 @@ def _leader(row: PartitionRow) -> Cell:
     partition = row.partition
     if partition.is_offline:
         return cell("✗ none", "offline")
+    if partition.leader in row.silent:
+        return cell(f"✗ {partition.leader}", "offline")
     if partition.leader != partition.preferred_leader:
         return (Span("★ ", "muted"), Span(str(partition.leader), "leader"))
     return (Span("★ ", "leader"), Span(str(partition.leader), "leader"))
@@ -80,18 +87,6 @@ def _isr(row: PartitionRow) -> Cell:
     if partition.is_offline:
         tone = "offline"
     return cell(text.id_list(partition.isr) or "none", tone)
-
-
-def _health(row: PartitionRow) -> Cell:
-    partition = row.partition
-    if partition.error:
-        return cell(f"✗ {partition.error}", "offline")
-    if partition.is_offline:
-        return cell("✗ offline", "offline")
-    if partition.is_under_replicated:
-        missing = len(partition.replicas) - len(partition.isr)
-        return cell(f"◐ {missing} behind", "under_replicated")
-    return cell("● in sync", "in_sync")
 
 
 def _replica_ends(row: PartitionRow) -> Cell:
@@ -129,6 +124,7 @@ PARTITION_COLUMNS: tuple[Column, ...] = (
         9,
         lambda row: (row.partition.topic, row.partition.partition),
         max_width=40,
+        cut_middle=True,
     ),
     Column("leader", "LEADER", _leader, 6, lambda row: row.partition.leader, flashes=True),
     Column(
@@ -160,7 +156,15 @@ PARTITION_COLUMNS: tuple[Column, ...] = (
         right=True,
         descending=True,
     ),
-    Column("health", "HEALTH", _health, 10, lambda row: row.is_healthy, priority=1, flashes=True),
+    Column(
+        "health",
+        "HEALTH",
+        lambda row: (partition_health(row.partition, row.silent),),
+        11,
+        lambda row: row.is_healthy,
+        priority=1,
+        flashes=True,
+    ),
     Column("leo", "LOG END OF EACH REPLICA", _replica_ends, 32, priority=3, max_width=60),
     Column(
         "rate",
@@ -201,6 +205,7 @@ class ReplicaRow:
     """One replica of a partition: where its log begins, is committed and ends."""
 
     replica: ReplicaState
+    leads: bool
     role: str
     tone: str
     behind: int | None
@@ -212,13 +217,15 @@ class ReplicaRow:
         return str(self.replica.broker_id)
 
 
-def replica_rows(partition: PartitionState, now_ms: int) -> list[ReplicaRow]:
-    """In the order of the assignment."""
+def replica_rows(partition: PartitionState, now_ms: int, silent: frozenset[int] = frozenset()) -> list[ReplicaRow]:
+    """In the order of the assignment; ``silent`` brokers do not answer."""
     leader = next((each for each in partition.replica_states if each.broker_id == partition.leader), None)
     end = leader.log_end_offset if leader is not None else None
     rows = []
     for state in partition.replica_states:
-        if state.broker_id == partition.leader:
+        if state.broker_id in silent and state.broker_id not in partition.offline_replicas:
+            role, tone = "✗ no answer", "offline"
+        elif state.broker_id == partition.leader:
             role, tone = "★ leader", "leader"
         elif state.broker_id in partition.offline_replicas:
             role, tone = "✗ offline", "offline"
@@ -227,12 +234,13 @@ def replica_rows(partition: PartitionState, now_ms: int) -> list[ReplicaRow]:
         else:
             role, tone = "◐ catching up", "under_replicated"
         behind = None if end is None or state.log_end_offset is None else max(0, end - state.log_end_offset)
-        rows.append(ReplicaRow(state, role, tone, behind, text.age_ms(now_ms, state.observed_at_ms)))
+        leads = state.broker_id == partition.leader
+        rows.append(ReplicaRow(state, leads, role, tone, behind, text.age_ms(now_ms, state.observed_at_ms)))
     return rows
 
 
 def _behind(row: ReplicaRow) -> Cell:
-    if row.behind is None or row.role == "★ leader":
+    if row.behind is None or row.leads:
         return UNKNOWN
     return cell(text.count(row.behind), "under_replicated" if row.behind else "muted")
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
+from console.viewmodel.health import silent_brokers, unserved
 from console.viewmodel.history import History, total
-from engine.supervisor.snapshot import ClusterSnapshot, TopicState
+from engine.supervisor.snapshot import PROBE_TOPIC, ClusterSnapshot, TopicState
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class TopicRow:
     rate_per_s: float | None
     history: tuple[float, ...]
     age_ms: float
+    unserved: int = 0
 
     @property
     def key(self) -> str:
@@ -32,8 +34,8 @@ class TopicRow:
         """Word, tone and glyph."""
         if self.topic.error:
             return "error", "offline", "✗"
-        if self.topic.offline:
-            return f"{self.topic.offline} offline", "offline", "✗"
+        if self.unserved:
+            return f"{self.unserved} offline", "offline", "✗"
         if self.topic.under_replicated:
             return f"{self.topic.under_replicated} under-replicated", "under_replicated", "◐"
         return "in sync", "in_sync", "●"
@@ -47,8 +49,9 @@ class TopicRow:
 def topic_rows(snapshot: ClusterSnapshot, history: History, *, internal: bool) -> list[TopicRow]:
     """Sorted by name, internal ones (if wanted) last."""
     rows = []
-    for topic in sorted(snapshot.topics, key=lambda each: (each.is_internal, each.name)):
-        if topic.is_internal and not internal:
+    silent = silent_brokers(snapshot)
+    for topic in sorted(snapshot.topics, key=lambda each: (is_internal(each), each.name)):
+        if is_internal(topic) and not internal:
             continue
         partitions = topic.partitions
         spans = [
@@ -67,9 +70,15 @@ def topic_rows(snapshot: ClusterSnapshot, history: History, *, internal: bool) -
                 total(partition.messages_in_per_s for partition in partitions),
                 history.of(("topic", topic.name)),
                 text.age_ms(snapshot.at_ms, oldest),
+                unserved(topic, silent),
             )
         )
     return rows
+
+
+def is_internal(topic: TopicState) -> bool:
+    """Not a user's: Kafka's own topics, and the one that failovers are measured with."""
+    return topic.is_internal or topic.name == PROBE_TOPIC
 
 
 def _sum(values: object) -> int | None:
@@ -78,7 +87,7 @@ def _sum(values: object) -> int | None:
 
 
 def _name(row: TopicRow) -> Cell:
-    return cell(row.topic.name, "muted" if row.topic.is_internal else "text")
+    return cell(row.topic.name, "muted" if is_internal(row.topic) else "text")
 
 
 def _health(row: TopicRow) -> Cell:
@@ -91,7 +100,7 @@ def _rate(row: TopicRow) -> Cell:
 
 
 TOPIC_COLUMNS: tuple[Column, ...] = (
-    Column("name", "NAME", _name, 16, lambda row: (row.topic.is_internal, row.topic.name), max_width=48),
+    Column("name", "NAME", _name, 16, lambda row: (is_internal(row.topic), row.topic.name), max_width=48),
     Column("health", "HEALTH", _health, 12, lambda row: (row.is_healthy, row.topic.name), flashes=True, max_width=22),
     Column(
         "partitions",

@@ -11,11 +11,15 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from console.viewmodel.cells import Cell, Span
+from console.viewmodel.text import shorten_middle
 
 if TYPE_CHECKING:
     from rich.style import Style
 
     from console.palette import Palette
+
+
+_LEAST_NAME = 5
 
 
 def width_of(text: str) -> int:
@@ -28,9 +32,15 @@ def cell_width(value: Cell) -> int:
     return sum(width_of(span.text) for span in value)
 
 
-def fit(value: Cell, width: int, *, right: bool = False) -> list[Span]:
+def fit(value: Cell, width: int, *, right: bool = False, cut_middle: bool = False) -> list[Span]:
     """Exactly ``width`` cells: padded, or cut with an ellipsis."""
     total = cell_width(value)
+    if cut_middle and total > width:
+        # A name first, and what is said of it: the name gives way.
+        name, *others = value
+        room = width - sum(width_of(span.text) for span in others)
+        if room >= _LEAST_NAME and name.text.isascii():
+            return [Span(shorten_middle(name.text, room), name.tone), *others]
     if total <= width:
         pad = Span(" " * (width - total), "text")
         return [pad, *value] if right else [*value, pad]

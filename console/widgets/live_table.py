@@ -76,7 +76,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._key = key
         self._age_ms = age_ms
         self._clock = clock
-        self.empty = empty
+        self._empty = empty
         self.follow = follow
         self._source: Sequence[Any] = ()
         self._rows: list[Any] = []
@@ -119,6 +119,26 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._placed_for = ()
         self._content.clear()
         self._texts.clear()
+        self._draw_changes()
+
+    @property
+    def empty(self) -> str:
+        """What is said where there are no rows."""
+        return self._empty
+
+    @empty.setter
+    def empty(self, text: str) -> None:
+        if text != self._empty:
+            self._empty = text
+            if not self._rows:
+                self.refresh()
+
+    def clear(self) -> None:
+        """No rows, and nothing selected: the next ones begin at the top."""
+        self._source, self._rows, self._index = (), [], {}
+        self._cursor, self._cursor_key = 0, None
+        self.scroll_to(y=0, animate=False, force=True)
+        self._resize()
         self._draw_changes()
 
     def replace_all(self, columns: Sequence[Column], rows: Sequence[Any]) -> None:
@@ -469,7 +489,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 segments.append(Segment(" " * (at - x), blank))
             shown: Cell = (Span(line.stale, "under_replicated"),) if column is _AGE else value
             on = "changed" if column.key in line.flashing else background
-            for span in fit(shown, room, right=column.right):
+            for span in fit(shown, room, right=column.right, cut_middle=column.cut_middle):
                 tone = "muted" if line.stale and column is not _AGE else span.tone
                 segments.append(Segment(span.text, palette.style(tone, on, bold=bold or column.key in line.flashing)))
             x = at + room

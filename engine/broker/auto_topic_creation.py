@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from engine.client.errors import ClientError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.messages.create_topics_request import CreatableTopic, CreateTopicsRequest
 
@@ -35,7 +36,7 @@ async def create_missing_topics(broker: Broker, names: list[str]) -> dict[str, E
     try:
         async with asyncio.timeout(_WAIT_MS / 1000):
             response = await broker.forward_to_controller(request, 7)
-    except (KafkaError, TimeoutError, OSError):
+    except (ClientError, KafkaError, TimeoutError, OSError):
         return errors | {each.name: ErrorCode.LEADER_NOT_AVAILABLE for each in wanted}
     created = []
     for result in response.topics:

@@ -421,7 +421,11 @@ class Broker:
         if hasattr(self, "log_dirs"):
             # Only a node that knew all of its logs may say that they are whole.
             clean = is_sound and self._started and not self.offline_log_dirs
-            self.log_dirs.close(clean=clean, broker_epoch=broker_epoch)
+            try:
+                self.log_dirs.close(clean=clean, broker_epoch=broker_epoch)
+            except OSError as error:
+                log.error("log directories could not be closed in order, they are recovered next time: %s", error)
+                self.failed.set()
 
 
 class _QuorumListener:

@@ -167,7 +167,7 @@ class Simulation:
 class _ErrorLog(logging.Handler):
     """Errors that brokers log. Those that a fault explains are no news."""
 
-    _EXPECTED = ("is offline", "quorum stopped", "cannot go on", "could not be removed", "log directory")
+    _EXPECTED = ("is offline", "quorum stopped", "cannot go on", "could not be removed", "log directory", "log directories")
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

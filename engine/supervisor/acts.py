@@ -56,18 +56,16 @@ class Probe:
         if self._child is not None:
             self._child.send(message)
 
-    async def wait_for(self, fact_type: str, act_id: int, timeout_s: float) -> Fact:
-        """The next fact of that type for the act.
+    async def wait_for(self, fact_type: str, act_id: int) -> Fact:
+        """The next fact of that type for the act; it may never come.
 
         Raises:
             CommandError: the probe ended.
-            TimeoutError: it did not come.
         """
         future: asyncio.Future[Fact] = asyncio.get_running_loop().create_future()
         self._waiters[fact_type, act_id] = future
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
+            return await future
         finally:
             self._waiters.pop((fact_type, act_id), None)
 
@@ -119,8 +117,18 @@ class Acts:
         with contextlib.suppress(CommandError):
             await self._probe.ensure_running()
 
-    async def kill(self, victim: BrokerSupervision, others: list[BrokerSupervision], *, acks: str, rate: float) -> int:
+    async def kill(
+        self,
+        victim: BrokerSupervision,
+        others: list[BrokerSupervision],
+        *,
+        acks: str,
+        rate: float,
+        patience_s: float | None = None,
+    ) -> int:
         """Kill the broker with a stopwatch; returns the act's id as soon as it is dead.
+
+        The probe has ``patience_s`` to get a first record through; without it the kill goes unmeasured by clients.
 
         Raises:
             CommandError: the broker does not run.
@@ -132,10 +140,8 @@ class Acts:
         if not self._probe_in_use.locked():
             await self._probe_in_use.acquire()
             try:
-                partition = await self._probe_partition(victim.broker_id, running)
-                await self._probe.ensure_running()
-                self._probe.send(command="begin", act_id=run.act_id, partition=partition, acks=acks, rate=rate)
-                await self._probe.wait_for("probe_running", run.act_id, _PROBE_START_S)
+                async with asyncio.timeout(_PROBE_START_S if patience_s is None else patience_s):
+                    await self._start_probe(run.act_id, victim.broker_id, running, acks, rate)
                 probed = True
             except (CommandError, TimeoutError) as error:
                 run.error = f"no client measures: {error or 'the probe did not get a record acknowledged in time'}"
@@ -157,6 +163,15 @@ class Acts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run.act_id
+
+    async def _start_probe(self, act_id: int, victim: int, others: list[int], acks: str, rate: float) -> None:
+        if await self._admin.controller([victim, *others]) < 0:
+            # Nothing can fail over: whoever kills the last brokers should not have to wait for a probe.
+            raise CommandError("no controller is active")
+        partition = await self._probe_partition(victim, others)
+        await self._probe.ensure_running()
+        self._probe.send(command="begin", act_id=act_id, partition=partition, acks=acks, rate=rate)
+        await self._probe.wait_for("probe_running", act_id)
 
     async def _state(self, broker_ids: list[int]) -> tuple[list[Lead], int]:
         from engine.supervisor.cluster_admin import ClusterAdminError
@@ -205,7 +220,8 @@ class Acts:
             if probed:
                 self._probe.send(command="finish", act_id=run.act_id)
                 try:
-                    run.take_ledger(await self._probe.wait_for("probe_ledger", run.act_id, _READ_BACK_S))
+                    async with asyncio.timeout(_READ_BACK_S):
+                        run.take_ledger(await self._probe.wait_for("probe_ledger", run.act_id))
                 except (CommandError, TimeoutError) as error:
                     run.error = f"no ledger: {error or 'the records could not be read back in time'}"
         finally:

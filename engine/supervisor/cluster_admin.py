@@ -9,6 +9,7 @@ from typing import NamedTuple
 from engine.client.connection import ClientError, Connection
 from engine.model.errors import ErrorCode
 from engine.supervisor.server_properties import Address
+from engine.supervisor.snapshot import PROBE_TOPIC
 from engine.supervisor.spec_types import TopicSpec
 from engine.wire.messages.create_topics_request import (
     CreatableReplicaAssignment,
@@ -22,7 +23,6 @@ from engine.wire.messages.metadata_request import MetadataRequest
 from engine.wire.messages.metadata_response import MetadataResponse
 from engine.world import World
 
-PROBE_TOPIC = "kconsole-probe"
 _POLL_S = 0.02
 _TIMEOUT_MS = 5_000
 _CONTROLLER_TIMEOUT_MS = 1_000

@@ -132,11 +132,14 @@ class Commands:
             raise CommandError("acks is all, 1 or 0")
         if not isinstance(rate, int | float) or not 1 <= rate <= 10_000:
             raise CommandError("rate is between 1 and 10000 records a second")
+        patience_s = arguments.get("patience_s")
+        if patience_s is not None and not (isinstance(patience_s, int | float) and patience_s > 0):
+            raise CommandError("patience_s is a number of seconds")
         victim = brokers[0]
         if not victim.is_alive:
             raise CommandError(f"broker {victim.broker_id} is {victim.state}: it cannot be killed")
         others = [broker for broker in self._supervisor.brokers.values() if broker is not victim]
-        act_id = await self._supervisor.acts().kill(victim, others, acks=acks, rate=float(rate))
+        act_id = await self._supervisor.acts().kill(victim, others, acks=acks, rate=float(rate), patience_s=patience_s)
         return {**self._rows(brokers), "act_id": act_id}
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:

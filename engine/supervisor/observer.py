@@ -41,8 +41,8 @@ class Pace(NamedTuple):
     """How often what is asked, in milliseconds.
 
     ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and (twice as often) where each replica of the
-    watched topics stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic configs. A cluster
-    with more than ``partitions_at_pace`` partitions is asked less often, in proportion.
+    watched topics stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic
+    configs. A cluster with more than ``partitions_at_pace`` partitions is asked less often, in proportion.
     """
 
     fast_ms: float = 1_000

@@ -25,9 +25,9 @@ from typing import Any
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from engine.supervisor.ledger import Reading, settle
+from engine.supervisor.snapshot import PROBE_TOPIC as TOPIC
 from engine.world.real import real_world
 
-TOPIC = "kconsole-probe"
 _FLUSH_S = 30.0
 _READ_TIMEOUT_S = 30.0
 

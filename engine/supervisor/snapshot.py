@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+# The topic that failovers are measured with; the first measured kill makes it.
+PROBE_TOPIC = "kconsole-probe"
+
 
 class Source(StrEnum):
     """Whose cluster it is."""
@@ -48,6 +51,11 @@ class ProcessFacts:
     log_dir: str = ""
     next_restart_at_ms: int | None = None
     why: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in (ProcessState.STARTING, ProcessState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)

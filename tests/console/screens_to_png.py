@@ -25,7 +25,7 @@ async def draw(directory: Path, width: int, height: int, theme: str, wanted: lis
             await populate(app, gateway, pilot)
             for key in keys:
                 if key.startswith("!"):
-                    await getattr(gateway, key[1:])(2)
+                    await getattr(gateway, key[1:])([2])
                 elif key.startswith("~"):
                     app.main.run_command(key[1:])
                 else:

@@ -372,7 +372,7 @@ class ScriptedGateway:
                     if each.topic in tail.topics and (tail.partitions is None or each.partition in tail.partitions)
                 ]
                 told = len(self.records)
-                yield TailBatch(wanted)
+                yield TailBatch(wanted, caught_up=True)
             self._new_records.clear()
             await self._new_records.wait()
 
@@ -419,28 +419,30 @@ class ScriptedGateway:
         await self._act("elect_preferred", partitions)
         return 3
 
-    async def kill_broker(self, broker_id: int) -> None:
-        await self._act("kill", broker_id)
-        acts = (*self.snapshot.acts, finished_act(len(self.snapshot.acts) + 1, broker_id, self.clock.at_ms))
-        self.show(kill_in(self.snapshot, broker_id).with_facts(acts=acts))
-        self.tell("process_killed", f"broker {broker_id}", "SIGKILL, asked for", "supervisor")
-        self.tell("broker_fenced", f"broker {broker_id}", "its connection to the controller was lost", "broker 2")
+    async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("kill", *broker_ids)
+        for broker_id in broker_ids:
+            acts = (*self.snapshot.acts, finished_act(len(self.snapshot.acts) + 1, broker_id, self.clock.at_ms))
+            self.show(kill_in(self.snapshot, broker_id).with_facts(acts=acts))
+            self.tell("process_killed", f"broker {broker_id}", "SIGKILL, asked for", "supervisor")
+            self.tell("broker_fenced", f"broker {broker_id}", "its connection to the controller was lost", "broker 2")
 
-    async def stop_broker(self, broker_id: int) -> None:
-        await self._act("stop", broker_id)
+    async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("stop", *broker_ids)
 
-    async def pause_broker(self, broker_id: int) -> None:
-        await self._act("pause", broker_id)
+    async def pause_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("pause", *broker_ids)
 
-    async def resume_broker(self, broker_id: int) -> None:
-        await self._act("resume", broker_id)
+    async def resume_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("resume", *broker_ids)
 
-    async def start_broker(self, broker_id: int) -> None:
-        await self._act("start", broker_id)
-        self.show(revive_in(self.snapshot, broker_id))
+    async def start_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("start", *broker_ids)
+        for broker_id in broker_ids:
+            self.show(revive_in(self.snapshot, broker_id))
 
-    async def restart_broker(self, broker_id: int) -> None:
-        await self._act("restart", broker_id)
+    async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("restart", *broker_ids)
 
     async def start_workload(self) -> None:
         await self._act("start_workload")

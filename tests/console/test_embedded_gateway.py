@@ -129,8 +129,8 @@ async def test_notes_become_events_and_those_of_the_past_come_first(
 
 
 async def test_acts_become_commands(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
-    await gateway.kill_broker(2)
-    await gateway.start_broker(2)
+    await gateway.kill_brokers([2])
+    await gateway.start_brokers([2])
     await gateway.add_member("billing")
     await gateway.stop_workload()
     assert supervisor.asked == [
@@ -147,19 +147,19 @@ async def test_a_broker_is_killed_unmeasured_when_nothing_can_be_measured(
     supervisor.process(1, "running", 71)
     await picture(gateway, lambda each: bool(each.brokers))
     supervisor.refusing["kill measured"] = "no broker tells who leads what"
-    await gateway.kill_broker(1)
+    await gateway.kill_brokers([1])
     assert supervisor.asked[-1] == ("kill", {"brokers": [1]})
 
 
 async def test_a_refusal_is_told_in_the_supervisors_words(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
     supervisor.refusing["pause"] = "broker 2 is killed: only a running one can be paused"
     with pytest.raises(GatewayError, match="only a running one can be paused"):
-        await gateway.pause_broker(2)
+        await gateway.pause_brokers([2])
 
 
 async def test_read_only_sends_no_command(supervisor: Supervisor) -> None:
     gateway = EmbeddedGateway(supervisor.server.path, read_only=True)
-    for act in (gateway.kill_broker(1), gateway.stop_workload(), gateway.delete_topic("t")):
+    for act in (gateway.kill_brokers([1]), gateway.stop_workload(), gateway.delete_topic("t")):
         with pytest.raises(GatewayError, match="--read-only"):
             await act
     assert supervisor.asked == []
@@ -190,7 +190,7 @@ async def test_a_log_is_read_on_from_where_one_was_and_a_new_incarnation_is_noti
 async def test_without_supervisor_the_reason_is_told(tmp_path: Path) -> None:
     gateway = EmbeddedGateway(str(tmp_path / "nobody"), read_only=False)
     with pytest.raises(GatewayError, match="no supervisor listens"):
-        await gateway.kill_broker(1)
+        await gateway.kill_brokers([1])
     with pytest.raises(GatewayError, match="no supervisor listens"):
         await picture(gateway, lambda each: True)
     await gateway.close()

@@ -39,7 +39,7 @@ async def frame(name: str, width: int, height: int) -> list[str]:
         await populate(app, gateway, pilot)
         for key in SHOTS[name]:
             if key.startswith("!"):
-                await getattr(gateway, key[1:])(2)
+                await getattr(gateway, key[1:])([2])
             else:
                 await pilot.press(key)
             await settle(app, pilot)

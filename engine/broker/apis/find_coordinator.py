@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC
+from engine.client.errors import ClientError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.apis import ApiKey
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
@@ -63,7 +64,7 @@ async def _find(context: RequestContext, key_type: int, key: str) -> Coordinator
     if OFFSETS_TOPIC not in broker.metadata.image.topics_by_name:
         try:
             await _create_offsets_topic(broker)
-        except (KafkaError, TimeoutError, OSError) as error:
+        except (ClientError, KafkaError, TimeoutError, OSError) as error:
             return _refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, f"{OFFSETS_TOPIC} could not be created: {error}")
     topic = broker.metadata.image.topics_by_name.get(OFFSETS_TOPIC)
     if topic is None:
@@ -86,7 +87,7 @@ async def _create_offsets_topic(broker: Broker) -> None:
 
     Raises:
         KafkaError: the controller refused, for instance INVALID_REPLICATION_FACTOR with too few brokers alive.
-        TimeoutError, OSError: no controller was reached in time.
+        ClientError, TimeoutError, OSError: no controller was reached in time.
     """
     config = broker.config
     request = CreateTopicsRequest(

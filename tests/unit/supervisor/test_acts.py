@@ -20,13 +20,14 @@ class FakeAdmin:
 
     def __init__(self) -> None:
         self.created = self.elected = 0
+        self.active_controller = 2
 
     async def leaders(self, broker_ids: list[int]) -> list[Lead]:
         probe = [Lead(PROBE_TOPIC, 1, 2 if self.elected else 3)] if self.created else []
         return [Lead("t", 0, 2), Lead("t", 1, 1), *probe]
 
     async def controller(self, broker_ids: list[int]) -> int:
-        return 2
+        return self.active_controller
 
     async def create_probe_topic(self, broker_ids: list[int]) -> None:
         self.created += 1
@@ -131,6 +132,29 @@ async def test_without_a_working_probe_the_broker_is_killed_all_the_same_and_it_
     failover(supervisor, real_world().clock.monotonic_ns())
     await until(lambda: facts[-1]["finished"])
     assert [message["command"] for message in probe.commands] == ["begin", "abort"]
+    await acts.close()
+
+
+async def test_where_nobody_can_take_over_the_kill_waits_for_no_probe(supervisor: Supervisor) -> None:
+    probe, admin = FakeProbe(supervisor), FakeAdmin()
+    admin.active_controller = -1
+    facts: list[Fact] = []
+    supervisor.bus.listen(lambda fact: facts.append(dict(fact)) if fact["type"] == "act" else None)
+    acts = Acts(real_world(), supervisor.bus, cast(ClusterAdmin, admin), probe)
+    await acts.kill(supervisor.brokers[2], [supervisor.brokers[1]], acks="all", rate=50)
+    assert supervisor.brokers[2].state == "killed"
+    assert facts[0]["error"] == "no client measures: no controller is active"
+    assert [message["command"] for message in probe.commands] == ["abort"]
+    await acts.close()
+
+
+async def test_a_probe_has_as_long_as_whoever_kills_has_patience(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts_module, "_PROBE_START_S", 3_600)
+    acts = Acts(real_world(), supervisor.bus, cast(ClusterAdmin, FakeAdmin()), FakeProbe(supervisor, silent=True))
+    await acts.kill(supervisor.brokers[2], [supervisor.brokers[1]], acks="all", rate=50, patience_s=0.02)
+    assert supervisor.brokers[2].state == "killed"
     await acts.close()
 
 
