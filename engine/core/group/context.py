@@ -32,6 +32,8 @@ class GroupLimits(NamedTuple):
     group_initial_rebalance_delay_ms: int = 3_000
     group_max_size: int = 2_147_483_647
     offset_metadata_max_bytes: int = 4_096
+    # message.max.bytes: a group is one record, its members with their subscriptions and assignments included.
+    message_max_bytes: int = 1_048_588
     offsets_retention_ms: int = 7 * 24 * 60 * 60 * 1000
     offsets_retention_check_interval_ms: int = 600_000
     # Not configurable in Kafka either: how long a parked JoinGroup of a member without a session may wait.

@@ -14,7 +14,12 @@ from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.member import GroupMember, Protocols
 from engine.core.group.rebalance import Rebalances
-from engine.core.group.records import GroupEffects, empty_group_metadata_record, group_metadata_record
+from engine.core.group.records import (
+    GroupEffects,
+    empty_group_metadata_record,
+    group_metadata_record,
+    is_writable,
+)
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
@@ -25,6 +30,7 @@ from engine.wire.messages.sync_group_response import SyncGroupResponse
 
 UNKNOWN_MEMBER_ID = ""
 
+_MEMBER_ID_SUFFIX_BYTES = 37
 _FIRST_VERSION_WITH_REQUIRED_MEMBER_ID = 4
 _FIRST_VERSION_WITH_SKIP_ASSIGNMENT = 9
 
@@ -52,6 +58,13 @@ class _Join:
         self.rebalance_timeout_ms = request.session_timeout_ms if timeout_ms < 0 else timeout_ms
         self.reason = request.reason or "not provided"
 
+    def is_writable(self) -> bool:
+        """Whether what the request says of the member fits into a record; the member id adds a UUID to a name."""
+        names = (self.context.client_id, self.request.group_instance_id or "", self.request.protocol_type)
+        return all(
+            is_writable(each, _MEMBER_ID_SUFFIX_BYTES) for each in (*names, *(name for name, _ in self.protocols))
+        )
+
     def reply(self, response: JoinGroupResponse) -> None:
         self.out.reply.append(Reply(self.token, response))
 
@@ -78,8 +91,11 @@ class Joins:
         """Answer or park one JoinGroup request (versions 0-9)."""
         join = _Join(context, request, now, token, out)
         limits = self._rebalances.limits
-        if not request.group_id:
+        if not request.group_id or not is_writable(request.group_id):
             join.refuse(ErrorCode.INVALID_GROUP_ID)
+            return
+        if not join.is_writable():
+            join.refuse(ErrorCode.INVALID_REQUEST)
             return
         if not limits.group_min_session_timeout_ms <= request.session_timeout_ms <= limits.group_max_session_timeout_ms:
             join.refuse(ErrorCode.INVALID_SESSION_TIMEOUT)
@@ -205,7 +221,7 @@ class Joins:
             Note(NoteKind.MEMBER_JOINED, group.group_id, f"{member_id} replaced {old_member_id} as {instance_id}")
         )
         if group.state is GroupState.STABLE:
-            if group.protocol_name == group.select_protocol():
+            if group.protocol_name == group.select_protocol() and rebalances.is_writable(group):
                 # The static member got its place and assignment back: no rebalance, that is what it is static for.
                 join.out.append.append(group_metadata_record(group))
                 response = rebalances.current_generation(group, member_id)
@@ -219,7 +235,7 @@ class Joins:
             else:
                 rebalances.prepare_rebalance(
                     group,
-                    f"static member {member_id} with group instance id {instance_id} changes the selected protocol; "
+                    f"static member {member_id} with group instance id {instance_id} changes the group's protocol; "
                     f"client reason: {join.reason}",
                     join.now,
                     join.out,

@@ -16,7 +16,7 @@ from engine.core.group.offsets import (
     is_mismatched_topic_id,
 )
 from engine.core.group.rebalance import Rebalances
-from engine.core.group.records import GroupRecord, offset_commit_record, offset_tombstone
+from engine.core.group.records import GroupRecord, is_writable, offset_commit_record, offset_tombstone
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_partition import TopicPartition
@@ -63,8 +63,8 @@ class OffsetRequests:
 
         Raises:
             KafkaError: the whole request is refused; the codes are those of
-                :meth:`ClassicGroup.validate_offset_commit`, and for a group that does not exist GROUP_ID_NOT_FOUND
-                (version 9 and later) or ILLEGAL_GENERATION.
+                :meth:`ClassicGroup.validate_offset_commit`, for a group that does not exist GROUP_ID_NOT_FOUND
+                (version 9 and later) or ILLEGAL_GENERATION, and INVALID_GROUP_ID for an id that no record can hold.
         """
         self._validate_commit(context, request, now)
         expire_timestamp_ms = NO_EXPIRE_TIMESTAMP_MS
@@ -75,7 +75,7 @@ class OffsetRequests:
         for topic in request.topics:
             results = []
             for each in topic.partitions:
-                if len(each.committed_metadata or "") > self._rebalances.limits.offset_metadata_max_bytes:
+                if self._is_too_large(each.committed_metadata or ""):
                     error = ErrorCode.OFFSET_METADATA_TOO_LARGE
                 else:
                     error = ErrorCode.NONE
@@ -89,10 +89,20 @@ class OffsetRequests:
             )
         return response, records
 
+    def _is_too_large(self, metadata: str) -> bool:
+        """The limit is one of Java's characters: of UTF-16 units, of which a code point outside the BMP takes two."""
+        limit = self._rebalances.limits.offset_metadata_max_bytes
+        units = len(metadata)
+        if units <= limit < 2 * units and not metadata.isascii():
+            units = len(metadata.encode("utf-16-le")) // 2
+        return units > limit or not is_writable(metadata)
+
     def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> None:
         group = self._rebalances.groups.get(request.group_id)
         generation_id = request.generation_id_or_member_epoch
         if group is None:
+            if not is_writable(request.group_id):
+                raise KafkaError(ErrorCode.INVALID_GROUP_ID, "the group id is too long")
             if generation_id < 0:
                 return  # replaying the commit creates a simple group
             if context.api_version >= _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND:

@@ -14,7 +14,7 @@ from engine.core.effects import Reply
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.context import GroupLimits, Now
 from engine.core.group.member import NO_ASSIGNMENT, GroupMember
-from engine.core.group.records import GroupEffects, group_metadata_record
+from engine.core.group.records import GroupEffects, batch_bytes, group_metadata_record
 from engine.core.group.states import GroupState
 from engine.core.group.timers import Timers
 from engine.model.errors import ErrorCode
@@ -268,9 +268,17 @@ class Rebalances:
             self.timers.cancel(TimerKey(TimerKind.SYNC, group.group_id))
 
     def become_stable(self, group: ClassicGroup, assignments: dict[str, bytes], now: Now, out: GroupEffects) -> None:
-        """The leader has assigned: write the generation down and answer those who wait for it."""
+        """The leader has assigned: write the generation down and answer those who wait for it.
+
+        An assignment that makes the group's record too large to be written is refused, and the members join again.
+        """
         for member in group.members.values():
             member.assignment = assignments.get(member.member_id, NO_ASSIGNMENT)
+        if not self.is_writable(group):
+            self._reset_assignments(group, ErrorCode.UNKNOWN_SERVER_ERROR, now, out)
+            reason = f"the assignment of generation {group.generation_id} does not fit into a message"
+            self.prepare_rebalance(group, reason, now, out)
+            return
         group.transition_to(GroupState.STABLE, now)
         out.append.append(group_metadata_record(group))
         self._propagate_assignments(group, ErrorCode.NONE, now, out)
@@ -287,6 +295,10 @@ class Rebalances:
                 },
             )
         )
+
+    def is_writable(self, group: ClassicGroup) -> bool:
+        """Whether the group fits into one message."""
+        return batch_bytes(group) <= self.limits.message_max_bytes
 
     def _reset_assignments(self, group: ClassicGroup, error: ErrorCode, now: Now, out: GroupEffects) -> None:
         for member in group.members.values():

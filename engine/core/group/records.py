@@ -2,6 +2,9 @@
 
 GroupMetadata values are written in version 3; OffsetCommit values in version 4 (with the topic id), or 1 when the
 client set a retention of its own (GroupCoordinatorRecordHelpers).
+
+A record that cannot be written would leave the machine's state ahead of its log. Requests can carry longer strings than
+records, and a batch has a greatest size: what does not fit is refused before it becomes state.
 """
 
 from __future__ import annotations
@@ -21,6 +24,14 @@ from engine.wire.messages.offset_commit_value import OffsetCommitValue
 GROUP_METADATA_VALUE_VERSION = 3
 OFFSET_COMMIT_VALUE_VERSION = 4
 _OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY = 1
+
+MAX_STRING_BYTES = 32_767
+"""The versions above are not flexible: they write the length of a string in 16 bits."""
+
+# More than the rest of a batch takes that holds one record, and more than what a record says of a member besides its
+# strings and bytes.
+_BATCH_BYTES = 160
+_MEMBER_BYTES = 32
 
 GroupKey: TypeAlias = OffsetCommitKey | GroupMetadataKey
 GroupValue: TypeAlias = OffsetCommitValue | GroupMetadataValue
@@ -71,6 +82,27 @@ def offset_from_value(value: OffsetCommitValue, record_offset: int) -> OffsetAnd
         value.topic_id,
         record_offset,
     )
+
+
+def is_writable(text: str, room: int = 0) -> bool:
+    """Whether a string fits into a record, with ``room`` bytes to spare."""
+    limit = MAX_STRING_BYTES - room
+    return len(text) * 4 <= limit or len(text.encode()) <= limit
+
+
+def batch_bytes(group: ClassicGroup) -> int:
+    """At least as many bytes as the batch takes that holds nothing but the group's metadata record."""
+    name = group.protocol_name
+    size = _BATCH_BYTES + _utf8_bytes(group.group_id, group.protocol_type, name, group.leader_id)
+    for member in group.members.values():
+        size += _MEMBER_BYTES + len(member.assignment)
+        size += _utf8_bytes(member.member_id, member.group_instance_id, member.client_id, member.client_host)
+        size += 0 if name is None else len(member.metadata(name))
+    return size
+
+
+def _utf8_bytes(*texts: str | None) -> int:
+    return sum(len(text.encode()) for text in texts if text is not None)
 
 
 def group_metadata_record(group: ClassicGroup) -> GroupRecord:

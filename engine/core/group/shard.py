@@ -61,11 +61,13 @@ from engine.wire.messages.sync_group_response import SyncGroupResponse
 class GroupCoordinatorShard:
     """Groups and offsets of one partition. Not for concurrent use: one input at a time."""
 
-    __slots__ = ("_joins", "_membership", "_offset_requests", "_rebalances", "offsets")
+    __slots__ = ("_joins", "_membership", "_next_record_offset", "_offset_requests", "_rebalances", "offsets")
 
     def __init__(self, limits: GroupLimits, new_uuid: Callable[[], Uuid]) -> None:
         """``new_uuid`` gives sixteen fresh random bytes for a member id; the machine draws no other randomness."""
         self.offsets = OffsetStore()
+        # Behind everything replayed so far. What the machine appends will stand there or later, and in this order.
+        self._next_record_offset = 0
         self._rebalances = Rebalances(limits)
         self._joins = Joins(self._rebalances, new_uuid)
         self._membership = Membership(self._rebalances)
@@ -80,6 +82,7 @@ class GroupCoordinatorShard:
 
     def replay(self, key: Any, value: Any, *, record_offset: int = -1, producer_id: int = NO_PRODUCER_ID) -> None:
         """Apply one record of the log; records of other coordinators' types (KIP-848, share groups) are skipped."""
+        self._next_record_offset = max(self._next_record_offset, record_offset + 1)
         if isinstance(key, OffsetCommitKey):
             self.replay_offset_commit(key, value, record_offset=record_offset, producer_id=producer_id)
         elif isinstance(key, GroupMetadataKey):
@@ -309,4 +312,4 @@ class GroupCoordinatorShard:
         """Append records whose replay *is* their effect on the state."""
         for record in records:
             out.append.append(record)
-            self.replay(record.key, record.value)
+            self.replay(record.key, record.value, record_offset=self._next_record_offset)

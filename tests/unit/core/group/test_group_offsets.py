@@ -13,6 +13,11 @@ from engine.model.errors import ErrorCode
 from engine.model.notes import NoteKind
 from engine.model.topic_partition import TopicPartition
 from engine.wire.messages.offset_commit_key import OffsetCommitKey
+from engine.wire.messages.offset_commit_request import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
 from engine.wire.messages.offset_commit_value import OffsetCommitValue
 from engine.wire.messages.offset_delete_request import (
     OffsetDeleteRequest,
@@ -287,3 +292,38 @@ def test_records_of_other_coordinators_are_skipped() -> None:
     h = GroupHarness()
     h.shard.replay(object(), None)
     assert not h.shard.groups
+
+
+def test_a_commit_that_this_broker_wrote_is_later_than_a_transactional_one_that_it_loaded() -> None:
+    h = GroupHarness()
+    replay_transactional(h, 5, at=100)
+    h.shard.handle_offset_commit(*commit_of(8), h.now, h.token())
+    h.shard.replay_end_transaction_marker(77, committed=True)
+    stored = h.shard.offsets.committed.get("g", "orders", 0)
+    assert stored is not None and stored.committed_offset == 8
+
+
+def commit_of(offset: int) -> tuple[ClientContext, OffsetCommitRequest]:
+    partitions = [OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)]
+    topics = [OffsetCommitRequestTopic(name="orders", partitions=partitions)]
+    return ClientContext(9, "c", "/::1"), OffsetCommitRequest(group_id="g", topics=topics)
+
+
+def test_an_offset_with_an_open_transaction_does_not_expire_and_keeps_its_group() -> None:
+    h = GroupHarness()
+    h.shard.handle_offset_commit(*commit_of(1), h.now, h.token())
+    replay_transactional(h, 5, at=1)
+    h.now_ms += 2 * RETENTION_MS
+    assert h.shard.on_timer(h.now).append == []
+    h.shard.replay_end_transaction_marker(77, committed=False)
+    h.now_ms += h.limits.offsets_retention_check_interval_ms
+    assert [record.value for record in h.shard.on_timer(h.now).append] == [None, None]
+    assert not h.shard.groups
+
+
+def test_deleting_a_group_ends_its_open_transactions_offsets_too() -> None:
+    h = GroupHarness()
+    replay_transactional(h, 5, at=1)
+    h.shard.handle_delete_groups(["g"], h.token())
+    h.shard.replay_end_transaction_marker(77, committed=True)
+    assert h.shard.offsets.committed.get("g", "orders", 0) is None
