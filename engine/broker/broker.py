@@ -1,8 +1,9 @@
 """One node: its log directories, the quorum and controller, the replicas and coordinators, and the sockets before them.
 
 Kafka: KafkaRaftServer, BrokerServer, ControllerServer in one. Start-up: lock and read the log directories; open the
-controller's listener and take part in the quorum; open the logs; open the clients' listeners; register, catch up with
-the metadata, be unfenced; say "ready". A controlled shutdown goes the same way back, leaders first.
+controller's listener and take part in the quorum; open the logs; bind the clients' listeners; register; catch up with
+the metadata; lead and follow, answer clients; be unfenced; say "ready". A controlled shutdown goes the same way back,
+leaders first.
 """
 
 from __future__ import annotations
@@ -118,8 +119,11 @@ class Broker:
         self._controller_channel = Channel(
             world, self._controller_address, f"broker-{config.node_id}-to-controller", backoff_ms=20, backoff_max_ms=200
         )
+        self._starting: asyncio.Task[Any] | None = None
         self._stopped = False
         self._started = False
+        # What stop() has to undo, last first.
+        self._undo = contextlib.AsyncExitStack()
         # Made by start(), in this order.
         self.log_dirs: LogDirs
         self.quorum: QuorumHost
@@ -127,7 +131,6 @@ class Broker:
         self.groups: GroupCoordinatorService
         self.producer_ids: ProducerIds
         self.lifecycle: BrokerLifecycle | None = None
-        self._upkeep: Upkeep | None = None
 
     # -- answers for handlers -----------------------------------------------------------------------------------
 
@@ -170,12 +173,22 @@ class Broker:
     # -- start --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start and return when clients are served.
+        """Start and return when clients are served. Whatever ends it early, nothing is left running.
 
         Raises:
             OSError: an address is taken, or a log directory cannot be used.
             ValueError: a log directory belongs to another node or cluster.
         """
+        self._starting = asyncio.current_task()
+        try:
+            await self._start()
+        except BaseException:
+            self._starting = None
+            await self.stop(controlled=False)
+            raise
+        self._starting = None
+
+    async def _start(self) -> None:
         config, world = self.config, self.world
         for warning in config.warnings:
             log.warning("%s", warning)
@@ -185,6 +198,9 @@ class Broker:
             node_id=config.node_id,
             producer_id_expiration_ms=config.producer_id_expiration_ms,
         )
+        self._undo.callback(self._close_log_dirs)
+        self._undo.callback(self._server.close_connections)
+        self._undo.callback(self._controller_channel.close)
         directory_ids = self.log_dirs.directory_ids
         metadata_dir = config.metadata_log_dir
         self.quorum = QuorumHost(
@@ -200,6 +216,7 @@ class Broker:
             on_notes=self.publisher.notes,
             on_fatal=self._on_fatal,
         )
+        self._undo.push_async_callback(self.quorum.stop)
         if config.is_controller:
             self.controller = ControllerHost(
                 world,
@@ -210,6 +227,7 @@ class Broker:
                 image=lambda: self.metadata.image,
                 on_notes=self.publisher.notes,
             )
+            self._undo.callback(self.controller.stop)
         await self.quorum.start()
         controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
         if config.is_broker:
@@ -241,10 +259,13 @@ class Broker:
             on_log_dir_failed=self._on_log_dir_failed,
         )
         self.replicas.fetchers = ReplicaFetchers(world, self.replicas, self._inter_broker_address)
+        self._undo.push_async_callback(self.replicas.stop)
         codec = Compression(config.offsets_topic_compression_codec)
         logs = TopicLogs(world, self.replicas, OFFSETS_TOPIC, codec)
         self.groups = GroupCoordinatorService(world, config, config.node_id, logs, self.publisher.notes)
+        self._undo.push_async_callback(self.groups.shutdown)
         self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
+        self._undo.push_async_callback(self.producer_ids.shutdown)
         bound = {
             each.name: each
             for each in [await self._listen(each.name, each.host, each.port) for each in config.broker_listeners]
@@ -267,27 +288,35 @@ class Broker:
             previous_broker_epoch=self.log_dirs.previous_broker_epoch,
             on_state=self._on_lifecycle_state,
         )
-        # What was applied before there were replicas comes to them as one change.
-        known = MetadataDelta.between(MetadataImage(), self.metadata.image)
-        for subscriber in (
-            self.replicas.on_metadata,
-            self.groups.on_metadata,
-            lifecycle.on_metadata,
-            self._on_metadata,
-        ):
-            self.metadata.subscribe(subscriber)
-            subscriber(self.metadata.image, known)
-        self._upkeep = Upkeep(world, self.replicas, self.log_dirs)
-        self._upkeep.start()
+        self.metadata.subscribe(lifecycle.on_metadata)
+        self._undo.push_async_callback(lifecycle.stop)
         lifecycle.start()
         await lifecycle.registered.wait()
         while self._own_epoch_in_metadata() != lifecycle.broker_epoch:
             await self.metadata.wait_for_change(1000)
+        self._act_on_metadata()
+        self._server.answer_clients()
         lifecycle.set_ready_to_unfence()
         await lifecycle.unfenced.wait()
         while not self._is_unfenced_in_metadata():
             await self.metadata.wait_for_change(1000)
         log.info("broker %d serves clients", config.node_id)
+
+    def _act_on_metadata(self) -> None:
+        """Lead, follow and coordinate from now on.
+
+        Not before this broker's own registration was seen: until then the metadata is of the past, in which partitions
+        went away that came back later, and topics had the names of others.
+        """
+        image = self.metadata.image
+        self.replicas.set_strays_aside(image)
+        known = MetadataDelta.between(MetadataImage(), image)
+        for subscriber in (self.replicas.on_metadata, self.groups.on_metadata, self._on_metadata):
+            self.metadata.subscribe(subscriber)
+            subscriber(image, known)
+        upkeep = Upkeep(self.world, self.replicas, self.log_dirs)
+        self._undo.push_async_callback(upkeep.stop)
+        upkeep.start()
 
     def _own_epoch_in_metadata(self) -> int:
         own = self.metadata.image.brokers.get(self.config.node_id)
@@ -396,36 +425,25 @@ class Broker:
         if self._stopped:
             return
         self._stopped = True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait((self._starting,))
         lifecycle = self.lifecycle
         is_sound = not self.failed.is_set()
         if controlled and is_sound and lifecycle is not None and self.config.controlled_shutdown_enable:
             await lifecycle.controlled_shutdown(_CONTROLLED_SHUTDOWN_MS)
         self.publisher.stop()
         await self._server.stop_accepting()
-        broker_epoch = self._broker_epoch()
-        if lifecycle is not None:
-            await lifecycle.stop()
-        if hasattr(self, "groups"):
-            await self.groups.shutdown()
-            await self.producer_ids.shutdown()
-        if self._upkeep is not None:
-            await self._upkeep.stop()
-        if hasattr(self, "replicas"):
-            await self.replicas.stop()
-        if self.controller is not None:
-            self.controller.stop()
-        if hasattr(self, "quorum"):
-            await self.quorum.stop()
-        self._controller_channel.close()
-        self._server.close_connections()
-        if hasattr(self, "log_dirs"):
-            # Only a node that knew all of its logs may say that they are whole.
-            clean = is_sound and self._started and not self.offline_log_dirs
-            try:
-                self.log_dirs.close(clean=clean, broker_epoch=broker_epoch)
-            except OSError as error:
-                log.error("log directories could not be closed in order, they are recovered next time: %s", error)
-                self.failed.set()
+        await self._undo.aclose()
+
+    def _close_log_dirs(self) -> None:
+        # Only a node that knew all of its logs may say that they are whole.
+        clean = self._started and not self.failed.is_set() and not self.offline_log_dirs
+        try:
+            self.log_dirs.close(clean=clean, broker_epoch=self._broker_epoch())
+        except (OSError, KafkaError) as error:
+            log.error("log directories could not be closed in order, they are recovered next time: %s", error)
+            self.failed.set()
 
 
 class _QuorumListener:

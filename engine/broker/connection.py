@@ -75,6 +75,7 @@ class ServerConnection(asyncio.Protocol):
         "connection_id",
         "fetch_session",
         "is_controller_listener",
+        "is_held",
         "last_active_ms",
         "listener_name",
         "on_close",
@@ -87,6 +88,8 @@ class ServerConnection(asyncio.Protocol):
         self._router = router
         self.listener_name = listener_name
         self.is_controller_listener = is_controller_listener
+        # Requests wait: the broker is starting (Kafka accepts connections before it answers as well).
+        self.is_held = False
         self._splitter = FrameSplitter(max_frame_bytes)
         self._frames: deque[memoryview] = deque()
         self._slots: deque[_Slot] = deque()
@@ -167,13 +170,19 @@ class ServerConnection(asyncio.Protocol):
 
     # -- requests -----------------------------------------------------------------------------------------------
 
+    def release(self) -> None:
+        """Requests are answered from now on."""
+        if self.is_held:
+            self.is_held = False
+            self._advance()
+
     def _advance(self) -> None:
         """Handle requests that may be handled now, then write every answer that is due."""
         self._advance_scheduled = False
         frames, slots = self._frames, self._slots
         self._write()
         left, began_ms = _TURN_REQUESTS, 0.0
-        while frames and not (self._blocked or self._write_paused or self.closed):
+        while frames and not (self._blocked or self._write_paused or self.closed or self.is_held):
             # What is not pipelined sees the world as it is when its turn comes, not as it was when it arrived: metadata
             # behind an append that waits for a failover must name the new leader.
             if slots and (len(slots) >= _MAX_OUTSTANDING or not self._router.is_pipelined(frames[0])):
@@ -199,7 +208,7 @@ class ServerConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or self.closed:
             return
-        wanted = len(self._frames) < _MAX_OUTSTANDING
+        wanted = len(self._frames) < _MAX_OUTSTANDING and not self.is_held
         if wanted != self._reading:
             self._reading = wanted
             if wanted:

@@ -23,7 +23,7 @@ from engine.core.replica.outputs import AlterPartition, AppendCommitted, Partiti
 from engine.core.replica.partition import Partition
 from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import Uuid
+from engine.model.ids import ZERO_UUID, Uuid
 from engine.model.notes import Note, NoteKind
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
@@ -281,6 +281,26 @@ class ReplicaManager:
             replica.partition.on_start_offset_moved(replica.log.log_start_offset)
 
     # -- metadata -----------------------------------------------------------------------------------------------
+
+    def set_strays_aside(self, image: MetadataImage) -> None:
+        """Before the first metadata is applied: logs of partitions that this broker does not have any more, because
+        they were deleted or moved while it was down, are renamed (LogManager.isStrayKraftReplica)."""
+        for topic_partition, files in list(self.log_dirs.logs.items()):
+            topic = image.topics_by_name.get(topic_partition.topic)
+            state = None if topic is None else topic.partitions.get(topic_partition.partition)
+            if (
+                topic is not None
+                and state is not None
+                and files.topic_id in (topic.topic_id, ZERO_UUID)
+                and self.config.node_id in state.replicas
+            ):
+                continue
+            try:
+                path = self.log_dirs.set_aside(topic_partition)
+            except LogDirFailure as failure:
+                self._on_log_dir_failed(self._path_of(topic_partition), failure)
+                continue
+            log.warning("%s is of no partition of this broker any more: its files are in %s", topic_partition, path)
 
     def on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
         """Apply what changed: brokers first, since who may join an ISR depends on them."""

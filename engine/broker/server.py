@@ -26,13 +26,19 @@ class Server:
         self._idle_ms = idle_ms
         self._listeners: list[Listener] = []
         self._reaper: asyncio.Task[None] | None = None
+        self._answers_clients = False
 
     async def listen(self, name: str, host: str, port: int, *, is_controller: bool) -> tuple[str, int]:
-        """Open one listener and return its address. Raises ``OSError`` (address in use) naming the address."""
+        """Open one listener and return its address. Requests on a broker's listener wait for :meth:`answer_clients`.
+
+        Raises ``OSError`` (address in use) naming the address.
+        """
         router, max_frame_bytes = self._router, self._max_frame_bytes
 
         def connection() -> ServerConnection:
-            return ServerConnection(router, name, is_controller, max_frame_bytes)
+            made = ServerConnection(router, name, is_controller, max_frame_bytes)
+            made.is_held = not (is_controller or self._answers_clients)
+            return made
 
         try:
             listener = await self._world.network.listen(host, port, connection)
@@ -43,6 +49,12 @@ class Server:
             self._reaper = asyncio.ensure_future(self._reap_idle())
         log.info("listening on %s://%s:%d", name, *listener.address)
         return listener.address
+
+    def answer_clients(self) -> None:
+        """The broker knows what it leads: requests that wait are answered, and all that come."""
+        self._answers_clients = True
+        for connection in sorted(self._router.connections, key=lambda each: each.connection_id):
+            connection.release()
 
     async def _reap_idle(self) -> None:
         pause_ms = min(self._idle_ms, 60_000)

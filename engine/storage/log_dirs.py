@@ -328,15 +328,27 @@ class LogDirs:
         doomed = self.logs.pop(topic_partition, None)
         if doomed is None:
             return
+        path = self._rename(doomed, DELETE_SUFFIX)
+        self._removals.append(_Removal(now_ms + doomed.config.file_delete_delay_ms, path))
+
+    def set_aside(self, topic_partition: TopicPartition) -> str | None:
+        """Give up a log that is of no partition of this broker any more, but keep its files, as Kafka does with strays.
+
+        Returns the directory's new name. Raises ``LogDirFailure``.
+        """
+        stray = self.logs.pop(topic_partition, None)
+        return None if stray is None else self._rename(stray, STRAY_SUFFIX)
+
+    def _rename(self, given_up: Log, suffix: str) -> str:
+        topic_partition = given_up.topic_partition
         directory = self._directory_of.pop(topic_partition)
-        name = _deleted_name(topic_partition, self._world.random.uuid())
-        path = f"{directory.path}/{name}"
+        path = f"{directory.path}/{_renamed(topic_partition, self._world.random.uuid(), suffix)}"
         try:
-            doomed.rename_for_delete(path)
+            given_up.rename_for_delete(path)
         except OSError as error:
             self.mark_offline(directory.path, error)
             raise LogDirFailure(directory.path, error) from error
-        self._removals.append(_Removal(now_ms + doomed.config.file_delete_delay_ms, path))
+        return path
 
     def remove_deleted(self, now_ms: int) -> int:
         """Remove what is due: partitions' directories and segments' files; how many.
@@ -510,7 +522,7 @@ def _read_checkpoint(disk: Disk, directory: str, name: str) -> dict[TopicPartiti
         return None
 
 
-def _deleted_name(topic_partition: TopicPartition, unique: Uuid) -> str:
+def _renamed(topic_partition: TopicPartition, unique: Uuid, suffix: str) -> str:
     """LocalLog.logDeleteDirName: the topic's name gives way if the whole is too long for a file name."""
-    suffix = f"-{topic_partition.partition}.{unique.hex()}{DELETE_SUFFIX}"
-    return topic_partition.topic[: _MAX_NAME_BYTES - len(suffix)] + suffix
+    ending = f"-{topic_partition.partition}.{unique.hex()}{suffix}"
+    return topic_partition.topic[: _MAX_NAME_BYTES - len(ending)] + ending
