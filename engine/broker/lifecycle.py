@@ -200,6 +200,8 @@ class BrokerLifecycle:
                     pause_ms = await self._exchange
                     self._failures = 0
                 except ClientError as error:
+                    # A controller that went without a word never answers on this connection.
+                    self._drop_connection()
                     pause_ms = self._back_off(str(error))
                 except _Refused as refusal:
                     pause_ms = self._back_off(refusal.code.name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.client.connection import Connection
-from engine.client.errors import ConnectionLost
+from engine.client.errors import ConnectionLost, RequestTimedOut
 
 if TYPE_CHECKING:
     from engine.wire.message import Message
@@ -124,11 +124,20 @@ class Channel:
         connection.close()
 
     async def send(self, request: Message, *, version: int | None = None, timeout_ms: float = 30_000) -> Any:
-        """Send over the live connection, opening it if need be. Raises what :meth:`Connection.send` raises."""
+        """Send over the live connection, opening it if need be. Raises what :meth:`Connection.send` raises.
+
+        A connection that did not answer in time is given up (NetworkClient does the same): the other side may be gone
+        without a word, and would never answer the next request either.
+        """
         connection = self._connection
         if connection is None or connection.closed or connection.address != self._resolve():
             connection = await self.connection()
-        return await connection.post(request, version=version, timeout_ms=timeout_ms)
+        try:
+            return await connection.post(request, version=version, timeout_ms=timeout_ms)
+        except RequestTimedOut:
+            if connection is self._connection:
+                self._drop(connection)
+            raise
 
     def drop(self) -> None:
         """Close the present connection, if any; the next request opens another."""

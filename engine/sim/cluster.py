@@ -135,20 +135,23 @@ class SimCluster:
 
         async def run() -> None:
             broker = machine.broker = Broker(world, config, sink=self._take_fact)
+            asyncio.get_running_loop().create_task(self._watch(machine, broker))
             try:
                 await broker.start()
             except (OSError, ValueError) as error:
                 self._exited(machine, f"start failed: {error}")
-                return
-            asyncio.get_running_loop().create_task(self._watch(machine, broker))
 
         return self.loop.spawn(process, run())
 
     async def _watch(self, machine: Machine, broker: Broker) -> None:
         """A broker that cannot go on ends its process, as engine.broker.main does."""
         await broker.failed.wait()
-        await broker.stop(controlled=False)
-        self._exited(machine, "failed")
+        why = "failed"
+        try:
+            await broker.stop(controlled=False)
+        except OSError as error:
+            why = f"failed: {error}"
+        self._exited(machine, why)
 
     def _exited(self, machine: Machine, why: str) -> None:
         machine.exit = why

@@ -33,7 +33,7 @@ class Invariants:
         self._cluster = cluster
         # Quorum: epoch to its leader; by process life: the highest epoch and high watermark.
         self._leader_of_epoch: dict[int, int] = {}
-        self._quorum_epoch: dict[int, int] = {}
+        self._quorum_epoch: dict[str, int] = {}
         self._quorum_high_watermark: dict[str, int] = {}
         # Partitions: what clients were told is committed, and the leaders' high watermarks by epoch.
         self.acknowledged_end: dict[Partition, int] = {}
@@ -71,10 +71,11 @@ class Invariants:
             return
         machine = quorum.machine
         epoch = machine.epoch
-        before = self._quorum_epoch.get(node_id, 0)
+        # An epoch that was not told yet may be forgotten by a crash: it is compared within a process's life.
+        before = self._quorum_epoch.get(life, 0)
         if epoch < before:
             raise Violation("K2", f"node {node_id} went back from epoch {before} to {epoch}")
-        self._quorum_epoch[node_id] = epoch
+        self._quorum_epoch[life] = epoch
         if machine.leader is not None:
             known = self._leader_of_epoch.setdefault(epoch, node_id)
             if known != node_id:
@@ -134,6 +135,7 @@ class Invariants:
             if hasattr(broker, "replicas"):
                 for each, replica in broker.replicas.replicas.items():
                     if not replica.is_offline:
+                        _check_epochs(each, node_id, replica)
                         by_partition.setdefault(each, []).append((node_id, replica))
         for each, replicas in by_partition.items():
             for at, (first_id, first) in enumerate(replicas):
@@ -158,6 +160,23 @@ class Invariants:
                 raise Violation("R1", f"{each}: replicas {first_id} and {second_id} differ behind offset {start}")
             start = _next_offset(ours[:shared] if len(ours) <= len(theirs) else theirs[:shared])
         self._compared[each, first_id, second_id] = max(start, self._compared.get((each, first_id, second_id), 0))
+
+
+def _check_epochs(each: Partition, node_id: int, replica: Replica) -> None:
+    """L3: the epochs that the log's batches bear are those of its leader-epoch-checkpoint."""
+    entries = {(entry.epoch, entry.start_offset) for entry in replica.log.leader_epochs.entries}
+    first = min(entries, default=(0, 0))
+    last_epoch = -1
+    for segment in replica.log.segments:
+        for _, header in segment.headers():
+            epoch = header.partition_leader_epoch
+            if epoch != last_epoch and (epoch, header.base_offset) not in entries and epoch != first[0]:
+                raise Violation(
+                    "L3",
+                    f"{each} on {node_id}: epoch {epoch} begins at offset {header.base_offset}, the epochs are "
+                    f"{sorted(entries)}",
+                )
+            last_epoch = epoch
 
 
 def _next_offset(batches: bytes) -> int:

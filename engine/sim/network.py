@@ -314,7 +314,13 @@ class SimTransport(asyncio.Transport):
 
     def on_arrived(self, piece: bytes | None) -> None:
         """The kernel of this end has it."""
-        if self._lost or not self.owner.is_alive:
+        if not self.owner.is_alive:
+            if self.machine not in self._fabric.dark_machines and self.peer is not None:
+                # The machine is back and knows of no such connection.
+                peer = self.peer
+                self._after_delay(lambda: peer.on_reset())
+            return
+        if self._lost:
             return
         if piece is not None and self._fabric.on_delivered is not None:
             self._fabric.on_delivered(self.peer_machine, self.machine, piece)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import warnings
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -78,7 +79,10 @@ class Simulation:
         root.addHandler(self._errors)
         start_s = self.loop.time()
         try:
-            self.loop.run(self._main())
+            with warnings.catch_warnings():
+                # What a process that was killed had not awaited yet.
+                warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+                self.loop.run(self._main())
         except Violation as violation:
             raise self._failed(violation) from violation
         finally:
@@ -167,7 +171,14 @@ class Simulation:
 class _ErrorLog(logging.Handler):
     """Errors that brokers log. Those that a fault explains are no news."""
 
-    _EXPECTED = ("is offline", "quorum stopped", "cannot go on", "could not be removed", "log directory", "log directories")
+    _EXPECTED = (
+        "is offline",
+        "quorum stopped",
+        "cannot go on",
+        "could not be removed",
+        "log directory",
+        "log directories",
+    )
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
