@@ -182,7 +182,7 @@ class Broker:
         self._starting = asyncio.current_task()
         try:
             await self._start()
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             self._starting = None
             await self.stop(controlled=False)
             raise
@@ -434,7 +434,12 @@ class Broker:
             await lifecycle.controlled_shutdown(_CONTROLLED_SHUTDOWN_MS)
         self.publisher.stop()
         await self._server.stop_accepting()
-        await self._undo.aclose()
+        try:
+            await self._undo.aclose()
+        except Exception:
+            # The rest was undone nevertheless.
+            log.exception("this node did not leave in order")
+            self.failed.set()
 
     def _close_log_dirs(self) -> None:
         # Only a node that knew all of its logs may say that they are whole.

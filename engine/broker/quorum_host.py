@@ -208,7 +208,10 @@ class QuorumHost:
             if task is not None:
                 await asyncio.wait((task,))
         if self._log is not None:
-            self._log.close()
+            try:
+                self._log.close()
+            except OSError as error:
+                log.warning("the metadata log could not be closed in order, it is recovered next time: %s", error)
 
     # -- what others may read -----------------------------------------------------------------------------------
 

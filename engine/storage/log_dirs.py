@@ -455,7 +455,7 @@ class LogDirs:
                     write_clean_shutdown(self._disk, directory.path, broker_epoch)
             except (OSError, LogDirFailure) as error:
                 failure = error if isinstance(error, LogDirFailure) else LogDirFailure(directory.path, error)
-                log.error("%s was not closed in order: %s", directory.path, error)
+                log.error("log directory %s was not closed in order: %s", directory.path, error)
             finally:
                 if directory.lock is not None:
                     directory.lock.release()
