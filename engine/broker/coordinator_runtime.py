@@ -9,8 +9,9 @@ transaction coordinator can use it too. For each partition that this broker lead
   of something that a failover could take back;
 - unloads when another broker leads: everyone who still waits is answered NOT_COORDINATOR.
 
-A failed append leaves a shard ahead of its log; the shard is dropped and loaded again. An append that only timed out
-*is* in the log: its clients are told to retry, the state stands, and later replies wait for the high watermark.
+A failed append leaves a shard ahead of its log; the shard is dropped and loaded again, which everyone notices who waits
+for it. So a request that writes is refused beforehand where an append would be. An append that only timed out *is* in
+the log: its clients are told to retry, the state stands, and later replies wait for the high watermark.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ class CoordinatorLogs(Protocol):
 
     def read(self, partition: int, offset: int, max_bytes: int) -> Buffer:
         """Whole batches from ``offset`` up to the log end, at least one."""
+
+    def check_append(self, partition: int) -> None:
+        """Raises: KafkaError: why an append would be refused now, for instance NOT_ENOUGH_REPLICAS."""
 
     async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
         """Append one batch and return when it is committed (acks=all).
@@ -240,7 +244,11 @@ class CoordinatorRuntime(Generic[Shard]):
     # -- requests -----------------------------------------------------------------------------------------------
 
     def submit(
-        self, number: int, operation: Callable[[Shard, Now, asyncio.Future[Any]], Effects[Any, Any]]
+        self,
+        number: int,
+        operation: Callable[[Shard, Now, asyncio.Future[Any]], Effects[Any, Any]],
+        *,
+        writes: bool = False,
     ) -> asyncio.Future[Any]:
         """Run an input of the partition's shard with a new token, and return the token: a future of the reply.
 
@@ -248,9 +256,15 @@ class CoordinatorRuntime(Generic[Shard]):
         append fails.
 
         Raises:
-            KafkaError: NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS.
+            KafkaError: NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS; with ``writes``, for an input that is expected
+                to append, also as :func:`client_error` if the log takes nothing now.
         """
         partition = self._active(number)
+        if writes:
+            try:
+                self._logs.check_append(number)
+            except KafkaError as error:
+                raise KafkaError(client_error(error.code), error.message) from None
         token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         partition.outstanding[token] = None
         self._step(partition, lambda shard, now: operation(shard, now, token))
@@ -278,13 +292,11 @@ class CoordinatorRuntime(Generic[Shard]):
 
     def _step(self, partition: _Partition[Shard], operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
         try:
-            effects = operation(partition.shard, self._now())
+            self._perform(partition, operation(partition.shard, self._now()))
         except Exception:
             # A bug: the shard may have stopped half-way. Everyone who waits is answered, and the log has the truth.
             log.exception("an input of %s-%d failed", self._topic, partition.number)
             self._reload(partition, ErrorCode.UNKNOWN_SERVER_ERROR, "an input of the coordinator failed")
-            return
-        self._perform(partition, effects)
 
     def _active(self, number: int) -> _Partition[Shard]:
         partition = self._partitions.get(number)
@@ -349,7 +361,11 @@ class CoordinatorRuntime(Generic[Shard]):
                 )
             ]
         )
-        self._perform(partition, partition.shard.on_loaded(self._now()))
+        try:
+            self._perform(partition, partition.shard.on_loaded(self._now()))
+        except Exception as error:
+            log.exception("%s-%d was loaded and cannot begin", self._topic, number)
+            self._unload(partition, ErrorCode.NOT_COORDINATOR, f"the coordinator could not begin: {error!r}")
 
     def _replay_chunk(self, shard: Shard, chunk: Buffer, offset: int) -> tuple[int, int]:
         """Replay whole batches; returns the next offset and the number of records."""
@@ -385,8 +401,12 @@ class CoordinatorRuntime(Generic[Shard]):
             partition.loading.cancel()
         if partition.active:
             # Parked requests get the machine's own answer; held-back replies would promise what may not be durable.
-            for token, response in partition.shard.on_unloaded(error).reply:
-                self._deliver(partition, token, response)
+            try:
+                for token, response in partition.shard.on_unloaded(error).reply:
+                    self._deliver(partition, token, response)
+            except Exception:
+                # Where an input failed before, this may fail too; the error is everyone's answer below.
+                log.exception("%s-%d could not be unloaded in order", self._topic, partition.number)
             subject = f"{self._topic}-{partition.number}"
             self._publish([Note(NoteKind.COORDINATOR_UNLOADED, subject, reason, {"error": error.name})])
         partition.active = False
@@ -415,7 +435,7 @@ class CoordinatorRuntime(Generic[Shard]):
         sizes = [len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES for key, value in encoded]
         limit = partition.max_batch_bytes
         write = self._open_write(partition)
-        if effects.reply:
+        if effects.reply and _BATCH_OVERHEAD_BYTES + sum(sizes) <= limit:
             # The records of one request stand or fall together.
             if write.records and write.size_bytes + sum(sizes) > limit:
                 write = self._new_write(partition)
@@ -428,6 +448,8 @@ class CoordinatorRuntime(Generic[Shard]):
                 write = self._new_write(partition)
             write.records.append(record)
             write.size_bytes += size
+        # More than a batch holds: each record is true by itself, and the reply follows the last one.
+        write.replies += effects.reply
 
     def _open_write(self, partition: _Partition[Shard]) -> _Write:
         if partition.writes and not partition.writes[-1].started:

@@ -174,6 +174,7 @@ class GroupCoordinatorService:
             answer: JoinGroupResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_join_group(context, request, now, token),
+                writes=True,
             )
         except KafkaError as error:
             return JoinGroupResponse(member_id=request.member_id, error_code=int(error.code))
@@ -187,6 +188,7 @@ class GroupCoordinatorService:
             answer: SyncGroupResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_sync_group(request, now, token),
+                writes=True,
             )
         except KafkaError as error:
             return SyncGroupResponse(error_code=int(error.code))
@@ -227,6 +229,7 @@ class GroupCoordinatorService:
             answer: OffsetCommitResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_offset_commit(context, request, now, token),
+                writes=True,
             )
         except KafkaError as error:
             return commit_error_response(request, error.code)
@@ -255,6 +258,7 @@ class GroupCoordinatorService:
             answer: OffsetDeleteResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_offset_delete(request, token),
+                writes=True,
             )
         except KafkaError as error:
             return OffsetDeleteResponse(error_code=int(error.code))
@@ -306,7 +310,7 @@ class GroupCoordinatorService:
     async def _delete_in(self, number: int, group_ids: list[str]) -> dict[str, ErrorCode]:
         try:
             answer: Awaitable[list[DeletableGroupResult]] = self.runtime.submit(
-                number, lambda shard, now, token: shard.handle_delete_groups(group_ids, token)
+                number, lambda shard, now, token: shard.handle_delete_groups(group_ids, token), writes=True
             )
             return {each.group_id: ErrorCode(each.error_code) for each in await answer}
         except KafkaError as error:

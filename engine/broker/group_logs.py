@@ -63,8 +63,16 @@ class TopicLogs:
         return self._led(partition).log.config.max_message_bytes
 
     def read(self, partition: int, offset: int, max_bytes: int) -> Buffer:
-        """Whole batches from ``offset`` up to the log end. Raises as above."""
-        return self._led(partition).log.read(offset, max_bytes)
+        """Whole batches from ``offset`` up to the log end. Raises as above, or KAFKA_STORAGE_ERROR."""
+        replica = self._led(partition)
+        try:
+            return replica.log.read(offset, max_bytes)
+        except OSError as error:
+            raise self._manager.read_failed(replica, error) from error
+
+    def check_append(self, partition: int) -> None:
+        """Raises as above, or NOT_ENOUGH_REPLICAS with an ISR below the minimum."""
+        self._led(partition).partition.check_append(-1)
 
     async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
         """Append one batch and wait until it is committed.
