@@ -160,7 +160,9 @@ class View(Vertical):
         if table.sort_key:
             column = next((each for each in table.columns if each.key == table.sort_key), None)
             if column is not None:
-                remarks.append(f"by {(column.title.strip() or column.key).lower()}{' reversed' if table.reverse else ''}")
+                remarks.append(
+                    f"by {(column.title.strip() or column.key).lower()}{' reversed' if table.reverse else ''}"
+                )
         if table.marks:
             remarks.append(f"{len(table.marks)} marked")
         remark = " · ".join(each for each in remarks if each)

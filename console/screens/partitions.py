@@ -97,10 +97,10 @@ class PartitionsView(View):
         # Without the panes' own rules and heads.
         room = height - replicas - _PANE_LINES
         tall = replicas > 0 and room >= _LEAST_PARTITION_LINES
-        head_and_rows = len(self.table.shown) + 1
-        events = max(_LEAST_EVENT_LINES, room // 3)
-        rows = min(head_and_rows, room - _PANE_LINES - events)
-        taller = tall and rows >= min(head_and_rows, _LEAST_PARTITION_LINES)
+        rows = len(self.table.shown) + 1
+        if rows > room - _PANE_LINES - _LEAST_EVENT_LINES:
+            rows = room - _PANE_LINES - max(_LEAST_EVENT_LINES, room // 3)
+        taller = tall and rows >= min(len(self.table.shown) + 1, _LEAST_PARTITION_LINES)
         self.set_class(tall, "-tall")
         self.set_class(taller, "-taller")
         self.query_one("#replicas").styles.height = replicas + 1

@@ -85,13 +85,13 @@ def is_fault(event: ClusterEvent) -> bool:
     return event_tone(event.kind) in ("offline", "under_replicated")
 
 
-# Events of one kind that follow each other so closely have one cause.
+# So closely they follow each other.
 _TOGETHER_MS = 1_000
 
 
 @dataclass(slots=True)
 class EventGroup:
-    """Events of one kind that happened together: a failover moves many leaders at once."""
+    """Events of one kind and cause that happened together: a failover moves many leaders at once."""
 
     first: ClusterEvent
     events: list[ClusterEvent] = field(default_factory=list)
@@ -103,13 +103,8 @@ class EventGroup:
 
     @property
     def reason(self) -> str:
-        """What they have in common: the whole reason, or what stands behind its colon; else the last one's."""
-        reasons = dict.fromkeys(event.reason for event in self.events)
-        if len(reasons) > 1:
-            causes = {reason.rpartition(": ")[2] for reason in reasons}
-            if len(causes) == 1:
-                return causes.pop()
-        return self.events[-1].reason
+        """What they have in common, else the last one's."""
+        return (len(self.events) > 1 and _cause(self.first)) or self.events[-1].reason
 
     @property
     def subjects(self) -> list[str]:
@@ -117,14 +112,20 @@ class EventGroup:
         return list(dict.fromkeys(event.subject for event in self.events))
 
 
+def _cause(event: ClusterEvent) -> str:
+    """``leader 2→3, epoch 4→5: broker 2 fenced``: what stands behind the colon, if there is one."""
+    return event.reason.rpartition(": ")[2] if ": " in event.reason else ""
+
+
 def condensed(events: Iterable[ClusterEvent]) -> list[EventGroup]:
-    """In the order of their beginnings."""
+    """Of one kind, cause and moment; in the order of their beginnings."""
     groups: list[EventGroup] = []
-    latest: dict[str, EventGroup] = {}
+    latest: dict[tuple[str, str], EventGroup] = {}
     for event in events:
-        group = latest.get(event.kind)
+        about = event.kind, _cause(event)
+        group = latest.get(about)
         if group is None or event.at_ms - group.events[-1].at_ms > _TOGETHER_MS:
-            group = latest[event.kind] = EventGroup(event)
+            group = latest[about] = EventGroup(event)
             groups.append(group)
         group.events.append(event)
     return groups
@@ -155,8 +156,10 @@ GROUP_COLUMNS: tuple[Column, ...] = (
 )
 
 
-# Where the subject stands above.
-HISTORY_COLUMNS: tuple[Column, ...] = tuple(column for column in EVENT_COLUMNS if column.key != "subject")
+# Of one subject that stands above; the reason has all the room.
+HISTORY_COLUMNS: tuple[Column, ...] = tuple(
+    column for column in EVENT_COLUMNS if column.key not in ("subject", "source")
+)
 
 
 def event_key(event: ClusterEvent) -> str:

@@ -423,9 +423,21 @@ class ScriptedGateway:
         await self._act("kill", *broker_ids)
         for broker_id in broker_ids:
             acts = (*self.snapshot.acts, finished_act(len(self.snapshot.acts) + 1, broker_id, self.clock.at_ms))
-            self.show(kill_in(self.snapshot, broker_id).with_facts(acts=acts))
+            before = self.snapshot
+            self.show(kill_in(before, broker_id).with_facts(acts=acts))
             self.tell("process_killed", f"broker {broker_id}", "SIGKILL, asked for", "supervisor")
+            self.clock.advance(88)
             self.tell("broker_fenced", f"broker {broker_id}", "its connection to the controller was lost", "broker 2")
+            for topic, topic_before in zip(self.snapshot.topics, before.topics, strict=True):
+                for now, was in zip(topic.partitions, topic_before.partitions, strict=True):
+                    self._tell_moves(now, was, broker_id)
+
+    def _tell_moves(self, now: PartitionState, was: PartitionState, victim: int) -> None:
+        subject, epochs = f"{now.topic}-{now.partition}", f"epoch {was.leader_epoch}→{now.leader_epoch}"
+        if now.leader != was.leader:
+            reason = f"leader {was.leader}→{now.leader}, {epochs}: broker {victim} fenced"
+            self.tell("leader_changed", subject, reason, "broker 2")
+        self.tell("isr_shrunk", subject, f"ISR {list(was.isr)}→{list(now.isr)}: broker {victim} fenced", "broker 2")
 
     async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("stop", *broker_ids)

@@ -97,7 +97,8 @@ async def test_processes_are_shown_even_when_no_broker_answers(
 
 async def test_rates_come_from_the_brokers_counters(supervisor: Supervisor, gateway: EmbeddedGateway) -> None:
     supervisor.process(1, "running", 71)
-    for at_ms, total in ((1_000, 500), (2_000, 1_700)):
+    now = real_world().clock.now_ms()
+    for at_ms, total in ((now - 1_000, 500), (now, 1_700)):
         supervisor.bus.publish(
             {"type": "counters", "broker": 1, "wall_ms": at_ms, "values": {"bytes_in": total, "bytes_out": 2 * total}}
         )
@@ -106,6 +107,9 @@ async def test_rates_come_from_the_brokers_counters(supervisor: Supervisor, gate
     snapshot = await picture(gateway, lambda each: each.brokers and each.brokers[0].bytes_in_per_s is not None)
     assert snapshot.brokers[0].bytes_in_per_s == 1_200
     assert snapshot.brokers[0].bytes_out_per_s == 2_400
+    supervisor.process(1, "paused", 71)
+    snapshot = await picture(gateway, lambda each: each.brokers[0].process.state is ProcessState.PAUSED)
+    assert snapshot.brokers[0].bytes_in_per_s is None, "a rate of the past is no rate"
 
 
 async def test_notes_become_events_and_those_of_the_past_come_first(
@@ -134,11 +138,19 @@ async def test_acts_become_commands(supervisor: Supervisor, gateway: EmbeddedGat
     await gateway.add_member("billing")
     await gateway.stop_workload()
     assert supervisor.asked == [
-        ("kill", {"brokers": [2], "measure": True}),
+        ("kill", {"brokers": [2], "measure": True, "patience_s": 5.0}),
         ("start", {"brokers": [2]}),
         ("add_member", {"group": "billing"}),
         ("workload_stop", {}),
     ]
+
+
+async def test_several_are_killed_with_one_command_that_measures_nothing(
+    supervisor: Supervisor, gateway: EmbeddedGateway
+) -> None:
+    await gateway.kill_brokers([1, 2, 3])
+    await gateway.restart_brokers([1, 2])
+    assert supervisor.asked == [("kill", {"brokers": [1, 2, 3]}), ("restart", {"brokers": [1, 2]})]
 
 
 async def test_a_broker_is_killed_unmeasured_when_nothing_can_be_measured(

@@ -97,13 +97,13 @@ async def populate(app: KConsole, gateway: ScriptedGateway, pilot: Any) -> None:
         )
     )
     gateway.logs[1, False] = [
-        "2026-11-24 12:00:01,104 INFO  [broker 1] starting, incarnation 1",
-        "2026-11-24 12:00:01,201 INFO  [log_dir] recovered 25 logs in 61 ms",
-        "2026-11-24 12:00:01,377 WARN  [raft] election timeout, epoch 7: asking for votes",
-        "2026-11-24 12:00:01,398 INFO  [raft] following 2 in epoch 7",
-        "2026-11-24 12:00:01,420 ERROR [fetcher] fetch from 3 failed: connection lost, retrying in 50 ms because the "
-        "broker at 127.0.0.1:9094 has not come up yet and nothing listens on its port",
-        "2026-11-24 12:00:01,611 INFO  [broker 1] serves on 127.0.0.1:9092",
+        "2026-11-24 12:00:01.104 INFO engine.broker.broker: broker 1 is starting, incarnation 1",
+        "2026-11-24 12:00:01.201 INFO engine.storage.log_dir: recovered 25 logs in 61 ms",
+        "2026-11-24 12:00:01.377 WARNING engine.broker.quorum.host: election timeout in epoch 7: asking for votes",
+        "2026-11-24 12:00:01.398 INFO engine.broker.quorum.host: following 2 in epoch 7",
+        "2026-11-24 12:00:01.420 ERROR engine.broker.replica_fetchers: fetching from broker 3: connection lost, "
+        "retrying in 50 ms because the broker at 127.0.0.1:9094 has not come up yet and nothing listens on its port",
+        "2026-11-24 12:00:01.611 INFO engine.broker.broker: broker 1 serves clients on 127.0.0.1:9092",
     ]
     await settle(app, pilot)
 

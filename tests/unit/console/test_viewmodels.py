@@ -15,26 +15,36 @@ from console.commands import CommandError, complete, parse_command
 from console.gateway import Capabilities, NewRecord, ReadFrom, Start
 from console.navigation import Navigation
 from console.screens.base import ViewSpec
+from console.screens.broker_log import log_line
 from console.viewmodel import text
 from console.viewmodel.brokers import BROKER_COLUMNS, broker_rows, broker_state
-from console.viewmodel.cells import Column, cell, place_columns, plain
+from console.viewmodel.cells import Column, Span, cell, place_columns, plain
+from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.failover import ledger_figures, timeline, unavailable_ms
 from console.viewmodel.filters import Filter
-from console.viewmodel.groups import lag_tone, trend
+from console.viewmodel.groups import growth_per_s, lag_tone, outlook, trend
+from console.viewmodel.health import silent_brokers
 from console.viewmodel.history import History
-from console.viewmodel.impact import impact_of_losing
+from console.viewmodel.impact import impact_of_losing, impact_words
+from console.viewmodel.overview import overview
 from console.viewmodel.partitions import PARTITION_COLUMNS, partition_rows, replica_columns, replica_rows
+from console.viewmodel.quorum import majority_words
 from console.viewmodel.records import BytesFormat, RecordView, Ring, merge_by_time, one_line, pretty_lines
 from console.viewmodel.seeking import parse_seek
+from console.viewmodel.topics import topic_rows
+from console.widgets.lines import fit
 from engine.supervisor.snapshot import (
     Act,
     BrokerState,
+    ClusterEvent,
     ClusterSnapshot,
     GroupState,
     Ledger,
     PartitionState,
     ProcessFacts,
     ProcessState,
+    QuorumState,
+    QuorumVoter,
     ReplicaState,
     Source,
     Stage,
@@ -210,11 +220,104 @@ def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
     )
     group = GroupState("g", "Stable", coordinator=1)
     snapshot = ClusterSnapshot(1, Source.EMBEDDED, controller_id=1, topics=(topic,), groups=(group,))
-    assert impact_of_losing(snapshot, 1) == (
+    assert impact_of_losing(snapshot, [1]) == (
         "1 partition elects another leader; 2 fall below min.insync.replicas; 1 goes leaderless; "
         "1 group finds another coordinator; the quorum elects another controller."
     )
-    assert impact_of_losing(snapshot, 3) == ""
+    assert impact_of_losing(snapshot, [3]) == ""
+    assert impact_of_losing(snapshot, [1, 2]).startswith("3 go leaderless; ")
+    assert impact_words(snapshot, [1]) == (
+        "1 leader moves, 2 below min ISR, 1 leaderless, 1 group moves, new controller"
+    )
+    assert impact_words(snapshot, [3]) == "nothing depends on it"
+
+
+def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
+    def broker(number: int, **fields: object) -> BrokerState:
+        return BrokerState(number, "h", 1, **fields)
+
+    topic = TopicState("orders", "", False, (partition(0, 1, (1, 2, 3)), partition(1, 2, (1, 2, 3))))
+    snapshot = ClusterSnapshot(
+        1,
+        Source.EMBEDDED,
+        brokers=(broker(1, reachable=True), broker(2, observed_at_ms=1, error="gone"), broker(3)),
+        topics=(topic,),
+    )
+    assert silent_brokers(snapshot) == {2}, "one that was never asked is not silent"
+    first, second = partition_rows(snapshot, topics=frozenset(["orders"]))
+    assert column_text(PARTITION_COLUMNS, "health", first) == "● in sync" and first.is_healthy
+    assert column_text(PARTITION_COLUMNS, "health", second) == "✗ no answer" and not second.is_healthy
+    assert column_text(PARTITION_COLUMNS, "leader", second) == "✗ 2"
+    (row,) = topic_rows(snapshot, History(), internal=False)
+    assert row.health == ("1 offline", "offline", "✗")
+    header = overview(snapshot, History(), 1, 80, read_only=False, failure="")
+    assert "offline 1" in plain(header.second_left)
+
+
+def test_a_controller_that_nobody_tells_of_is_none() -> None:
+    quorum = QuorumState(1, 3, 9, (), observed_at_ms=1_000)
+    snapshot = ClusterSnapshot(
+        13_000, Source.EMBEDDED, controller_id=1, controller_epoch=3, quorum=quorum, metadata_observed_at_ms=13_000
+    )
+
+    def controller(picture: ClusterSnapshot) -> str:
+        return plain(overview(picture, History(), 13_000, 80, read_only=False, failure="").first_left)
+
+    assert controller(snapshot).endswith("controller none for 12s")
+    assert controller(snapshot.with_facts(metadata_observed_at_ms=3_000)).endswith("controller ★ 1 epoch 3")
+
+
+def test_a_quorum_says_how_many_more_may_fail() -> None:
+    def of(up: int) -> str:
+        brokers = tuple(BrokerState(each, "h", 1, reachable=each <= up, observed_at_ms=1) for each in (1, 2, 3))
+        nodes = tuple(QuorumVoter(each, 9, 0, True) for each in (1, 2, 3))
+        return majority_words(ClusterSnapshot(1, Source.EMBEDDED, brokers=brokers, quorum=QuorumState(1, 1, 9, nodes)))
+
+    assert [of(up) for up in (3, 2, 1)] == [
+        "3 of 3 voters answer, 1 may fail",
+        "2 of 3 voters answer, none may fail",
+        "1 of 3 voters answer, no majority",
+    ]
+
+
+def test_events_of_one_kind_and_moment_are_one_line() -> None:
+    events = [
+        ClusterEvent(number, at_ms, kind, subject, reason, source)
+        for number, (at_ms, kind, subject, reason, source) in enumerate(
+            (
+                (1_000, "leader_changed", "t-0", "leader 1→2, epoch 0→1: broker 1 fenced", "broker 2"),
+                (1_000, "isr_shrunk", "t-0", "ISR [1,2]→[2]: broker 1 fenced", "broker 2"),
+                (1_001, "leader_changed", "t-1", "leader 1→3, epoch 4→5: broker 1 fenced", "broker 2"),
+                (1_900, "isr_shrunk", "t-1", "ISR [1,3]→[3]: broker 1 fenced", "broker 3"),
+                (5_000, "leader_changed", "t-0", "leader 2→1, epoch 1→2: preferred election", "broker 2"),
+            )
+        )
+    ]
+    groups = condensed(events)
+    assert [(group.first.kind, len(group.events), group.subjects, group.reason) for group in groups] == [
+        ("leader_changed", 2, ["t-0", "t-1"], "broker 1 fenced"),
+        ("isr_shrunk", 2, ["t-0", "t-1"], "broker 1 fenced"),
+        ("leader_changed", 1, ["t-0"], "leader 2→1, epoch 1→2: preferred election"),
+    ]
+    assert len({group.key for group in groups}) == 3
+    assert [column_text(GROUP_COLUMNS, key, groups[1]) for key in ("event", "subject", "source")] == [
+        "▼ isr shrunk ×2",
+        "t-0 +1",
+        "several",
+    ]
+
+
+def test_a_name_that_is_too_long_keeps_its_end() -> None:
+    assert "".join(span.text for span in fit(cell("__consumer_offsets-17"), 13, cut_middle=True)) == "__cons…ets-17"
+    long = (Span("__consumer_offsets-17"), Span(" +9"))
+    assert "".join(span.text for span in fit(long, 14, cut_middle=True)) == "__con…ts-17 +9"
+
+
+def test_a_log_line_in_a_narrow_window_leaves_out_date_and_package() -> None:
+    line = "2026-11-25 18:54:17.702 INFO engine.broker.quorum.peers: request to node 1 failed: refused"
+    assert plain(log_line(line)) == line
+    assert plain(log_line(line, compact=True)) == "18:54:17.702 INFO peers: request to node 1 failed: refused"
+    assert plain(log_line("  File x, line 3", compact=True)) == "  File x, line 3"
 
 
 # -- groups ----------------------------------------------------------------------------------------
@@ -228,6 +331,15 @@ def test_lag_has_its_colours() -> None:
         "lag_medium",
         "lag_high",
     ]
+
+
+def test_a_lag_tells_how_fast_it_grows_and_when_it_will_be_gone() -> None:
+    growing = tuple(float(30 * at) for at in range(12))
+    assert growth_per_s(growing) == pytest.approx(30) and outlook(330, growing) == "falls behind by 30/s"
+    falling = growing[::-1]
+    assert growth_per_s(falling) == pytest.approx(-30) and outlook(600, falling) == "caught up in 20s"
+    assert growth_per_s((7.0, 8.0, 6.0, 9.0, 7.0)) == 0 and outlook(7, (7.0,) * 9) == ""
+    assert growth_per_s((1.0, 90.0)) is None
 
 
 def test_the_trend_of_a_lag_needs_some_samples_and_ignores_noise() -> None:

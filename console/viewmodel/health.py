@@ -1,0 +1,38 @@
+"""What ails brokers and partitions, whatever the last metadata says.
+
+Metadata names the leaders that the controller has elected. One that does not answer (killed a moment ago, paused, or
+with nobody left to elect another) serves nobody: its partitions count as offline.
+"""
+
+from __future__ import annotations
+
+from console.viewmodel.cells import Span
+from engine.supervisor.snapshot import ClusterSnapshot, PartitionState, TopicState
+
+
+def silent_brokers(snapshot: ClusterSnapshot) -> frozenset[int]:
+    """Those that were asked and do not answer."""
+    return frozenset(broker.broker_id for broker in snapshot.brokers if broker.was_asked and not broker.reachable)
+
+
+def is_unserved(partition: PartitionState, silent: frozenset[int]) -> bool:
+    """Without a leader, or with one that does not answer."""
+    return partition.is_offline or partition.leader in silent
+
+
+def unserved(topic: TopicState, silent: frozenset[int]) -> int:
+    """How many of its partitions nobody serves."""
+    return sum(is_unserved(partition, silent) for partition in topic.partitions)
+
+
+def partition_health(partition: PartitionState, silent: frozenset[int]) -> Span:
+    """In a word."""
+    if partition.error:
+        return Span(f"✗ {partition.error}", "offline")
+    if partition.is_offline:
+        return Span("✗ offline", "offline")
+    if partition.leader in silent:
+        return Span("✗ no answer", "offline")
+    if partition.is_under_replicated:
+        return Span(f"◐ {len(partition.replicas) - len(partition.isr)} behind", "under_replicated")
+    return Span("● in sync", "in_sync")
