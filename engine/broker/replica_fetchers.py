@@ -45,6 +45,8 @@ _LATEST, _EARLIEST = -1, -2
 # The request's own wait, and this much for the way there and back.
 _GRACE_MS = 5_000
 _STALE_RETRY_MS = 30
+# Where a position stands that the leader answered with an error: equal to none.
+_REFUSED = (-1, -1, -1, -1)
 _UNFLUSHED_RETRY_MS = 5
 
 _SESSION_ERRORS = frozenset(
@@ -386,6 +388,9 @@ class ReplicaFetcher:
 
     def _delay(self, replica: Replica, pause_ms: float | None = None) -> None:
         key = (replica.topic_id, replica.topic_partition.partition)
+        if key in self._told:
+            # The leader did not take note of the position: the next request names the partition again, or forgets it.
+            self._told[key] = _REFUSED
         if key in self._replicas:
             pause_ms = self._manager.config.replica_fetch_backoff_ms if pause_ms is None else pause_ms
             self._replicas[key] = (replica, self._world.clock.monotonic_ms() + pause_ms)
