@@ -85,7 +85,9 @@ class SimClient:
                 connection = await self._channel(address).connection()
         except (TimeoutError, ClientError) as error:
             raise Unavailable(str(error)) from None
-        connection.post(request, version=version, expect_answer=False)
+        written = connection.post(request, version=version, expect_answer=False)
+        if written.exception() is not None:
+            raise Unavailable(str(written.exception()))
 
     async def ask_any(self, request: Message, version: int, timeout_s: float = 2.0) -> Any:
         """One request to whichever broker answers; each is tried once. Raises: Unavailable."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.broker.broker import Broker
 from engine.model.broker_config import BrokerConfig
+from engine.model.errors import KafkaError
 from engine.model.ids import uuid_to_str
 from engine.sim.disk import SimDisk
 from engine.sim.loop import Incarnation, SimLoop
@@ -138,7 +139,7 @@ class SimCluster:
             asyncio.get_running_loop().create_task(self._watch(machine, broker))
             try:
                 await broker.start()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, KafkaError) as error:
                 self._exited(machine, f"start failed: {error}")
 
         return self.loop.spawn(process, run())
@@ -149,7 +150,7 @@ class SimCluster:
         why = "failed"
         try:
             await broker.stop(controlled=False)
-        except OSError as error:
+        except (OSError, KafkaError) as error:
             why = f"failed: {error}"
         self._exited(machine, why)
 

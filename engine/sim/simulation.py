@@ -178,6 +178,7 @@ class _ErrorLog(logging.Handler):
         "could not be removed",
         "log directory",
         "log directories",
+        "closed in order",
     )
 
     def __init__(self) -> None:
