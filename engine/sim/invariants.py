@@ -170,6 +170,9 @@ def _check_epochs(each: Partition, node_id: int, replica: Replica) -> None:
     for segment in replica.log.segments:
         for _, header in segment.headers():
             epoch = header.partition_leader_epoch
+            if header.base_offset < replica.log.log_start_offset:
+                last_epoch = epoch
+                continue
             if epoch != last_epoch and (epoch, header.base_offset) not in entries and epoch != first[0]:
                 raise Violation(
                     "L3",
