@@ -265,7 +265,7 @@ class QuorumHost:
             raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, f"{len(batch)} bytes of metadata records in one batch")
         proposed = self._machine.propose(batch, epoch, clock.monotonic_ms())
         if not self._proposals:
-            asyncio.get_running_loop().call_soon(self._write_proposals)
+            asyncio.get_running_loop().call_soon(self._step, _write_what_was_proposed)
         self._proposals += [each for each in proposed.effects.append if isinstance(each, AppendRecords)]
         return proposed.last_offset
 
@@ -282,7 +282,7 @@ class QuorumHost:
         await self._waiters.add(offset)
 
     def _write_proposals(self) -> None:
-        """One write for all the proposals of this turn of the loop; then replicas may have them."""
+        """One write for all the proposals of this turn of the loop; then replicas may have them. Part of each step."""
         if not self._proposals or self._machine is None:
             return
         proposals, self._proposals = self._proposals, []
@@ -425,11 +425,15 @@ class QuorumHost:
                     await self._perform_durable(op)
                 self._tell(effects)
         except Exception as error:
-            self._fail(error)
-        finally:
             self._worker = None
+            self._fail(error)
+            return
+        self._worker = None
         if self._failure is None and not self._stopping:
-            self._after_step()
+            try:
+                self._after_step()
+            except Exception as error:
+                self._fail(error)
 
     async def _perform_durable(self, op: Durable) -> None:
         metadata_log = self._log
@@ -677,6 +681,11 @@ class QuorumHost:
                 return
             self.machine.on_log_cleaned(snapshot_id)
             self._log.delete_before(snapshot_id, now_ms)
+
+
+def _write_what_was_proposed(machine: RaftMachine, now_ms: float) -> RaftEffects:
+    """The step that asks for nothing more than what every step begins with."""
+    return Effects()
 
 
 def timing_from(config: Any) -> RaftTiming:

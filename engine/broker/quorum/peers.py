@@ -55,9 +55,12 @@ class Peers:
         # An ordered set: the order of iteration must replay.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._said: dict[int, str] = {}
+        self._closed = False
 
     def send(self, send: Send, timeout_ms: float) -> None:
         """Start a request; one of the callbacks will follow, unless :meth:`close` comes first."""
+        if self._closed:
+            return
         task = asyncio.get_running_loop().create_task(self._exchange(send, timeout_ms))
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
@@ -95,7 +98,8 @@ class Peers:
             log.info("quorum: request to node %d failed: %s", node_id, what)
 
     def close(self) -> None:
-        """Drop all connections and requests."""
+        """Drop all connections and requests, and start no more."""
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         for key in sorted(self._channels):
