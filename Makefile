@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock bench clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,8 @@ tools: ## install what the tests run against: kcat, tmux, Java (Debian packages)
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)
 
-test: dev tools jars ## all tests: unit, console, real processes with foreign clients
-	$(BIN)/python -m pytest tests/unit tests/console -n 2 -q
+test: dev tools jars ## all tests: unit, console, simulator, real processes with foreign clients
+	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n 2 -q
 	$(BIN)/python -m pytest tests/integration -q
 
 test-unit: dev ## the tests that need no process
@@ -67,6 +67,11 @@ format: dev ## reformat
 lock: $(BIN)/uv ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+
+SEEDS ?= 100
+FIRST ?= 0
+sim: setup ## run seeds of the simulator: make sim SEEDS=500 FIRST=0, or SEED=7 for one
+	$(BIN)/python -m engine.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST) --jobs 2 --keep-going)
 
 bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
 	$(BIN)/python -m bench
