@@ -136,6 +136,9 @@ class Acts:
             for each in (picture.brokers if picture is not None else ())
             if each.process is not None
         }
+        if len(broker_ids) > 1 and act in ("kill", "stop", "pause"):
+            # Of several, those to which it applies; of a single one the supervisor says why not.
+            broker_ids = tuple(each for each in broker_ids if each in processes and processes[each].pid) or broker_ids
         if act == "start":
             down = [each for each in broker_ids if each not in processes or not processes[each].is_up]
             if not down:

@@ -106,7 +106,8 @@ class ClusterView(View):
         if row.tone == "in_sync":
             # What its loss would do, before somebody kills it.
             ids = [each.broker.broker_id for each in self.table.chosen()]
-            return f"without {brokers_words(ids)}: {impact_words(picture, ids)}"
+            who = brokers_words(ids) if self.size.width >= 100 else ", ".join(map(str, ids))
+            return f"without {who}: {impact_words(picture, ids)}"
         why = row.broker.error or (row.broker.process.why if row.broker.process else "")
         said = f"broker {row.key}: {row.state}{', ' + why if why and why != row.state else ''}"
         return clip(said, max(30, self.size.width - 12))

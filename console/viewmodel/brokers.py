@@ -91,7 +91,9 @@ def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
 
 def _id(row: BrokerRow) -> Cell:
     number = Span(str(row.broker.broker_id))
-    return (Span("★ ", "controller"), number) if row.broker.is_controller else (number,)
+    # One that is down is none, even if no other is known yet.
+    leads = row.broker.is_controller and row.tone != "offline"
+    return (Span("★ ", "controller"), number) if leads else (number,)
 
 
 def _state(row: BrokerRow) -> Cell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Column, Span, cell
@@ -66,16 +66,20 @@ def _kind(event: ClusterEvent) -> Cell:
     return (Span(f"{_GLYPH[tone]} {kind_words(event.kind)}", tone),)
 
 
-def detail_words(event: ClusterEvent) -> str:
-    """The numbers behind it."""
-    return " ".join(f"{name}={value}" for name, value in event.detail.items() if value not in (None, ""))
+def reason_words(event: ClusterEvent) -> str:
+    """Why; where nobody said so (``not provided`` is what Kafka's clients leave it at) the figures behind it."""
+    if event.reason and event.reason != "not provided":
+        return event.reason
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in event.detail.items() if isinstance(value, int | str)
+    )
 
 
 EVENT_COLUMNS: tuple[Column, ...] = (
     Column("time", "TIME", lambda event: cell(text.clock_time(event.at_ms), "muted"), 12),
     Column("event", "EVENT", _kind, 23),
     Column("subject", "SUBJECT", lambda event: cell(event.subject), 10, max_width=30, cut_middle=True),
-    Column("why", "WHY", lambda event: cell(event.reason, "text"), 18, max_width=200),
+    Column("why", "WHY", lambda event: cell(reason_words(event), "text"), 18, max_width=200),
     Column("source", "SOURCE", lambda event: cell(event.source, "muted"), 10, priority=1),
 )
 
@@ -85,8 +89,9 @@ def is_fault(event: ClusterEvent) -> bool:
     return event_tone(event.kind) in ("offline", "under_replicated")
 
 
-# So closely they follow each other.
+# Events of one kind belong together when they follow each other within this time; longer if nothing else happens.
 _TOGETHER_MS = 1_000
+_REPEATED_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -104,28 +109,44 @@ class EventGroup:
     @property
     def reason(self) -> str:
         """What they have in common, else the last one's."""
-        return (len(self.events) > 1 and _cause(self.first)) or self.events[-1].reason
+        if len(self.events) > 1:
+            heads, causes = zip(*map(_parts, self.events), strict=True)
+            for part, others in ((causes[0], causes), (heads[0], heads)):
+                if part and len(set(others)) == 1:
+                    return part
+        return reason_words(self.events[-1])
 
     @property
     def subjects(self) -> list[str]:
         """Each once, in order."""
         return list(dict.fromkeys(event.subject for event in self.events))
 
+    def takes(self, event: ClusterEvent, *, is_last: bool) -> bool:
+        """Whether an event of the same kind belongs to it."""
+        if event.at_ms - self.events[-1].at_ms > (_REPEATED_MS if is_last else _TOGETHER_MS):
+            return False
+        head, cause = _parts(event)
+        own_head, own_cause = _parts(self.events[-1])
+        return cause == own_cause or head == own_head
 
-def _cause(event: ClusterEvent) -> str:
-    """``leader 2→3, epoch 4→5: broker 2 fenced``: what stands behind the colon, if there is one."""
-    return event.reason.rpartition(": ")[2] if ": " in event.reason else ""
+
+def _parts(event: ClusterEvent) -> tuple[str, str]:
+    """``leader 2→3, epoch 4→5: broker 2 fenced``: what stands before the colon and behind it, if there is one."""
+    head, colon, cause = reason_words(event).rpartition(": ")
+    return (head, cause) if colon else (cause, "")
 
 
 def condensed(events: Iterable[ClusterEvent]) -> list[EventGroup]:
-    """Of one kind, cause and moment; in the order of their beginnings."""
+    """In the order of their beginnings."""
     groups: list[EventGroup] = []
-    latest: dict[tuple[str, str], EventGroup] = {}
+    latest: dict[str, list[EventGroup]] = {}
     for event in events:
-        about = event.kind, _cause(event)
-        group = latest.get(about)
-        if group is None or event.at_ms - group.events[-1].at_ms > _TOGETHER_MS:
-            group = latest[about] = EventGroup(event)
+        # Causes of one moment may alternate.
+        own = latest.setdefault(event.kind, [])[-4:]
+        group = next((each for each in reversed(own) if each.takes(event, is_last=each is groups[-1])), None)
+        if group is None:
+            group = EventGroup(event)
+            latest[event.kind].append(group)
             groups.append(group)
         group.events.append(event)
     return groups
@@ -158,7 +179,9 @@ GROUP_COLUMNS: tuple[Column, ...] = (
 
 # Of one subject that stands above; the reason has all the room.
 HISTORY_COLUMNS: tuple[Column, ...] = tuple(
-    column for column in EVENT_COLUMNS if column.key not in ("subject", "source")
+    replace(column, width=19) if column.key == "event" else column
+    for column in EVENT_COLUMNS
+    if column.key not in ("subject", "source")
 )
 
 

@@ -55,7 +55,7 @@ def lag_tone(lag: int | None) -> str:
 
 
 # A trend is that of the last so many seconds.
-_TREND_SAMPLES = 20
+_TREND_SAMPLES = 10
 # Less than that comes and goes with the batches of producers and commits.
 _NOISE = 5.0
 

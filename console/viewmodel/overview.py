@@ -38,17 +38,16 @@ def overview(
     context = [Span("  embedded" if embedded else "  attached", "info" if embedded else "title")]
     if read_only:
         context.append(Span(" read-only", "under_replicated"))
-    cluster = text.shorten_middle(snapshot.cluster_id or "–", 24 if width >= 100 else 14)
-    first_left: Cell = (
-        product,
-        *context,
-        Span("  cluster ", "muted"),
-        Span(cluster, "text"),
-        *_controller(snapshot, now_ms),
-    )
+    age = _age(snapshot, now_ms, failure)
+    before: Cell = (product, *context, Span("  cluster ", "muted"))
+    after = _controller(snapshot, now_ms)
+    # The cluster's id gives way to everything else of the line; a blank stands at its ends and before its right part.
+    room = width - 3 - sum(len(span.text) for span in (*before, *after, *age))
+    cluster = text.shorten_middle(snapshot.cluster_id or "–", max(6, min(24 if width >= 100 else 14, room)))
+    first_left: Cell = (*before, Span(cluster, "text"), *after)
     return Overview(
         first_left,
-        _age(snapshot, now_ms, failure),
+        age,
         _brokers(snapshot, width),
         _rates(snapshot, history, width),
     )
@@ -60,7 +59,7 @@ def _controller(snapshot: ClusterSnapshot, now_ms: int) -> Cell:
     quorum_ms = snapshot.quorum.observed_at_ms if snapshot.quorum is not None else 0
     if quorum_ms and snapshot.metadata_observed_at_ms - quorum_ms > STALE_MS:
         # Brokers answer, and none of them knows a controller: no majority is left to elect one.
-        return (Span("  controller ", "muted"), Span(f"none for {text.age(now_ms - quorum_ms)}", "offline"))
+        return (Span("  controller ", "muted"), Span(f"none {text.age(now_ms - quorum_ms)}", "offline"))
     epoch = "" if snapshot.controller_epoch is None else f" epoch {snapshot.controller_epoch}"
     return (Span("  controller ", "muted"), Span(f"★ {snapshot.controller_id}", "controller"), Span(epoch, "muted"))
 

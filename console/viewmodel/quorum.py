@@ -68,7 +68,8 @@ def _state(row: QuorumRow) -> Cell:
 
 def _role(row: QuorumRow) -> Cell:
     if row.is_leader:
-        return cell("★ leader", "controller")
+        down = row.broker is not None and broker_state(row.broker)[1] == "offline"
+        return cell("led", "muted") if down else cell("★ leader", "controller")
     return cell("voter" if row.voter.is_voter else "observer", "follower" if row.voter.is_voter else "muted")
 
 

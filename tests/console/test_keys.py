@@ -252,6 +252,8 @@ async def test_marked_brokers_are_acted_on_together() -> None:
         assert driver.calls("stop") == [("stop", 1, 2)]
         assert driver.calls("kill") == [("kill", 1, 2)], "at the same moment"
         assert driver.app.acts.log[-1].command == "kill -9 41001 41002"
+        await driver.press("space", "ctrl+k")
+        assert driver.calls("kill")[1:] == [("kill", 3)], "those that are down already are left alone"
 
 
 async def test_only_what_is_down_is_started() -> None:
@@ -263,7 +265,7 @@ async def test_only_what_is_down_is_started() -> None:
 
 
 async def test_what_the_loss_of_a_broker_would_do_stands_below_before_it_is_killed() -> None:
-    async with driving() as driver:
+    async with driving(size=(120, 30)) as driver:
         await driver.press("j")
         edge = str(driver.view.border_subtitle)
         assert edge == "without broker 2: 8 leaders move, 2 groups move, new controller"

@@ -263,8 +263,19 @@ def test_a_controller_that_nobody_tells_of_is_none() -> None:
     def controller(picture: ClusterSnapshot) -> str:
         return plain(overview(picture, History(), 13_000, 80, read_only=False, failure="").first_left)
 
-    assert controller(snapshot).endswith("controller none for 12s")
+    assert controller(snapshot).endswith("controller none 12s")
     assert controller(snapshot.with_facts(metadata_observed_at_ms=3_000)).endswith("controller ★ 1 epoch 3")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_age_of_a_picture_always_has_its_place(read_only: bool) -> None:
+    quorum = QuorumState(1, 3, 9, (), observed_at_ms=1_000)
+    snapshot = ClusterSnapshot(
+        13_000, Source.ATTACHED, "mZy7kQ3tTrS0b1nVxWcd4A", 1, 31, quorum=quorum, metadata_observed_at_ms=13_000
+    )
+    lines = overview(snapshot, History(), 113_000, 80, read_only=read_only, failure="")
+    assert plain(lines.first_right) == "stale 2m ●"
+    assert len(plain(lines.first_left)) + 1 + len(plain(lines.first_right)) <= 78
 
 
 def test_a_quorum_says_how_many_more_may_fail() -> None:
