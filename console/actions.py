@@ -244,7 +244,13 @@ class Acts:
                 await self._app.gateway.create_topic(topic)
                 return f"topic {topic.name} created"
 
-            self._perform(f"create topic {topic.name}", create_topic_command(self._bootstrap, topic), call)
+            def select() -> None:
+                view = self._app.view
+                if view is not None and view.NAME == "topics":
+                    view.table.select(topic.name)
+
+            command = create_topic_command(self._bootstrap, topic)
+            self._perform(f"create topic {topic.name}", command, call, after=select)
 
         self._app.push_screen(Form("new topic", fields, yes="Create", check=_check_topic), submitted)
 

@@ -197,7 +197,7 @@ class View(Vertical):
         table.follow = state.get("follow", table.follow)
         self._set_faults(state.get("faults", False))
         self.set_filter(state.get("filter", ""))
-        if state.get("cursor") is not None:
+        if state.get("cursor") is not None and not table.follow:
             table.select(state["cursor"])
 
     def set_filter(self, text: str) -> str:

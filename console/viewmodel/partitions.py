@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.health import is_unserved, partition_health, silent_brokers
+from console.viewmodel.topics import is_internal
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState, ReplicaState
 
 
@@ -37,7 +38,7 @@ def partition_rows(
     """Of some topics, or of a broker's replicas, or all."""
     rows = []
     silent = silent_brokers(snapshot)
-    for topic in sorted(snapshot.topics, key=lambda each: (each.is_internal, each.name)):
+    for topic in sorted(snapshot.topics, key=lambda each: (is_internal(each), each.name)):
         if topics is not None and topic.name not in topics:
             continue
         for partition in topic.partitions:

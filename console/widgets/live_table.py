@@ -83,6 +83,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._index: dict[str, int] = {}
         self._cursor = 0
         self._cursor_key: str | None = None
+        self._wanted_key: str | None = None
         self.marks: dict[str, None] = {}
         self.filter = Filter()
         self.search_text: Callable[[Any], str] | None = None
@@ -178,7 +179,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._rows = rows
         key = self._key
         self._index = {key(row): at for at, row in enumerate(rows)}
-        if self.follow and rows:
+        wanted = self._index.get(self._wanted_key) if self._wanted_key is not None else None
+        if wanted is not None:
+            self._cursor, self._wanted_key = wanted, None
+        elif self.follow and rows:
             self._cursor = len(rows) - 1
         else:
             at = self._index.get(self._cursor_key) if self._cursor_key is not None else None
@@ -186,7 +190,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if rows:
             self._cursor_key = key(rows[self._cursor])
         self._resize()
-        if self.follow:
+        if self.follow or wanted is not None:
             self._show_cursor()
         elif self._cursor != before and self._is_visible(before):
             # Rows came or went above: the selected row keeps its place on the screen.
@@ -234,16 +238,17 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self._cursor
 
     def select(self, key: str) -> bool:
-        """Select a row by its key; one that is not there yet is selected when it comes."""
-        self._cursor_key = key
+        """Select a row by its key; one that is not there yet is selected when it comes, unless somebody moves first."""
         at = self._index.get(key)
         if at is None:
+            self._wanted_key = key
             return False
         self.move_to(at)
         return True
 
     def move_to(self, index: int) -> None:
         """Select by place."""
+        self._wanted_key = None
         if not self._rows:
             return
         self._cursor = max(0, min(index, len(self._rows) - 1))

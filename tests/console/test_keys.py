@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -359,6 +360,18 @@ async def test_a_topic_is_created_from_its_form_and_the_same_command_is_shown() 
             == "kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --create --topic audit "
             "--partitions 4 --replication-factor 3 --config retention.ms=1000"
         )
+
+
+async def test_a_new_topic_is_selected_when_it_appears() -> None:
+    async with driving() as driver:
+        await driver.press("2", "n")
+        await driver.type("new")
+        await driver.press("ctrl+s")
+        assert driver.view.table.cursor_key == "clicks"
+        topics = driver.gateway.snapshot.topics
+        driver.gateway.show(driver.gateway.snapshot.with_facts(topics=(*topics, replace(topics[0], name="new"))))
+        await driver.settle()
+        assert driver.view.table.cursor_key == "new"
 
 
 async def test_a_wrong_form_stays_open_and_says_what_is_wrong() -> None:

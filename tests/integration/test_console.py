@@ -71,6 +71,11 @@ def partition_rows(text: str) -> dict[int, tuple[int, int, str]]:
     return {int(number): (int(leader), int(epoch), isr) for number, leader, epoch, isr in found}
 
 
+def replicas(text: str) -> list[tuple[str, ...]]:
+    """Broker, log start, high watermark and log end of each replica on the screen."""
+    return re.findall(r"broker (\d) +\D+([\d,]+) +([\d,]+) +([\d,]+)", text)
+
+
 def processes_of(directory: Path) -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
@@ -91,8 +96,8 @@ def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_a
     terminal.press("j", "j", "Enter")
     terminal.wait_for("six partitions", lambda text: "partitions(orders)[6]" in text and len(partition_rows(text)) == 6)
     # A replica of each broker tells its own log, and they move.
-    first = terminal.wait_for("replicas", lambda text: len(re.findall(r"broker \d \D+\d+ +\d+ +\d+", text)) == 3)
-    terminal.wait_for("logs that move", lambda text: text.splitlines()[18:22] != first.splitlines()[18:22])
+    first = replicas(terminal.wait_for("replicas", lambda text: len(replicas(text)) == 3))
+    terminal.wait_for("logs that move", lambda text: replicas(text) != first)
     terminal.press("l")
     terminal.wait_for("records of the workload", lambda text: text.count('{"order":') >= 5)
     terminal.press("Escape")
@@ -109,6 +114,10 @@ def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_a
         ),
     )
     terminal.wait_for("two brokers", lambda text: "2/3 up" in text)
+    terminal.wait_for(
+        "what happened to the partition, and why",
+        lambda text: re.search(rf"leader changed +leader {victim}→", text) and "isr shrunk" in text,
+    )
     terminal.press("5")
     shown = terminal.wait_for("the ledger", lambda text: "acked, 0 lost" in text)
     for stage in ("fenced", "new leaders committed", "seen by each survivor", "first acknowledged produce"):
