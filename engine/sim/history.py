@@ -256,6 +256,11 @@ class History:
         if self._now_ns is not None and time_ns < self._now_ns:
             raise HistoryError("time goes back: files of several recorders have to be merged by their time")
         self._now_ns = time_ns
+        if f in _SINGLE:
+            if kind != "ok":
+                raise HistoryError(f"{f} is recorded when it is done, with type ok")
+            self._take_single(_SINGLE[f](event, place), time_ns)
+            return
         if kind == "invoke":
             key = (process, event["id"])
             if key in self._open:
@@ -263,19 +268,6 @@ class History:
             operation = self._invoke[f](event, place)
             self._open[key] = f, operation
             self.operations.append(operation)
-            return
-        if f in _SINGLE:
-            if kind != "ok":
-                raise HistoryError(f"{f} is recorded when it is done, with type ok")
-            operation = _SINGLE[f](event, place)
-            operation.outcome = "ok"
-            operation.completed_place, operation.completed_ns = place, time_ns
-            if isinstance(operation, Restart):
-                self._sessions[process] = self._sessions.get(process, 0) + 1
-            elif isinstance(operation, Subscribe) and operation.enable_auto_commit:
-                self.auto_committing_groups.add(operation.group)
-            self.operations.append(operation)
-            self.completed.append(operation)
             return
         if kind not in ("ok", "fail", "info"):
             raise HistoryError(f"type {kind} is unknown")
@@ -287,6 +279,16 @@ class History:
         operation.error = str(event.get("error", ""))
         if kind == "ok":
             self._complete(operation, event)
+        self.completed.append(operation)
+
+    def _take_single(self, operation: Operation, time_ns: int) -> None:
+        operation.outcome = "ok"
+        operation.completed_place, operation.completed_ns = operation.place, time_ns
+        if isinstance(operation, Restart):
+            self._sessions[operation.process] = self._sessions.get(operation.process, 0) + 1
+        elif isinstance(operation, Subscribe) and operation.enable_auto_commit:
+            self.auto_committing_groups.add(operation.group)
+        self.operations.append(operation)
         self.completed.append(operation)
 
     # -- invocations --------------------------------------------------------------------------------------------
@@ -352,11 +354,14 @@ class History:
     def _complete(self, operation: Operation, event: Event) -> None:
         if isinstance(operation, Send):
             offset = event.get("offset")
-            operation.offset = None if offset is None or offset < 0 else offset
+            operation.offset = None if offset is None or _offset(offset) < 0 else offset
             operation.attempts = event.get("attempts")
         elif isinstance(operation, Poll):
             name = self._name
-            operation.records = [(name(partition), offset, value) for partition, offset, value in event["records"]]
+            operation.records = [
+                (name(partition), offset if type(offset) is int else _offset(offset), value)
+                for partition, offset, value in event["records"]
+            ]
             reached_end = event.get("reached_end")
             if reached_end:
                 operation.reached_end = self._offsets(reached_end)
@@ -366,15 +371,12 @@ class History:
     def _name(self, partition: str) -> str:
         name = self._names.get(partition)
         if name is None:
-            topic, _, number = partition.rpartition("-")
-            if not topic or not number.isdecimal():
-                raise HistoryError(f"{partition!r} is no partition: topic-0 is one")
-            name = self._names[partition] = partition
+            name = self._names[partition] = _partition(partition)
         return name
 
     def _offsets(self, offsets: Mapping[str, int | None]) -> dict[str, int]:
         return {
-            self._name(partition): NOTHING_COMMITTED if offset is None else offset
+            self._name(partition): NOTHING_COMMITTED if offset is None else _offset(offset)
             for partition, offset in offsets.items()
         }
 
@@ -384,12 +386,26 @@ def topic_of(partition: str) -> str:
     return partition.rpartition("-")[0]
 
 
+def _partition(name: str) -> str:
+    topic, _, number = name.rpartition("-")
+    if not topic or not number.isdecimal():
+        raise HistoryError(f"{name!r} is no partition: topic-0 is one")
+    return name
+
+
+def _offset(offset: Any) -> int:
+    if not isinstance(offset, int):
+        raise HistoryError(f"offset {offset!r} is no integer")
+    return offset
+
+
 # -- what a client does by itself ---------------------------------------------------------------------------------
 
 
 def _positions(event: Event) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
-    for partition, position in event["positions"].items():
+    for name, position in event["positions"].items():
+        partition = _partition(name)
         if position == "beginning":
             found[partition] = 0
         elif position is None or position == "end":
@@ -414,7 +430,7 @@ def _subscribe(event: Event, place: int) -> Subscribe:
 
 
 def _rebalance(event: Event, place: int) -> Rebalance:
-    changes = tuple(event.get("assigned", ())), tuple(event.get("revoked", ()))
+    changes = (tuple(map(_partition, event.get(change, ()))) for change in ("assigned", "revoked"))
     return Rebalance(event["process"], place, event["time_ns"], *changes)
 
 

@@ -90,6 +90,7 @@ class PartitionLog:
         self.gaps: list[Gap] = []
         self.final_reads: list[FinalRead] = []
         self.group_starts: list[GroupStart] = []
+        self._empty: list[tuple[int, int]] | None = None
 
     def on_new_record(self, offset: int, value: Value, poll: Poll) -> None:
         """It was read at an offset where nothing, or something else, had been read."""
@@ -110,3 +111,15 @@ class PartitionLog:
         if first is None:
             return []
         return [first, *(offset for offset, _ in self.copies.get(value, ()))]
+
+    def was_passed_over(self, offset: int) -> bool:
+        """Whether some consumer read on without receiving anything at the offset; ask when all gaps are known."""
+        if self._empty is None:
+            self._empty = []
+            for start, end in sorted((gap.start, gap.end) for gap in self.gaps):
+                if self._empty and start <= self._empty[-1][1]:
+                    self._empty[-1] = self._empty[-1][0], max(end, self._empty[-1][1])
+                else:
+                    self._empty.append((start, end))
+        index = bisect_left(self._empty, (offset + 1,)) - 1
+        return index >= 0 and offset < self._empty[index][1]
