@@ -59,6 +59,8 @@ class Load:
                 "reconnect.backoff.max.ms": 100,
                 "topic.metadata.refresh.fast.interval.ms": 20,
                 "message.timeout.ms": 120_000,
+                # A paused broker answers nothing; by itself librdkafka waits a minute for it.
+                "socket.timeout.ms": 5000,
                 "socket.connection.setup.timeout.ms": 1000,
                 "log_level": 0,
             }
@@ -123,7 +125,7 @@ def read_back(bootstrap: str, topic: str, acks: list[Ack], partitions: int = PAR
         position, highest = 0, -1
         seen: set[int] = set()
         while position < end:
-            messages = consumer.consume(5000, 10)
+            messages = consumer.consume(min(5000, end - position), 10)  # more it would wait for
             if not messages:
                 raise SystemExit(f"silence while reading {topic}-{partition} back at {position} of {end}")
             for message in messages:

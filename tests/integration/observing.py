@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from tests.integration.conftest import Cluster
+from tests.integration.raw_client import parse_address
 
 MIB = 1 << 20
 
@@ -33,8 +34,7 @@ class Brokers:
 
     def address(self, broker_id: int) -> tuple[str, int]:
         """Where clients connect."""
-        host, _, port = self._rows[broker_id]["address"].rpartition(":")
-        return host, int(port)
+        return parse_address(self._rows[broker_id]["address"])
 
     def log_path(self, broker_id: int) -> Path:
         """broker.log of the incarnation that runs."""

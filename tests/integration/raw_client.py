@@ -17,6 +17,12 @@ Address = tuple[str, int]
 WAIT_S = 20.0
 
 
+def parse_address(text: str) -> Address:
+    """``host:port``."""
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 def framed(payload: bytes) -> bytes:
     """The payload behind its size."""
     return struct.pack(">i", len(payload)) + payload
@@ -43,12 +49,16 @@ def request_bytes(request: Message, version: int, correlation_id: int = 1) -> by
 class RawConnection:
     """A socket, with time-outs on everything."""
 
-    def __init__(self, address: Address, *, receive_buffer_bytes: int | None = None) -> None:
+    def __init__(self, address: Address, *, receive_buffer_bytes: int | None = None, timeout_s: float = WAIT_S) -> None:
         self.socket = socket.socket()
         if receive_buffer_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self.socket.settimeout(WAIT_S)
-        self.socket.connect(address)
+        self.socket.settimeout(timeout_s)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
 
     def __enter__(self) -> RawConnection:
         return self

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from bench.failover import Load
 from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from tests.integration.conftest import Cluster, kafka_tool, start_cluster, stop_cluster
-from tests.integration.raw_client import RawConnection, wait_until
+from tests.integration.raw_client import RawConnection, parse_address, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -141,8 +141,7 @@ def find_coordinator(cluster: Cluster, group: str) -> int:
     """The broker id that the brokers name for the group; -1 if none is there now."""
     for row in cluster.status():
         if row["state"] == "running":
-            host, _, port = row["address"].rpartition(":")
-            with RawConnection((host, int(port))) as connection:
+            with RawConnection(parse_address(row["address"])) as connection:
                 answer = connection.ask(FindCoordinatorRequest(key_type=0, coordinator_keys=[group]), 4)
             if answer.coordinators[0].error_code == 0:
                 return int(answer.coordinators[0].node_id)
