@@ -156,8 +156,10 @@ class ServerConnection(asyncio.Protocol):
         self._slots.clear()
         self._out.clear()
         self._out_bytes = 0
+        # Not in this turn: what was read in it begins first, and is called off where it waits.
+        loop = asyncio.get_running_loop()
         for task in tuple(self._tasks):
-            task.cancel()
+            loop.call_soon(task.cancel)
         self._router.connection_closed(self)
         callbacks, self.on_close = self.on_close, []
         for callback in callbacks:
