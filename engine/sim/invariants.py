@@ -58,6 +58,7 @@ class Invariants:
         for node_id, life, broker in brokers:
             self._check_quorum(node_id, life, broker)
             self._check_image(node_id, broker)
+        self._check_isr_members({node_id: broker for node_id, _, broker in brokers})
         for node_id, life, broker in brokers:
             if not hasattr(broker, "replicas"):
                 continue
@@ -105,6 +106,28 @@ class Invariants:
                     ]
                     if fenced:
                         raise Violation("K10", f"{topic.name}-{number}: fenced brokers {fenced} in the ISR {state.isr}")
+
+    def _check_isr_members(self, brokers: dict[int, Broker]) -> None:
+        """R3: whoever the controller may elect has everything that was acknowledged."""
+        active = [each for each in brokers.values() if each.controller is not None and each.controller.is_active]
+        if not active:
+            return
+        image = max(active, key=lambda each: each.controller.epoch if each.controller else -1).metadata.image
+        for (topic, number), end in self.acknowledged_end.items():
+            state = image.partition(topic, number)
+            if state is None:
+                continue
+            for member in state.isr:
+                broker = brokers.get(member)
+                if broker is None or not hasattr(broker, "replicas"):
+                    continue
+                replica = broker.replicas.get(topic, number)
+                if replica is not None and not replica.is_offline and replica.log.log_end_offset < end:
+                    raise Violation(
+                        "R3",
+                        f"{topic}-{number}: {member} is in the ISR {state.isr} and ends at {replica.log.log_end_offset}, "
+                        f"acknowledged was everything before {end}",
+                    )
 
     def _check_replica(self, node_id: int, life: str, each: Partition, replica: Replica) -> None:
         log, partition = replica.log, replica.partition
