@@ -293,8 +293,10 @@ class BrokerThread:
         self._end.set()
 
     async def _unwind(self) -> None:
-        """End every task, those that end of others begins as well, and let sockets close."""
+        """End every task, those that the end of others begins as well, and let sockets close."""
         self._die()
+        # Python complains of what was called and is cancelled before it began.
+        await asyncio.sleep(0)
         for _ in range(_UNWIND_ROUNDS):
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             if not tasks:

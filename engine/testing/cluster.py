@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
@@ -205,35 +205,33 @@ class KafkaCluster:
         with self._lock:
             is_first = not self._resources.threads
             try:
-                for broker_id in self._ids(broker_ids):
-                    self._begin(broker_id)
+                begun = [self._begin(each) for each in self._ids(broker_ids) if not self._is_up(each)]
+                _check(begun)
                 if self._has_quorum():
-                    self._wait_ready(timeout_s)
+                    self._wait_ready(begun, timeout_s)
             except BaseException:
                 if is_first:
                     self.close()
                 raise
 
-    def _begin(self, broker_id: int) -> None:
+    def _begin(self, broker_id: int) -> BrokerThread:
         resources = self._resources
         before = resources.threads.get(broker_id)
         if before is not None:
-            if before.state in (BrokerState.RUNNING, BrokerState.PAUSED):
-                return
             before.join()
         network = BrokerNetwork(resources.ports, self._nodes, resources.limbo, self._cut_from(broker_id))
-        resources.threads[broker_id] = BrokerThread(self._configs[broker_id], network)
+        thread = resources.threads[broker_id] = BrokerThread(self._configs[broker_id], network)
+        return thread
 
     def _has_quorum(self) -> bool:
         voters = voter_ids(self.brokers)
         return 2 * sum(self.brokers[each].state is BrokerState.RUNNING for each in voters) > len(voters)
 
-    def _wait_ready(self, timeout_s: float) -> None:
+    def _wait_ready(self, begun: list[BrokerThread], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         running = [each for each in self._running() if not self._cut_from(each.broker_id)]
-        done, late = wait([each.ready for each in running], timeout_s)
-        for future in done:
-            future.result()
+        _, late = wait([each.ready for each in running], timeout_s, FIRST_EXCEPTION)
+        _check(begun)
         if late:
             names = ", ".join(str(each.broker_id) for each in running if each.ready in late)
             raise KafkaClusterTimeout(f"not served within {timeout_s:.0f} s by broker {names}")
@@ -484,12 +482,30 @@ class KafkaCluster:
         return leaders[-1]
 
     def wait_until_in_sync(self, topic: str | None = None, *, timeout_s: float = 30.0) -> None:
-        """Wait until every partition (of ``topic``, or of all topics) has a leader and all of its replicas in the ISR.
+        """Wait until every partition (of ``topic``, or of all topics) has a leader and all of its replicas in the ISR,
+        on brokers that run and reach each other.
 
         Raises:
             KafkaClusterTimeout: the text names those that have not.
         """
-        self._wait_for(lambda: _out_of_sync(self._image(), topic), time.monotonic() + timeout_s)
+        self._wait_for(lambda: self._out_of_sync(topic), time.monotonic() + timeout_s)
+
+    def _out_of_sync(self, topic: str | None) -> list[str]:
+        image = self._image()
+        if topic is not None and topic not in image.topics_by_name:
+            return [f"there is no topic {topic}"]
+        running = {each.broker_id for each in self._running()}
+        return [
+            f"{name}-{number}: leader {each.leader}, in sync {list(each.isr)} of {list(each.replicas)}"
+            for name, known in image.topics_by_name.items()
+            if topic in (None, name)
+            for number, each in known.partitions.items()
+            if not each.has_leader
+            or set(each.isr) != set(each.replicas)
+            # What has just been done to a broker is not in the metadata yet.
+            or not running.issuperset(each.replicas)
+            or any(pair.issubset(each.replicas) for pair in self._cuts)
+        ]
 
     # -- the brokers from inside ------------------------------------------------------------------------------------
 
@@ -552,6 +568,13 @@ class KafkaCluster:
         raise KafkaClusterTimeout(f"the controller does not answer: {last}")
 
 
+def _check(begun: list[BrokerThread]) -> None:
+    for thread in begun:
+        error = thread.ready.exception() if thread.ready.done() else None
+        if error is not None:
+            raise KafkaClusterError(f"broker {thread.broker_id} cannot start: {error}") from error
+
+
 def _knows_brokers(image: MetadataImage, broker_ids: list[int]) -> bool:
     return all(each in image.brokers and not image.brokers[each].fenced for each in broker_ids)
 
@@ -559,15 +582,3 @@ def _knows_brokers(image: MetadataImage, broker_ids: list[int]) -> bool:
 def _leads(image: MetadataImage, topic: str) -> bool:
     known = image.topics_by_name.get(topic)
     return known is not None and all(each.has_leader for each in known.partitions.values())
-
-
-def _out_of_sync(image: MetadataImage, topic: str | None) -> list[str]:
-    if topic is not None and topic not in image.topics_by_name:
-        return [f"there is no topic {topic}"]
-    return [
-        f"{name}-{number}: leader {each.leader}, in sync {list(each.isr)} of {list(each.replicas)}"
-        for name, known in image.topics_by_name.items()
-        if topic in (None, name)
-        for number, each in known.partitions.items()
-        if not each.has_leader or set(each.isr) != set(each.replicas)
-    ]

@@ -50,6 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A marker that would do nothing is a mistake."""
+    marked = _marked(item, "kafka_cluster", "brokers", "configs")
+    if "configs" in marked and "fresh_kafka_cluster" not in getattr(item, "fixturenames", ()):
+        raise pytest.UsageError(
+            f"{item.nodeid}: configs are for fresh_kafka_cluster; all tests share kafka_cluster, see --kafka-config"
+        )
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """When all that belongs to a test is gone, undo what it did to the cluster that all tests share."""
@@ -95,7 +104,7 @@ def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
 
     config = request.config
     wanted = [_marked(each, "kafka_cluster", "brokers", "configs").get("brokers", 0) for each in request.session.items]
-    with KafkaCluster(max(_brokers(config), *wanted), configs=_configs(config)) as cluster:
+    with KafkaCluster(max([_brokers(config), *wanted]), configs=_configs(config)) as cluster:
         config.stash[_shared] = cluster
         try:
             yield cluster
