@@ -26,12 +26,17 @@ from engine.sim.history_log import FinalRead, Gap, GroupStart, PartitionLog, Pos
 
 
 class _Position:
-    """Where a consumer is in a partition: ``next`` is the least offset that it may receive."""
+    """Where a consumer is in a partition: ``next`` is the least offset that it may receive.
 
-    __slots__ = ("last", "next", "run")
+    ``top`` is more than that if it went back: what lies before is not left out, it came already. Nor does the reading
+    prove anything of it any more: what it had passed over may come.
+    """
+
+    __slots__ = ("last", "next", "run", "top")
 
     def __init__(self, next_offset: int, last: Poll | Positioning, run: Run) -> None:
         self.next = next_offset
+        self.top = next_offset
         self.last = last
         self.run = run
 
@@ -157,17 +162,19 @@ class PollScan:
             given, subscription = consumer.given.pop(name, None), consumer.subscription
             if given is not None and subscription is not None:
                 log.group_starts.append(GroupStart(given, subscription, poll, offset))
-        elif offset >= position.next:
-            if offset > position.next:
-                gap = Gap(position.next, offset, position.last, poll)
-                position.run.gaps.append(gap)
-                log.gaps.append(gap)
-            position.next = offset + 1
-            position.last = poll
+            position = consumer.positions[name] = _Position(offset + 1, poll, Run(offset))
             return position
-        else:
+        if offset < position.next:
             self._went_back(position, log, poll, offset, value)
-        position = consumer.positions[name] = _Position(offset + 1, poll, Run(offset))
+            position.top = max(position.top, position.next)
+            position.run = Run(position.top)
+        start = max(position.next, position.top)
+        if offset > start:
+            gap = Gap(start, offset, position.last, poll)
+            position.run.gaps.append(gap)
+            log.gaps.append(gap)
+        position.next = offset + 1
+        position.last = poll
         return position
 
     def _went_back(self, position: _Position, log: PartitionLog, poll: Poll, offset: int, value: Value) -> None:
@@ -190,4 +197,5 @@ class PollScan:
         if position is None or consumer.unsure_since(log.partition) > poll.place:
             log.final_reads.append(FinalRead(Run(end), end, end, poll, None))
         else:
-            log.final_reads.append(FinalRead(position.run, position.next, end, poll, position.last))
+            came_to = max(position.next, position.top)
+            log.final_reads.append(FinalRead(position.run, came_to, end, poll, position.last))

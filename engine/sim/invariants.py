@@ -125,8 +125,8 @@ class Invariants:
                 if replica is not None and not replica.is_offline and replica.log.log_end_offset < end:
                     raise Violation(
                         "R3",
-                        f"{topic}-{number}: {member} is in the ISR {state.isr} and ends at {replica.log.log_end_offset}, "
-                        f"acknowledged was everything before {end}",
+                        f"{topic}-{number}: {member} is in the ISR {state.isr} and ends at "
+                        f"{replica.log.log_end_offset}, acknowledged was everything before {end}",
                     )
 
     def _check_replica(self, node_id: int, life: str, each: Partition, replica: Replica) -> None:

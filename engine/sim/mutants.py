@@ -1,4 +1,4 @@
-"""Known-bad changes of the engine, one for each promise: seeds must fail under every one of them, or the checks are blind.
+"""Known-bad changes of the engine, one for each promise: seeds must fail under each of them, or the checks are blind.
 
 ``python -m engine.sim.mutants [NAME …]``. A mutant is made by replacing a function in this process only.
 """
