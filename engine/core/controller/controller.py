@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.controller.alter_partition import AlterPartition
 from engine.core.controller.cluster_control import ClusterControl
 from engine.core.controller.config_control import ConfigControl
+from engine.core.controller.directory_control import DirectoryControl
 from engine.core.controller.error_responses import error_response
 from engine.core.controller.feature_control import FeatureControl, bootstrap_records
 from engine.core.controller.image import MetadataImage
@@ -72,6 +73,7 @@ class Controller:
         self._leadership = Leadership(state)
         self._alter_partition = AlterPartition(state, self._leadership)
         self._cluster = ClusterControl(state, self._leadership)
+        self._directories = DirectoryControl(state, self._leadership)
         self._configs = ConfigControl(state)
         self._topics = TopicControl(state, self._configs)
         self._reassignments = ReassignmentControl(state, self._leadership, self._topics)
@@ -114,6 +116,7 @@ class Controller:
             ApiKey.UPDATE_FEATURES: lambda step, request, version, now: self._features.update_features(
                 step, request, version
             ),
+            ApiKey.ASSIGN_REPLICAS_TO_DIRS: lambda step, request, version, now: self._directories.assign(step, request),
             ApiKey.ALLOCATE_PRODUCER_IDS: lambda step, request, version, now: self._producer_ids.allocate(
                 step, request
             ),

@@ -247,6 +247,21 @@ class Leadership:
             )
         )
 
+    def move_to_directory(self, step: Step, topic: TopicImage, number: int, broker_id: int, directory_id: Uuid) -> None:
+        """The broker's replica is in that log directory, which may have failed already."""
+        is_online = self._state.has_online_directory(broker_id, directory_id)
+
+        def is_alive(each: int) -> bool:
+            return self._state.is_active(each) and (is_online or each != broker_id)
+
+        change = self.change(topic, number, self.default_election(topic.name), is_alive)
+        change.target_directories[broker_id] = directory_id
+        cause = f"broker {broker_id} has its replica in another log directory"
+        if not is_online:
+            change.target_isr = tuple(each for each in change.target_isr if each != broker_id)
+            cause = f"a log directory of broker {broker_id} failed"
+        self.add(step, change, topic.name, cause)
+
     # -- elections ----------------------------------------------------------------------------------------------
 
     def balance_preferred_leaders(self, step: Step) -> bool:

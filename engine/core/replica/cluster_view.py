@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from engine.model.ids import Uuid
+
 # A follower of an old version sends no broker epoch, and a leader may not have heard one yet.
 NO_BROKER_EPOCH = -1
 
@@ -20,6 +22,8 @@ class BrokerRegistration(Protocol):
 
     @property
     def in_controlled_shutdown(self) -> bool: ...
+
+    def has_online_directory(self, directory_id: Uuid) -> bool: ...
 
 
 class PartitionState(Protocol):
@@ -43,6 +47,9 @@ class PartitionState(Protocol):
     @property
     def adding_replicas(self) -> tuple[int, ...]: ...
 
+    @property
+    def directories(self) -> tuple[Uuid, ...]: ...
+
 
 class ClusterView:
     """Brokers by id, and this broker's own id and epoch. The shell replaces ``brokers`` with each metadata delta."""
@@ -64,9 +71,10 @@ class ClusterView:
         registered = self.brokers.get(broker_id)
         return broker_epoch != NO_BROKER_EPOCH and registered is not None and registered.broker_epoch > broker_epoch
 
-    def may_join_isr(self, broker_id: int, broker_epoch: int | None) -> bool:
+    def may_join_isr(self, broker_id: int, broker_epoch: int | None, directory_id: Uuid | None = None) -> bool:
         """Whether the controller would take the broker into an ISR (KIP-841, KIP-903): alive, not on its way out, and
-        the incarnation that was heard from (``broker_epoch``; None: none was) is the one registered."""
+        the incarnation that was heard from (``broker_epoch``; None: none was) is the one registered. A replica in a
+        directory that failed (``directory_id``) stays out as well."""
         registered = self.brokers.get(broker_id)
         return (
             registered is not None
@@ -74,4 +82,5 @@ class ClusterView:
             and not registered.fenced
             and not registered.in_controlled_shutdown
             and broker_epoch in (NO_BROKER_EPOCH, registered.broker_epoch)
+            and (directory_id is None or registered.has_online_directory(directory_id))
         )

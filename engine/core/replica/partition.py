@@ -287,6 +287,9 @@ class Partition:
         self._settle_min_isr()
         known = role.replicas
         role.replicas = {each: known.get(each) or RemoteReplica(each) for each in state.replicas if each != local_id}
+        for broker_id, directory_id in zip(state.replicas, state.directories, strict=False):
+            if broker_id != local_id:
+                role.replicas[broker_id].directory_id = directory_id
         if is_new_state:
             pending = role.isr_state
             role.proposal = None
@@ -443,7 +446,7 @@ class Partition:
             type(role.isr_state) is CommittedIsr
             and replica.log_end_offset >= self.high_watermark
             and replica.log_end_offset >= role.epoch_start_offset
-            and self.view.may_join_isr(replica.broker_id, replica.broker_epoch)
+            and self.view.may_join_isr(replica.broker_id, replica.broker_epoch, replica.directory_id)
         )
 
     def _propose_expand(self, role: Leader, replica: RemoteReplica, effects: PartitionEffects) -> None:
@@ -672,7 +675,7 @@ class Partition:
             if (
                 replica.log_end_offset < reached
                 and replica.is_caught_up(self.log_end_offset, now_ms, self.lag_max_ms)
-                and self.view.may_join_isr(replica.broker_id, replica.broker_epoch)
+                and self.view.may_join_isr(replica.broker_id, replica.broker_epoch, replica.directory_id)
             ):
                 reached = replica.log_end_offset
         return reached

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.model.ids import Uuid
+
 UNKNOWN_OFFSET = -1
 # "Never" on a monotonic clock that may start anywhere.
 NEVER_MS = float("-inf")
@@ -18,6 +20,7 @@ class RemoteReplica:
     __slots__ = (
         "broker_epoch",
         "broker_id",
+        "directory_id",
         "last_caught_up_ms",
         "last_fetch_leader_end_offset",
         "last_fetch_ms",
@@ -27,6 +30,8 @@ class RemoteReplica:
 
     def __init__(self, broker_id: int) -> None:
         self.broker_id = broker_id
+        # Its log directory there, as far as the metadata knows it.
+        self.directory_id: Uuid | None = None
         self.log_start_offset = UNKNOWN_OFFSET
         self.log_end_offset = UNKNOWN_OFFSET
         self.last_fetch_leader_end_offset = UNKNOWN_OFFSET

@@ -28,6 +28,10 @@ class Registration(NamedTuple):
     broker_epoch: int
     fenced: bool = False
     in_controlled_shutdown: bool = False
+    offline_directories: tuple[bytes, ...] = ()
+
+    def has_online_directory(self, directory_id: bytes) -> bool:
+        return directory_id not in self.offline_directories
 
 
 class Metadata(NamedTuple):
@@ -39,6 +43,7 @@ class Metadata(NamedTuple):
     leader_epoch: int = 1
     partition_epoch: int = 1
     adding_replicas: tuple[int, ...] = ()
+    directories: tuple[bytes, ...] = ()
 
 
 def epoch_of(broker_id: int) -> int:

@@ -395,3 +395,21 @@ def test_a_restarted_follower_that_lost_its_tail_must_catch_up_before_it_joins_a
     assert not h.sent
     h.fetch(3, 10, epoch=500)
     assert h.proposal.new_isr[-1] == (3, 500)
+
+
+def test_a_replica_in_a_directory_that_failed_is_not_taken_back_nor_waited_for() -> None:
+    directories = (b"one", b"two", b"three")
+    h = ReplicaHarness(Metadata(directories=directories))
+    h.append(10)
+    h.fetch(2, 10)
+    h.fetch(3, 10)
+    h.register(3, offline_directories=(b"three",))
+    h.apply(Metadata(directories=directories, isr=(1, 2), partition_epoch=2))
+    h.append(5)
+    h.fetch(2, 15)
+    assert h.hw == 15 and not h.sent
+    h.fetch(3, 15)
+    assert not h.sent
+    h.register(3, offline_directories=())
+    h.fetch(3, 15)
+    assert len(h.sent) == 1

@@ -116,7 +116,9 @@ def believes_what_past_incarnations_say(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         ClusterView,
         "may_join_isr",
-        lambda self, broker_id, broker_epoch: broker_epoch is not None and not self.brokers[broker_id].fenced,
+        lambda self, broker_id, broker_epoch, directory_id=None: (
+            broker_epoch is not None and not self.brokers[broker_id].fenced
+        ),
     )
     original = Partition._propose
 
