@@ -54,6 +54,7 @@ API_MODULES = (
     "alter_partition",
     "alter_partition_reassignments",
     "api_versions",
+    "assign_replicas_to_dirs",
     "begin_quorum_epoch",
     "broker_heartbeat",
     "broker_registration",

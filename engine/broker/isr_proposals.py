@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.client.errors import ClientError
 from engine.core.replica.outputs import AlterPartition
@@ -21,7 +21,6 @@ from engine.wire.messages.alter_partition_response import PartitionData as Parti
 
 if TYPE_CHECKING:
     from engine.broker.replica import Replica
-    from engine.wire.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class IsrProposals:
         self,
         broker_id: int,
         broker_epoch: Callable[[], int],
-        send: Callable[[Message, int], Awaitable[AlterPartitionResponse]],
+        send: Callable[[AlterPartitionRequest, int], Awaitable[Any]],
         on_answer: Callable[[Replica, AlterPartition, ErrorCode, PartitionAnswer | None], None],
     ) -> None:
         """``send(request, version)`` asks the active controller; ``on_answer`` is told what became of a proposal."""
@@ -48,6 +47,7 @@ class IsrProposals:
         self._on_answer = on_answer
         self._waiting: dict[tuple[Uuid, int], tuple[Replica, AlterPartition]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._said = ""
 
     def submit(self, replica: Replica, proposal: AlterPartition) -> None:
         """Ask for another ISR; a newer proposal of the same partition takes the place of one that was not sent yet."""
@@ -88,9 +88,15 @@ class IsrProposals:
             broker_id=self._broker_id, broker_epoch=self._broker_epoch(), topics=list(topics.values())
         )
         try:
-            response = await self._send(request, _VERSION)
+            response: AlterPartitionResponse = await self._send(request, _VERSION)
         except (ClientError, OSError, TimeoutError, KafkaError) as error:
             log.debug("the controller was not reached with a change of ISRs: %s", error)
+            return False
+        except Exception as error:
+            # This node's own controller failed over it: the partitions must not stay without an answer.
+            if repr(error) != self._said:
+                self._said = repr(error)
+                log.error("a change of ISRs failed at the controller: %r", error)
             return False
         code = ErrorCode(response.error_code)
         if code in _TRY_AGAIN:

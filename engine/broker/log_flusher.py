@@ -43,9 +43,9 @@ class LogFlusher:
             self._round = asyncio.get_running_loop().create_task(self._run())
 
     async def flush(self, replica: Replica) -> None:
-        """Flush this log and return when everything that it holds now is on the device, or it failed."""
+        """Flush this log and return when everything that it holds now is on the device, or was cut, or it failed."""
         end_offset = replica.log.log_end_offset
-        while replica.log.durable_end_offset < end_offset and not replica.is_offline:
+        while replica.log.durable_end_offset < min(end_offset, replica.log.log_end_offset) and not replica.is_offline:
             self.ask(replica)
             assert self._round is not None
             await asyncio.wait((self._round,))

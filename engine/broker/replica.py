@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.replica.partition import Partition
 
 if TYPE_CHECKING:
+    from engine.core.replica.outputs import AppendCommitted
     from engine.model.ids import Uuid
     from engine.model.topic_partition import TopicPartition
     from engine.storage.log import Log
+
+
+class CommitWaiter(Protocol):
+    """Who waits for an append to count: the token of ``Partition.wait_until_committed``."""
+
+    def on_committed(self, answer: AppendCommitted) -> None:
+        """It does, or never will here (``answer.error``)."""
 
 
 class FetchWatch:
@@ -37,29 +46,45 @@ class Replica:
     """The pair of machine and log; :class:`~engine.broker.replica_manager.ReplicaManager` keeps them in step.
 
     ``follower_watches`` and ``consumer_watches`` hold the fetches that look at this replica, each with the key that it
-    knows it by. ``durable`` is whether every append is fsynced before it counts (flush.messages=1).
+    knows it by. ``log_dir`` is the one of ``log.dirs`` that it lives in.
     """
 
     __slots__ = (
         "consumer_watches",
         "durable",
+        "flush_messages",
         "follower_watches",
         "is_offline",
+        "last_flush_ms",
         "log",
+        "log_dir",
         "partition",
+        "sync_waiters",
         "topic_id",
         "topic_partition",
     )
 
-    def __init__(self, topic_partition: TopicPartition, topic_id: Uuid, partition: Partition, log: Log) -> None:
+    def __init__(
+        self, topic_partition: TopicPartition, topic_id: Uuid, partition: Partition, log: Log, log_dir: str
+    ) -> None:
         self.topic_partition = topic_partition
         self.topic_id = topic_id
         self.partition = partition
         self.log = log
-        self.durable = log.config.flush_messages == 1
+        self.log_dir = log_dir
         self.is_offline = False
+        self.last_flush_ms = 0.0
+        # Appends with acks=1 that count once they are synced: (offset that must be durable, who waits), by offset.
+        self.sync_waiters: deque[tuple[int, CommitWaiter]] = deque()
+        self.use_config()
         self.follower_watches: dict[FetchWatch, Any] = {}
         self.consumer_watches: dict[FetchWatch, Any] = {}
+
+    def use_config(self) -> None:
+        """The log's configuration is another one."""
+        self.flush_messages: int = self.log.config.flush_messages
+        # Whether every append is fsynced before it counts.
+        self.durable = self.flush_messages == 1
 
     def on_log_grew(self) -> None:
         """There are records for followers."""

@@ -352,12 +352,16 @@ class ReplicaFetcher:
                     continue  # an election or a truncation came between: the answer is about the past
                 try:
                     await self._take_partition(replica, data)
+                except LogDirFailure:
+                    continue  # its directory is offline now
                 except KafkaError as error:
                     log.error("%s cannot take what broker %d sent: %s", replica.topic_partition, self._leader_id, error)
                     self._delay(replica)
                 if replica.durable and replica.log.durable_end_offset < replica.log.log_end_offset:
                     durable.append(replica)
         # A fetch offset says "I have everything before": where that means the device, the next fetch waits for it.
+        for replica in durable:
+            self._manager.flusher.ask(replica)
         for replica in durable:
             await self._manager.flusher.flush(replica)
 
@@ -402,10 +406,7 @@ class ReplicaFetcher:
             f"the leader's epoch {leader_end.epoch} ends at offset {leader_end.end_offset}: "
             f"what this replica has beyond {cut.offset} was never committed"
         )
-        try:
-            self._manager.truncate(replica, cut.offset, reason)
-        except LogDirFailure:
-            self.remove(replica)
+        self._manager.truncate(replica, cut.offset, reason)
 
     async def _reset_offset(self, replica: Replica) -> None:
         """The leader does not have this replica's end: it ends earlier (an unclean election) or begins later."""
@@ -421,6 +422,9 @@ class ReplicaFetcher:
             self._delay(replica)
         elif earliest > replica.log.log_end_offset:
             self._manager.start_log_at(replica, earliest, f"the leader's log begins at offset {earliest}")
+        else:
+            # What was out of range is not any more, or never was by these numbers: not in a tight loop.
+            self._delay(replica)
 
     async def _leader_offset(self, replica: Replica, timestamp: int) -> int | None:
         topic, number = replica.topic_partition

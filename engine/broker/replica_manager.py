@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
+from engine.broker.directory_assignments import DirectoryAssignments
 from engine.broker.isr_proposals import IsrProposals
 from engine.broker.log_flusher import LogFlusher
-from engine.broker.replica import Replica
+from engine.broker.replica import CommitWaiter, Replica
 from engine.broker.suspects import SuspectedLeaders
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
 from engine.core.replica.cluster_view import ClusterView
@@ -24,7 +25,7 @@ from engine.core.replica.partition import Partition
 from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import ZERO_UUID, Uuid
-from engine.model.notes import Note, NoteKind
+from engine.model.notes import Detail, Note, NoteKind
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.failure import LogDirFailure
@@ -36,20 +37,15 @@ if TYPE_CHECKING:
     from engine.core.controller.topic_image import PartitionImage, TopicImage
     from engine.model.broker_config import BrokerConfig
     from engine.storage.log_dirs import LogDirs
+    from engine.wire.message import Message
     from engine.wire.messages.alter_partition_response import PartitionData as PartitionAnswer
     from engine.world import Buffer, World
 
 log = logging.getLogger(__name__)
 
 
-class CommitWaiter(Protocol):
-    """Who waits for acks=all: the token of ``Partition.wait_until_committed``."""
-
-    def on_committed(self, answer: AppendCommitted) -> None:
-        """The append is committed, or never will be here (``answer.error``)."""
-
-
 HighWatermarkListener = Callable[[int, int], None]
+SendToController = Callable[["Message", int], Awaitable[Any]]
 
 
 class ReplicaManager:
@@ -61,12 +57,13 @@ class ReplicaManager:
         config: BrokerConfig,
         log_dirs: LogDirs,
         *,
-        send_to_controller: Callable[..., object],
+        send_to_controller: SendToController,
         broker_epoch: Callable[[], int],
         publish: Callable[[Iterable[Note]], None],
         on_log_dir_failed: Callable[[str, BaseException], None],
     ) -> None:
-        """``send_to_controller(request, version)`` is awaited; ``on_log_dir_failed`` hears of a directory once."""
+        """``send_to_controller(request, version)`` answers as the active controller; ``on_log_dir_failed`` hears of a
+        directory once."""
         self._world = world
         self._clock = world.clock
         self.config = config
@@ -79,9 +76,11 @@ class ReplicaManager:
         self._by_id: dict[tuple[Uuid, int], Replica] = {}
         self._image: MetadataImage | None = None
         self._high_watermark_listeners: dict[str, list[HighWatermarkListener]] = {}
-        self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)  # type: ignore[arg-type]
+        self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)
+        self._directories = DirectoryAssignments(config.node_id, broker_epoch, send_to_controller)
         self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self._on_flush_failed)
         self.fetchers: ReplicaFetchers | None = None
+        self._failed_log_dirs: set[str] = set()
         self.suspects = SuspectedLeaders(world.clock)
         # Totals for the console: what clients wrote and read, in bytes of record batches.
         self.bytes_in = 0
@@ -122,8 +121,14 @@ class ReplicaManager:
             known = image.topics_by_name.get(topic) if topic_id is None else image.topics_by_id.get(topic_id)
         if known is None:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if topic_id is None else ErrorCode.UNKNOWN_TOPIC_ID
-        if partition not in known.partitions:
+        state = known.partitions.get(partition)
+        if state is None:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if (
+            self.config.node_id in state.replicas
+            and TopicPartition(known.name, partition) in self.log_dirs.offline_logs
+        ):
+            return ErrorCode.KAFKA_STORAGE_ERROR
         return ErrorCode.NOT_LEADER_OR_FOLLOWER
 
     def counts(self) -> dict[str, int]:
@@ -143,7 +148,8 @@ class ReplicaManager:
     # -- the leader's appends -----------------------------------------------------------------------------------
 
     def append(self, replica: Replica, records: Buffer, required_acks: int, *, origin: str = "client") -> AppendInfo:
-        """Append as the leader; who wants acks=all then calls ``replica.partition.wait_until_committed``.
+        """Append as the leader; who wants acks=all then calls ``replica.partition.wait_until_committed``, who wants
+        acks=1 :meth:`wait_until_synced`.
 
         Raises:
             KafkaError: what ``Partition.check_append`` and ``Log.append_as_leader`` raise.
@@ -159,7 +165,7 @@ class ReplicaManager:
                 origin=origin,
             )
         except LogDirFailure as failure:
-            self._log_dir_failed(replica, failure)
+            self._log_dir_failed(replica.log_dir, failure)
             raise
         if not info.is_duplicate:
             end_offset = replica.log.log_end_offset
@@ -167,22 +173,53 @@ class ReplicaManager:
             if replica.durable:
                 durable_end_offset = partition.durable_end_offset
                 self.flusher.ask(replica)
+            elif end_offset - replica.log.durable_end_offset >= replica.flush_messages:
+                self.flusher.ask(replica)
             self._after(replica, partition.on_append(end_offset, durable_end_offset, now_ms))
             replica.on_log_grew()
         return info
 
+    def wait_until_synced(self, replica: Replica, required_offset: int, waiter: CommitWaiter) -> bool:
+        """Whether ``waiter`` has to wait until the log is synced up to there: Kafka syncs within the append, so that
+        acks=1 is answered afterwards too."""
+        if not replica.durable or replica.log.durable_end_offset >= required_offset:
+            return False
+        replica.sync_waiters.append((required_offset, waiter))
+        return True
+
     def _on_flushed(self, replica: Replica) -> None:
+        now_ms = replica.last_flush_ms = self._clock.monotonic_ms()
         durable = min(replica.log.durable_end_offset, replica.partition.log_end_offset)
-        self._after(replica, replica.partition.on_flushed(durable, self._clock.monotonic_ms()))
+        self._after(replica, replica.partition.on_flushed(durable, now_ms))
+        if replica.sync_waiters:
+            self._answer_synced(replica, durable, ErrorCode.NONE)
+
+    @staticmethod
+    def _answer_synced(replica: Replica, end_offset: float, error: ErrorCode) -> None:
+        """Answer who waits for a sync up to ``end_offset``."""
+        waiters, answer = replica.sync_waiters, AppendCommitted(replica.topic_partition, error)
+        while waiters and waiters[0][0] <= end_offset:
+            waiters.popleft()[1].on_committed(answer)
 
     def _on_flush_failed(self, replica: Replica, error: BaseException) -> None:
-        self._log_dir_failed(replica, error)
+        self._log_dir_failed(replica.log_dir, error)
+
+    def flush_old(self) -> None:
+        """Sync what was not for longer than flush.ms (log.flush.scheduler.interval.ms)."""
+        now_ms = self._clock.monotonic_ms()
+        for replica in self._replicas.values():
+            files = replica.log
+            if (
+                files.durable_end_offset < files.log_end_offset
+                and now_ms - replica.last_flush_ms >= files.config.flush_ms
+            ):
+                self.flusher.ask(replica)
 
     def read_failed(self, replica: Replica, error: OSError) -> KafkaError:
         """The disk could not be read: its directory goes offline (UnifiedLog.read). Returns what clients are told."""
         # Descriptors that ran out say nothing about the disk.
         if error.errno not in (errno.EMFILE, errno.ENFILE):
-            self._log_dir_failed(replica, error)
+            self._log_dir_failed(replica.log_dir, error)
         return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{replica.topic_partition} cannot be read: {error}")
 
     # -- the machines' outputs ----------------------------------------------------------------------------------
@@ -206,13 +243,26 @@ class ReplicaManager:
 
     def _perform(self, replica: Replica, effects: PartitionEffects) -> None:
         for start in effects.append:
-            replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
+            try:
+                replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
+            except OSError as error:
+                self._reply(replica, effects, ErrorCode.KAFKA_STORAGE_ERROR)
+                self._log_dir_failed(replica.log_dir, error)
+                return
         for proposal in effects.send:
             self.proposals.submit(replica, proposal)
-        for token, answer in effects.reply:
-            token.on_committed(answer)  # type: ignore[attr-defined]
+        if effects.reply:
+            self._reply(replica, effects)
         if effects.notes:
             self._publish(effects.notes)
+
+    @staticmethod
+    def _reply(replica: Replica, effects: PartitionEffects, error: ErrorCode | None = None) -> None:
+        """Answer who waited for acks=all, with an error that came up since if there is one."""
+        for token, answer in effects.reply:
+            if error is not None:
+                answer = AppendCommitted(replica.topic_partition, error)
+            cast(CommitWaiter, token).on_committed(cast(AppendCommitted, answer))
 
     def _on_isr_answer(
         self, replica: Replica, proposal: AlterPartition, error: ErrorCode, answer: PartitionAnswer | None
@@ -251,7 +301,7 @@ class ReplicaManager:
             if records:
                 replica.log.append_as_follower(records)
         except LogDirFailure as failure:
-            self._log_dir_failed(replica, failure)
+            self._log_dir_failed(replica.log_dir, failure)
             raise
         end_offset = replica.log.log_end_offset
         replica.partition.on_follower_append(
@@ -263,22 +313,37 @@ class ReplicaManager:
             self._moved(replica, replica.partition.high_watermark)
 
     def truncate(self, replica: Replica, offset: int, reason: str) -> None:
-        """Cut a follower's log at ``offset``, which is where it parts from the leader's."""
-        replica.log.truncate_to(offset)
+        """Cut a follower's log at ``offset``, which is where it parts from the leader's. Raises: LogDirFailure."""
+        with self._watching(replica):
+            replica.log.truncate_to(offset)
         self._after(replica, replica.partition.on_truncated(replica.log.log_end_offset, reason))
 
     def start_log_at(self, replica: Replica, offset: int, reason: str) -> None:
-        """Throw a follower's log away and begin at ``offset``: the leader's log starts after the follower's ends."""
-        replica.log.truncate_fully_and_start_at(offset)
+        """Throw a follower's log away and begin at ``offset``: the leader's log starts after the follower's ends.
+
+        Raises: LogDirFailure.
+        """
+        with self._watching(replica):
+            replica.log.truncate_fully_and_start_at(offset)
         self._after(replica, replica.partition.on_truncated(offset, reason))
         replica.partition.on_start_offset_moved(offset)
         self._moved(replica, replica.partition.high_watermark)
 
     def move_log_start(self, replica: Replica, offset: int) -> None:
-        """The leader's log starts at ``offset`` now."""
+        """The leader's log starts at ``offset`` now. Raises: LogDirFailure."""
         if offset > replica.log.log_start_offset:
-            replica.log.increment_log_start_offset(min(offset, replica.log.log_end_offset))
+            with self._watching(replica):
+                replica.log.increment_log_start_offset(min(offset, replica.log.log_end_offset))
             replica.partition.on_start_offset_moved(replica.log.log_start_offset)
+
+    @contextmanager
+    def _watching(self, replica: Replica) -> Iterator[None]:
+        """Take the directory offline if its disk fails in the block."""
+        try:
+            yield
+        except LogDirFailure as failure:
+            self._log_dir_failed(replica.log_dir, failure)
+            raise
 
     # -- metadata -----------------------------------------------------------------------------------------------
 
@@ -298,7 +363,7 @@ class ReplicaManager:
             try:
                 path = self.log_dirs.set_aside(topic_partition)
             except LogDirFailure as failure:
-                self._on_log_dir_failed(self._path_of(topic_partition), failure)
+                self._log_dir_failed(failure.directory, failure)
                 continue
             log.warning("%s is of no partition of this broker any more: its files are in %s", topic_partition, path)
 
@@ -342,6 +407,7 @@ class ReplicaManager:
                 return None
         if replica.is_offline:
             return None
+        self._tell_directory(topic.topic_id, number, state, replica.log_dir)
         before_leader = replica.partition.leader_id
         before_epoch = replica.partition.leader_epoch
         if state.leader == self.config.node_id:
@@ -350,8 +416,15 @@ class ReplicaManager:
             effects = replica.partition.on_become_follower(state)
         self._after(replica, effects)
         if replica.partition.leader_epoch != before_epoch or replica.partition.leader_id != before_leader:
+            if replica.sync_waiters and not replica.partition.is_leader:
+                self._answer_synced(replica, float("inf"), ErrorCode.NOT_LEADER_OR_FOLLOWER)
             replica.on_changed()
         return replica
+
+    def _tell_directory(self, topic_id: Uuid, number: int, state: PartitionImage, log_dir: str) -> None:
+        directory_id = self.log_dirs.directory_ids[log_dir]
+        if state.directory(self.config.node_id) != directory_id:
+            self._directories.submit(topic_id, number, directory_id)
 
     def _make(self, topic: TopicImage, topic_partition: TopicPartition) -> Replica | None:
         config = self._log_config(topic.name)
@@ -360,7 +433,11 @@ class ReplicaManager:
         except (KafkaError, OSError, ValueError) as failure:
             log.error("%s cannot be opened: %s", topic_partition, failure)
             # Another replica must lead, and nothing must be served from here: the directory goes, as in Kafka.
-            self._on_log_dir_failed(self._path_of(topic_partition), failure)
+            log_dir = self._log_dir_of(topic_partition, failure)
+            if log_dir is not None:
+                number = topic_partition.partition
+                self._tell_directory(topic.topic_id, number, topic.partitions[number], log_dir)
+                self._log_dir_failed(log_dir, failure)
             return None
         files.update_config(config)
         partition = Partition(
@@ -372,7 +449,8 @@ class ReplicaManager:
             log_end_offset=files.log_end_offset,
             high_watermark=max(files.log_start_offset, self.log_dirs.checkpointed_high_watermark(topic_partition)),
         )
-        replica = Replica(topic_partition, topic.topic_id, partition, files)
+        replica = Replica(topic_partition, topic.topic_id, partition, files, self.log_dirs.path_of(topic_partition))
+        files.after_roll = lambda: self.flusher.ask(replica)
         files.set_high_watermark(partition.high_watermark)
         if replica.durable:
             # What the last process wrote may not be on the device yet.
@@ -382,11 +460,16 @@ class ReplicaManager:
         self._by_id[topic.topic_id, topic_partition.partition] = replica
         return replica
 
-    def _path_of(self, topic_partition: TopicPartition) -> str:
+    def _log_dir_of(self, topic_partition: TopicPartition, failure: Exception) -> str | None:
+        """The directory that a log could not be opened in; None if there was none left to try."""
+        if isinstance(failure, LogDirFailure):
+            for path in self.log_dirs.directory_ids:
+                if f"{failure.directory}/".startswith(f"{path.rstrip('/')}/"):
+                    return path
         try:
             return self.log_dirs.path_of(topic_partition)
         except KeyError:
-            return next(iter(self.log_dirs.directory_ids))
+            return None
 
     def _drop(self, topic_partition: TopicPartition, topic_id: Uuid, reason: str) -> None:
         replica = self._replicas.get(topic_partition)
@@ -397,13 +480,12 @@ class ReplicaManager:
         self._by_id.pop((topic_id, topic_partition.partition), None)
         if self.fetchers is not None:
             self.fetchers.remove(replica)
-        self._after(replica, replica.partition.on_stop(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
         replica.is_offline = True
-        replica.on_changed()
+        self._end(replica, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         try:
             self.log_dirs.delete(topic_partition, self._clock.now_ms())
         except LogDirFailure as failure:
-            self._log_dir_failed(replica, failure)
+            self._log_dir_failed(replica.log_dir, failure)
 
     def _log_config(self, topic: str) -> LogConfig:
         overrides = self._image.config(TOPIC_RESOURCE, topic) if self._image is not None else {}
@@ -433,12 +515,13 @@ class ReplicaManager:
             if config is None:
                 config = configs[topic] = self._log_config(topic)
             replica.log.update_config(config)
-            replica.durable = config.flush_messages == 1
+            replica.use_config()
             self._after(replica, replica.partition.on_min_insync_replicas(config.min_insync_replicas, now_ms))
             if replica.durable:
                 self.flusher.ask(replica)
             else:
                 self._after(replica, replica.partition.on_flushed(replica.log.log_end_offset, now_ms))
+                self._answer_synced(replica, replica.log.log_end_offset, ErrorCode.NONE)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
@@ -458,7 +541,7 @@ class ReplicaManager:
                 replica.log.delete_old_segments(now_ms)
                 replica.log.producers.remove_expired(now_ms)
             except (LogDirFailure, OSError) as failure:
-                self._log_dir_failed(replica, failure)
+                self._log_dir_failed(replica.log_dir, failure)
                 continue
             replica.partition.on_start_offset_moved(replica.log.log_start_offset)
             if replica.partition.high_watermark != replica.log.high_watermark:
@@ -466,32 +549,35 @@ class ReplicaManager:
 
     # -- failure and the end ------------------------------------------------------------------------------------
 
-    def _log_dir_failed(self, replica: Replica, error: BaseException) -> None:
-        directory = os.path.dirname(replica.log.directory)
-        failed = [each for each in self._replicas.values() if os.path.dirname(each.log.directory) == directory]
-        if all(each.is_offline for each in failed):
+    def _log_dir_failed(self, log_dir: str, error: BaseException) -> None:
+        """Nothing in the directory is served any more: what was written last may not be what a reader finds (L4)."""
+        if log_dir in self._failed_log_dirs:
             return
-        self.log_dirs.mark_offline(directory, error)
+        self._failed_log_dirs.add(log_dir)
+        self.log_dirs.mark_offline(log_dir, error)
+        failed = [each for each in self._replicas.values() if each.log_dir == log_dir]
         for each in failed:
             each.is_offline = True
             if self.fetchers is not None:
                 self.fetchers.remove(each)
-            effects = each.partition.on_stop(ErrorCode.KAFKA_STORAGE_ERROR)
-            for token, answer in effects.reply:
-                token.on_committed(answer)  # type: ignore[attr-defined]
-            each.on_changed()
+            self._end(each, ErrorCode.KAFKA_STORAGE_ERROR)
         reason = f"{error}: what was written last may be lost, so nothing is served from it any more"
-        detail = {"directory": directory, "replicas": len(failed)}
-        self._publish([Note(NoteKind.LOG_DIR_FAILED, directory, reason, detail)])  # type: ignore[arg-type]
-        self._on_log_dir_failed(directory, error)
+        detail: Detail = {"directory": log_dir, "replicas": len(failed)}
+        self._publish([Note(NoteKind.LOG_DIR_FAILED, log_dir, reason, detail)])
+        self._on_log_dir_failed(log_dir, error)
+
+    def _end(self, replica: Replica, error: ErrorCode) -> None:
+        """Answer all who wait for this replica."""
+        self._reply(replica, replica.partition.on_stop(error))
+        self._answer_synced(replica, float("inf"), error)
+        replica.on_changed()
 
     async def stop(self) -> None:
         """Answer all who wait; nothing is appended any more."""
         self.proposals.stop()
+        self._directories.stop()
         if self.fetchers is not None:
             await self.fetchers.stop()
         for replica in list(self._replicas.values()):
-            for token, answer in replica.partition.on_stop(ErrorCode.NOT_LEADER_OR_FOLLOWER).reply:
-                token.on_committed(answer)  # type: ignore[attr-defined]
-            replica.on_changed()
+            self._end(replica, ErrorCode.NOT_LEADER_OR_FOLLOWER)
         await self.flusher.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 from engine.model.errors import ErrorCode, KafkaError
@@ -62,6 +62,7 @@ class LocalLog:
         "_segments",
         "_state_lock",
         "_truncations",
+        "after_roll",
         "directory",
         "log_end_offset",
         "log_start_offset",
@@ -107,6 +108,8 @@ class LocalLog:
         self._truncations = 0
         # The latest time that somebody told.
         self._now_ms = now_ms
+        # Called when a segment is complete: it can be synced now (UnifiedLog.roll flushes it in the background).
+        self.after_roll: Callable[[], object] | None = None
 
     def _use_config(self, config: LogConfig) -> None:
         self._config = config
@@ -198,6 +201,8 @@ class LocalLog:
             for each in self._segments[-_RELEASED_LATE:-1]:
                 each.release()
             self._flush_lock.release()
+        if self.after_roll is not None:
+            self.after_roll()
         return segment
 
     def _complete_segment(self) -> None:

@@ -136,7 +136,14 @@ def handle(
             answer.base_offset = info.base_offset
             answer.log_append_time_ms = info.log_append_time_ms
             answer.log_start_offset = info.log_start_offset
-            if acks == -1:
+            if acks == 1 and replica.durable:
+                if pending is None:
+                    pending = _Pending(context, response)
+                waiter = _Waiter(pending, replica, answer)
+                if manager.wait_until_synced(replica, info.last_offset + 1, waiter):
+                    pending.left += 1
+                    pending.waiters.append(waiter)
+            elif acks == -1:
                 if pending is None:
                     pending = _Pending(context, response)
                 waiter = _Waiter(pending, replica, answer)

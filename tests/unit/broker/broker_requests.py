@@ -99,8 +99,8 @@ async def alter_config(
     """Set a dynamic config (``None``: go back to the default), and wait until every broker has it."""
     change = AlterableConfig(name, DELETE if value is None else SET, value)
     request = IncrementalAlterConfigsRequest([AlterConfigsResource(kind, resource, [change])])
-    node_id = next(iter(cluster.incarnations))
-    response = await cluster.ask(node_id, request, 1)
+    # Not over a connection on which an append may be waiting.
+    response = await cluster.ask(list(cluster.incarnations)[-1], request, 1)
     (result,) = response.responses
     assert result.error_code == NONE, (ErrorCode(result.error_code), result.error_message)
     await cluster.until(
