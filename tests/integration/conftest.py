@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +18,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.java_tools import KAFKA_LIBS, kafka_tool
+
+__all__ = ["KAFKA_LIBS", "KCONSOLE", "ROOT", "Cluster", "kafka_tool", "start_cluster", "stop_cluster"]
+
 ROOT = Path(__file__).resolve().parents[2]
 KCONSOLE = Path(sys.executable).parent / "kconsole"
-KAFKA_LIBS = ROOT / ".cache" / "kafka-4.3.1" / "libs"
 
 SPEC = """
 brokers:
@@ -118,29 +120,3 @@ def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     running = start_cluster(tmp_path)
     yield running
     stop_cluster(running)
-
-
-def kafka_tool(main_class: str, *arguments: str, stdin: str | None = None, timeout_s: float = 90) -> str:
-    """Run one of Kafka's own command-line tools (Java) and return its standard output."""
-    assert KAFKA_LIBS.is_dir(), f"{KAFKA_LIBS} is missing: run `make jars`"
-    assert shutil.which("java"), "java is missing: run `make tools`"
-    done = subprocess.run(
-        [
-            "java",
-            "-Xmx256m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Dlog4j2.level=ERROR",
-            "-cp",
-            f"{KAFKA_LIBS}/*",
-            main_class,
-            *arguments,
-        ],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, f"{main_class} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout

@@ -245,15 +245,15 @@ def test_acks_1_and_0_do_what_they_promise(crash_cluster: Cluster) -> None:
         topic.wait_acknowledged(load)
         crash_cluster.cli("kill", str(victim))
         topic.wait_acknowledged(load)
-        from_number = load.sent
         crash_cluster.cli("start", str(victim))
         topic.wait_whole()
         topic.wait_acknowledged(load)
         load.stop()
         assert load.failed == []
-        early = [ack for ack in load.acks if ack.number in before or ack.number > from_number + 400]
+        early = [ack for ack in load.acks if ack.number in before]
         assert read_back(crash_cluster.bootstrap, topic.topic, early, topic.partitions).lost == 0
-        # With retries and without idempotence some may stand there twice; what is lost was acknowledged just before.
+        # With retries and without idempotence some may stand there twice. Lost is at most what was acknowledged just
+        # before a leader changed (the preferred one may have come back as well).
         lost = read_back(crash_cluster.bootstrap, topic.topic, load.acks, topic.partitions).lost
         assert lost < len(load.acks) / 2
         topic.assert_replicas_are_equal()

@@ -46,7 +46,7 @@ def consume(cluster: Cluster, topic: str, count: int, **config: object) -> list[
     consumer.subscribe([topic])
     values: list[bytes] = []
     while len(values) < count:
-        messages = consumer.consume(1000, 10)
+        messages = consumer.consume(min(1000, count - len(values)), 10)
         assert messages, f"{len(values)} of {count} records after 10 s of silence"
         for message in messages:
             assert message.error() is None, message.error()
