@@ -25,7 +25,8 @@ class Mutant(NamedTuple):
 
 
 def _replace(owner: Any, name: str, value: Any) -> Callable[[], None]:
-    owner = next(each for each in owner.__mro__ if name in each.__dict__)
+    if isinstance(owner, type):
+        owner = next(each for each in owner.__mro__ if name in each.__dict__)
     before = owner.__dict__[name]
     setattr(owner, name, value)
     return lambda: setattr(owner, name, before)
@@ -62,13 +63,7 @@ def _keeps_divergent_tail() -> Callable[[], None]:
 def _ignores_divergence() -> Callable[[], None]:
     from engine.broker.apis import fetch
 
-    before = fetch.diverging_epoch
-    fetch.diverging_epoch = lambda *_: None  # type: ignore[assignment]
-
-    def undo() -> None:
-        fetch.diverging_epoch = before
-
-    return undo
+    return _replace(fetch, "diverging_epoch", lambda *_: None)
 
 
 def _accepts_stale_epochs() -> Callable[[], None]:
@@ -187,13 +182,7 @@ def _trusts_torn_tails() -> Callable[[], None]:
     from engine.storage import recovery
     from engine.storage.batch_scan import scan_headers
 
-    before = recovery.scan_intact_batches
-    recovery.scan_intact_batches = lambda file, start, end: scan_headers(file, start, end)  # type: ignore[assignment]
-
-    def undo() -> None:
-        recovery.scan_intact_batches = before
-
-    return undo
+    return _replace(recovery, "scan_intact_batches", lambda file, start, end: scan_headers(file, start, end))
 
 
 _CRASHES = ("kill", "pause", "cut", "stop")
