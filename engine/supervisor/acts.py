@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.supervisor.broker_process import ChildProcess, python_command
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.facts import Fact, FactBus
+from engine.supervisor.snapshot import PROBE_TOPIC
 from engine.world import World
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Acts:
 
     async def _probe_partition(self, victim: int, others: list[int]) -> int:
         """A partition of the probe's topic that the victim leads."""
-        from engine.supervisor.cluster_admin import PROBE_TOPIC, ClusterAdminError
+        from engine.supervisor.cluster_admin import ClusterAdminError
 
         ids = sorted([victim, *others])
         try:
