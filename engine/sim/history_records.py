@@ -291,6 +291,8 @@ class PartitionRecords:
             came = f"{self._record(proof.end)} {tell.at(proof.after.completed_ns)}"
             reader = proof.after.process
             if isinstance(proof.before, Poll):
+                if proof.start - 1 not in self.log.value_at:
+                    return [f"{reader} received nothing from offset {proof.start} on, and next {came}"]
                 last = f"{self._record(proof.start - 1)} {tell.at(proof.before.completed_ns)}"
                 return [f"{reader} received {last}, and next {came}"]
             return [
@@ -298,9 +300,9 @@ class PartitionRecords:
             ]
         reader = proof.poll.process
         text = f"{reader} came to the end of the log, offset {proof.end}, {tell.at(proof.poll.completed_ns)}"
-        if isinstance(proof.last, Poll):
+        if isinstance(proof.last, Poll) and proof.position - 1 in self.log.value_at:
             return [f"{text}; the last that it received was {self._record(proof.position - 1)}"]
-        return [f"{text}; it received nothing"]
+        return [f"{text}; it received nothing from offset {proof.position} on"]
 
     def _check_vanished(self) -> None:
         """Records that were read and that no final read received."""

@@ -138,6 +138,14 @@ def test_a_record_before_the_position_that_was_set(h: Written) -> None:
     assert "before the position 3 that it had set" in h.anomaly(Kind.NONMONOTONIC_POLL).lines[0]
 
 
+def test_what_came_before_a_consumer_went_back_is_neither_lost_nor_left_out(h: Written) -> None:
+    everything(h)
+    h["f"].assign({P: "beginning"})
+    h.polling("f").ok([(P, 0, "a"), (P, 1, "b"), (P, 2, "c"), (P, 0, "a"), (P, 3, "d"), (P, 4, "e")])
+    h.polled({}, "f", end=5)
+    assert h.judged() == error(Kind.INT_NONMONOTONIC_POLL)
+
+
 # -- poll-skip ----------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +249,23 @@ def test_an_assignment_forgets_positions_of_all(h: Written) -> None:
     h["c"].assign({Q: "beginning"})
     h.polled({0: "a"})
     assert h.judged() == CLEAN
+
+
+def test_what_lies_before_a_position_that_was_undercut_was_never_received(h: Written) -> None:
+    everything(h)
+    h["c"].seek({P: 4})
+    h.polling().ok([(P, 0, "a"), (P, 4, "e")])
+    assert h.judged() == error(Kind.NONMONOTONIC_POLL)
+
+
+def test_what_lies_after_it_must_come(h: Written) -> None:
+    h.log("v", "w", "x", "y", "z", partition=Q)
+    h["c"].seek({Q: 3})
+    h.polling().ok([(Q, 0, "v"), (Q, 4, "z")])
+    assert h.judged() == ({Kind.NONMONOTONIC_POLL: 1, Kind.LOST_WRITE: 1}, {})
+    assert h.anomaly(Kind.LOST_WRITE).lines[2] == (
+        "c received nothing from offset 3 on, and next 'z' at offset 4 at 0.022000 s"
+    )
 
 
 def test_isolation_may_change_between_polls(h: Written) -> None:
