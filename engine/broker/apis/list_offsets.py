@@ -39,6 +39,7 @@ _FIRST_VERSION_WITH_OFFSET_NOT_AVAILABLE = 5
 
 def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
     """One answer a partition; a refusal concerns that partition only. A partition asked for twice is refused."""
+    manager = context.broker.replicas
     response = ListOffsetsResponse()
     for topic in request.topics:
         answers = []
@@ -48,8 +49,11 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
             try:
                 if times_asked[asked.partition_index] > 1:
                     raise KafkaError(ErrorCode.INVALID_REQUEST, "a partition was asked for twice")
-                replica = context.broker.replicas.find(topic.name, None, asked.partition_index)
-                answer.timestamp, answer.offset, epoch = _look_up(context, request, replica, asked)
+                replica = manager.find(topic.name, None, asked.partition_index)
+                try:
+                    answer.timestamp, answer.offset, epoch = _look_up(context, request, replica, asked)
+                except OSError as error:
+                    raise manager.read_failed(replica, error) from error
                 if context.api_version >= _FIRST_VERSION_WITH_LEADER_EPOCH:
                     answer.leader_epoch = epoch
             except KafkaError as error:
@@ -80,6 +84,13 @@ def _look_up(
         start = files.log_start_offset
         # The epoch is told where it is known: of a log that is cut off at its start it may not be.
         return -1, start, files.leader_epochs.epoch_for_offset(start)
+    found = None
+    if timestamp == _MAX_TIMESTAMP:
+        found = files.max_timestamp_offset()
+    elif timestamp != _LATEST:
+        found = files.offset_for_timestamp(timestamp, files.log_end_offset)
+    if found is not None and found[1] < last_fetchable:
+        return found
     role = partition.role
     if is_consumer and isinstance(role, Leader) and partition.high_watermark < role.epoch_start_offset:
         # A new leader does not know yet how far the one before had committed: an answer could go back (KIP-207).
@@ -87,8 +98,4 @@ def _look_up(
         if version >= _FIRST_VERSION_WITH_OFFSET_NOT_AVAILABLE:
             code = ErrorCode.OFFSET_NOT_AVAILABLE
         raise KafkaError(code, f"{replica.topic_partition}: the high watermark of the new leader is not known yet")
-    if timestamp == _LATEST:
-        return -1, last_fetchable, partition.leader_epoch
-    if timestamp == _MAX_TIMESTAMP:
-        return files.max_timestamp_offset() or (-1, -1, -1)
-    return files.offset_for_timestamp(timestamp, last_fetchable) or (-1, -1, -1)
+    return (-1, last_fetchable, partition.leader_epoch) if timestamp == _LATEST else (-1, -1, -1)
