@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from console.acts import reason_against
@@ -84,7 +86,9 @@ class MainScreen(Screen[None]):
         """The view."""
         view = self.view
         if view is not None and view.is_mounted and not self.console.frozen:
-            view.refresh_rows()
+            # While the app closes, a view may have lost its table already.
+            with contextlib.suppress(NoMatches):
+                view.refresh_rows()
 
     # -- from screen to screen ------------------------------------------------------------------------------------
 

@@ -18,11 +18,12 @@ _TITLES = {
 
 
 def help_lines(scopes: tuple[str, ...], capabilities: Capabilities) -> list[Cell]:
-    """Keys by group, those of the screen first; what cannot be done says why."""
+    """Keys by group, those of the screen first; what cannot be done says why, each reason once."""
     groups: dict[str, list[Key]] = {name: [] for name in _TITLES}
     for key in keys_of(*scopes):
         groups[key.group].append(key)
     lines: list[Cell] = []
+    told: set[str] = set()
     for name, keys in groups.items():
         if not keys:
             continue
@@ -35,7 +36,10 @@ def help_lines(scopes: tuple[str, ...], capabilities: Capabilities) -> list[Cell
                 Span(f"  {key.display:<10}", "muted" if reason else "key"),
                 Span(f"{key.label:<24}", "muted" if reason else "text"),
             ]
-            about = f"not here: {reason}" if reason else key.help
+            about = key.help
+            if reason:
+                about = "not here either" if reason in told else f"not here: {reason}"
+                told.add(reason)
             if about:
                 spans.append(Span(f" {about}", "muted"))
             lines.append(tuple(spans))

@@ -47,16 +47,15 @@ class Timeline(Widget):
 
     def _make(self, width: int) -> list[Cell]:
         act = self._act
+        app = cast("KConsole", self.app)
         if act is None:
+            if app.gateway.capabilities.no_process_control:
+                return []
             return [
                 (Span("", "muted"),),
-                (
-                    Span("Kill a broker to see its failover timed here: ", "muted"),
-                    Span("ctrl-k", "key"),
-                    Span(" on the cluster screen, or on a partition for its leader.", "muted"),
-                ),
+                (Span("Kill a broker to see its failover timed here:", "muted"),),
+                (Span("ctrl-k", "key"), Span(" on the cluster screen, or on a partition for its leader", "muted")),
             ]
-        app = cast("KConsole", self.app)
         who = _WHO if any(stage.who >= 0 for stage in act.stages) else 0
         room = max(8, min(72, width - _LABEL - who - _VALUE - 3))
         roomy = self.size.height >= 15
