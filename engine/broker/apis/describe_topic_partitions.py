@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.apis.metadata import valid_topic_name
+from engine.core.controller.topic_names import INTERNAL_TOPICS
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.apis import ApiKey
 from engine.wire.messages.describe_topic_partitions_request import DescribeTopicPartitionsRequest
@@ -58,7 +59,7 @@ def handle(context: RequestContext, request: DescribeTopicPartitionsRequest) -> 
             error_code=0,
             name=name,
             topic_id=topic.topic_id,
-            is_internal=name.startswith("__"),
+            is_internal=name in INTERNAL_TOPICS,
         )
         response.topics.append(result)
         for index in indexes[:left]:

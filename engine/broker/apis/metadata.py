@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from engine.broker.api_spec import ApiSpec
 from engine.broker.auto_topic_creation import create_missing_topics
 from engine.broker.router import EncodedResponse
+from engine.core.controller.topic_names import INTERNAL_TOPICS
 from engine.model.errors import ErrorCode
 from engine.model.ids import ZERO_UUID
 from engine.wire import codec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 API = ApiSpec(ApiKey.METADATA, 0, 13)
 
-_INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
+_FIRST_VERSION_WITH_IDS = 12
 
 
 def handle(
@@ -43,9 +44,20 @@ def handle(
 ) -> MetadataResponse | EncodedResponse | Awaitable[MetadataResponse | EncodedResponse]:
     """Answer at once from the image; waits only for topics being created, and for leaders that may have just died."""
     broker = context.broker
+    # Versions 10 and 11 have a field for ids and no way to leave the name out: Kafka refuses the whole request.
+    if context.api_version < _FIRST_VERSION_WITH_IDS and any(
+        each.topic_id != ZERO_UUID for each in request.topics or ()
+    ):
+        return _refuse_all(request)
     if broker.replicas.suspects.any() and _suspected_for_ms(context, request) > 0:
         return _after_suspicion(context, request)
     return _answer(context, request)
+
+
+def _refuse_all(request: MetadataRequest) -> MetadataResponse:
+    code = int(ErrorCode.INVALID_REQUEST)
+    topics = [MetadataResponseTopic(error_code=code, name=each.name or "") for each in request.topics or ()]
+    return MetadataResponse(topics=topics)
 
 
 def _answer(
@@ -145,7 +157,7 @@ def _respond(context: RequestContext, request: MetadataRequest, errors: dict[str
                     else ErrorCode.INVALID_TOPIC_EXCEPTION
                 )
                 response.topics.append(
-                    MetadataResponseTopic(error_code=int(code), name=name, is_internal=name in _INTERNAL_TOPICS)
+                    MetadataResponseTopic(error_code=int(code), name=name, is_internal=name in INTERNAL_TOPICS)
                 )
                 continue
         response.topics.append(_topic(context, topic))
@@ -186,7 +198,7 @@ def _topic(context: RequestContext, topic: TopicImage) -> MetadataResponseTopic:
         error_code=0,
         name=topic.name,
         topic_id=topic.topic_id,
-        is_internal=topic.name in _INTERNAL_TOPICS,
+        is_internal=topic.name in INTERNAL_TOPICS,
         partitions=partitions,
     )
 

@@ -6,6 +6,8 @@ from engine.model.errors import ErrorCode, KafkaError
 
 MAX_NAME_LENGTH = 249
 CLUSTER_METADATA_TOPIC = "__cluster_metadata"
+# Topics that brokers keep for themselves: clients are told so.
+INTERNAL_TOPICS = frozenset(("__consumer_offsets", "__transaction_state", "__share_group_state"))
 
 
 def check_topic_name(name: str) -> None:
