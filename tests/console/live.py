@@ -54,7 +54,8 @@ class LiveConsole:
             if found:
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"{what}: not within {timeout_s} s\n{text}")
+                done = "\n".join(f"{each.what}: {each.outcome}" for each in self.app.acts.log)
+                raise AssertionError(f"{what}: not within {timeout_s} s\n{text}\n{done}")
             await asyncio.sleep(0.05)
             await self._pilot.pause()
 

@@ -13,9 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import KCONSOLE, Cluster
+from console.gateway.opening import open_gateway
+from console.options import ConsoleOptions
+from tests.console.live import live
+from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
 
 pytestmark = pytest.mark.integration
+
+STAGES = ("fenced", "new leaders committed", "seen by each survivor", "first acknowledged produce", "first fetch")
 
 
 class Terminal:
@@ -120,7 +125,7 @@ def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_a
     )
     terminal.press("5")
     shown = terminal.wait_for("the ledger", lambda text: "acked, 0 lost" in text)
-    for stage in ("fenced", "new leaders committed", "seen by each survivor", "first acknowledged produce"):
+    for stage in STAGES:
         assert re.search(rf"{stage} .* [\d.]+ m?s", shown), shown
     assert "duplicated 0" in shown and "reordered 0" in shown
 
@@ -181,3 +186,57 @@ def test_status_of_the_consoles_cluster_is_told_to_the_command_line(
     terminal.press("C-q")
     terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
     assert processes_of(data_dir) == []
+
+
+async def test_a_failover_is_seen_from_the_tail_to_the_whole_isr(tmp_path: Path) -> None:
+    """The same story as in the terminal, in Textual's pilot."""
+    cluster = start_cluster(tmp_path, (ROOT / "sample_cluster.yaml").read_text())
+    try:
+        gateway = open_gateway(ConsoleOptions(control_socket=cluster.line["control_socket"]))
+        async with live(gateway, 80, 24) as console:
+            await console.until("three brokers", lambda text: text.count("● running") == 3 and "3/3 up" in text)
+            await console.command("records orders")
+            await console.until("a tail", lambda text: text.count('{"order":') >= 5 and "following" in text)
+            last = await console.until("its last record", last_order)
+            await console.until("records that come", lambda text: (last_order(text) or 0) > last + 5)
+            await console.command("partitions orders")
+            before = await console.until(
+                "partitions", lambda text: len(partition_rows(text)) == 6 and partition_rows(text)
+            )
+            victim, epoch, _ = before[0]
+            await console.press("ctrl+k")
+            leader, epoch_now, isr = await console.until(
+                "another leader in a later epoch, with a smaller ISR",
+                lambda text: (
+                    (row := partition_rows(text).get(0)) and row[0] != victim and str(victim) not in row[2] and row
+                ),
+            )
+            assert epoch_now > epoch and len(isr) == len("1,2")
+            await console.until(
+                "why", lambda text: f"leader {victim}→{leader}" in text and f"broker {victim} fenced" in text
+            )
+            await console.press("5")
+            await console.until("the stopwatch, filling", lambda text: re.search(r"fenced .* [\d.]+ m?s", text))
+            await console.until("the ledger", lambda text: "acked, 0 lost" in text)
+            assert [each for each in STAGES if not re.search(rf"{each} .* [\d.]+ m?s", console.text)] == []
+            assert "lost 0   duplicated 0   reordered 0" in console.text
+            # The tail went on meanwhile, under the new leader.
+            await console.command("records orders")
+            last = await console.until("the tail", last_order)
+            await console.until("records that come", lambda text: (last_order(text) or 0) > last + 5)
+            await console.press("5", "s")
+            await console.until("three brokers", lambda text: "3/3 up" in text)
+            await console.command("partitions orders")
+            await console.until(
+                "whole ISRs",
+                lambda text: [len(isr) for _, _, isr in partition_rows(text).values()] == [len("1,2,3")] * 6,
+            )
+            await console.until("that in the events, too", lambda text: "isr expanded" in text)
+    finally:
+        stop_cluster(cluster)
+
+
+def last_order(text: str) -> int | None:
+    """Number of the lowest order on the Records screen."""
+    found = re.findall(r'\{"order": (\d+)', text)
+    return int(found[-1]) if found else None
