@@ -67,7 +67,7 @@ def test_power_lost_everywhere_without_fsync_is_noticed() -> None:
             lost.append(failure.promise)
             if len(lost) >= 2:
                 break
-    assert lost and set(lost) <= {"R1", "R2", "R5", "R9", "T1", "G3", "L3"}, lost
+    assert lost and set(lost) <= {"R1", "R2", "R3", "R5", "R9", "T1", "G3", "L3"}, lost
 
 
 def test_a_run_that_fails_says_how_to_run_it_again() -> None:
