@@ -38,10 +38,11 @@ _CREATE_TIMEOUT_MS = 2_000
 
 async def handle(context: RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
     """Answer each key; an error of one key does not touch the others."""
+    problem = await _make_sure_of_offsets_topic(context.broker) if request.key_type == _GROUP else None
     if context.api_version >= _FIRST_BATCHED_VERSION:
-        answers = [await _find(context, request.key_type, key) for key in request.coordinator_keys]
+        answers = [_find(context, request.key_type, key, problem) for key in request.coordinator_keys]
         return FindCoordinatorResponse(coordinators=answers)
-    answer = await _find(context, request.key_type, request.key)
+    answer = _find(context, request.key_type, request.key, problem)
     return FindCoordinatorResponse(
         error_code=answer.error_code,
         error_message=answer.error_message,
@@ -51,7 +52,18 @@ async def handle(context: RequestContext, request: FindCoordinatorRequest) -> Fi
     )
 
 
-async def _find(context: RequestContext, key_type: int, key: str) -> Coordinator:
+async def _make_sure_of_offsets_topic(broker: Broker) -> str | None:
+    """Create the offsets topic if there is none, once for all keys; why it could not be."""
+    if OFFSETS_TOPIC in broker.metadata.image.topics_by_name:
+        return None
+    try:
+        await _create_offsets_topic(broker)
+    except (ClientError, KafkaError, TimeoutError, OSError) as error:
+        return f"{OFFSETS_TOPIC} could not be created: {error}"
+    return None
+
+
+def _find(context: RequestContext, key_type: int, key: str, problem: str | None) -> Coordinator:
     if key_type == _TRANSACTION:
         return _refused(
             key,
@@ -61,14 +73,9 @@ async def _find(context: RequestContext, key_type: int, key: str) -> Coordinator
     if key_type != _GROUP:
         return _refused(key, ErrorCode.INVALID_REQUEST, f"coordinators of key type {key_type} are not supported")
     broker = context.broker
-    if OFFSETS_TOPIC not in broker.metadata.image.topics_by_name:
-        try:
-            await _create_offsets_topic(broker)
-        except (ClientError, KafkaError, TimeoutError, OSError) as error:
-            return _refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, f"{OFFSETS_TOPIC} could not be created: {error}")
     topic = broker.metadata.image.topics_by_name.get(OFFSETS_TOPIC)
     if topic is None:
-        return _refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, f"{OFFSETS_TOPIC} is being created")
+        return _refused(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, problem or f"{OFFSETS_TOPIC} is being created")
     number = broker.groups.partition_for(key)
     leader = topic.partitions[number].leader
     leader_image = broker.metadata.image.brokers.get(leader)

@@ -154,17 +154,37 @@ def replica_of(cluster: InProcessCluster, node_id: int, topic: str, partition: i
 
 
 def pause_follower(cluster: InProcessCluster, node_id: int, topic: str, partition: int = 0) -> None:
-    """A follower copies nothing any more, until its metadata changes; what is under way to it is not taken."""
+    """A follower copies nothing any more; what is under way to it is not taken."""
     fetchers = cluster[node_id].replicas.fetchers
     assert fetchers is not None
-    fetchers.remove(replica_of(cluster, node_id, topic, partition))
+    replica = replica_of(cluster, node_id, topic, partition)
+    paused = cluster.paused.get(node_id)
+    if paused is None or paused[0] is not fetchers:
+        replicas: set[Replica] = set()
+        cluster.paused[node_id] = paused = (fetchers, replicas)
+        assign = fetchers.assign
+        fetchers.assign = lambda image, wanted: assign(  # type: ignore[method-assign]
+            image, [each for each in wanted if each not in replicas]
+        )
+    paused[1].add(replica)
+    fetchers.remove(replica)
 
 
 def resume_follower(cluster: InProcessCluster, node_id: int, topic: str, partition: int = 0) -> None:
     """The follower goes on."""
-    fetchers = cluster[node_id].replicas.fetchers
-    assert fetchers is not None
-    fetchers.assign(cluster[node_id].metadata.image, [replica_of(cluster, node_id, topic, partition)])
+    fetchers, replicas = cluster.paused[node_id]
+    replica = replica_of(cluster, node_id, topic, partition)
+    replicas.discard(replica)
+    fetchers.assign(cluster[node_id].metadata.image, [replica])
+
+
+def resume_all(cluster: InProcessCluster) -> None:
+    """Every follower that still runs goes on."""
+    for node_id in [each for each in cluster.paused if each in cluster.incarnations]:
+        fetchers, replicas = cluster.paused.pop(node_id)
+        resumed = list(replicas)
+        replicas.clear()
+        fetchers.assign(cluster[node_id].metadata.image, resumed)
 
 
 # -- records -----------------------------------------------------------------------------------------------------

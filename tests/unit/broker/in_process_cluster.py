@@ -118,6 +118,8 @@ class InProcessCluster:
         self.incarnations: dict[int, Incarnation] = {}
         self.world = LoopbackWorld(self.loopback, "client")
         self.own_configs: dict[int, dict[str, str]] = {}
+        # Fetchers by broker, and the replicas that a test does not let them copy.
+        self.paused: dict[int, tuple[Any, set[Any]]] = {}
         self._configs = dict(configs or {})
         self._log_dirs = log_dirs
         self._connections: dict[tuple[int, int], Connection] = {}

@@ -20,6 +20,7 @@ from tests.unit.broker.broker_requests import (
     produce_ok,
     produce_request,
     replica_of,
+    resume_all,
     resume_follower,
     state_of,
     until_in_sync,
@@ -197,9 +198,9 @@ async def test_a_disk_that_fails_while_a_log_is_cut_goes_offline(two_disks: InPr
     for _ in range(3):
         await produce(cluster, 1, name, acks=1)
     await cluster.kill(1)
-    leader = await cluster.until(
-        lambda: state_of(cluster, name, at=2).leader if state_of(cluster, name, at=2).leader in (2, 3) else None
-    )
+    resume_all(cluster)
+    await cluster.until(lambda: state_of(cluster, name, at=2).leader in (2, 3))
+    leader = state_of(cluster, name, at=2).leader
     await produce_ok(cluster, leader, name, b"kept")
     incarnation = cluster.prepare(1)
     incarnation.world.faults.failing_syncs = f"/data-1/{name}-0/00000000000000000000.log"

@@ -18,6 +18,7 @@ from tests.unit.broker.broker_requests import (
     produce,
     produce_ok,
     replica_of,
+    resume_all,
     resume_follower,
     state_of,
     until_in_sync,
@@ -95,6 +96,7 @@ async def test_what_was_never_committed_is_cut_where_the_histories_part(cluster:
         await produce(cluster, 1, "t", batch(b"lost %d" % number), acks=1)
     assert end_of(cluster, 1) == 4
     await cluster.kill(1)
+    resume_all(cluster)
     leader = await leader_of(cluster, other_than=1)
     assert await produce_ok(cluster, leader, "t", b"kept") == 1
     await cluster.start(1)
@@ -122,6 +124,7 @@ async def test_two_divergences_one_after_the_other_are_both_found(cluster: InPro
     pause_follower(cluster, 2, "t")
     await produce(cluster, 1, "t", batch(b"x0"), acks=1)
     await cluster.kill(1)
+    resume_all(cluster)
     await until_led_by(cluster, "t", 2)
     await produce(cluster, 2, "t", batch(b"b"), acks=1)
     await produce(cluster, 2, "t", batch(b"c"), acks=1)
