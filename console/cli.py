@@ -372,7 +372,8 @@ def shutdown(data_dir: str | None) -> None:
 @main.command(
     epilog="""\b
 Examples:
-  kconsole broker --properties server.properties"""
+  kconsole broker --properties server.properties
+  kconsole broker --properties server-1.properties --cluster-id MkU3OEVBNTcwNTJENDM2Qk"""
 )
 @click.option(
     "--properties",
@@ -380,11 +381,16 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, readable=True),
     help="A server.properties file with Kafka's own names.",
 )
-def broker(properties: str) -> None:
+@click.option(
+    "--cluster-id",
+    help="The new cluster's id, the same for each of its nodes: formats log.dirs that are empty. "
+    "A node that is its only voter needs none.",
+)
+def broker(properties: str, cluster_id: str | None) -> None:
     """Run one broker in the foreground until SIGINT or SIGTERM."""
     from engine.broker.main import run_broker
 
-    sys.exit(run_broker(properties))
+    sys.exit(run_broker(properties, cluster_id=cluster_id))
 
 
 # -- shared -----------------------------------------------------------------------------------------------------

@@ -97,15 +97,37 @@ API_MODULES = (
 # A controlled shutdown gives up after this long: the controller may be going down as well.
 _CONTROLLED_SHUTDOWN_MS = 10_000
 _FORWARD_TIMEOUT_MS = 30_000
+_NO_LIMIT = 0x7FFFFFFF
+
+
+class LogDirsRefused(Exception):
+    """The log directories are not this node's; the message says whose, and what to do."""
 
 
 class Broker:
     """A node in the roles that its process.roles names."""
 
-    def __init__(self, world: World, config: BrokerConfig, *, sink: Callable[[bytes], bool] | None = None) -> None:
-        """``sink`` takes the facts for a supervisor, one line each; nothing is opened before :meth:`start`."""
+    def __init__(
+        self,
+        world: World,
+        config: BrokerConfig,
+        *,
+        sink: Callable[[bytes], bool] | None = None,
+        cluster_id: str | None = None,
+        connection_limit: int = _NO_LIMIT,
+    ) -> None:
+        """Nothing is opened before :meth:`start`.
+
+        Args:
+            sink: takes the facts for a supervisor, one line each.
+            cluster_id: the id of the cluster, for log directories that were never formatted.
+            connection_limit: how many connections each kind of listener may have, whatever max.connections says:
+                descriptors must be left for the logs.
+        """
         self.world = world
         self.config = config
+        self.connection_limit = connection_limit
+        self._given_cluster_id = cluster_id
         self.failed = asyncio.Event()
         self.publisher = Publisher(world, config.node_id, sink)
         self.metadata = MetadataCache(world.clock, config.kconsole_fenced_broker_linger_ms)
@@ -178,7 +200,7 @@ class Broker:
 
         Raises:
             OSError: an address is taken, or a log directory cannot be used.
-            ValueError: a log directory belongs to another node or cluster.
+            LogDirsRefused: a log directory belongs to another node or cluster.
         """
         self._starting = asyncio.current_task()
         try:
@@ -193,12 +215,18 @@ class Broker:
         config, world = self.config, self.world
         for warning in config.warnings:
             log.warning("%s", warning)
-        self.log_dirs = LogDirs.open(
-            world,
-            config.log_dirs,
-            node_id=config.node_id,
-            producer_id_expiration_ms=config.producer_id_expiration_ms,
-        )
+        try:
+            self.log_dirs = LogDirs.open(
+                world,
+                config.log_dirs,
+                node_id=config.node_id,
+                cluster_id=self._given_cluster_id,
+                # A voter that is alone has nobody to be at odds with.
+                may_found_cluster=list(config.quorum_voters) == [config.node_id],
+                producer_id_expiration_ms=config.producer_id_expiration_ms,
+            )
+        except ValueError as error:
+            raise LogDirsRefused(str(error)) from error
         self._undo.callback(self._close_log_dirs)
         self._undo.callback(self._server.close_connections)
         self._undo.callback(self._controller_channel.close)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import Uuid
+from engine.model.ids import Uuid, uuid_to_str
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import (
@@ -115,10 +115,14 @@ class LogDirs:
         *,
         node_id: int,
         cluster_id: str | None = None,
+        may_found_cluster: bool = False,
         max_open_files: int = 256,
         producer_id_expiration_ms: int = 86_400_000,
     ) -> LogDirs:
         """Make and lock the directories and learn whose they are; one that was never formatted becomes this node's.
+
+        ``cluster_id``: the one that they must have. Where nobody knows it (``None``, and none is formatted) and
+        ``may_found_cluster`` they begin a new cluster.
 
         Raises:
             ValueError: a directory belongs to another node or cluster, or none says which cluster it is.
@@ -130,7 +134,7 @@ class LogDirs:
             for path in paths:
                 world.disk.make_dirs(path)
                 directories.append(_Directory(path, _lock(world, path)))
-            found = _identify(world, directories, node_id, cluster_id)
+            found = _identify(world, directories, node_id, cluster_id, may_found_cluster)
             for directory in directories:
                 epoch = read_clean_shutdown(world.disk, directory.path)
                 if epoch is not None:
@@ -476,7 +480,9 @@ def _lock(world: World, path: str) -> DiskLock:
         ) from None
 
 
-def _identify(world: World, directories: list[_Directory], node_id: int, cluster_id: str | None) -> str:
+def _identify(
+    world: World, directories: list[_Directory], node_id: int, cluster_id: str | None, may_found_cluster: bool
+) -> str:
     """Read or make each directory's meta.properties; returns the cluster's id."""
     found = [(each, read_meta_properties(world.disk, each.path)) for each in directories]
     for directory, properties in found:
@@ -495,7 +501,14 @@ def _identify(world: World, directories: list[_Directory], node_id: int, cluster
                 "set log.dirs to a directory of this cluster"
             )
     if cluster_id is None:
-        raise ValueError(f"{directories[0].path} is not formatted: it has no meta.properties that name the cluster")
+        new_id = uuid_to_str(world.random.uuid())
+        if not may_found_cluster:
+            raise ValueError(
+                f"{directories[0].path} is not formatted, no meta.properties names its cluster: give every node of a "
+                f"new cluster the same id, --cluster-id {new_id} say; for one that exists, correct log.dirs"
+            )
+        cluster_id = new_id
+        log.warning("%s was empty: this node begins the new cluster %s in it", directories[0].path, cluster_id)
     seen: dict[Uuid, str] = {}
     for directory, properties in found:
         directory_id = None if properties is None else properties.directory_id

@@ -114,6 +114,21 @@ def test_directories_of_others_are_refused() -> None:
         open_dirs(disk, "/one")
 
 
+def test_who_may_begin_a_cluster_does_so_in_empty_directories_only() -> None:
+    disk = MemoryDisk()
+    ours = world(disk)
+    founded = LogDirs.open(ours, ["/one", "/two"], node_id=1, may_found_cluster=True)
+    cluster_id = founded.cluster_id
+    assert len(cluster_id) == 22
+    founded.close(clean=True)
+    again = LogDirs.open(ours, ["/one", "/two"], node_id=1, may_found_cluster=True)
+    assert again.cluster_id == cluster_id
+    again.close(clean=True)
+    # A second directory that is new joins the cluster of the first.
+    wider = LogDirs.open(ours, ["/three", "/one"], node_id=1, may_found_cluster=True)
+    assert wider.cluster_id == cluster_id
+
+
 def test_a_lock_holds_against_another_process(tmp_path: Path) -> None:
     disk = RealDisk()
     path = str(tmp_path / "data")
