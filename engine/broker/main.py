@@ -12,11 +12,12 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 
-from engine.broker.broker import Broker
+from engine.broker.broker import Broker, LogDirsRefused
 from engine.model.broker_config import BrokerConfig
 from engine.model.configs import ConfigError
 from engine.world.real import real_world
@@ -25,6 +26,7 @@ log = logging.getLogger("engine.broker")
 
 # A supervisor that does not read its pipe must not make the broker wait or grow.
 _MAX_UNSENT_FACTS_BYTES = 1 << 20
+_MAX_OPEN_FILES = 1 << 20
 
 
 def read_properties(text: str) -> dict[str, str]:
@@ -80,7 +82,19 @@ async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
     ended.set()
 
 
-async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool) -> int:
+def _connection_limit() -> int:
+    """Take all the descriptors that the process may have; connections of clients get a third of them, those at the
+    controller's listener another, logs the rest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(16, soft // 3)
+
+
+async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, cluster_id: str | None) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     orphaned = asyncio.Event()
@@ -98,7 +112,7 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool) -
         loop.add_signal_handler(number, on_signal)
     watcher = loop.create_task(_watch_stdin(loop, orphaned)) if supervised else None
     sink = _open_sink(loop, facts_fd) if facts_fd is not None else None
-    broker = Broker(real_world(), config, sink=sink)
+    broker = Broker(real_world(), config, sink=sink, cluster_id=cluster_id, connection_limit=_connection_limit())
     waits = [loop.create_task(stop.wait()), loop.create_task(orphaned.wait()), loop.create_task(broker.failed.wait())]
     starting = loop.create_task(broker.start())
     await asyncio.wait([starting, *waits], return_when=asyncio.FIRST_COMPLETED)
@@ -121,8 +135,12 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool) -
     return 1 if broker.failed.is_set() else 0
 
 
-def run_broker(properties_file: str, *, facts_fd: int | None = None, supervised: bool = False) -> int:
+def run_broker(
+    properties_file: str, *, facts_fd: int | None = None, supervised: bool = False, cluster_id: str | None = None
+) -> int:
     """Run one broker from a server.properties file until it is told to stop; the process's exit code.
+
+    ``cluster_id`` names the cluster to log directories that were never formatted, as ``kafka-storage format`` would.
 
     0 after a shutdown that was asked for, 1 after a failure, 2 for a file that is missing or wrong (each mistake is
     named on standard error).
@@ -139,8 +157,9 @@ def run_broker(properties_file: str, *, facts_fd: int | None = None, supervised:
     try:
         with open(properties_file, encoding="utf-8") as file:
             config = BrokerConfig.from_properties(read_properties(file.read()))
-    except OSError as error:
-        print(f"kconsole broker: cannot read {properties_file}: {error.strerror}", file=sys.stderr)  # noqa: T201
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        print(f"kconsole broker: cannot read {properties_file}: {why}", file=sys.stderr)  # noqa: T201
         return 2
     except ConfigError as error:
         print(f"kconsole broker: {properties_file}: {error}", file=sys.stderr)  # noqa: T201
@@ -153,8 +172,8 @@ def run_broker(properties_file: str, *, facts_fd: int | None = None, supervised:
         factory = asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
-            return runner.run(_serve(config, facts_fd, supervised))
-        except OSError as error:
+            return runner.run(_serve(config, facts_fd, supervised, cluster_id))
+        except (OSError, LogDirsRefused) as error:
             print(f"kconsole broker: {error}", file=sys.stderr)  # noqa: T201
             return 1
 

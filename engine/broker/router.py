@@ -59,6 +59,8 @@ class Router:
             assert int(spec.key) not in self._routes, f"two handlers of {spec.key!r}"
             self._routes[int(spec.key)] = _Route(spec, module)
         self.connections: set[ServerConnection] = set()
+        # Clients cannot take the places of brokers at the controller's listener.
+        self._connections_by_kind = {False: 0, True: 0}
         self.connections_total = 0
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -88,13 +90,17 @@ class Router:
         connection.connection_id = self.connections_total
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
         self.connections.add(connection)
-        limit = self._broker.config.max_connections
-        if len(self.connections) > limit:
-            connection.close(f"more than max.connections={limit} connections")
+        kind = connection.is_controller_listener
+        self._connections_by_kind[kind] += 1
+        limit = min(self._broker.config.max_connections, self._broker.connection_limit)
+        if self._connections_by_kind[kind] > limit:
+            connection.close(f"more than {limit} connections (max.connections, or the descriptors that there are)")
 
     def connection_closed(self, connection: ServerConnection) -> None:
         """Called by a connection when its transport is gone."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._connections_by_kind[connection.is_controller_listener] -= 1
 
     def log_closed(self, connection: ServerConnection, why: str) -> None:
         """One line at most per second: a hostile client must not fill the log."""
