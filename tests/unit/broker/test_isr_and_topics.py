@@ -132,6 +132,7 @@ async def test_a_partition_moves_to_other_brokers_with_its_records(cluster: InPr
     await cluster.until(lambda: set(state_of(cluster, "t").replicas) == {2, 3})
     await cluster.until(lambda: state_of(cluster, "t").leader in (2, 3))
     leader = state_of(cluster, "t").leader
+    await until_led_by(cluster, "t", leader)
     assert values((await fetch_one(cluster, leader, "t")).records) == [b"%d" % number for number in range(5)]
     assert cluster[1].replicas.get("t", 0) is None
     assert "t-0" not in os.listdir(cluster.log_dir(1))
