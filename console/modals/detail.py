@@ -24,7 +24,7 @@ class Detail(Dialog[None]):
     DEFAULT_CSS = """
     Detail #box { width: 92%; height: 90%; padding: 0 1; }
     Detail #box.-snug { width: 78; }
-    Detail.-narrow #box { width: 100%; height: 100%; }
+    Detail.-narrow #box { width: 100%; max-width: 100%; height: 100%; max-height: 100%; }
     """
 
     def __init__(self, title: str, lines: Sequence[Cell], *, snug: bool = False, indent: int = 2) -> None:

@@ -9,12 +9,12 @@ from textual.widgets import Rule
 
 from console.actions import brokers_words
 from console.screens.base import View, ViewSpec, view_bindings
+from console.screens.happened import Happened
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
-from console.viewmodel.events import GROUP_COLUMNS, EventGroup, condensed
+from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.impact import impact_words
 from console.viewmodel.text import clip
-from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
 
 # With so many lines left below the brokers, or so many in all, the latest events are shown there.
@@ -32,12 +32,10 @@ class ClusterView(View):
     EMPTY = "no broker is known yet"
     BINDINGS = view_bindings("cluster")
     _table_height: int | None = None
-    _condensed: Sequence[EventGroup] = ()
-    _condensed_of: object = None
 
     DEFAULT_CSS = """
-    ClusterView #latest, ClusterView Rule { display: none; }
-    ClusterView.-tall #latest, ClusterView.-tall Rule { display: block; }
+    ClusterView Happened, ClusterView Rule { display: none; }
+    ClusterView.-tall Happened, ClusterView.-tall Rule { display: block; }
     ClusterView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
@@ -48,17 +46,7 @@ class ClusterView(View):
         yield self.make_table()
         yield Rule()
         # Few brokers leave room for what happened last.
-        latest = LiveTable(
-            GROUP_COLUMNS,
-            lambda group: str(group.key),
-            clock=lambda: self.console.monotonic_ms(),
-            empty="nothing happened yet",
-            follow=True,
-            id="latest",
-        )
-        latest.can_focus = False
-        latest.shows_cursor = False
-        yield latest
+        yield Happened(GROUP_COLUMNS, lambda group: str(group.key))
 
     def on_resize(self) -> None:
         self._share_height()
@@ -77,17 +65,7 @@ class ClusterView(View):
         super().refresh_rows()
         self._share_height()
         if self.has_class("-tall"):
-            latest = self.query_one("#latest", LiveTable)
-            latest.update_rows(self._latest())
-            latest.tick()
-
-    def _latest(self) -> Sequence[EventGroup]:
-        events = self.console.events
-        state = (len(events), events[-1] if events else None)
-        if state != self._condensed_of:
-            self._condensed_of = state
-            self._condensed = condensed(list(events)[-_CONDENSED:])
-        return self._condensed
+            self.query_one(Happened).show(None, lambda events: condensed(events[-_CONDENSED:]))
 
     def columns(self) -> Sequence[Column]:
         return ATTACHED_BROKER_COLUMNS if self.console.gateway.capabilities.attached else BROKER_COLUMNS
@@ -107,7 +85,7 @@ class ClusterView(View):
             # What its loss would do, before somebody kills it.
             ids = [each.broker.broker_id for each in self.table.chosen()]
             who = brokers_words(ids) if self.size.width >= 100 else ", ".join(map(str, ids))
-            return f"without {who}: {impact_words(picture, ids)}"
+            return f"losing {who} {impact_words(picture, ids)}"
         why = row.broker.error or (row.broker.process.why if row.broker.process else "")
         said = f"broker {row.key}: {row.state}{', ' + why if why and why != row.state else ''}"
         return clip(said, max(30, self.size.width - 12))

@@ -8,6 +8,8 @@ from textual.app import ComposeResult
 from textual.widgets import Rule
 
 from console.screens.base import View, view_bindings
+from console.screens.happened import Happened
+from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows
 from console.widgets.timeline import Timeline
 from engine.supervisor.snapshot import Act, ClusterSnapshot
@@ -16,10 +18,15 @@ from engine.supervisor.snapshot import Act, ClusterSnapshot
 _TIMELINE_LINES = 13
 _LEAST_TABLE_LINES = 3
 _MOST_TABLE_LINES = 12
+# From so many lines on the events of the failover have room below; they are those from a moment before the kill to
+# some time after its last stage.
+_TALL = 30
+_BEFORE_MS = 5
+_AFTERMATH_MS = 1_500
 
 
 class FailoverView(View):
-    """Acts above, the timeline of the selected one below."""
+    """Acts above, the timeline of the selected one below, and what the cluster did meanwhile."""
 
     NAME = "failover"
     COLUMNS = ACT_COLUMNS
@@ -29,6 +36,9 @@ class FailoverView(View):
 
     DEFAULT_CSS = """
     FailoverView #table { height: 3; }
+    FailoverView Happened, FailoverView #above-happened { display: none; }
+    FailoverView.-tall Happened, FailoverView.-tall #above-happened { display: block; }
+    FailoverView.-tall Timeline { height: 15; }
     FailoverView Rule.-horizontal { margin: 0; color: $kc-border; }
     """
 
@@ -36,6 +46,8 @@ class FailoverView(View):
         yield self.make_table()
         yield Rule()
         yield Timeline()
+        yield Rule(id="above-happened")
+        yield Happened(GROUP_COLUMNS, lambda group: str(group.key))
 
     def on_resize(self) -> None:
         self._share_height()
@@ -65,10 +77,22 @@ class FailoverView(View):
     def refresh_rows(self) -> None:
         super().refresh_rows()
         self._share_height()
-        self.query_one(Timeline).show(self.table.cursor_row)
+        self._show_act()
 
     def cursor_moved(self) -> None:
-        self.query_one(Timeline).show(self.table.cursor_row)
+        self._show_act()
+
+    def _show_act(self) -> None:
+        act: Act | None = self.table.cursor_row
+        self.query_one(Timeline).show(act)
+        self.set_class(act is not None and self.size.height >= _TALL, "-tall")
+        if act is not None and self.has_class("-tall"):
+            last_ms = act.at_ms + max((stage.after_ms for stage in act.stages), default=0) + _AFTERMATH_MS
+            first_ms = act.at_ms - _BEFORE_MS
+            self.query_one(Happened).show(
+                (act.act_id, len(act.stages)),
+                lambda events: condensed(event for event in events if first_ms <= event.at_ms <= last_ms),
+            )
 
     def action_open(self) -> None:
         self.action_describe()

@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from textual.app import ComposeResult
+from textual.widgets import Rule
+
 from console.gateway import ReadFrom, Start
 from console.screens.base import View, ViewSpec, view_bindings
+from console.screens.happened import Happened
 from console.viewmodel import text
 from console.viewmodel.cells import Column, cell
+from console.viewmodel.events import HISTORY_COLUMNS, event_key
 from console.viewmodel.groups import (
     GROUP_COLUMNS,
     OFFSET_COLUMNS,
@@ -122,19 +127,54 @@ _MEMBER_COLUMNS: tuple[Column, ...] = (
 )
 
 
+# Of what happened to a group so many lines are worth the room.
+_LEAST_EVENT_LINES = 4
+
+
 class GroupView(View):
-    """A group's offsets by partition, or its members."""
+    """A group's offsets by partition, or its members; below, what happened to it."""
 
     NAME = "group"
     COLUMNS = OFFSET_COLUMNS
     EMPTY = "no offsets committed, no partitions assigned"
     BINDINGS = view_bindings("group")
 
+    DEFAULT_CSS = """
+    GroupView Happened, GroupView Rule { display: none; }
+    GroupView.-tall Happened, GroupView.-tall Rule { display: block; }
+    GroupView Rule.-horizontal { margin: 0; color: $kc-border; }
+    """
+
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._group: str = about["group"]
         self._members = False
         self._remark = ""
+
+    def compose(self) -> ComposeResult:
+        yield self.make_table()
+        yield Rule()
+        yield Happened(HISTORY_COLUMNS, event_key)
+
+    def on_resize(self) -> None:
+        self._share_height()
+
+    def refresh_rows(self) -> None:
+        super().refresh_rows()
+        self._share_height()
+        if self.has_class("-tall"):
+            self.query_one(Happened).show(
+                self._group,
+                lambda events: [event for event in events if event.subject == self._group],
+                f"nothing happened to {self._group} since the console was opened",
+            )
+
+    def _share_height(self) -> None:
+        # Head and rows; below a rule, another head, and some events at least.
+        wanted = len(self.table.shown) + 1
+        tall = self.size.height - wanted >= _LEAST_EVENT_LINES + 2
+        self.set_class(tall, "-tall")
+        self.table.styles.height = wanted if tall else "1fr"
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[Any]:
         group = find_group(snapshot, self._group)

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widgets import Rule
 
 from console.screens.base import View, ViewSpec, view_bindings
+from console.screens.happened import Happened
 from console.viewmodel.events import HISTORY_COLUMNS, event_key
 from console.viewmodel.partitions import (
     PARTITION_COLUMNS,
@@ -45,7 +46,6 @@ class PartitionsView(View):
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._shown_replicas = ""
-        self._happened_of: object = None
 
     def compose(self) -> ComposeResult:
         yield self.make_table()
@@ -58,19 +58,11 @@ class PartitionsView(View):
             empty="no replica is known",
             id="replicas",
         )
-        happened = LiveTable(
-            HISTORY_COLUMNS,
-            event_key,
-            clock=lambda: self.console.monotonic_ms(),
-            follow=True,
-            id="happened",
-        )
-        for pane in (replicas, happened):
-            pane.can_focus = False
-            pane.shows_cursor = False
+        replicas.can_focus = False
+        replicas.shows_cursor = False
         yield replicas
         yield Rule(id="above-happened")
-        yield happened
+        yield Happened(HISTORY_COLUMNS, event_key)
 
     def on_resize(self) -> None:
         self._show_panes()
@@ -120,13 +112,11 @@ class PartitionsView(View):
             table.tick()
 
     def _show_happened(self, row: PartitionRow) -> None:
-        events = self.console.events
-        state = (row.key, len(events), events[-1] if events else None)
-        if state != self._happened_of:
-            self._happened_of = state
-            table = self.query_one("#happened", LiveTable)
-            table.empty = f"nothing happened to {row.key} since the console was opened"
-            table.update_rows([event for event in events if event.subject == row.key])
+        self.query_one(Happened).show(
+            row.key,
+            lambda events: [event for event in events if event.subject == row.key],
+            f"nothing happened to {row.key} since the console was opened",
+        )
 
     @property
     def _topics(self) -> frozenset[str] | None:

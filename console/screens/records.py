@@ -54,6 +54,7 @@ class RecordsView(View):
         self._ring = Ring()
         self._waiting: list[RecordView] = []
         self._skipped = 0
+        self._has_headers = False
         self._problem = ""
         self._caught_up = False
         self._paged = "read_from" in about
@@ -61,7 +62,7 @@ class RecordsView(View):
         self._more = asyncio.Event()
 
     def columns(self) -> Sequence[Column]:
-        return record_columns(self._format, len(self._topics) > 1)
+        return record_columns(self._format, len(self._topics) > 1, headers=self._has_headers)
 
     def make_table(self) -> LiveTable:
         table = super().make_table()
@@ -145,6 +146,9 @@ class RecordsView(View):
 
     def _take(self, records: list[RecordView]) -> None:
         self._waiting += records
+        if not self._has_headers and any(record.headers for record in records):
+            self._has_headers = True
+            self.table.columns = self.columns()
         over = len(self._waiting) - KEPT_RECORDS
         if over > 0 and not self._paged:
             del self._waiting[:over]

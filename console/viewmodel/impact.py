@@ -66,14 +66,18 @@ def impact_of_losing(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> 
 def impact_words(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> str:
     """The same in a few words, for the edge of a table."""
     impact = impact_on(snapshot, broker_ids)
+    moved = [
+        plural(impact.moving, "leader") if impact.moving else "",
+        plural(impact.groups, "group") if impact.groups else "",
+        "the controller" if impact.controller else "",
+    ]
+    moves = ", ".join(word for word in moved if word)
     parts = [
-        f"{plural(impact.moving, 'leader')} {_verb(impact.moving, 'move')}" if impact.moving else "",
+        f"moves {moves}" if moves else "",
         f"{impact.below_minimum} below min ISR" if impact.below_minimum else "",
         f"{impact.leaderless} leaderless" if impact.leaderless else "",
-        f"{plural(impact.groups, 'group')} {_verb(impact.groups, 'move')}" if impact.groups else "",
-        "new controller" if impact.controller else "",
     ]
-    return ", ".join(part for part in parts if part) or "nothing depends on it"
+    return " · ".join(part for part in parts if part) or "moves nothing"
 
 
 def _verb(number: int, many: str, one: str = "") -> str:

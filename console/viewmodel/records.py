@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, overload
@@ -68,7 +69,27 @@ def one_line(data: bytes | None, shown: BytesFormat = BytesFormat.AUTO) -> Cell:
     decoded = as_text(head) if len(head) == len(data) else head.decode(errors="replace")
     if decoded is None or (shown is BytesFormat.AUTO and "\ufffd" in decoded):
         return (Span("0x", "muted"), Span(head.hex(" "), "text"))
-    return cell(" ".join(decoded.split()) if shown is BytesFormat.AUTO else "".join(_visible(c) for c in decoded))
+    if shown is not BytesFormat.AUTO:
+        return cell("".join(_visible(c) for c in decoded))
+    line = " ".join(decoded.split())
+    return json_spans(line) if _JSON_BEGINS.match(line) else cell(line)
+
+
+_JSON_BEGINS = re.compile(r'[{[]\s*["{[\]}\d-]')
+_JSON = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|\b(true|false|null)\b|\w+|[^"\w-]+|.')
+
+
+def json_spans(line: str) -> Cell:
+    """JSON in one line, whole or cut off, toned as in :func:`json_lines`."""
+    spans: list[Span] = []
+    for found in _JSON.finditer(line):
+        string, colon, number, word = found.groups()
+        if string is not None and colon is not None:
+            spans += [Span(string, "accent"), Span(colon, "muted")]
+            continue
+        tone = "in_sync" if string else "leader" if number else "controller" if word else "muted"
+        spans.append(Span(found[0], tone))
+    return tuple(spans)
 
 
 def _visible(character: str) -> str:
@@ -160,13 +181,13 @@ def record_part(record: RecordView, part: str) -> str:
     return str(record.partition) if "partition".startswith(part) else str(record.offset)
 
 
-def record_columns(shown: BytesFormat, several_topics: bool) -> tuple[Column, ...]:
-    """Columns for a tail."""
+def record_columns(shown: BytesFormat, several_topics: bool, *, headers: bool = True) -> tuple[Column, ...]:
+    """Columns for a tail; ``headers`` where there are any."""
 
     def place(record: RecordView) -> Cell:
         return cell(f"{record.topic}-{record.partition}" if several_topics else record.partition, "muted")
 
-    def headers(record: RecordView) -> Cell:
+    def headers_of(record: RecordView) -> Cell:
         if not record.headers:
             return cell("–", "muted")
         return cell(" ".join(f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers))
@@ -178,7 +199,7 @@ def record_columns(shown: BytesFormat, several_topics: bool) -> tuple[Column, ..
             return cell("null (tombstone)", "under_replicated")
         return one_line(record.value, shown)
 
-    return (
+    columns = (
         Column("time", "TIME", lambda record: cell(text.clock_time(record.timestamp_ms), "muted"), 12, priority=1),
         Column(
             "partition",
@@ -190,9 +211,10 @@ def record_columns(shown: BytesFormat, several_topics: bool) -> tuple[Column, ..
         ),
         Column("offset", "OFFSET", lambda record: cell(f"{record.offset:,}", "leader"), 9, right=True),
         Column("key", "KEY", lambda record: one_line(record.key, shown), 10, max_width=24),
-        Column("headers", "HEADERS", headers, 16, priority=2, max_width=30),
+        Column("headers", "HEADERS", headers_of, 16, priority=2, max_width=30),
         Column("value", "VALUE", value, 20, max_width=400),
     )
+    return tuple(column for column in columns if headers or column.key != "headers")
 
 
 def merge_by_time(records: list[RecordView]) -> list[RecordView]:

@@ -269,11 +269,11 @@ async def test_what_the_loss_of_a_broker_would_do_stands_below_before_it_is_kill
     async with driving(size=(120, 30)) as driver:
         await driver.press("j")
         edge = str(driver.view.border_subtitle)
-        assert edge == "without broker 2: 8 leaders move, 2 groups move, new controller"
+        assert edge == "losing broker 2 moves 8 leaders, 2 groups, the controller"
         await driver.press("ctrl+k")
         assert "broker 2: killed, SIGKILL, asked for" in str(driver.view.border_subtitle)
         await driver.press("k")
-        assert "without broker 1: 9 leaders move, 25 below min ISR" in str(driver.view.border_subtitle)
+        assert "losing broker 1 moves 9 leaders · 25 below min ISR" in str(driver.view.border_subtitle)
 
 
 async def test_events_of_one_kind_and_moment_share_a_line_below_the_brokers() -> None:

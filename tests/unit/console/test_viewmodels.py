@@ -226,10 +226,8 @@ def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
     )
     assert impact_of_losing(snapshot, [3]) == ""
     assert impact_of_losing(snapshot, [1, 2]).startswith("3 go leaderless; ")
-    assert impact_words(snapshot, [1]) == (
-        "1 leader moves, 2 below min ISR, 1 leaderless, 1 group moves, new controller"
-    )
-    assert impact_words(snapshot, [3]) == "nothing depends on it"
+    assert impact_words(snapshot, [1]) == "moves 1 leader, 1 group, the controller · 2 below min ISR · 1 leaderless"
+    assert impact_words(snapshot, [3]) == "moves nothing"
 
 
 def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
@@ -381,6 +379,15 @@ def test_bytes_are_shown_as_what_they_are() -> None:
     assert plain(one_line(b"\x00\xff")) == "0x00 ff"
     assert plain(one_line(b"a\nb", BytesFormat.RAW)) == "a⏎b"
     assert plain(one_line(b"ab", BytesFormat.HEX)) == "61 62"
+
+
+def test_json_in_a_line_keeps_every_character_and_tells_names_from_values() -> None:
+    whole = b'{"a\\"b": [1, -2.5e3, true, null], "c":"d", "e": {}}'
+    for data in (whole, whole[:30], b'{"unfinished: 1', b"[INFO] plain", b"[1,2]"):
+        assert plain(one_line(data)) == data.decode()
+    tones = [(span.text, span.tone) for span in one_line(b'{"n": 1, "s": "x"}') if span.tone != "muted"]
+    assert tones == [('"n"', "accent"), ("1", "leader"), ('"s"', "accent"), ('"x"', "in_sync")]
+    assert one_line(b"[INFO] plain") == cell("[INFO] plain")
 
 
 def test_json_is_indented_and_what_is_no_json_is_left_as_it_is() -> None:
