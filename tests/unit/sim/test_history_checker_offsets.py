@@ -170,6 +170,13 @@ def test_offsets_of_a_transaction_count_when_it_is_committed(h: Group) -> None:
     assert h.judged() == error(Kind.OFFSET_REGRESSION)
 
 
+def test_offsets_of_a_committed_transaction_are_not_lost(h: Group) -> None:
+    h["p"].commit("g", {P: 7}, txn=1).ok()
+    h.committed(1)
+    h.fetches(None, stable=True)
+    assert h.judged() == error(Kind.OFFSET_REGRESSION)
+
+
 def test_who_does_not_wait_for_stable_offsets_may_be_told_the_one_before(h: Group) -> None:
     h["p"].commit("g", {P: 7}, txn=1).ok()
     h.committed(1)
@@ -207,6 +214,63 @@ def test_a_member_that_begins_before_what_was_committed(h: Group) -> None:
     h.polled({0: "a"}, "d")
     assert h.judged() == error(Kind.OFFSET_REGRESSION)
     assert h.anomaly(Kind.OFFSET_REGRESSION).lines[0] == "d began at 0 in group g, where 2 was committed"
+
+
+def test_a_late_commit_of_unknown_outcome_may_lead_a_member_back(h: Group) -> None:
+    h.log("a", "b", "c")
+    h["c"].commit("g", {P: 1}).info("timed out")
+    h.commits(2)
+    h.joins("d")
+    h.polled({1: "b"}, "d")
+    assert h.judged() == allowed(Kind.OFFSET_REGRESSION)
+
+
+def test_it_leads_no_member_further_back(h: Group) -> None:
+    h.log("a", "b", "c")
+    h["c"].commit("g", {P: 1}).info("timed out")
+    h.commits(2)
+    h.joins("d")
+    h.polled({0: "a"}, "d")
+    assert h.judged() == error(Kind.OFFSET_REGRESSION)
+
+
+def test_it_leads_nobody_back_when_it_had_taken_effect_before(h: Group) -> None:
+    h.log("a", "b", "c")
+    h["c"].commit("g", {P: 1}).info("timed out")
+    h.fetches(1)
+    h.commits(2)
+    h.joins("d")
+    h.polled({1: "b"}, "d")
+    assert h.judged() == error(Kind.OFFSET_REGRESSION)
+
+
+def test_a_member_whose_first_poll_is_lost_may_have_begun_anywhere(h: Group) -> None:
+    h.log("a", "b", "c")
+    h.commits(2)
+    h.joins("d")
+    h.polling("d").info("interrupted")
+    h.polled({0: "a"}, "d")
+    assert h.judged() == CLEAN
+
+
+def test_a_member_that_goes_to_the_end_leaves_nothing_out(h: Group) -> None:
+    h.log("a", "b", "c")
+    h.polled({0: "a", 1: "b", 2: "c"}, "e")
+    h.joins("d", reset="earliest")
+    h["d"].seek({P: "end"})
+    h.polled({2: "c"}, "d")
+    assert h.judged() == CLEAN
+
+
+def test_records_of_the_poll_in_which_a_member_is_given_the_partition_prove_nothing(h: Group) -> None:
+    h.log("a", "b", "c")
+    h.commits(2)
+    h["d"].subscribe("g", ["orders"], auto_offset_reset="latest")
+    polling = h.polling("d")
+    h["d"].rebalance(assigned=[P])
+    polling.ok([(P, 0, "a")])
+    h.polled({1: "b"}, "d")
+    assert h.judged() == CLEAN
 
 
 def test_a_member_that_seeks_begins_where_it_wants(h: Group) -> None:

@@ -179,6 +179,16 @@ def test_a_poll_that_leaves_something_out_within_itself(h: Written) -> None:
     assert h.judged() == error(Kind.INT_POLL_SKIP)
 
 
+def test_the_first_records_that_were_left_out_are_shown_and_the_rest_counted(h: Written) -> None:
+    h.log(*range(10), partition=Q)
+    h.polled({offset: offset for offset in range(10)}, "everything", Q)
+    h.polled({0: 0, 9: 9}, "c", Q)
+    lines = h.anomaly(Kind.INT_POLL_SKIP).lines
+    assert lines[0] == "c did not receive 8 records that others did"
+    assert len(lines) == 2 + 5 + 1
+    assert lines[-1] == "and 3 more"
+
+
 def test_offsets_that_hold_nothing_are_not_left_out(h: Written) -> None:
     h.sent("z", 9)
     h.polled({0: "a", 1: "b", 2: "c", 3: "d", 4: "e", 9: "z"})
@@ -223,6 +233,16 @@ def test_records_of_a_poll_with_a_rebalance_in_it_have_no_order(h: Written) -> N
     h["c"].rebalance(assigned=[P])
     polling.ok([(P, 2, "c"), (P, 1, "b"), (P, 4, "e")])
     h.polled({3: "d"})
+    assert h.judged() == CLEAN
+
+
+def test_not_even_if_they_seem_to_go_on(h: Written) -> None:
+    h.polled({0: "a", 1: "b"})
+    polling = h.polling()
+    h["c"].rebalance(revoked=[P])
+    h["c"].rebalance(assigned=[P])
+    polling.ok([(P, 2, "c")])
+    h.polled({2: "c", 3: "d"})
     assert h.judged() == CLEAN
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -396,6 +397,21 @@ def test_whatever_a_history_says_it_is_judged_or_refused(seed: int, steps: int, 
     for anomaly in (*verdict.anomalies, *verdict.allowed):
         assert anomaly.operations
         assert all(operation in history.operations for operation in anomaly.operations[:3])
+
+
+def test_tens_of_thousands_of_operations_take_seconds_with_and_without_anomalies() -> None:
+    """A second on a machine that does nothing else; a check that is not linear takes minutes."""
+    log = CorrectLog(1, 40_000)
+    events = copy.deepcopy(log.events)
+    for event in polls(events):
+        event["records"] = [record for record in event["records"] if log.rng.random() < 0.9]
+    began_s = time.process_time()
+    whole, holed = judge(log.events), judge(events)
+    took_s = time.process_time() - began_s
+    assert whole.is_valid
+    assert sum(holed.anomaly_counts.values()) > 1000
+    assert whole.counts.operations > 40_000
+    assert took_s < 15
 
 
 def test_the_group_of_a_correct_log_is_judged() -> None:

@@ -142,6 +142,14 @@ def test_an_acknowledged_record_at_the_end_that_a_final_read_does_not_find_is_un
     )
 
 
+def test_a_final_read_that_began_anywhere_knows_where_the_end_is(h: Written) -> None:
+    h.log("a", "b", "c")
+    h["f"].assign({P: None})
+    h.polled({}, "f", end=2)
+    assert h.judged() == error(Kind.UNSEEN)
+    assert h.anomaly(Kind.UNSEEN).lines[1].startswith("'c' was sent by p")
+
+
 def test_without_a_final_read_nobody_knows_of_the_end(h: Written) -> None:
     h.log("a", "b", "c")
     h.polled({0: "a", 1: "b"})
@@ -299,10 +307,11 @@ def test_a_repeated_record_that_is_not_where_it_was_acknowledged(h: Written) -> 
     assert h.judged() == error(Kind.INCONSISTENT_OFFSETS)
 
 
+@pytest.mark.parametrize("process", ["p", "q"])
 @pytest.mark.parametrize("acks", ["all", 1])
-def test_one_offset_acknowledged_for_two_records(h: Written, acks: Acks) -> None:
+def test_one_offset_acknowledged_for_two_records(h: Written, acks: Acks, process: str) -> None:
     h.sent("a", 0, acks=acks)
-    h.sent("b", 0, "q")
+    h.sent("b", 0, process)
     assert h.judged() == (error if acks == "all" else allowed)(Kind.INCONSISTENT_OFFSETS)
 
 

@@ -97,6 +97,13 @@ def test_a_new_session_knows_nothing_of_the_old_one(h: Written) -> None:
     assert h.judged() == allowed(Kind.NONMONOTONIC_SEND)
 
 
+def test_a_send_without_idempotence_may_come_late_whatever_follows(h: Written) -> None:
+    h.sending("a").info("timed out")
+    h.sent("b", 0, idempotent=True)
+    h.polled({0: "b", 1: "a"})
+    assert h.judged() == allowed(Kind.NONMONOTONIC_SEND)
+
+
 def test_a_new_session_comes_after_what_was_acknowledged_in_the_old_one(h: Written) -> None:
     h.sent("a", 1, idempotent=True)
     h["p"].crash()
@@ -135,9 +142,18 @@ def test_records_that_were_sent_at_the_same_time_have_any_order(h: Written) -> N
     assert h.judged() == CLEAN
 
 
-def test_it_is_found_behind_a_higher_offset_of_the_same_process(h: Written) -> None:
-    h.sent("a", 1, "p")
-    h.sent("z", 2, "q")
+@pytest.mark.parametrize("others_first", [True, False])
+def test_it_is_found_behind_a_higher_offset_of_the_same_process(h: Written, others_first: bool) -> None:
+    others = h.sending("y", "o"), h.sending("a", "p")
+    own = h.sending("z", "q")
+    if others_first:
+        others[0].ok(1)
+        others[1].ok(2)
+        own.ok(3)
+    else:
+        own.ok(3)
+        others[0].ok(1)
+        others[1].ok(2)
     h.sent("b", 0, "q")
     assert h.judged() == ({Kind.NONMONOTONIC_SEND: 1, Kind.ACKED_REORDER: 1}, {})
     assert [each.process for each in h.anomaly(Kind.ACKED_REORDER).operations] == ["p", "q"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from written_history import CLEAN, COMMITTED, P, Q, Written, allowed, error
 
 from engine.sim.history import Isolation
@@ -179,6 +181,16 @@ def test_a_transaction_is_not_torn(h: Written) -> None:
     assert h.anomaly(Kind.UNSEEN).partition == Q
 
 
+def test_an_aborted_record_that_is_shown_does_not_commit_the_others(h: Written) -> None:
+    h.sent("a", 0, txn=1)
+    h.sent("v", 0, partition=Q, txn=1)
+    h.aborted(1)
+    h.polled({0: "a"}, isolation=COMMITTED)
+    h.final({}, end=2, partition=Q, isolation=COMMITTED)
+    assert h.judged() == error(Kind.ABORTED_READ)
+    assert [type(each).__name__ for each in h.anomaly(Kind.ABORTED_READ).operations] == ["Send", "Poll", "EndTxn"]
+
+
 def test_one_record_shown_with_read_uncommitted_says_nothing_of_the_other(h: Written) -> None:
     h.sent("a", 0, txn=1)
     h.sent("v", 0, partition=Q, txn=1)
@@ -236,6 +248,29 @@ def test_a_chain_is_no_circle(h: Written) -> None:
     assert h.judged() == CLEAN
 
 
+def test_two_circles_are_two_though_one_reads_from_the_other(h: Written) -> None:
+    names = ["p", "q", "s", "r"]
+    for offset, name in enumerate(names):
+        h.sent(name, offset, name, txn=1)
+    polls = [h.polling(name, txn=1, isolation=COMMITTED) for name in names]
+    ends = [h[name].end_txn(1, commit=True) for name in names]
+    for poll, read in zip(polls, ([1], [0], [3], [1, 2]), strict=True):
+        poll.ok([(P, offset, names[offset]) for offset in read])
+    for end in ends:
+        end.ok()
+    assert h.judged() == error(Kind.G1C, 2)
+
+
+def test_records_of_no_transaction_make_no_circle(h: Written) -> None:
+    h.sent("plain", 0, "p")
+    h.polled({0: "plain", 1: "made up"}, "p", txn=1, isolation=COMMITTED)
+    h.sent("a", 2, "p", txn=1)
+    h.committed(1, "p")
+    h.polled({2: "a"}, "q", txn=1, isolation=COMMITTED)
+    h.committed(1, "q")
+    assert h.judged() == error(Kind.UNEXPECTED_READ)
+
+
 def test_polls_outside_of_a_transaction_close_no_circle(h: Written) -> None:
     h.sent("a", 0, "p", txn=1)
     h.committed(1, "p")
@@ -254,3 +289,28 @@ def test_an_aborted_transaction_closes_no_circle(h: Written) -> None:
     h.committed(1, "p")
     h.aborted(1, "q")
     assert Kind.G1C not in h.judged()[1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=24))
+def test_circles_are_those_that_lead_back(pairs: list[tuple[int, int]]) -> None:
+    """Of any graph: transactions of one component reach each other, and no others."""
+    written = Written()
+    edges = {(writer, reader) for writer, reader in pairs if writer != reader}
+    for node in range(8):
+        written.sent(node, node, f"p{node}", txn=1)
+    polls = [written.polling(f"p{node}", txn=1, isolation=COMMITTED) for node in range(8)]
+    ends = [written[f"p{node}"].end_txn(1, commit=True) for node in range(8)]
+    for node, (poll, end) in enumerate(zip(polls, ends, strict=True)):
+        poll.ok([(P, writer, writer) for writer in range(8) if (writer, node) in edges])
+        end.ok()
+    reach = {node: {node} for node in range(8)}
+    for _ in range(8):
+        for writer, reader in edges:
+            reach[writer] |= reach[reader]
+    components = {frozenset(other for other in reach[node] if node in reach[other]) for node in range(8)}
+    found = [each for each in written.verdict().anomalies if each.kind is Kind.G1C]
+    assert len(found) == len([each for each in components if len(each) > 1])
+    for anomaly in found:
+        circle = {int(each.process[1:]) for each in anomaly.operations}
+        assert any(circle <= component for component in components)
