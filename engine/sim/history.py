@@ -70,6 +70,9 @@ NEVER = sys.maxsize
 
 NOTHING_COMMITTED = -1
 
+# Of an event that is wrong: a poll may have thousands of records.
+_SHOWN_CHARACTERS = 300
+
 
 class HistoryError(ValueError):
     """The events are no history: the text says which and why."""
@@ -244,12 +247,9 @@ class History:
         self.events += 1
         try:
             self._take(event, place)
-        except HistoryError as error:
-            raise HistoryError(f"event {place}: {error}: {event}") from None
-        except KeyError as error:
-            raise HistoryError(f"event {place}: {error} is missing or unknown: {event}") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise HistoryError(f"event {place}: {error}: {event}") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)
+            raise HistoryError(f"event {place}: {why}: {str(event)[:_SHOWN_CHARACTERS]}") from None
 
     def _take(self, event: Event, place: int) -> None:
         kind, f, process, time_ns = event["type"], event["f"], event["process"], event["time_ns"]
