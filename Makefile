@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants bench clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants screenshots bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ sim: setup ## run seeds of the simulator: make sim SEEDS=500 FIRST=0, or SEED=7 
 
 sim-mutants: setup ## known-bad changes of the engine: seeds must fail under each of them (takes a while)
 	$(BIN)/python -m engine.sim.mutants
+
+screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
+	$(BIN)/python tools/take_screenshots.py
 
 bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
 	$(BIN)/python -m bench

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +22,9 @@ from console.main_screen import MainScreen
 from console.modals.base import Dialog
 from console.palette import Palette, css_variables, textual_theme
 from console.screens.base import View, ViewSpec
+from console.viewmodel.events import EventLog
 from console.viewmodel.history import History, remember
-from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
+from engine.supervisor.snapshot import ClusterSnapshot
 from themes import Theme, builtin_themes, user_themes
 from themes.loader import user_theme_dir
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 # What is drawn changes at most so often.
 REFRESH_S = 0.2
-_KEPT_EVENTS = 5_000
 _RETRY_S = 1.0
 
 
@@ -71,7 +70,7 @@ class KConsole(App[None]):
         self.gateway = gateway
         self.history = History()
         self.snapshot: ClusterSnapshot | None = None
-        self.events: deque[ClusterEvent] = deque(maxlen=_KEPT_EVENTS)
+        self.events = EventLog()
         self.failure = ""
         self.frozen = False
         self.flash_message: Flash | None = None
@@ -191,18 +190,10 @@ class KConsole(App[None]):
             await asyncio.sleep(_RETRY_S)
 
     async def _take_events(self) -> None:
-        seen: set[tuple[str, int, int]] = set()
         while True:
             try:
                 async for batch in self.gateway.events():
-                    for event in batch.events:
-                        # A stream that was begun anew tells the past again.
-                        place = (event.source, event.sequence, event.at_ms)
-                        if place not in seen:
-                            seen.add(place)
-                            self.events.append(event)
-                    if len(seen) > 4 * _KEPT_EVENTS:
-                        seen = {(event.source, event.sequence, event.at_ms) for event in self.events}
+                    self.events.take(batch.events)
                     self._dirty = True
             except GatewayError:
                 pass

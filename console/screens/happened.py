@@ -31,10 +31,10 @@ class Happened(LiveTable):
     def show(self, about: object, pick: Callable[[Sequence[ClusterEvent]], Sequence[Any]], empty: str = "") -> None:
         """Show what ``pick`` makes of all events; it is asked again when there are new ones, or another subject."""
         events = self._console.events
-        made_of = (about, len(events), events[-1] if events else None)
+        made_of = (about, events.revision)
         if made_of != self._made_of:
             self._made_of = made_of
             if empty:
                 self.empty = empty
-            self.update_rows(pick(list(events)))
+            self.update_rows(pick(events))
         self.tick()

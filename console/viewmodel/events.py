@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from bisect import insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Column, Span, cell
@@ -66,10 +69,15 @@ def _kind(event: ClusterEvent) -> Cell:
     return (Span(f"{_GLYPH[tone]} {kind_words(event.kind)}", tone),)
 
 
+# What Kafka's clients leave a reason at.
+_NOT_PROVIDED = re.compile(r"(;\s*)?(client )?(reason: )?not provided$")
+
+
 def reason_words(event: ClusterEvent) -> str:
-    """Why; where nobody said so (``not provided`` is what Kafka's clients leave it at) the figures behind it."""
-    if event.reason and event.reason != "not provided":
-        return event.reason
+    """Why; where nobody said so the figures behind it."""
+    reason = _NOT_PROVIDED.sub("", event.reason)
+    if reason:
+        return reason
     return ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in event.detail.items() if isinstance(value, int | str)
     )
@@ -82,6 +90,42 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("why", "WHY", lambda event: cell(reason_words(event), "text"), 18, max_width=200),
     Column("source", "SOURCE", lambda event: cell(event.source, "muted"), 10, priority=1),
 )
+
+
+class EventLog(Sequence[ClusterEvent]):
+    """The last events in the order of their times, each once: they come from several brokers, and a stream that is
+    begun anew tells the past again."""
+
+    def __init__(self, kept: int = 5_000) -> None:
+        self._kept = kept
+        self._events: list[ClusterEvent] = []
+        self._seen: set[tuple[str, int, int]] = set()
+        # Grows with every change.
+        self.revision = 0
+
+    def take(self, events: Iterable[ClusterEvent]) -> None:
+        """Take a batch."""
+        for event in events:
+            place = (event.source, event.sequence, event.at_ms)
+            if place not in self._seen:
+                self._seen.add(place)
+                insort(self._events, event, key=lambda each: each.at_ms)
+                self.revision += 1
+        del self._events[: -self._kept]
+        if len(self._seen) > 4 * self._kept:
+            self._seen = {(event.source, event.sequence, event.at_ms) for event in self._events}
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> ClusterEvent: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[ClusterEvent]: ...
+
+    def __getitem__(self, index: int | slice) -> ClusterEvent | list[ClusterEvent]:
+        return self._events[index]
 
 
 def is_fault(event: ClusterEvent) -> bool:

@@ -374,7 +374,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._resize()
         if self._rows and not self._is_visible(self._cursor):
             self._show_cursor()
+        self.call_after_refresh(self._place_scrollbar)
         self._draw_changes()
+
+    def _place_scrollbar(self) -> None:
+        # One that has just appeared does not know yet how far was scrolled.
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = self.scroll_y
 
     def on_focus(self) -> None:
         self._draw_changes()

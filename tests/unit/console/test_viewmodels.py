@@ -19,7 +19,7 @@ from console.screens.broker_log import log_line
 from console.viewmodel import text
 from console.viewmodel.brokers import BROKER_COLUMNS, broker_rows, broker_state
 from console.viewmodel.cells import Column, Span, cell, place_columns, plain
-from console.viewmodel.events import GROUP_COLUMNS, condensed
+from console.viewmodel.events import GROUP_COLUMNS, EventLog, condensed, reason_words
 from console.viewmodel.failover import ledger_figures, timeline, unavailable_ms
 from console.viewmodel.filters import Filter
 from console.viewmodel.groups import growth_per_s, lag_tone, outlook, trend
@@ -287,6 +287,28 @@ def test_a_quorum_says_how_many_more_may_fail() -> None:
         "2 of 3 voters answer, none may fail",
         "1 of 3 voters answer, no majority",
     ]
+
+
+def test_events_stand_in_the_order_of_their_times_and_each_once() -> None:
+    def event(sequence: int, at_ms: int, source: str = "broker 1") -> ClusterEvent:
+        return ClusterEvent(sequence, at_ms, "isr_shrunk", "t-0", "", source)
+
+    log = EventLog(kept=3)
+    log.take([event(1, 100), event(2, 200), event(1, 150, "broker 2")])
+    assert [(each.source, each.at_ms) for each in log] == [("broker 1", 100), ("broker 2", 150), ("broker 1", 200)]
+    revision = log.revision
+    log.take([event(1, 100), event(2, 200)])
+    assert log.revision == revision, "the past, told again"
+    log.take([event(3, 300)])
+    assert [each.at_ms for each in log] == [150, 200, 300] and log.revision > revision
+
+
+def test_what_clients_do_not_say_is_not_shown() -> None:
+    def words(reason: str, **detail: object) -> str:
+        return reason_words(ClusterEvent(1, 1, "member_left", "g", reason, "broker 1", detail))
+
+    assert words("m-1 joined; client reason: not provided") == "m-1 joined"
+    assert words("not provided", generation_id=3, members=[1]) == "generation id 3"
 
 
 def test_events_of_one_kind_and_moment_are_one_line() -> None:
