@@ -374,13 +374,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._resize()
         if self._rows and not self._is_visible(self._cursor):
             self._show_cursor()
-        self.call_after_refresh(self._place_scrollbar)
         self._draw_changes()
-
-    def _place_scrollbar(self) -> None:
-        # One that has just appeared does not know yet how far was scrolled.
-        if self.show_vertical_scrollbar:
-            self.vertical_scrollbar.position = self.scroll_y
 
     def on_focus(self) -> None:
         self._draw_changes()
@@ -391,6 +385,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def tick(self) -> None:
         """Let marks of changed cells fade."""
+        if self.show_vertical_scrollbar:
+            # One that has just appeared does not know how far was scrolled before.
+            self.vertical_scrollbar.position = self.scroll_y
         now = self._clock()
         gone = [place for place, until in self._flash_until.items() if until <= now]
         for place in gone:
