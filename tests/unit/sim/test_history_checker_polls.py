@@ -246,6 +246,15 @@ def test_not_even_if_they_seem_to_go_on(h: Written) -> None:
     assert h.judged() == CLEAN
 
 
+@pytest.mark.parametrize("received", [{2: "c", 3: "d"}, {4: "e", 3: "d"}])
+def test_nor_have_those_of_a_poll_with_a_seek_in_it(h: Written, received: dict[int, str]) -> None:
+    polling = h.polling()
+    h["c"].seek({P: 4})
+    polling.ok([(P, *record) for record in received.items()])
+    h.polled({1: "b"})
+    assert h.judged() == CLEAN
+
+
 def test_records_of_other_partitions_have(h: Written) -> None:
     everything(h)
     h.polled({0: "a"})
