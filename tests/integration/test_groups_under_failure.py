@@ -379,7 +379,7 @@ def test_static_members_come_back_without_a_rebalance(
     assert {each.group_instance_id for each in described.values()} == {"instance-0", "instance-1", "instance-2"}
 
     # The same instance a second time: the first one is fenced and ends. Not with aiokafka, whose heartbeats and commits
-    # leave the instance out: it is told UNKNOWN_MEMBER_ID and joins again, and either of the two may be the one to stay.
+    # leave the instance out: it is told UNKNOWN_MEMBER_ID and joins again, and either of the two may be who stays.
     if client == "librdkafka":
         first = alive[0]
         alive[0] = members(client, cluster, group, topic, "instance-0")
