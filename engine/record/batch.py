@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple, TypeAlias
 
-from crc32c import crc32c
-
 from engine.model.errors import ErrorCode, KafkaError
+from engine.record.checksum import crc32c
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

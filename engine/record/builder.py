@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crc32c import crc32c
-
 from engine.record.batch import (
     CONTROL_MASK,
     CRC_START,
@@ -23,6 +21,7 @@ from engine.record.batch import (
     BatchHeader,
     pack_header,
 )
+from engine.record.checksum import crc32c
 from engine.record.compression import Compression, compress
 
 

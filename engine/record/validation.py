@@ -7,8 +7,6 @@ only where the topic asks for what a header cannot tell: keys (``cleanup.policy=
 
 from __future__ import annotations
 
-from crc32c import crc32c
-
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_config import LogConfig
 from engine.record.batch import (
@@ -25,6 +23,7 @@ from engine.record.batch import (
     pack_header,
 )
 from engine.record.builder import finish
+from engine.record.checksum import crc32c
 from engine.record.compression import Compression, compress
 from engine.record.reader import records_in, unpacked_view
 

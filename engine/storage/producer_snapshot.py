@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from crc32c import crc32c
-
+from engine.record.checksum import crc32c
 from engine.world import Disk
 
 SUFFIX = ".snapshot"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from crc32c import crc32c
-
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import LOG_OVERHEAD_BYTES, NO_TIMESTAMP, BatchHeader, Buffer
+from engine.record.checksum import crc32c
 from engine.storage.batch_scan import HOP, HOP_BYTES, scan_headers
 from engine.storage.file_pool import FilePool
 from engine.storage.file_slice import FileSlice
