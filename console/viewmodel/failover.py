@@ -99,7 +99,9 @@ class TimelineLine(NamedTuple):
 
 def timeline(act: Act, width: int, now_ms: int) -> list[TimelineLine]:
     """A waterfall of the stages over ``width`` cells; stages not reached yet are there, empty."""
-    reached = sorted(act.stages, key=lambda each: each.after_ms)
+    # What the figures cannot tell apart stands in the order of the stages.
+    order = list(Stage)
+    reached = sorted(act.stages, key=lambda each: (round(each.after_ms), order.index(each.stage)))
     last = max((each.after_ms for each in reached), default=0.0)
     running = not act.finished and not act.error
     scale_ms = max(last, 1.0)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from pathlib import Path
-
-import cairosvg
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from tests_frame import populate, settle  # noqa: E402
+
+from tools.take_screenshots import png_of  # noqa: E402
 
 
 async def draw(directory: Path, width: int, height: int, theme: str, wanted: list[str]) -> None:
@@ -32,14 +31,8 @@ async def draw(directory: Path, width: int, height: int, theme: str, wanted: lis
                     await pilot.press(key)
                 await settle(app, pilot)
             svg = app.export_screenshot(title="kconsole")
-        # Rich's SVG asks for a font that is not installed here; this one is as wide at a slightly larger size, so that
-        # the lengths that it also asks for (cairosvg takes them for those of the ink) are not needed.
-        svg = svg.replace("Fira Code", "DejaVu Sans Mono").replace("font-size: 20px", "font-size: 20.264px")
-        svg = re.sub(' textLength="[0-9.]+"', "", svg)
         path = directory / f"{name}-{width}x{height}-{theme}.png"
-        # A cell is 12.2 wide; it must be a whole number of pixels, or cairo's rounded letters run short of the line.
-        cell = 17 if width < 120 else 14
-        cairosvg.svg2png(svg.encode(), write_to=str(path), scale=cell / 12.2)
+        path.write_bytes(png_of(svg, 17 if width < 120 else 14))
 
 
 async def main() -> None:
