@@ -28,7 +28,7 @@ class MetadataCache:
         # Brokers that clients are still told of although they are fenced, and until when (monotonic ms).
         self._lingering: dict[int, float] = {}
         self.image = MetadataImage()
-        # Encoded answers that hold as long as the image does; emptied with every change.
+        # Encoded answers that hold as long as topics and brokers do.
         self.encoded_cache: dict[Any, list[Buffer]] = {}
         self._subscribers: list[Subscriber] = []
         self._changed: asyncio.Future[None] | None = None
@@ -63,8 +63,10 @@ class MetadataCache:
             elif before is not None and not before.fenced:
                 self._lingering[broker_id] = self._clock.monotonic_ms() + self._fenced_linger_ms
         self.image = delta.apply(offset, epoch)
-        self.encoded_cache.clear()
-        self._alive.clear()
+        # An idle cluster's log goes on twice a second with records that change nothing.
+        if delta.changed_partitions or delta.deleted_topics or delta.changed_brokers:
+            self.encoded_cache.clear()
+            self._alive.clear()
         for subscriber in self._subscribers:
             subscriber(self.image, delta)
         if self._changed is not None:

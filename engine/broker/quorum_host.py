@@ -12,15 +12,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from engine.broker.metadata_log import MetadataLog, read_bootstrap_records
-from engine.broker.quorum import wire_requests, wire_responses
 from engine.broker.quorum.batches import decode_batch, encode_records, leader_change_batch, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
-from engine.broker.quorum.describe import describe_quorum
+from engine.broker.quorum.listener import QuorumListener
 from engine.broker.quorum.peers import PeerChannel, Peers
+from engine.broker.quorum.request_handlers import QuorumRequestHandlers
 from engine.broker.quorum.snapshot_files import encode_snapshot
+from engine.broker.quorum.timing import timing_from
 from engine.core.effects import Effects
 from engine.core.raft import messages
 from engine.core.raft.identity import Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoterSet
@@ -35,16 +36,10 @@ from engine.core.raft.outputs import (
     TruncateLog,
     WriteSnapshotChunk,
 )
-from engine.core.raft.timing import RaftTiming
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.wire.message import Message
-from engine.wire.messages.begin_quorum_epoch_response import BeginQuorumEpochResponse
-from engine.wire.messages.end_quorum_epoch_response import EndQuorumEpochResponse
-from engine.wire.messages.fetch_response import FetchResponse
-from engine.wire.messages.fetch_snapshot_response import FetchSnapshotResponse
 from engine.wire.messages.no_op_record import NoOpRecord
-from engine.wire.messages.vote_response import VoteResponse
 from engine.world import World
 
 log = logging.getLogger(__name__)
@@ -57,26 +52,7 @@ _APPLY_SLICE_BYTES = 256 * 1024
 _RESIGN_WAIT_MS = 1000
 
 
-class QuorumListener(Protocol):
-    """Who applies the metadata: called on the loop, in the order of the log."""
-
-    def on_committed(self, base_offset: int, epoch: int, append_time_ms: int, records: list[Message]) -> None:
-        """One committed batch; ``records`` is empty for a control batch."""
-
-    def on_snapshot_loaded(self, snapshot_id: OffsetAndEpoch, records: list[Message]) -> None:
-        """All that was applied before is replaced by a snapshot's records."""
-
-    def on_leader_changed(
-        self, leader_id: int | None, epoch: int, became_leader: bool, epoch_start_offset: int
-    ) -> None:
-        """A leader is known, or none is. On the leader itself this comes when everything before its epoch was applied,
-        right before ``on_committed`` of the epoch's first batch (a control batch at ``epoch_start_offset``)."""
-
-    def snapshot_records(self) -> Iterable[Message]:
-        """The records of a snapshot of what was applied so far."""
-
-
-class QuorumHost:
+class QuorumHost(QuorumRequestHandlers):
     """One voter or observer of the metadata quorum."""
 
     def __init__(
@@ -289,72 +265,7 @@ class QuorumHost:
         effects: RaftEffects = Effects(append=list(proposals))
         self._perform(effects.merge(self._machine.on_proposals_written(self._world.clock.monotonic_ms())))
 
-    # -- requests of others -------------------------------------------------------------------------------------
-
-    async def handle_vote(self, request: Any, version: int) -> Message:
-        """Answer Vote (KIP-595, KIP-996)."""
-        try:
-            vote = wire_requests.decode_vote(request, self._cluster_id)
-        except KafkaError as error:
-            return VoteResponse(error_code=error.code)
-        answer = await self._ask(lambda m, token, now: m.on_vote_request(token, vote, now))
-        response: Message = wire_responses.encode_vote(answer, version, self.voters)
-        return response
-
-    async def handle_begin_quorum_epoch(self, request: Any, version: int) -> Message:
-        """Answer BeginQuorumEpoch."""
-        try:
-            begin = wire_requests.decode_begin(request, self._cluster_id)
-        except KafkaError as error:
-            return BeginQuorumEpochResponse(error_code=error.code)
-        answer = await self._ask(lambda m, token, now: m.on_begin_quorum_epoch_request(token, begin, now))
-        response: Message = wire_responses.encode_begin(answer, version, self.voters)
-        return response
-
-    async def handle_end_quorum_epoch(self, request: Any, version: int) -> Message:
-        """Answer EndQuorumEpoch."""
-        try:
-            end = wire_requests.decode_end(request, self._cluster_id)
-        except KafkaError as error:
-            return EndQuorumEpochResponse(error_code=error.code)
-        answer = await self._ask(lambda m, token, now: m.on_end_quorum_epoch_request(token, end, now))
-        response: Message = wire_responses.encode_end(answer, version, self.voters)
-        return response
-
-    async def handle_fetch(self, request: Any, version: int) -> Message:
-        """Answer Fetch of the metadata partition; waits for records or a high watermark as long as it asks for."""
-        try:
-            fetch = wire_requests.decode_fetch(request, version, self._cluster_id)
-        except KafkaError as error:
-            return FetchResponse(error_code=error.code)
-        answer = await self._ask(lambda m, token, now: m.on_fetch_request(token, fetch, now))
-        response: Message = wire_responses.encode_fetch(answer, version, self.voters)
-        return response
-
-    async def handle_fetch_snapshot(self, request: Any, version: int) -> Message:
-        """Answer FetchSnapshot (KIP-630)."""
-        try:
-            fetch = wire_requests.decode_fetch_snapshot(request, self._cluster_id)
-        except KafkaError as error:
-            return FetchSnapshotResponse(error_code=error.code)
-        answer: messages.FetchSnapshotResponse = await self._ask(
-            lambda m, token, now: m.on_fetch_snapshot_request(token, fetch, now)
-        )
-        if answer.error == ErrorCode.NONE and self._log is not None:
-            size = self._log.snapshot_size_bytes(fetch.snapshot_id)
-            if 0 <= fetch.position < size:
-                limit = min(fetch.max_bytes, _MAX_BATCH_BYTES)
-                data = self._log.read_snapshot_part(fetch.snapshot_id, fetch.position, limit)
-                answer = answer._replace(size=size, data=data)
-            else:
-                answer = answer._replace(error=ErrorCode.POSITION_OUT_OF_RANGE)
-        response: Message = wire_responses.encode_fetch_snapshot(answer, version, self.voters)
-        return response
-
-    async def handle_describe_quorum(self, request: Any, version: int) -> Message:
-        """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""
-        clock = self._world.clock
-        return describe_quorum(self.machine, request, clock.now_ms(), clock.monotonic_ms())
+    # -- the machine's inputs -----------------------------------------------------------------------------------
 
     async def _ask(self, call: Callable[[RaftMachine, object, float], RaftEffects]) -> Any:
         if self._machine is None or self._failure is not None or self._stopping:
@@ -362,8 +273,6 @@ class QuorumHost:
         token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._step(lambda m, now: call(m, token, now))
         return await token
-
-    # -- the machine's inputs -----------------------------------------------------------------------------------
 
     def _step(self, call: Callable[[RaftMachine, float], RaftEffects]) -> None:
         """Give the machine one input and perform what it asks for."""
@@ -686,16 +595,3 @@ class QuorumHost:
 def _write_what_was_proposed(machine: RaftMachine, now_ms: float) -> RaftEffects:
     """The step that asks for nothing more than what every step begins with."""
     return Effects()
-
-
-def timing_from(config: Any) -> RaftTiming:
-    """The quorum's timeouts from ``controller.quorum.*`` and ``kconsole.connection.loss.*``."""
-    return RaftTiming(
-        election_timeout_ms=config.controller_quorum_election_timeout_ms,
-        fetch_timeout_ms=config.controller_quorum_fetch_timeout_ms,
-        election_backoff_max_ms=config.controller_quorum_election_backoff_max_ms,
-        request_timeout_ms=config.controller_quorum_request_timeout_ms,
-        retry_backoff_ms=config.controller_quorum_retry_backoff_ms,
-        connection_loss_detection=config.kconsole_connection_loss_detection_enable,
-        connection_loss_grace_ms=config.kconsole_connection_loss_grace_ms,
-    )

@@ -1,0 +1,109 @@
+"""What the quorum answers to others: each request is an input of the machine, whose reply is awaited."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from engine.broker.metadata_log import MetadataLog
+from engine.broker.quorum import wire_requests, wire_responses
+from engine.broker.quorum.describe import describe_quorum
+from engine.core.raft import messages
+from engine.core.raft.identity import VoterSet
+from engine.core.raft.machine import RaftMachine
+from engine.core.raft.outputs import RaftEffects
+from engine.model.errors import ErrorCode, KafkaError
+from engine.wire.message import Message
+from engine.wire.messages.begin_quorum_epoch_response import BeginQuorumEpochResponse
+from engine.wire.messages.end_quorum_epoch_response import EndQuorumEpochResponse
+from engine.wire.messages.fetch_response import FetchResponse
+from engine.wire.messages.fetch_snapshot_response import FetchSnapshotResponse
+from engine.wire.messages.vote_response import VoteResponse
+from engine.world import World
+
+# A part of a snapshot is at most this large.
+_MAX_PART_BYTES = 8 * 1024 * 1024
+
+
+class QuorumRequestHandlers(ABC):
+    """The part of :class:`~engine.broker.quorum_host.QuorumHost` that peers and administrators see."""
+
+    voters: VoterSet
+    _world: World
+    _cluster_id: str | None
+    _log: MetadataLog | None
+
+    @property
+    @abstractmethod
+    def machine(self) -> RaftMachine:
+        """The machine."""
+
+    @abstractmethod
+    async def _ask(self, call: Callable[[RaftMachine, object, float], RaftEffects]) -> Any:
+        """Give the machine an input with a token, and wait for the reply to it."""
+
+    async def handle_vote(self, request: Any, version: int) -> Message:
+        """Answer Vote (KIP-595, KIP-996)."""
+        try:
+            vote = wire_requests.decode_vote(request, self._cluster_id)
+        except KafkaError as error:
+            return VoteResponse(error_code=error.code)
+        answer = await self._ask(lambda m, token, now: m.on_vote_request(token, vote, now))
+        response: Message = wire_responses.encode_vote(answer, version, self.voters)
+        return response
+
+    async def handle_begin_quorum_epoch(self, request: Any, version: int) -> Message:
+        """Answer BeginQuorumEpoch."""
+        try:
+            begin = wire_requests.decode_begin(request, self._cluster_id)
+        except KafkaError as error:
+            return BeginQuorumEpochResponse(error_code=error.code)
+        answer = await self._ask(lambda m, token, now: m.on_begin_quorum_epoch_request(token, begin, now))
+        response: Message = wire_responses.encode_begin(answer, version, self.voters)
+        return response
+
+    async def handle_end_quorum_epoch(self, request: Any, version: int) -> Message:
+        """Answer EndQuorumEpoch."""
+        try:
+            end = wire_requests.decode_end(request, self._cluster_id)
+        except KafkaError as error:
+            return EndQuorumEpochResponse(error_code=error.code)
+        answer = await self._ask(lambda m, token, now: m.on_end_quorum_epoch_request(token, end, now))
+        response: Message = wire_responses.encode_end(answer, version, self.voters)
+        return response
+
+    async def handle_fetch(self, request: Any, version: int) -> Message:
+        """Answer Fetch of the metadata partition; waits for records or a high watermark as long as it asks for."""
+        try:
+            fetch = wire_requests.decode_fetch(request, version, self._cluster_id)
+        except KafkaError as error:
+            return FetchResponse(error_code=error.code)
+        answer = await self._ask(lambda m, token, now: m.on_fetch_request(token, fetch, now))
+        response: Message = wire_responses.encode_fetch(answer, version, self.voters)
+        return response
+
+    async def handle_fetch_snapshot(self, request: Any, version: int) -> Message:
+        """Answer FetchSnapshot (KIP-630)."""
+        try:
+            fetch = wire_requests.decode_fetch_snapshot(request, self._cluster_id)
+        except KafkaError as error:
+            return FetchSnapshotResponse(error_code=error.code)
+        answer: messages.FetchSnapshotResponse = await self._ask(
+            lambda m, token, now: m.on_fetch_snapshot_request(token, fetch, now)
+        )
+        if answer.error == ErrorCode.NONE and self._log is not None:
+            size = self._log.snapshot_size_bytes(fetch.snapshot_id)
+            if 0 <= fetch.position < size:
+                limit = min(fetch.max_bytes, _MAX_PART_BYTES)
+                data = self._log.read_snapshot_part(fetch.snapshot_id, fetch.position, limit)
+                answer = answer._replace(size=size, data=data)
+            else:
+                answer = answer._replace(error=ErrorCode.POSITION_OUT_OF_RANGE)
+        response: Message = wire_responses.encode_fetch_snapshot(answer, version, self.voters)
+        return response
+
+    async def handle_describe_quorum(self, request: Any, version: int) -> Message:
+        """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""
+        clock = self._world.clock
+        return describe_quorum(self.machine, request, clock.now_ms(), clock.monotonic_ms())
