@@ -62,8 +62,10 @@ def _open_sink(loop: asyncio.AbstractEventLoop, fd: int) -> Callable[[bytes], bo
 
     def sink(line: bytes) -> bool:
         if not transports:
+            if opening.done():
+                return False  # the pipe could not be opened
             waiting.append(line)
-            return not opening.done() or opening.exception() is None
+            return True
         transport = transports[0]
         if transport.is_closing() or transport.get_write_buffer_size() > _MAX_UNSENT_FACTS_BYTES:
             return False

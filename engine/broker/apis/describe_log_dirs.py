@@ -37,20 +37,21 @@ def handle(context: RequestContext, request: DescribeLogDirsRequest) -> Describe
     for (topic, number), replica in sorted(broker.replicas.replicas.items()):
         if wanted is not None and (topic, number) not in wanted:
             continue
-        directory = replica.log.directory.rpartition("/")[0]
         lag = max(0, replica.partition.high_watermark - replica.log.log_end_offset)
         partition = DescribeLogDirsPartition(number, replica.log.size_bytes, lag)
-        by_directory.setdefault(directory, {}).setdefault(topic, []).append(partition)
+        by_directory.setdefault(replica.log_dir, {}).setdefault(topic, []).append(partition)
     response = DescribeLogDirsResponse()
     for path, topics in by_directory.items():
         result = DescribeLogDirsResult(
             log_dir=path, topics=[DescribeLogDirsTopic(name, partitions) for name, partitions in topics.items()]
         )
-        if path in broker.offline_log_dirs:
-            result.error_code = int(ErrorCode.KAFKA_STORAGE_ERROR)
-            result.topics = []
-        else:
+        try:
+            if path in broker.offline_log_dirs:
+                raise OSError(f"{path} is offline")
             result.total_bytes = broker.world.disk.total_bytes(path)
             result.usable_bytes = broker.world.disk.free_bytes(path)
+        except OSError:
+            result.error_code = int(ErrorCode.KAFKA_STORAGE_ERROR)
+            result.topics = []
         response.results.append(result)
     return response

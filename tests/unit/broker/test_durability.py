@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.model.errors import ErrorCode
+from engine.wire.messages.describe_log_dirs_request import DescribeLogDirsRequest
 from tests.unit.broker.broker_requests import (
     alter_config,
     batch,
@@ -291,3 +292,27 @@ async def test_a_flush_that_an_unclean_restart_needs_is_made_before_anything_is_
     await durable.stop(1)
     await until_led_by(durable, "t", 2)
     await produce_ok(durable, 2, "t", b"z")
+
+
+async def test_log_directories_are_described_and_those_that_failed_say_so(two_disks: InProcessCluster) -> None:
+    cluster = two_disks
+    name = await create_in(cluster, 1, 1, [1, 2])
+    await produce_ok(cluster, 1, name, b"x" * 1000)
+
+    async def described() -> dict[str, tuple[ErrorCode, list[tuple[str, int]]]]:
+        response = await cluster.ask(1, DescribeLogDirsRequest(topics=None), 4)
+        return {
+            each.log_dir: (
+                ErrorCode(each.error_code),
+                [(topic.name, part.partition_size) for topic in each.topics for part in topic.partitions],
+            )
+            for each in response.results
+        }
+
+    size = replica_of(cluster, 1, name).log.size_bytes
+    assert (name, size) in (await described())[cluster.log_dir(1, 1)][1]
+    cluster.faults(1).failing_appends = "/data-1/"
+    await produce(cluster, 1, name)
+    found = await described()
+    assert found[cluster.log_dir(1, 1)] == (ErrorCode.KAFKA_STORAGE_ERROR, [])
+    assert found[cluster.log_dir(1, 0)][0] is ErrorCode.NONE
