@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, overload
 
 from console.viewmodel import text
@@ -53,7 +54,7 @@ def as_text(data: bytes) -> str | None:
         decoded = data.decode()
     except UnicodeDecodeError:
         return None
-    readable = all(character.isprintable() or character in "\n\r\t" for character in decoded)
+    readable = decoded.isprintable() or all(each.isprintable() or each in "\n\r\t" for each in decoded)
     return decoded if readable else None
 
 
@@ -79,6 +80,7 @@ _JSON_BEGINS = re.compile(r'[{[]\s*["{[\]}\d-]')
 _JSON = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|\b(true|false|null)\b|\w+|[^"\w-]+|.')
 
 
+@lru_cache(maxsize=512)
 def json_spans(line: str) -> Cell:
     """JSON in one line, whole or cut off, toned as in :func:`json_lines`."""
     spans: list[Span] = []

@@ -452,7 +452,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return self._header(width)
         if not self._rows:
             return self._empty_line(y, width)
-        self._place()
+        # Columns were placed for these rows when they came, or by the head's line: not for each line anew.
+        if not self._placed:
+            self._place()
         line = self._line(y)
         self._drawn[y] = line
         if line is None:

@@ -8,7 +8,7 @@ from scripted import FrozenClock
 from textual.app import App, ComposeResult
 
 from console.palette import Palette
-from console.viewmodel.cells import Column, cell
+from console.viewmodel.cells import Cell, Column, cell
 from console.viewmodel.filters import Filter
 from console.widgets.live_table import FLASH_MS, LiveTable
 from themes import builtin_themes
@@ -65,6 +65,26 @@ async def test_one_changed_cell_draws_one_line() -> None:
         app.table.update_rows([*before[:7], replace(before[7], number=99), *before[8:]])
         await pilot.pause()
         assert app.table.lines_made == 1
+
+
+async def test_a_tail_that_moves_every_line_makes_each_cell_a_few_times() -> None:
+    app = TableApp(FrozenClock())
+    made = 0
+
+    def growing(row: Row) -> Cell:
+        nonlocal made
+        made += 1
+        return cell(row.key)
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.table.columns = (Column("value", "VALUE", growing, 10, max_width=60), *COLUMNS)
+        app.table.follow = True
+        app.table.update_rows(rows(500))
+        await pilot.pause()
+        made = 0
+        app.table.update_rows(rows(501))
+        await pilot.pause()
+        assert 0 < made <= 5 * 24, "placed, compared, drawn"
 
 
 async def test_changes_out_of_sight_draw_nothing() -> None:
