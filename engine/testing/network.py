@@ -280,7 +280,12 @@ class BrokerNetwork(RealNetwork):
             while peer in self._cut_from:
                 await self._healed.wait()
         link = Link(self, peer, protocol_factory())
-        await super().connect(host, port, lambda: link, timeout_ms=timeout_ms, tls=tls)
+        try:
+            await super().connect(host, port, lambda: link, timeout_ms=timeout_ms, tls=tls)
+        except BaseException:
+            # Given up just after the connection was made, uvloop closes it and tells the protocol nothing.
+            self.links.pop(link, None)
+            raise
         if self._is_dead:
             link.abort()
         elif peer in self._cut_from:

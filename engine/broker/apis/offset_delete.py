@@ -21,18 +21,27 @@ API = ApiSpec(ApiKey.OFFSET_DELETE, 0, 0)
 
 
 async def handle(context: RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
-    """Delete, topic by topic; unknown topics get UNKNOWN_TOPIC_OR_PARTITION."""
-    topics_by_name = context.broker.metadata.image.topics_by_name
-    unknown = [topic for topic in request.topics if topic.name not in topics_by_name]
-    request.topics = [topic for topic in request.topics if topic.name in topics_by_name]
-    response = await context.broker.groups.delete_offsets(request)
-    if response.error_code == ErrorCode.NONE:
-        for topic in unknown:
+    """Delete what is known; unknown partitions get UNKNOWN_TOPIC_OR_PARTITION."""
+    image = context.broker.metadata.image
+    unknown: list[OffsetDeleteResponseTopic] = []
+    for topic in request.topics:
+        missing = [each for each in topic.partitions if image.partition(topic.name, each.partition_index) is None]
+        if missing:
+            topic.partitions = [each for each in topic.partitions if image.partition(topic.name, each.partition_index)]
             results = [
                 OffsetDeleteResponsePartition(
                     partition_index=each.partition_index, error_code=int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
                 )
-                for each in topic.partitions
+                for each in missing
             ]
-            response.topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=results))
+            unknown.append(OffsetDeleteResponseTopic(name=topic.name, partitions=results))
+    request.topics = [topic for topic in request.topics if topic.partitions]
+    response = await context.broker.groups.delete_offsets(request)
+    if response.error_code == ErrorCode.NONE:
+        answered = {topic.name: topic for topic in response.topics}
+        for refused in unknown:
+            if refused.name in answered:
+                answered[refused.name].partitions += refused.partitions
+            else:
+                response.topics.append(refused)
     return response

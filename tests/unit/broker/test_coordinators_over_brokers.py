@@ -16,6 +16,11 @@ from engine.wire.messages.offset_commit_request import (
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
 )
+from engine.wire.messages.offset_delete_request import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+)
 from engine.wire.messages.offset_fetch_request import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
@@ -114,6 +119,32 @@ async def test_committed_offsets_survive_coordinators_that_die(cluster: InProces
         await until_in_sync(cluster, OFFSETS, 3, number)
         # Who coordinated before does not any more.
         assert (await fetched(cluster, node_id, group))[0] is ErrorCode.NOT_COORDINATOR
+
+
+async def test_offsets_of_unknown_partitions_are_refused_and_the_rest_is_stored_and_deleted(
+    cluster: InProcessCluster,
+) -> None:
+    await create_topic(cluster, "t", [[1, 2, 3]])
+    group = "g"
+    node_id = await coordinator_of(cluster, group)
+    partitions = [OffsetCommitRequestPartition(7, 5), OffsetCommitRequestPartition(0, 5)]
+    absent = OffsetCommitRequestTopic("absent", partitions=[OffsetCommitRequestPartition(0, 5)])
+    topic = OffsetCommitRequestTopic("t", partitions=partitions)
+    response = await cluster.ask(node_id, OffsetCommitRequest(group, topics=[absent, topic]), 9)
+    unknown = int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    assert [
+        (topic.name, each.partition_index, each.error_code) for topic in response.topics for each in topic.partitions
+    ] == [("absent", 0, unknown), ("t", 7, unknown), ("t", 0, 0)]
+    assert await fetched(cluster, node_id, group) == (ErrorCode.NONE, 5)
+
+    numbers = [OffsetDeleteRequestPartition(number) for number in (7, 0)]
+    asked = [OffsetDeleteRequestTopic("t", numbers), OffsetDeleteRequestTopic("absent", numbers[:1])]
+    deleted = await cluster.ask(node_id, OffsetDeleteRequest(group, topics=asked), 0)
+    assert deleted.error_code == 0
+    assert {
+        (topic.name, each.partition_index): each.error_code for topic in deleted.topics for each in topic.partitions
+    } == {("t", 0): 0, ("t", 7): unknown, ("absent", 7): unknown}
+    assert await fetched(cluster, node_id, group) == (ErrorCode.NONE, -1)
 
 
 async def test_nothing_is_told_that_a_failover_could_take_back(cluster: InProcessCluster) -> None:
