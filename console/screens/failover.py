@@ -10,7 +10,7 @@ from textual.widgets import Rule
 from console.screens.base import View, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel.events import GROUP_COLUMNS, condensed
-from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows
+from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows, summary
 from console.widgets.timeline import Timeline
 from engine.supervisor.snapshot import Act, ClusterSnapshot
 
@@ -70,6 +70,10 @@ class FailoverView(View):
 
     def age_of(self, row: Act) -> float:
         return 0.0
+
+    def remark(self) -> str:
+        picture = self.console.picture()
+        return summary(picture.acts) if picture is not None else ""
 
     def crumb_title(self) -> str:
         return "failovers"

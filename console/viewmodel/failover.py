@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from console.viewmodel import text
@@ -137,6 +139,16 @@ def timeline(act: Act, width: int, now_ms: int) -> list[TimelineLine]:
 def unavailable_ms(act: Act) -> float | None:
     """How long a client could not write: SIGKILL to the first acknowledged produce."""
     return stage_after_ms(act, Stage.FIRST_PRODUCE)
+
+
+def summary(acts: Sequence[Act]) -> str:
+    """Of several measured failovers; empty of fewer than two."""
+    gone = [after for act in acts if (after := unavailable_ms(act)) is not None]
+    if len(gone) < 2:
+        return ""
+    middle, longest = text.milliseconds(statistics.median(gone)), text.milliseconds(max(gone))
+    lost = [act.ledger.lost for act in acts if act.ledger is not None and act.ledger.lost is not None]
+    return f"{len(gone)} measured · writes back in {middle} (median), {longest} (longest) · {sum(lost):,} lost"
 
 
 class LedgerFigure(NamedTuple):

@@ -20,7 +20,7 @@ from console.viewmodel import text
 from console.viewmodel.brokers import BROKER_COLUMNS, broker_rows, broker_state
 from console.viewmodel.cells import Column, Span, cell, place_columns, plain
 from console.viewmodel.events import GROUP_COLUMNS, EventLog, condensed, reason_words
-from console.viewmodel.failover import ledger_figures, timeline, unavailable_ms
+from console.viewmodel.failover import ledger_figures, summary, timeline, unavailable_ms
 from console.viewmodel.filters import Filter
 from console.viewmodel.groups import growth_per_s, lag_tone, outlook, trend
 from console.viewmodel.health import silent_brokers
@@ -494,6 +494,17 @@ def test_a_timeline_is_a_waterfall_and_names_what_is_not_there_yet() -> None:
 
 def test_the_time_without_writes_is_unknown_until_one_was_acknowledged() -> None:
     assert unavailable_ms(ACT) is None
+
+
+def test_several_failovers_are_summed_up() -> None:
+    def act(number: int, after_ms: float, lost: int) -> Act:
+        stages = (StageTime(Stage.KILLED, 0.0), StageTime(Stage.FIRST_PRODUCE, after_ms))
+        return Act(number, "kill", 1, 1, 9, False, stages, Ledger("all", 9, 9, lost, 0, 0, True), True)
+
+    assert summary([act(1, 120, 0)]) == ""
+    assert summary([act(1, 120, 0), act(2, 1_250, 1), act(3, 140, 0)]) == (
+        "3 measured · writes back in 140 ms (median), 1.25 s (longest) · 1 lost"
+    )
 
 
 def test_a_lost_record_is_red_and_an_uncounted_one_is_not_zero() -> None:
