@@ -381,7 +381,8 @@ class Broker:
 
     def on_leader_changed(self) -> None:
         """The quorum has another leader, or none."""
-        self._controller_channel.reset_backoff()
+        # A controller that hangs answers nothing: what waits for it asks the next one.
+        self._controller_channel.on_moved()
         if self.lifecycle is not None:
             self.lifecycle.on_controller_changed()
 

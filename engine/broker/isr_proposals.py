@@ -104,15 +104,20 @@ class IsrProposals:
         answers = {
             (topic.topic_id, each.partition_index): each for topic in response.topics for each in topic.partitions
         }
-        if code is not ErrorCode.NONE or any(each.error_code for each in answers.values()):
-            # What is refused may be proposed again at once: not in a tight loop.
-            await asyncio.sleep(_RETRY_MS / 1000)
+        refused: list[tuple[Replica, AlterPartition, ErrorCode]] = []
         for key, (replica, proposal) in under_way.items():
             answer = answers.get(key)
             if code is not ErrorCode.NONE:
-                self._on_answer(replica, proposal, code, None)
+                refused.append((replica, proposal, code))
             elif answer is None:
-                self._on_answer(replica, proposal, ErrorCode.UNKNOWN_SERVER_ERROR, None)
+                refused.append((replica, proposal, ErrorCode.UNKNOWN_SERVER_ERROR))
+            elif answer.error_code:
+                refused.append((replica, proposal, ErrorCode(answer.error_code)))
             else:
-                self._on_answer(replica, proposal, ErrorCode(answer.error_code), answer)
+                self._on_answer(replica, proposal, ErrorCode.NONE, answer)
+        if refused:
+            # What is refused may be proposed again at once: not in a tight loop.
+            await asyncio.sleep(_RETRY_MS / 1000)
+        for replica, proposal, refusal in refused:
+            self._on_answer(replica, proposal, refusal, None)
         return True

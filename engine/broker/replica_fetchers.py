@@ -188,7 +188,7 @@ class ReplicaFetcher:
         address = self._address()
         if address != self._last_address:
             self._last_address = address
-            self._channel.reset_backoff()
+            self._channel.on_moved()
 
     async def stop(self) -> None:
         """End; nothing is appended any more."""

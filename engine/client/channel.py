@@ -43,6 +43,7 @@ class Channel:
         self._backoff_max_ms = backoff_max_ms
         self._connection: Connection | None = None
         self._opening: asyncio.Task[Connection] | None = None
+        self._opening_to: Address | None = None
         self._failures = 0
         self._not_before_ms = 0.0
         self._lost_callbacks: list[Callable[[Address], None]] = []
@@ -81,9 +82,17 @@ class Channel:
             if wait_ms > 0:
                 await asyncio.sleep(wait_ms / 1000)
                 return await self.connection()
+            self._opening_to = address
             self._opening = asyncio.ensure_future(self._open(address))
             self._opening.add_done_callback(self._opened)
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if opening.cancelled() and waiter is not None and not waiter.cancelling():
+                raise ConnectionLost("the channel was closed, or leads elsewhere now") from None
+            raise
 
     async def _open(self, address: Address) -> Connection:
         return await Connection.open(
@@ -96,8 +105,11 @@ class Channel:
         )
 
     def _opened(self, task: asyncio.Task[Connection]) -> None:
-        self._opening = None
-        if task.cancelled() or task.exception() is not None:
+        if task is self._opening:
+            self._opening = None
+        if task.cancelled():
+            return
+        if task.exception() is not None:
             self._failures += 1
             pause_ms = min(self._backoff_ms * 2 ** min(self._failures - 1, 10), self._backoff_max_ms)
             jitter = 0.8 + 0.4 * self._world.random.random()
@@ -148,6 +160,19 @@ class Channel:
         """Try again at once: there is news about the destination."""
         self._failures = 0
         self._not_before_ms = 0.0
+
+    def on_moved(self) -> None:
+        """The destination may be another one now. If so, nobody waits for the old one any more: requests under way fail
+        with :class:`ConnectionLost`, and the next ones go to the new one at once."""
+        self.reset_backoff()
+        address = self._resolve()
+        if address is None:
+            return
+        if self._opening is not None and self._opening_to != address:
+            self._opening.cancel()
+            self._opening = None
+        if self._connection is not None and self._connection.address != address:
+            self._drop(self._connection)
 
     def close(self) -> None:
         """Close for good."""

@@ -95,3 +95,57 @@ async def test_without_destination_or_after_close_nothing_is_sent() -> None:
     with pytest.raises(ConnectionLost):
         await ask(channel)
     assert world.network.peers[ONE].transports[0].ended
+
+
+@virtual_time
+async def test_nobody_waits_for_a_destination_that_hangs_once_it_is_elsewhere() -> None:
+    world = FakeWorld()
+    hanging, _ = peer_at(world, ONE), peer_at(world, TWO)
+    here: list[tuple[str, int] | None] = [ONE]
+    channel = Channel(world, lambda: here[0], "test")
+    await ask(channel)
+    hanging.silent = True
+    waiting = asyncio.ensure_future(ask(channel))
+    await asyncio.sleep(0.01)
+    here[0] = None
+    channel.on_moved()
+    await asyncio.sleep(0.01)
+    assert not waiting.done(), "it may come back"
+    here[0] = TWO
+    channel.on_moved()
+    with pytest.raises(ConnectionLost):
+        await waiting
+    assert await ask(channel) == "b2"
+    assert asyncio.get_running_loop().time() - 1_000 < 0.1
+    channel.on_moved()
+    assert channel.connected, "it is where it should be"
+
+
+@virtual_time
+async def test_a_connect_to_where_the_destination_was_is_given_up() -> None:
+    world = FakeWorld()
+    peer_at(world, ONE).deaf = True
+    peer_at(world, TWO)
+    here = [ONE]
+    channel = Channel(world, lambda: here[0], "test")
+    waiting = [asyncio.ensure_future(ask(channel)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    here[0] = TWO
+    channel.on_moved()
+    for each in waiting:
+        with pytest.raises(ConnectionLost, match="elsewhere"):
+            await each
+    assert await ask(channel) == "b2"
+    assert asyncio.get_running_loop().time() - 1_000 < 0.1
+
+
+@virtual_time
+async def test_who_is_cancelled_while_it_connects_is_cancelled_and_others_are_not() -> None:
+    world = FakeWorld()
+    peer_at(world, ONE)
+    channel = Channel(world, lambda: ONE, "test")
+    first, second = asyncio.ensure_future(ask(channel)), asyncio.ensure_future(ask(channel))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == "b1"
+    assert first.cancelled()
