@@ -167,7 +167,8 @@ class EmbeddedGateway(AttachedGateway):
             ),
             workload=facts.workload,
             acts=facts.acts,
-            error=observed.error or self._gone,
+            # Without its supervisor brokers end, too: that is the reason, not what follows from it.
+            error=self._gone or observed.error,
         )
 
     def _with_process(self, broker: BrokerState, process: ProcessFacts | None, now_ms: int) -> BrokerState:
