@@ -52,6 +52,8 @@ class Incarnation:
                 self._context.run(connection.transport.abort)
         self._context.run(self.world.network.die)
         await self.world.disk.die()
+        # What has not begun cannot be cancelled without a complaint.
+        await asyncio.sleep(0)
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
