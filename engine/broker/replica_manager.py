@@ -450,6 +450,7 @@ class ReplicaManager:
             high_watermark=max(files.log_start_offset, self.log_dirs.checkpointed_high_watermark(topic_partition)),
         )
         replica = Replica(topic_partition, topic.topic_id, partition, files, self.log_dirs.path_of(topic_partition))
+        replica.last_flush_ms = self._clock.monotonic_ms()
         files.after_roll = lambda: self.flusher.ask(replica)
         files.set_high_watermark(partition.high_watermark)
         if replica.durable:

@@ -216,6 +216,18 @@ class InProcessCluster:
             await self.kill(node_id)
         self.world.disk.close()
 
+    # -- the network --------------------------------------------------------------------------------------------
+
+    def cut(self, node_id: int, *others: int) -> None:
+        """Break the connections between a broker and others, and refuse new ones; clients still reach it."""
+        for other in others:
+            for here, there in ((node_id, other), (other, node_id)):
+                self.incarnations[here].world.network.cut_from(f"broker-{there}")
+
+    def heal(self) -> None:
+        """Everybody reaches everybody."""
+        self.loopback.cut.clear()
+
     # -- brokers ------------------------------------------------------------------------------------------------
 
     def __getitem__(self, node_id: int) -> Broker:
