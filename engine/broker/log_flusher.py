@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 
 class LogFlusher:
-    """Flushes the logs that asked since the last round began, all in one go; appends go on meanwhile.
+    """Flushes the logs that asked since the last round began, all in one go; appends go on meanwhile. Epochs that began
+    are saved in the same way, which needs no flush.
 
     ``on_flushed(replica)`` is called on the loop once the replica's log is on the device as far as it then reached;
     ``on_failed(replica, error)`` if the device failed: what was written may be lost, so it is never tried again (L4).
@@ -32,13 +33,22 @@ class LogFlusher:
         self._disk = world.disk
         self._on_flushed = on_flushed
         self._on_failed = on_failed
-        self._asked: dict[Replica, None] = {}
+        # What is asked of each: a flush, or only to save its epochs.
+        self._asked: dict[Replica, bool] = {}
         self._round: asyncio.Task[None] | None = None
         self._done: asyncio.Future[None] | None = None
 
     def ask(self, replica: Replica) -> None:
         """Flush this log soon."""
-        self._asked[replica] = None
+        self._asked[replica] = True
+        self._start()
+
+    def ask_to_save_epochs(self, replica: Replica) -> None:
+        """Save the epochs that began in this log soon."""
+        self._asked.setdefault(replica, False)
+        self._start()
+
+    def _start(self) -> None:
         if self._round is None:
             self._round = asyncio.get_running_loop().create_task(self._run())
 
@@ -53,15 +63,15 @@ class LogFlusher:
     async def _run(self) -> None:
         try:
             while self._asked:
-                asked, self._asked = list(self._asked), {}
+                asked, self._asked = list(self._asked.items()), {}
                 outcomes = await self._disk.run_blocking(partial(_flush_all, asked))
-                for replica, error in zip(asked, outcomes, strict=True):
+                for (replica, is_flush), error in zip(asked, outcomes, strict=True):
                     if replica.is_offline:
                         continue
-                    if error is None:
-                        self._on_flushed(replica)
-                    else:
+                    if error is not None:
                         self._on_failed(replica, error)
+                    elif is_flush:
+                        self._on_flushed(replica)
         finally:
             self._round = None
 
@@ -72,13 +82,16 @@ class LogFlusher:
             await asyncio.wait((self._round,))
 
 
-def _flush_all(replicas: list[Replica]) -> list[BaseException | None]:
-    return [_flush(each) for each in replicas]
+def _flush_all(asked: list[tuple[Replica, bool]]) -> list[BaseException | None]:
+    return [_flush(replica, is_flush) for replica, is_flush in asked]
 
 
-def _flush(replica: Replica) -> BaseException | None:
+def _flush(replica: Replica, is_flush: bool) -> BaseException | None:
     try:
-        replica.log.flush()
+        if is_flush:
+            replica.log.flush()
+        else:
+            replica.log.save_epochs()
     except Exception as error:
         return error
     return None

@@ -243,25 +243,19 @@ class ReplicaManager:
 
     def _perform(self, replica: Replica, effects: PartitionEffects) -> None:
         for start in effects.append:
-            try:
-                replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
-            except OSError as error:
-                self._reply(replica, effects, ErrorCode.KAFKA_STORAGE_ERROR)
-                self._log_dir_failed(replica.log_dir, error)
-                return
+            replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
+            self.flusher.ask_to_save_epochs(replica)
         for proposal in effects.send:
             self.proposals.submit(replica, proposal)
         if effects.reply:
-            self._reply(replica, effects)
+            self._reply(effects)
         if effects.notes:
             self._publish(effects.notes)
 
     @staticmethod
-    def _reply(replica: Replica, effects: PartitionEffects, error: ErrorCode | None = None) -> None:
-        """Answer who waited for acks=all, with an error that came up since if there is one."""
+    def _reply(effects: PartitionEffects) -> None:
+        """Answer who waited for acks=all."""
         for token, answer in effects.reply:
-            if error is not None:
-                answer = AppendCommitted(replica.topic_partition, error)
             cast(CommitWaiter, token).on_committed(cast(AppendCommitted, answer))
 
     def _on_isr_answer(
@@ -303,6 +297,8 @@ class ReplicaManager:
         except LogDirFailure as failure:
             self._log_dir_failed(replica.log_dir, failure)
             raise
+        if replica.log.leader_epochs.is_unsaved:
+            self.flusher.ask_to_save_epochs(replica)
         end_offset = replica.log.log_end_offset
         replica.partition.on_follower_append(
             end_offset,
@@ -569,7 +565,7 @@ class ReplicaManager:
 
     def _end(self, replica: Replica, error: ErrorCode) -> None:
         """Answer all who wait for this replica."""
-        self._reply(replica, replica.partition.on_stop(error))
+        self._reply(replica.partition.on_stop(error))
         self._answer_synced(replica, float("inf"), error)
         replica.on_changed()
 

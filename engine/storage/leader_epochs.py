@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,12 +23,16 @@ class EpochEntry(NamedTuple):
 
 
 class LeaderEpochs:
-    """The history of a log's leader epochs, ascending in both fields; a change is on the device when it returns.
+    """The history of a log's leader epochs, ascending in both fields.
+
+    What a cut changes is on the device when it returns. A new epoch is not: ``is_unsaved`` until :meth:`save_new`,
+    which must come before the log's recovery point passes it. A log that is recovered before that finds its epochs in
+    its batches; an epoch without any is lost, and nobody can have records of it.
 
     Satisfies :class:`engine.core.replica.truncation.EpochHistory`.
     """
 
-    __slots__ = ("_disk", "_log_end_offset", "_path", "entries", "latest_epoch")
+    __slots__ = ("_disk", "_log_end_offset", "_path", "_save_lock", "entries", "is_unsaved", "latest_epoch")
 
     def __init__(self, disk: Disk, directory: str, log_end_offset: Callable[[], int]) -> None:
         """Empty; see :meth:`load`."""
@@ -37,6 +42,8 @@ class LeaderEpochs:
         self.entries: list[EpochEntry] = []
         # -1 if there is none; read on every append.
         self.latest_epoch = UNDEFINED_EPOCH
+        self.is_unsaved = False
+        self._save_lock = threading.Lock()
 
     def load(self) -> bool:
         """Read the file; False if there is none.
@@ -70,12 +77,12 @@ class LeaderEpochs:
     # -- changing -----------------------------------------------------------------------------------------------
 
     def assign(self, epoch: int, start_offset: int) -> None:
-        """The batch at ``start_offset`` has ``epoch``; entries that contradict go. Raises ``OSError``."""
+        """The batch at ``start_offset`` has ``epoch``; entries that contradict go. :meth:`save_new` follows."""
         if self.note(epoch, start_offset):
-            self.save()
+            self.is_unsaved = True
 
     def note(self, epoch: int, start_offset: int) -> bool:
-        """The same in memory only; whether something changed."""
+        """The same for who saves by itself; whether something changed."""
         assert epoch >= 0 and start_offset >= 0, (epoch, start_offset)
         entries = self.entries
         if entries and entries[-1].epoch == epoch and entries[-1].start_offset <= start_offset:
@@ -125,8 +132,16 @@ class LeaderEpochs:
         self.save()
 
     def save(self) -> None:
-        """Replace the file, durably."""
-        self._disk.write_atomic(self._path, encode_lines(f"{epoch} {start}" for epoch, start in self.entries))
+        """Replace the file, durably. Raises ``OSError``."""
+        with self._save_lock:
+            self.is_unsaved = False
+            entries = list(self.entries)
+            self._disk.write_atomic(self._path, encode_lines(f"{epoch} {start}" for epoch, start in entries))
+
+    def save_new(self) -> None:
+        """Make epochs that were assigned last. May run in a thread of its own. Raises ``OSError``."""
+        if self.is_unsaved:
+            self.save()
 
     # -- answers ------------------------------------------------------------------------------------------------
 

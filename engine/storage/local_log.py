@@ -395,6 +395,7 @@ class LocalLog:
             truncations = self._truncations
             end_offset = self.log_end_offset
             try:
+                self._before_flush()
                 for segment in self._segments:
                     if segment.unsynced or segment.txn_index.unsynced:
                         segment.sync()
@@ -407,6 +408,9 @@ class LocalLog:
                 # What a truncation removed meanwhile may have come anew, unsynced.
                 if truncations == self._truncations and end_offset > self.recovery_point:
                     self.recovery_point = end_offset
+
+    def _before_flush(self) -> None:
+        """Make durable what a recovery from the log's present end needs. Raises ``OSError``."""
 
     def _lower_recovery_point(self, offset: int) -> bool:
         """Records from ``offset`` on will be removed; whether they were synced."""

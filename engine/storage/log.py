@@ -25,6 +25,7 @@ from engine.record.control import read_end_transaction_marker
 from engine.record.validation import AppendRules, check_client_batch, look_inside, with_append_time
 from engine.storage import log_lookup, retention
 from engine.storage.checkpoints import read_partition_metadata, write_partition_metadata
+from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.leader_epochs import LeaderEpochs
 from engine.storage.local_log import LocalLog
@@ -520,6 +521,25 @@ class Log(LocalLog):
             self._fail(error)
         return deleted
 
+    def _before_flush(self) -> None:
+        self.leader_epochs.save_new()
+
+    def save_epochs(self) -> None:
+        """Make epochs that began since last, without waiting for the records. May run in a thread of its own.
+
+        Raises:
+            LogDirFailure: the disk failed, now or before.
+        """
+        with self._flush_lock:
+            if self._failure is not None:
+                if isinstance(self._failure, LogDirFailure):
+                    raise self._failure
+                return
+            try:
+                self.leader_epochs.save_new()
+            except OSError as error:
+                self._fail(error)
+
     def take_producer_snapshot(self) -> None:
         """Write the producers' state at the log's end. Raises ``OSError``."""
         self.producers.take_snapshot()
@@ -533,6 +553,7 @@ class Log(LocalLog):
         with self._flush_lock:
             try:
                 if self._failure is None:
+                    self.leader_epochs.save_new()
                     self._complete_segment()
                     self._active.save_indexes()
             finally:

@@ -51,9 +51,9 @@ class Incarnation:
             if connection.transport is not None:
                 self._context.run(connection.transport.abort)
         self._context.run(self.world.network.die)
-        await self.world.disk.die()
         # What has not begun cannot be cancelled without a complaint.
         await asyncio.sleep(0)
+        await self.world.disk.die()
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
@@ -74,8 +74,11 @@ def _keep_track(loop: asyncio.AbstractEventLoop) -> None:
     def new_task(
         loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
         owner = _owner.get() if context is None else context.get(_owner)
+        if owner is not None and owner.is_dead:
+            work.close()
+            work = asyncio.sleep(0)
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
         if owner is not None:
             owner.tasks.add(task)
             task.add_done_callback(owner.tasks.discard)

@@ -155,6 +155,9 @@ class FaultyDisk(RealDisk):
         return lock
 
     def run_blocking(self, work: Callable[[], T]) -> Awaitable[T]:
+        if self._faults.dead:
+            # Nobody is there any more to hear of it.
+            return asyncio.get_running_loop().create_future()
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self._working.add(future)
         future.add_done_callback(self._working.discard)

@@ -34,7 +34,7 @@ async def test_a_follower_that_does_not_reach_its_leader_leaves_the_isr_until_it
     await produce_ok(cluster, leader, "t", b"both")
     cluster.incarnations[follower].world.network.cut_from(f"broker-{leader}")
     await produce_ok(cluster, leader, "t", b"one")
-    assert tuple(state_of(cluster, "t", at=leader).isr) == (leader,)
+    await cluster.until(lambda: tuple(state_of(cluster, "t", at=leader).isr) == (leader,))
     assert not cluster[leader].metadata.image.brokers[follower].fenced
     cluster.heal()
     await until_in_sync(cluster, "t", 2)

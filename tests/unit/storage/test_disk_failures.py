@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from memory_disk import MemoryDisk
-from storage_harness import NOW_MS, PARTITION, TOPIC_ID, append, config, everything, open_log, records
+from storage_harness import DIRECTORY, NOW_MS, PARTITION, TOPIC_ID, append, config, everything, open_log, records
 
 from engine.model.errors import ErrorCode, KafkaError
 from engine.storage.failure import LogDirFailure
@@ -68,10 +68,46 @@ def test_epochs_that_cannot_be_saved_end_the_log() -> None:
     disk = MemoryDisk()
     log = open_log(disk)
     append(log)
+    log.flush()
+    append(log, epoch=1)
     disk.fails_syncs = True
     with pytest.raises(LogDirFailure):
+        log.save_epochs()
+    assert log.failure is not None and log.durable_end_offset == 2
+    disk.fails_syncs = False
+    with pytest.raises(LogDirFailure):
         append(log, epoch=1)
-    assert log.log_end_offset == 2
+    with pytest.raises(LogDirFailure):
+        log.save_epochs()
+
+
+def test_no_flush_counts_before_the_epochs_are_saved() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log, epoch=3)
+    assert log.leader_epochs.is_unsaved
+    log.flush()
+    assert not log.leader_epochs.is_unsaved and log.durable_end_offset == 2
+    assert b"3 0" in disk.read(f"{DIRECTORY}/leader-epoch-checkpoint")
+    append(log, epoch=4)
+    log.save_epochs()
+    assert b"4 2" in disk.read(f"{DIRECTORY}/leader-epoch-checkpoint") and log.durable_end_offset == 2
+    log.leader_epochs.assign(5, 4)
+    log.close()
+    assert b"5 4" in disk.read(f"{DIRECTORY}/leader-epoch-checkpoint")
+
+
+def test_epochs_that_were_not_saved_are_found_in_the_batches() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk)
+    append(log, epoch=1)
+    log.flush()
+    for epoch in (2, 4):
+        append(log, epoch=epoch)
+    log.leader_epochs.assign(7, log.log_end_offset)
+    # The process ends here.
+    opened = open_log(disk, recovery_point=2)
+    assert opened.leader_epochs.entries == [(1, 0), (2, 2), (4, 4)]
 
 
 def test_a_closed_log_refuses_appends() -> None:
