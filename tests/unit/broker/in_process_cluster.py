@@ -60,6 +60,11 @@ class Incarnation:
             await asyncio.wait(list(self.tasks))
 
 
+async def _gone() -> None:
+    """What a dead broker begins."""
+    raise asyncio.CancelledError
+
+
 def _unless_dead(owner: Incarnation, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     if not owner.is_dead:
         callback(*arguments)
@@ -77,7 +82,7 @@ def _keep_track(loop: asyncio.AbstractEventLoop) -> None:
         owner = _owner.get() if context is None else context.get(_owner)
         if owner is not None and owner.is_dead:
             work.close()
-            work = asyncio.sleep(0)
+            work = _gone()
         task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
         if owner is not None:
             owner.tasks.add(task)
