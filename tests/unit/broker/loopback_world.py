@@ -155,13 +155,25 @@ class FaultyDisk(RealDisk):
         return lock
 
     def run_blocking(self, work: Callable[[], T]) -> Awaitable[T]:
-        if self._faults.dead:
-            # Nobody is there any more to hear of it.
-            return asyncio.get_running_loop().create_future()
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        self._working.add(future)
-        future.add_done_callback(self._working.discard)
-        return future
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[T] = loop.create_future()
+
+        def tell(done: asyncio.Future[T]) -> None:
+            self._working.discard(done)
+            # After the broker's death nobody is there to hear of it.
+            if self._faults.dead or heard.done():
+                return
+            error = done.exception()
+            if error is None:
+                heard.set_result(done.result())
+            else:
+                heard.set_exception(error)
+
+        if not self._faults.dead:
+            working = loop.run_in_executor(self._threads, work)
+            self._working.add(working)
+            working.add_done_callback(tell)
+        return heard
 
     async def die(self) -> None:
         """Nothing more is written; what threads are in the middle of comes to its end."""
