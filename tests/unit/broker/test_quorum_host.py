@@ -220,3 +220,22 @@ async def test_no_metadata_is_committed_before_a_majority_has_it_on_the_disk(clu
     for each in cluster.node_ids:
         cluster.faults(each).release()
     assert ErrorCode((await asking).topics[0].error_code) is ErrorCode.NONE
+
+
+async def test_a_broker_that_is_no_voter_follows_the_quorum_and_serves(tmp_path: Path) -> None:
+    async with InProcessCluster(tmp_path, 4) as cluster:
+        assert cluster[4].controller is None and not cluster[4].quorum.machine.is_voter
+        await create_topic(cluster, "t", [[4, 1]])
+        assert await produce_ok(cluster, 4, "t", b"x") == 0
+        request = DescribeQuorumRequest([TopicData("__cluster_metadata", [PartitionData(0)])])
+        described = (await cluster.ask(4, request, 2)).topics[0].partitions[0]
+        assert [each.replica_id for each in described.observers] == [4]
+        # The controller moves, and it goes along.
+        await cluster.kill(cluster.controller_id)
+        await cluster.until(lambda: any(each.controller and each.controller.is_active for each in cluster))
+        await create_topic(cluster, "u", [[4]])
+        assert await produce_ok(cluster, 4, "u", b"x") == 0
+        await cluster.kill(4)
+        await cluster.start(4)
+        assert await produce_ok(cluster, 4, "u", b"y") == 1
+        assert await new_producer_id(cluster, 4) >= 0
