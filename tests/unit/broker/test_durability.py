@@ -98,7 +98,7 @@ async def test_a_sync_covers_all_that_was_appended_before_it(durable: InProcessC
     durable.faults(1).release()
     assert [(await each).responses[0].partition_responses[0].base_offset for each in answers] == list(range(50))
     # One that was under way when most of them came, one for all of these (and what the metadata log needs).
-    syncs = [each for each in durable.faults(1).syncs[before:] if "/t-0/" in each]
+    syncs = [each for each in durable.faults(1).syncs[before:] if "/t-0/0000" in each]
     assert len(syncs) <= 2
     connection.close()
 
@@ -109,7 +109,7 @@ async def test_syncing_can_be_switched_on_and_off_at_run_time(cluster: InProcess
     async def syncs_of_an_append() -> int:
         before = len(cluster.faults(1).syncs)
         await produce_ok(cluster, 1, "t", b"x")
-        return len([each for each in cluster.faults(1).syncs[before:] if "/t-0/" in each])
+        return len([each for each in cluster.faults(1).syncs[before:] if "/t-0/0000" in each])
 
     assert await syncs_of_an_append() == 0
     await alter_config(cluster, "flush.messages", "1", "t")
