@@ -44,6 +44,7 @@ from engine.wire.messages.fetch_snapshot_request import (
     SnapshotId,
     TopicSnapshot,
 )
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from engine.wire.messages.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from engine.wire.messages.metadata_request import MetadataRequest, MetadataRequestTopic
 from engine.wire.messages.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -624,6 +625,24 @@ def test_forged_fetches_of_followers_move_nothing(target: Target) -> None:
         # Appends are still committed by the true followers.
         answer = connection.ask(produce_request(TOPIC, good_batch()), 9).responses[0].partition_responses[0]
         assert answer.error_code == 0
+
+
+def test_clients_write_nothing_to_internal_topics(target: Target) -> None:
+    """Garbage there would keep a coordinator from ever loading its groups again."""
+    with RawConnection(target.broker) as connection:
+        wait_until(
+            "the offsets topic",
+            lambda: (
+                connection.ask(FindCoordinatorRequest(key_type=0, coordinator_keys=["g"]), 4).coordinators[0].node_id
+                > 0
+            ),
+        )
+        request = MetadataRequest(topics=[MetadataRequestTopic(name="__consumer_offsets")])
+        partitions = connection.ask(request, 12).topics[0].partitions
+        number = next(each.partition_index for each in partitions if each.leader_id == 1)
+        data = [TopicProduceData("__consumer_offsets", partition_data=[PartitionProduceData(number, good_batch())])]
+        answer = connection.ask(ProduceRequest(acks=1, timeout_ms=1000, topic_data=data), 9)
+        assert answer.responses[0].partition_responses[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
 
 
 def test_list_offsets_of_a_hundred_thousand_partitions_does_not_stall_the_broker(target: Target) -> None:

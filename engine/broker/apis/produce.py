@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from engine.broker.api_spec import ApiSpec
 from engine.broker.connection import CloseConnection
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
+from engine.core.controller.topic_names import INTERNAL_TOPICS
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import COMPRESSION_MASK, TRANSACTIONAL_MASK
 from engine.record.compression import Compression
@@ -127,6 +128,8 @@ def handle(
                 _check_one_batch(records, context.api_version)
                 assert records is not None
                 replica = manager.find(topic.name, topic_id, data.index)
+                if replica.topic_partition.topic in INTERNAL_TOPICS:
+                    raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "clients may not write to internal topics")
                 info = manager.append(replica, records, acks)
             except KafkaError as error:
                 _refuse(context, response, answer, topic_id or _id_of(context, topic), error.code, error.message)
