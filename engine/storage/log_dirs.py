@@ -301,12 +301,16 @@ class LogDirs:
         return opened
 
     def _emptiest(self) -> _Directory:
-        counts = {each.path: 0 for each in self._directories}
-        for each in self._directory_of.values():
-            counts[each.path] += 1
         online = [each for each in self._directories if each.failure is None]
         if not online:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "every log directory is offline")
+        if len(online) == 1:
+            # Not counted: a topic of thousands of partitions would count them all for each.
+            return online[0]
+        counts = {each.path: 0 for each in online}
+        for each in self._directory_of.values():
+            if each.path in counts:
+                counts[each.path] += 1
         return min(online, key=lambda each: counts[each.path])
 
     def mark_offline(self, path: str, reason: object) -> list[TopicPartition]:
