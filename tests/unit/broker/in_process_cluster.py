@@ -46,14 +46,18 @@ class Incarnation:
 
     async def kill(self) -> None:
         """End as by SIGKILL: no more bytes leave, no more bytes are written, nobody is told."""
-        self.is_dead = True
         for connection in list(self.broker.router.connections):
             if connection.transport is not None:
                 self._context.run(connection.transport.abort)
         self._context.run(self.world.network.die)
         # What has not begun cannot be cancelled without a complaint.
         await asyncio.sleep(0)
+        self.is_dead = True
+        await self._cancel()
         await self.world.disk.die()
+        await self._cancel()
+
+    async def _cancel(self) -> None:
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
