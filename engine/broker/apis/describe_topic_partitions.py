@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.broker.api_spec import ApiSpec
 from engine.broker.apis.metadata import valid_topic_name
 from engine.core.controller.topic_names import INTERNAL_TOPICS
-from engine.model.errors import ErrorCode, KafkaError
+from engine.model.errors import ErrorCode
 from engine.wire.apis import ApiKey
 from engine.wire.messages.describe_topic_partitions_request import DescribeTopicPartitionsRequest
 from engine.wire.messages.describe_topic_partitions_response import (
@@ -37,8 +37,10 @@ def handle(context: RequestContext, request: DescribeTopicPartitionsRequest) -> 
     first_partition = 0
     if request.cursor is not None:
         if request.cursor.partition_index < 0:
-            raise KafkaError(
-                ErrorCode.INVALID_REQUEST, f"the cursor's partition {request.cursor.partition_index} is negative"
+            # There is no error for the whole of an answer: each topic that was named has it.
+            code = int(ErrorCode.INVALID_REQUEST)
+            return DescribeTopicPartitionsResponse(
+                topics=[DescribeTopicPartitionsResponseTopic(error_code=code, name=name) for name in names]
             )
         names = [name for name in names if name >= request.cursor.topic_name]
         if names and names[0] == request.cursor.topic_name:

@@ -6,6 +6,7 @@ from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.raft.leader import Leader, ReplicaProgress
 from engine.core.raft.machine import RaftMachine
 from engine.model.errors import ErrorCode
+from engine.model.ids import ZERO_UUID
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest
 from engine.wire.messages.describe_quorum_response import (
     DescribeQuorumResponse,
@@ -16,9 +17,11 @@ from engine.wire.messages.describe_quorum_response import (
     TopicData,
 )
 
+_FIRST_VERSION_WITH_DIRECTORIES = 2
+
 
 def describe_quorum(
-    machine: RaftMachine, request: DescribeQuorumRequest, now_ms: int, monotonic_ms: float
+    machine: RaftMachine, request: DescribeQuorumRequest, version: int, now_ms: int, monotonic_ms: float
 ) -> DescribeQuorumResponse:
     """Answer from the leader's state; every other node says NOT_LEADER_OR_FOLLOWER.
 
@@ -51,6 +54,11 @@ def describe_quorum(
     partition.current_voters = _voters(machine, leader, offset_ms, now_ms)
     partition.observers = [_replica(leader.observers[key], offset_ms) for key in sorted(leader.observers)]
     nodes = []
+    if version < _FIRST_VERSION_WITH_DIRECTORIES:
+        # Neither ids of directories nor endpoints can be told there.
+        for state in (*partition.current_voters, *partition.observers):
+            state.replica_directory_id = ZERO_UUID
+        return DescribeQuorumResponse(topics=[TopicData(METADATA_TOPIC, [partition])])
     for voter_id in machine.voters:
         endpoint = machine.voters.endpoint(voter_id)
         if endpoint is not None:

@@ -106,4 +106,4 @@ class QuorumRequestHandlers(ABC):
     async def handle_describe_quorum(self, request: Any, version: int) -> Message:
         """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""
         clock = self._world.clock
-        return describe_quorum(self.machine, request, clock.now_ms(), clock.monotonic_ms())
+        return describe_quorum(self.machine, request, version, clock.now_ms(), clock.monotonic_ms())

@@ -69,6 +69,9 @@ def encode_end(
     )
 
 
+_FIRST_FETCH_VERSION_WITH_LEADER = 12
+
+
 def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fetch_response.FetchResponse:
     """The answer to Fetch; its records were filled in."""
     assert response.read is None, "the records were not read"
@@ -78,10 +81,12 @@ def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fet
         high_watermark=response.high_watermark,
         last_stable_offset=response.high_watermark,
         log_start_offset=response.log_start_offset,
-        current_leader=fetch_response.LeaderIdAndEpoch(_id(response.leader_id), response.epoch),
         aborted_transactions=None,
         records=response.records if isinstance(response.records, memoryview) else bytes(response.records),
     )
+    # Before version 12 (KIP-595) a request says too little to be one of a replica: there is an error in the answer.
+    if version >= _FIRST_FETCH_VERSION_WITH_LEADER:
+        partition.current_leader = fetch_response.LeaderIdAndEpoch(_id(response.leader_id), response.epoch)
     if response.diverging_epoch is not None:
         offset, epoch = response.diverging_epoch
         partition.diverging_epoch = fetch_response.EpochEndOffset(epoch, offset)
