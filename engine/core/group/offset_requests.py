@@ -40,6 +40,8 @@ from engine.wire.messages.offset_fetch_response import (
 )
 
 _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
+# As late as a record can say.
+_LATEST_TIMESTAMP_MS = 0x7FFFFFFFFFFFFFFF
 _DEFAULT_RETENTION_MS = -1
 
 
@@ -69,7 +71,7 @@ class OffsetRequests:
         self._validate_commit(context, request, now)
         expire_timestamp_ms = NO_EXPIRE_TIMESTAMP_MS
         if request.retention_time_ms != _DEFAULT_RETENTION_MS:
-            expire_timestamp_ms = now.wall_ms + request.retention_time_ms
+            expire_timestamp_ms = min(now.wall_ms + request.retention_time_ms, _LATEST_TIMESTAMP_MS)
         response = OffsetCommitResponse()
         records = []
         for topic in request.topics:

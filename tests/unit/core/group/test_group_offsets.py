@@ -309,6 +309,16 @@ def commit_of(offset: int) -> tuple[ClientContext, OffsetCommitRequest]:
     return ClientContext(9, "c", "/::1"), OffsetCommitRequest(group_id="g", topics=topics)
 
 
+def test_a_retention_beyond_all_time_is_kept_in_a_record_that_can_be_written() -> None:
+    h = GroupHarness()
+    for retention_ms in (2**63 - 1, -(2**63), -2):
+        h.commit({ORDERS: 1}, retention_ms=retention_ms, version=4)
+    h.commit({ORDERS: 7}, retention_ms=2**63 - 1, version=4)
+    h.advance(10 * RETENTION_MS)
+    h.fail_over()
+    assert h.fetch(ORDERS) == {ORDERS: 7}
+
+
 def test_an_offset_with_an_open_transaction_does_not_expire_and_keeps_its_group() -> None:
     h = GroupHarness()
     h.shard.handle_offset_commit(*commit_of(1), h.now, h.token())
