@@ -394,7 +394,11 @@ class Partition:
         """The one who waits has given up."""
         role = self.role
         if isinstance(role, Leader):
-            role.waiting = deque(each for each in role.waiting if each[1] is not token)
+            # Who gives up has mostly waited the longest: it is the first in line.
+            for index, (_, waiting) in enumerate(role.waiting):
+                if waiting is token:
+                    del role.waiting[index]
+                    return
 
     def _committed(self, role: Leader) -> AppendCommitted:
         error = ErrorCode.NONE
