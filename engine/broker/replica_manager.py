@@ -226,12 +226,14 @@ class ReplicaManager:
 
     def _after(self, replica: Replica, effects: PartitionEffects) -> None:
         """Bring the log's high watermark up to the machine's and perform what the machine asks for."""
-        partition = replica.partition
-        high_watermark = partition.high_watermark
-        if high_watermark != replica.log.high_watermark:
-            self._moved(replica, high_watermark)
+        self._follow_high_watermark(replica)
         if effects:
             self._perform(replica, effects)
+
+    def _follow_high_watermark(self, replica: Replica) -> None:
+        high_watermark = replica.partition.high_watermark
+        if high_watermark != replica.log.high_watermark:
+            self._moved(replica, high_watermark)
 
     def _moved(self, replica: Replica, high_watermark: int) -> None:
         replica.log.set_high_watermark(high_watermark)
@@ -305,8 +307,7 @@ class ReplicaManager:
             replica.partition.durable_end_offset if replica.durable else end_offset,
             leader_high_watermark,
         )
-        if replica.partition.high_watermark != replica.log.high_watermark:
-            self._moved(replica, replica.partition.high_watermark)
+        self._follow_high_watermark(replica)
 
     def truncate(self, replica: Replica, offset: int, reason: str) -> None:
         """Cut a follower's log at ``offset``, which is where it parts from the leader's. Raises: LogDirFailure."""
@@ -541,8 +542,7 @@ class ReplicaManager:
                 self._log_dir_failed(replica.log_dir, failure)
                 continue
             replica.partition.on_start_offset_moved(replica.log.log_start_offset)
-            if replica.partition.high_watermark != replica.log.high_watermark:
-                self._moved(replica, replica.partition.high_watermark)
+            self._follow_high_watermark(replica)
 
     # -- failure and the end ------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.core.replica.partition import Leader
+from engine.core.replica.roles import Leader
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker

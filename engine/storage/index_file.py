@@ -9,9 +9,11 @@ an index costs no memory that grows with its log. An index can be lost at any ti
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from struct import Struct
 
 from engine.storage.file_pool import FilePool
+from engine.storage.file_sync import sync_file
 
 # Entries that may wait in memory for one write.
 _MAX_PENDING = 512
@@ -80,14 +82,8 @@ class IndexFile:
 
     def sync(self) -> None:
         """fsync of the file, if there is one. Safe in another thread. Raises ``OSError``."""
-        try:
-            file = self._pool.disk.open(self.path)
-        except FileNotFoundError:
-            return
-        try:
-            file.sync()
-        finally:
-            file.close()
+        with suppress(FileNotFoundError):
+            sync_file(self._pool.disk, self.path)
 
     def truncate(self, count: int) -> None:
         """Keep the first ``count`` entries."""

@@ -10,6 +10,7 @@ from engine.record.checksum import crc32c
 from engine.storage.batch_scan import HOP, HOP_BYTES, scan_headers
 from engine.storage.file_pool import FilePool
 from engine.storage.file_slice import FileSlice
+from engine.storage.file_sync import sync_file
 from engine.storage.index_file import OFFSET_ENTRY, TIME_ENTRY, IndexFile
 from engine.storage.txn_index import TransactionIndex
 from engine.world import File
@@ -199,15 +200,11 @@ class Segment:
             file.sync()
         else:
             try:
-                file = self._pool.disk.open(self.log_path)
+                sync_file(self._pool.disk, self.log_path)
             except FileNotFoundError:
                 if self.is_deleted:
                     return
                 raise
-            try:
-                file.sync()
-            finally:
-                file.close()
         # Aborted transactions cannot be told from the index's absence, as the other indexes can.
         if self.txn_index.unsynced:
             self.txn_index.sync()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 
+from engine.storage.file_sync import sync_file
 from engine.world import Disk
 
 _ENTRY = Struct(">hqqqq")
@@ -97,14 +99,8 @@ class TransactionIndex:
     def sync(self) -> None:
         """fsync. Safe in another thread."""
         self.unsynced = False
-        try:
-            file = self._disk.open(self.path)
-        except FileNotFoundError:
-            return
-        try:
-            file.sync()
-        finally:
-            file.close()
+        with suppress(FileNotFoundError):
+            sync_file(self._disk, self.path)
 
     def reset(self) -> None:
         """Forget all."""

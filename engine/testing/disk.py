@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from engine.world import Buffer, DiskLock, File
-from engine.world.real import RealDisk, RealFile
+from engine.world.real import RealDisk, RealFile, open_descriptor
 
 T = TypeVar("T")
 
@@ -58,13 +58,9 @@ class BrokerDisk(RealDisk):
         self.is_dead = False
 
     def open(self, path: str, *, append: bool = False, create: bool = False, read_only: bool = False) -> File:
-        flags = os.O_RDONLY if read_only else os.O_RDWR
-        if append:
-            flags |= os.O_APPEND
-        if create:
-            flags |= os.O_CREAT
         place = os.devnull if self.is_dead else path
-        file = BrokerFile(path, os.open(place, flags | os.O_CLOEXEC, 0o644), append, self)
+        descriptor = open_descriptor(place, append=append, create=create, read_only=read_only)
+        file = BrokerFile(path, descriptor, append, self)
         self._files.add(file)
         return file
 

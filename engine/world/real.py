@@ -138,6 +138,16 @@ class RealDiskLock:
             self._fd = -1
 
 
+def open_descriptor(path: str, *, append: bool, create: bool, read_only: bool) -> int:
+    """The descriptor of a file that is opened as :meth:`engine.world.Disk.open` says. Raises ``OSError``."""
+    flags = os.O_RDONLY if read_only else os.O_RDWR
+    if append:
+        flags |= os.O_APPEND
+    if create:
+        flags |= os.O_CREAT
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+
 class RealDisk:
     """The operating system's file system."""
 
@@ -147,12 +157,7 @@ class RealDisk:
         self._executor: ThreadPoolExecutor | None = None
 
     def open(self, path: str, *, append: bool = False, create: bool = False, read_only: bool = False) -> File:
-        flags = os.O_RDONLY if read_only else os.O_RDWR
-        if append:
-            flags |= os.O_APPEND
-        if create:
-            flags |= os.O_CREAT
-        return RealFile(path, os.open(path, flags | os.O_CLOEXEC, 0o644), append)
+        return RealFile(path, open_descriptor(path, append=append, create=create, read_only=read_only), append)
 
     def read(self, path: str) -> bytes:
         with open(path, "rb") as file:

@@ -282,28 +282,41 @@ def test_what_belongs_to_another_is_refused_by_name(tmp_path: Path, brokers: lis
 # -- limits --------------------------------------------------------------------------------------------------------
 
 
-def test_a_flood_of_connections_leaves_descriptors_for_the_logs(tmp_path: Path, brokers: list[Alone]) -> None:
-    """With few descriptors, more clients than there are: those that are served stay served, and segments roll."""
+def short_of_descriptors(tmp_path: Path, brokers: list[Alone]) -> Alone:
     port = free_port()
     file = write_properties(
         tmp_path / "server.properties", properties_of(tmp_path, port, free_port(), log_segment_bytes=str(MIB))
     )
-    broker = Alone(file, ("127.0.0.1", port), max_files=200)
-    brokers.append(broker)
+    brokers.append(Alone(file, ("127.0.0.1", port), max_files=200))
+    return brokers[-1]
+
+
+def flood(broker: Alone, stack: ExitStack) -> None:
+    """More connections than there are descriptors, open as long as ``stack``."""
+    for _ in range(600):
+        connection = stack.enter_context(socket.socket())
+        connection.settimeout(5)
+        with suppress(OSError):
+            connection.connect(broker.address)
+
+
+def let_the_log_roll(connection: RawConnection, topic: str) -> None:
+    for _ in range(60):
+        connection.send(produce_request(topic, 0, b"x" * 100_000, acks=1))
+        answer = decode_answer(0, 9, connection.receive_frame(), 1).responses[0].partition_responses[0]
+        assert answer.error_code == 0
+
+
+def test_a_flood_of_connections_leaves_descriptors_for_the_logs(tmp_path: Path, brokers: list[Alone]) -> None:
+    """With few descriptors, more clients than there are: those that are served stay served, and segments roll."""
+    broker = short_of_descriptors(tmp_path, brokers)
     produce(broker.bootstrap, "flooded", [b"before"])
     with ExitStack() as stack:
-        for _ in range(600):
-            connection = stack.enter_context(socket.socket())
-            connection.settimeout(5)
-            with suppress(OSError):
-                connection.connect(("127.0.0.1", port))
+        flood(broker, stack)
         # The next ones find places once those of the flood are closed; meanwhile logs grow and roll all the same.
         assert broker.process.poll() is None
     with RawConnection(broker.address) as connection:
-        for _ in range(60):
-            connection.send(produce_request("flooded", 0, b"x" * 100_000, acks=1))
-            answer = decode_answer(0, 9, connection.receive_frame(), 1).responses[0].partition_responses[0]
-            assert answer.error_code == 0
+        let_the_log_roll(connection, "flooded")
     assert len(list((tmp_path / "data" / "flooded-0").glob("*.log"))) >= 5
     log = broker.log.read_text()
     assert len(log.splitlines()) < 100 and "Traceback" not in log, log[-3000:]
@@ -311,25 +324,13 @@ def test_a_flood_of_connections_leaves_descriptors_for_the_logs(tmp_path: Path, 
 
 
 def test_logs_roll_while_every_connection_is_taken(tmp_path: Path, brokers: list[Alone]) -> None:
-    port = free_port()
-    file = write_properties(
-        tmp_path / "server.properties", properties_of(tmp_path, port, free_port(), log_segment_bytes=str(MIB))
-    )
-    broker = Alone(file, ("127.0.0.1", port), max_files=200)
-    brokers.append(broker)
+    broker = short_of_descriptors(tmp_path, brokers)
     produce(broker.bootstrap, "crowded", [b"before"])
     with ExitStack() as stack:
         early = stack.enter_context(RawConnection(broker.address))
         assert early.ask(ApiVersionsRequest(), 0).error_code == 0
-        for _ in range(600):
-            connection = stack.enter_context(socket.socket())
-            connection.settimeout(5)
-            with suppress(OSError):
-                connection.connect(("127.0.0.1", port))
-        for _ in range(60):
-            early.send(produce_request("crowded", 0, b"x" * 100_000, acks=1))
-            answer = decode_answer(0, 9, early.receive_frame(), 1).responses[0].partition_responses[0]
-            assert answer.error_code == 0
+        flood(broker, stack)
+        let_the_log_roll(early, "crowded")
     assert len(list((tmp_path / "data" / "crowded-0").glob("*.log"))) >= 5
     assert broker.process.poll() is None
     wait_until("places are free again", broker.answers)

@@ -205,15 +205,25 @@ def processed_in_all(alive: list[Member], load: Load) -> Callable[[], bool]:
     return holds
 
 
+def processed_all_that_was_sent(everyone: list[Member], load: Load) -> Callable[[], bool]:
+    """Whether every record that was acknowledged up to now was processed by one of them, dead ones included."""
+    sent = {ack.number for ack in load.acks}
+    return lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")}
+
+
+def load_on_new_topic(cluster: Cluster, topic: str, rate_per_s: int = 200) -> Load:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
+    return Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=rate_per_s)
+
+
 @pytest.mark.parametrize("client", ["librdkafka", "aiokafka"])
 def test_a_group_loses_a_member_and_then_its_coordinator(
     group_cluster: Cluster, client: str, members: Callable[..., Member]
 ) -> None:
     cluster = group_cluster
     topic, group = f"work-{client}", f"workers-{client}"
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
-    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    load = load_on_new_topic(cluster, topic)
     alive = [members(client, cluster, group, topic) for _ in range(3)]
     everyone = list(alive)
     wait_until("three members share the partitions", lambda: is_whole(cluster, group, alive))
@@ -240,18 +250,15 @@ def test_a_group_loses_a_member_and_then_its_coordinator(
 
     load.stop()
     assert load.failed == []
-    sent = {ack.number for ack in load.acks}
-    wait_until(
-        "every acknowledged record was processed",
-        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
-    )
+    wait_until("every acknowledged record was processed", processed_all_that_was_sent(everyone, load))
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
     ends = {
         number: admin.list_offsets({TopicPartition(topic, number): OffsetSpec.latest()})[TopicPartition(topic, number)]
         .result(10)
         .offset
         for number in range(PARTITIONS)
     }
-    assert sum(ends.values()) == len(sent)
+    assert sum(ends.values()) == len({ack.number for ack in load.acks})
     wait_until("every partition is committed to its end", lambda: offsets.latest == ends)
     for each in alive:
         each.stop()
@@ -276,9 +283,7 @@ def rows_of(out: str, topic: str) -> dict[int, list[str]]:
 def test_lag_is_told_truly_with_members_and_without(group_cluster: Cluster, members: Callable[..., Member]) -> None:
     cluster = group_cluster
     topic, group = "lagging", "laggards"
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
-    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=300)
+    load = load_on_new_topic(cluster, topic, rate_per_s=300)
     alive = [members("librdkafka", cluster, group, topic) for _ in range(3)]
     wait_until("three members share the partitions", lambda: is_whole(cluster, group, alive))
     wait_until("all is processed", processed_in_all(alive, load))
@@ -324,9 +329,7 @@ def test_a_member_and_the_coordinator_die_in_the_same_moment(
     """The new coordinator never heard of the member that is gone, and must find that out by itself."""
     cluster = group_cluster
     topic, group = "both-die", "both-die"
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
-    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    load = load_on_new_topic(cluster, topic)
     alive = [members("librdkafka", cluster, group, topic) for _ in range(3)]
     wait_until("three members share the partitions", lambda: is_whole(cluster, group, alive))
     offsets = Offsets(cluster, group, topic)
@@ -340,11 +343,7 @@ def test_a_member_and_the_coordinator_die_in_the_same_moment(
     wait_until("all is processed", processed_in_all(alive, load))
     cluster.cli("start", str(coordinator))
     load.stop()
-    sent = {ack.number for ack in load.acks}
-    wait_until(
-        "every acknowledged record was processed",
-        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
-    )
+    wait_until("every acknowledged record was processed", processed_all_that_was_sent(everyone, load))
     for each in alive:
         each.stop()
     offsets.stop()
@@ -357,9 +356,7 @@ def test_static_members_come_back_without_a_rebalance(
 ) -> None:
     cluster = group_cluster
     topic, group = f"static-{client}", f"statics-{client}"
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
-    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    load = load_on_new_topic(cluster, topic)
     alive = [members(client, cluster, group, topic, f"instance-{number}") for number in range(3)]
     everyone = list(alive)
     wait_until("three members share the partitions", lambda: is_whole(cluster, group, alive))
@@ -390,11 +387,7 @@ def test_static_members_come_back_without_a_rebalance(
         wait_until("all is processed", processed_in_all(alive, load))
         assert [each.rebalances for each in alive[1:]] == rebalances, "the others were rebalanced"
     load.stop()
-    sent = {ack.number for ack in load.acks}
-    wait_until(
-        "every acknowledged record was processed",
-        lambda: sent <= {int(fact["value"]) for each in everyone for fact in each.of("processed")},
-    )
+    wait_until("every acknowledged record was processed", processed_all_that_was_sent(everyone, load))
     for each in alive:
         each.stop()
 
@@ -405,9 +398,7 @@ def test_a_member_that_stays_away_longer_than_its_session_is_replaced_and_its_co
     """A zombie: paused beyond its session, resumed while another owns its partitions."""
     cluster = group_cluster
     topic, group = "zombies", "zombies"
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 3)])[topic].result(20)
-    load = Load(cluster.bootstrap, topic, partitions=PARTITIONS, rate_per_s=200)
+    load = load_on_new_topic(cluster, topic)
     alive = [members("librdkafka", cluster, group, topic) for _ in range(2)]
     wait_until("two members share the partitions", lambda: is_whole(cluster, group, alive))
     offsets = Offsets(cluster, group, topic)

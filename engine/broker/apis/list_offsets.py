@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
-from engine.core.replica.partition import Leader
+from engine.core.replica.roles import Leader
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.apis import ApiKey
 from engine.wire.messages.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest

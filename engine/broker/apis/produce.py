@@ -139,23 +139,20 @@ def handle(
             answer.base_offset = info.base_offset
             answer.log_append_time_ms = info.log_append_time_ms
             answer.log_start_offset = info.log_start_offset
-            if acks == 1 and replica.durable:
+            if acks == -1 or (acks == 1 and replica.durable):
                 if pending is None:
                     pending = _Pending(context, response)
                 waiter = _Waiter(pending, replica, answer)
-                if manager.wait_until_synced(replica, info.last_offset + 1, waiter):
+                if acks == 1:
+                    waits = manager.wait_until_synced(replica, info.last_offset + 1, waiter)
+                else:
+                    committed = replica.partition.wait_until_committed(info.last_offset + 1, waiter)
+                    waits = committed is None
+                    if committed is not None and committed.error is not ErrorCode.NONE:
+                        _refuse(context, response, answer, replica.topic_id, committed.error)
+                if waits:
                     pending.left += 1
                     pending.waiters.append(waiter)
-            elif acks == -1:
-                if pending is None:
-                    pending = _Pending(context, response)
-                waiter = _Waiter(pending, replica, answer)
-                committed = replica.partition.wait_until_committed(info.last_offset + 1, waiter)
-                if committed is None:
-                    pending.left += 1
-                    pending.waiters.append(waiter)
-                elif committed.error is not ErrorCode.NONE:
-                    _refuse(context, response, answer, replica.topic_id, committed.error)
     if not acks:
         failed = [
             each for topic_answer in response.responses for each in topic_answer.partition_responses if each.error_code

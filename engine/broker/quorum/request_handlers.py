@@ -50,8 +50,7 @@ class QuorumRequestHandlers(ABC):
         except KafkaError as error:
             return VoteResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_vote_request(token, vote, now))
-        response: Message = wire_responses.encode_vote(answer, version, self.voters)
-        return response
+        return wire_responses.encode_vote(answer, version, self.voters)
 
     async def handle_begin_quorum_epoch(self, request: Any, version: int) -> Message:
         """Answer BeginQuorumEpoch."""
@@ -60,8 +59,7 @@ class QuorumRequestHandlers(ABC):
         except KafkaError as error:
             return BeginQuorumEpochResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_begin_quorum_epoch_request(token, begin, now))
-        response: Message = wire_responses.encode_begin(answer, version, self.voters)
-        return response
+        return wire_responses.encode_begin(answer, version, self.voters)
 
     async def handle_end_quorum_epoch(self, request: Any, version: int) -> Message:
         """Answer EndQuorumEpoch."""
@@ -70,8 +68,7 @@ class QuorumRequestHandlers(ABC):
         except KafkaError as error:
             return EndQuorumEpochResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_end_quorum_epoch_request(token, end, now))
-        response: Message = wire_responses.encode_end(answer, version, self.voters)
-        return response
+        return wire_responses.encode_end(answer, version, self.voters)
 
     async def handle_fetch(self, request: Any, version: int) -> Message:
         """Answer Fetch of the metadata partition; waits for records or a high watermark as long as it asks for."""
@@ -80,8 +77,7 @@ class QuorumRequestHandlers(ABC):
         except KafkaError as error:
             return FetchResponse(error_code=error.code)
         answer = await self._ask(lambda m, token, now: m.on_fetch_request(token, fetch, now))
-        response: Message = wire_responses.encode_fetch(answer, version, self.voters)
-        return response
+        return wire_responses.encode_fetch(answer, version, self.voters)
 
     async def handle_fetch_snapshot(self, request: Any, version: int) -> Message:
         """Answer FetchSnapshot (KIP-630)."""
@@ -100,8 +96,7 @@ class QuorumRequestHandlers(ABC):
                 answer = answer._replace(size=size, data=data)
             else:
                 answer = answer._replace(error=ErrorCode.POSITION_OUT_OF_RANGE)
-        response: Message = wire_responses.encode_fetch_snapshot(answer, version, self.voters)
-        return response
+        return wire_responses.encode_fetch_snapshot(answer, version, self.voters)
 
     async def handle_describe_quorum(self, request: Any, version: int) -> Message:
         """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""

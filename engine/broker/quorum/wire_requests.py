@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.core.raft.identity import Endpoint, OffsetAndEpoch, ReplicaKey
 from engine.core.raft.messages import (
     BeginQuorumEpochRequest,
@@ -146,16 +148,17 @@ def _check_topic(is_metadata_partition: bool) -> None:
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"only {METADATA_TOPIC}-0 is replicated by the quorum")
 
 
-def _one(count_of_topics: int, count_of_partitions: int) -> None:
-    if count_of_topics != 1 or count_of_partitions != 1:
+def _only_topic(request: Any, cluster_id: str | None) -> Any:
+    """The one topic of a request of this cluster, which has one partition."""
+    _check_cluster(cluster_id, request.cluster_id)
+    if len(request.topics) != 1 or len(request.topics[0].partitions) != 1:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "a request of the quorum names exactly one partition")
+    return request.topics[0]
 
 
 def decode_vote(request: vote_request.VoteRequest, cluster_id: str | None) -> VoteRequest:
     """Raises KafkaError for the top level of the response (as do the functions below)."""
-    _check_cluster(cluster_id, request.cluster_id)
-    _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
-    topic = request.topics[0]
+    topic: vote_request.TopicData = _only_topic(request, cluster_id)
     partition = topic.partitions[0]
     _check_topic(topic.topic_name == METADATA_TOPIC and partition.partition_index == 0)
     return VoteRequest(
@@ -171,9 +174,7 @@ def decode_vote(request: vote_request.VoteRequest, cluster_id: str | None) -> Vo
 def decode_begin(
     request: begin_quorum_epoch_request.BeginQuorumEpochRequest, cluster_id: str | None
 ) -> BeginQuorumEpochRequest:
-    _check_cluster(cluster_id, request.cluster_id)
-    _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
-    topic = request.topics[0]
+    topic: begin_quorum_epoch_request.TopicData = _only_topic(request, cluster_id)
     partition = topic.partitions[0]
     _check_topic(topic.topic_name == METADATA_TOPIC and partition.partition_index == 0)
     return BeginQuorumEpochRequest(
@@ -184,9 +185,7 @@ def decode_begin(
 def decode_end(
     request: end_quorum_epoch_request.EndQuorumEpochRequest, cluster_id: str | None
 ) -> EndQuorumEpochRequest:
-    _check_cluster(cluster_id, request.cluster_id)
-    _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
-    topic = request.topics[0]
+    topic: end_quorum_epoch_request.TopicData = _only_topic(request, cluster_id)
     partition = topic.partitions[0]
     _check_topic(topic.topic_name == METADATA_TOPIC and partition.partition_index == 0)
     preferred = tuple(
@@ -196,9 +195,7 @@ def decode_end(
 
 
 def decode_fetch(request: fetch_request.FetchRequest, version: int, cluster_id: str | None) -> FetchRequest:
-    _check_cluster(cluster_id, request.cluster_id)
-    _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
-    topic = request.topics[0]
+    topic: fetch_request.FetchTopic = _only_topic(request, cluster_id)
     partition = topic.partitions[0]
     is_metadata = topic.topic_id == METADATA_TOPIC_ID if version >= 13 else topic.topic == METADATA_TOPIC
     _check_topic(is_metadata and partition.partition == 0)
@@ -217,9 +214,7 @@ def decode_fetch(request: fetch_request.FetchRequest, version: int, cluster_id: 
 def decode_fetch_snapshot(
     request: fetch_snapshot_request.FetchSnapshotRequest, cluster_id: str | None
 ) -> FetchSnapshotRequest:
-    _check_cluster(cluster_id, request.cluster_id)
-    _one(len(request.topics), sum(len(topic.partitions) for topic in request.topics))
-    topic = request.topics[0]
+    topic: fetch_snapshot_request.TopicSnapshot = _only_topic(request, cluster_id)
     partition = topic.partitions[0]
     _check_topic(topic.name == METADATA_TOPIC and partition.partition == 0)
     return FetchSnapshotRequest(

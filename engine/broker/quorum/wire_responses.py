@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.raft.identity import OffsetAndEpoch, VoterSet
 from engine.core.raft.messages import EpochResponse, FetchResponse, FetchSnapshotResponse, Response, VoteResponse
@@ -21,6 +23,12 @@ def _id(leader_id: int | None) -> int:
     return -1 if leader_id is None else leader_id
 
 
+def _endpoint_of_leader(leader_id: int | None, is_told: bool, voters: VoterSet) -> list[tuple[int, str, int]]:
+    """Where the leader is, as (id, host, port); empty if nobody knows or the version has no place for it."""
+    endpoint = None if leader_id is None or not is_told else voters.endpoint(leader_id)
+    return [] if endpoint is None else [(_id(leader_id), endpoint.host, endpoint.port)]
+
+
 def encode_vote(response: VoteResponse, version: int, voters: VoterSet) -> vote_response.VoteResponse:
     """The answer to Vote; from version 1 on it says where the leader is."""
     partition = vote_response.PartitionData(
@@ -30,12 +38,11 @@ def encode_vote(response: VoteResponse, version: int, voters: VoterSet) -> vote_
         leader_epoch=response.epoch,
         vote_granted=response.granted,
     )
-    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
     return vote_response.VoteResponse(
         topics=[vote_response.TopicData(METADATA_TOPIC, [partition])],
-        node_endpoints=[]
-        if endpoint is None
-        else [vote_response.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+        node_endpoints=[
+            vote_response.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+        ],
     )
 
 
@@ -45,12 +52,11 @@ def encode_begin(
     """The answer to BeginQuorumEpoch."""
     begin = begin_quorum_epoch_response
     partition = begin.PartitionData(0, response.error, _id(response.leader_id), response.epoch)
-    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
     return begin.BeginQuorumEpochResponse(
         topics=[begin.TopicData(METADATA_TOPIC, [partition])],
-        node_endpoints=[]
-        if endpoint is None
-        else [begin.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+        node_endpoints=[
+            begin.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+        ],
     )
 
 
@@ -60,12 +66,11 @@ def encode_end(
     """The answer to EndQuorumEpoch."""
     end = end_quorum_epoch_response
     partition = end.PartitionData(0, response.error, _id(response.leader_id), response.epoch)
-    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
     return end.EndQuorumEpochResponse(
         topics=[end.TopicData(METADATA_TOPIC, [partition])],
-        node_endpoints=[]
-        if endpoint is None
-        else [end.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+        node_endpoints=[
+            end.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+        ],
     )
 
 
@@ -92,16 +97,16 @@ def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fet
         partition.diverging_epoch = fetch_response.EpochEndOffset(epoch, offset)
     if response.snapshot_id is not None:
         partition.snapshot_id = fetch_response.SnapshotId(*response.snapshot_id)
-    endpoint = None if response.leader_id is None or version < 17 else voters.endpoint(response.leader_id)
     return fetch_response.FetchResponse(
         responses=[
             fetch_response.FetchableTopicResponse(
                 topic=METADATA_TOPIC, topic_id=METADATA_TOPIC_ID, partitions=[partition]
             )
         ],
-        node_endpoints=[]
-        if endpoint is None
-        else [fetch_response.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port, None)],
+        node_endpoints=[
+            fetch_response.NodeEndpoint(*each, None)
+            for each in _endpoint_of_leader(response.leader_id, version >= 17, voters)
+        ],
     )
 
 
@@ -119,12 +124,11 @@ def encode_fetch_snapshot(
         position=response.position,
         unaligned_records=response.data,
     )
-    endpoint = None if response.leader_id is None or version < 1 else voters.endpoint(response.leader_id)
     return snapshot.FetchSnapshotResponse(
         topics=[snapshot.TopicSnapshot(METADATA_TOPIC, [partition])],
-        node_endpoints=[]
-        if endpoint is None
-        else [snapshot.NodeEndpoint(_id(response.leader_id), endpoint.host, endpoint.port)],
+        node_endpoints=[
+            snapshot.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+        ],
     )
 
 
@@ -152,8 +156,7 @@ def decode_response(response: Message) -> Response:
     if isinstance(response, fetch_response.FetchResponse):
         return _decode_fetch(response)
     if isinstance(response, fetch_snapshot_response.FetchSnapshotResponse):
-        _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
-        part = response.topics[0].partitions[0]
+        part: fetch_snapshot_response.PartitionSnapshot = _only_partition(response.error_code, response.topics)
         return FetchSnapshotResponse(
             _error(part.error_code),
             _leader(part.current_leader.leader_id),
@@ -164,28 +167,28 @@ def decode_response(response: Message) -> Response:
             part.unaligned_records or b"",
         )
     if isinstance(response, vote_response.VoteResponse):
-        _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
-        vote = response.topics[0].partitions[0]
+        vote: vote_response.PartitionData = _only_partition(response.error_code, response.topics)
         return VoteResponse(_error(vote.error_code), _leader(vote.leader_id), vote.leader_epoch, vote.vote_granted)
     assert isinstance(
         response,
         (begin_quorum_epoch_response.BeginQuorumEpochResponse, end_quorum_epoch_response.EndQuorumEpochResponse),
     ), response
-    _require(response.error_code, len(response.topics) == 1 and len(response.topics[0].partitions) == 1)
-    epoch = response.topics[0].partitions[0]
+    epoch: begin_quorum_epoch_response.PartitionData | end_quorum_epoch_response.PartitionData = _only_partition(
+        response.error_code, response.topics
+    )
     return EpochResponse(_error(epoch.error_code), _leader(epoch.leader_id), epoch.leader_epoch)
 
 
-def _require(error_code: int, has_one_partition: bool) -> None:
+def _only_partition(error_code: int, topics: list[Any]) -> Any:
     if error_code != 0:
         raise UnusableResponse(f"{_error(error_code).name}")
-    if not has_one_partition:
+    if len(topics) != 1 or len(topics[0].partitions) != 1:
         raise UnusableResponse("not exactly one partition in the answer")
+    return topics[0].partitions[0]
 
 
 def _decode_fetch(response: fetch_response.FetchResponse) -> FetchResponse:
-    _require(response.error_code, len(response.responses) == 1 and len(response.responses[0].partitions) == 1)
-    part = response.responses[0].partitions[0]
+    part: fetch_response.PartitionData = _only_partition(response.error_code, response.responses)
     diverging = None
     if part.diverging_epoch.epoch >= 0 or part.diverging_epoch.end_offset >= 0:
         diverging = OffsetAndEpoch(part.diverging_epoch.end_offset, part.diverging_epoch.epoch)

@@ -12,14 +12,14 @@ Times are monotonic milliseconds. Nothing here waits: an append with acks=all is
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
 from operator import itemgetter
 
 from engine.core.effects import Effects, Reply
 from engine.core.replica.cluster_view import NO_BROKER_EPOCH, ClusterView, PartitionState
-from engine.core.replica.isr_state import CommittedIsr, IsrState, PendingExpandIsr, PendingIsr, PendingShrinkIsr
+from engine.core.replica.isr_state import CommittedIsr, PendingExpandIsr, PendingIsr, PendingShrinkIsr
 from engine.core.replica.outputs import NOTHING, AlterPartition, AppendCommitted, PartitionEffects, StartLeaderEpoch
 from engine.core.replica.remote_replica import RemoteReplica
+from engine.core.replica.roles import Follower, Leader
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
 from engine.model.notes import Detail, Note, NoteKind
@@ -43,54 +43,6 @@ _AWAIT_METADATA = frozenset(
 )
 
 _REQUIRED_OFFSET = itemgetter(0)
-
-
-class Leader:
-    """The role of the broker that takes appends."""
-
-    __slots__ = (
-        "counted",
-        "epoch_start_offset",
-        "isr_size",
-        "isr_state",
-        "local_id",
-        "maximal_isr",
-        "proposal",
-        "replicas",
-        "uncounted",
-        "waiting",
-        "without_position",
-    )
-
-    def __init__(self, local_id: int, epoch_start_offset: int) -> None:
-        self.local_id = local_id
-        self.epoch_start_offset = epoch_start_offset
-        self.replicas: dict[int, RemoteReplica] = {}
-        # The request on its way for a pending isr_state.
-        self.proposal: AlterPartition | None = None
-        # Appends that wait for the high watermark: (offset that it must reach, token), by offset.
-        self.waiting: deque[tuple[int, object]] = deque()
-        self.enter(CommittedIsr(frozenset()))
-
-    def enter(self, state: IsrState) -> None:
-        """Change the state of the ISR. Must be called after a change of ``replicas`` as well."""
-        self.isr_state: IsrState = state
-        self.isr_size = len(state.isr)
-        self.maximal_isr = maximal_isr = state.maximal_isr
-        # For the high watermark: followers that count, those that do not, and whether there are members of the ISR
-        # that are no replicas (any more), so that nothing can be known to be committed.
-        self.counted = tuple(each for each in self.replicas.values() if each.broker_id in maximal_isr)
-        self.uncounted = tuple(each for each in self.replicas.values() if each.broker_id not in maximal_isr)
-        self.without_position = len(self.counted) != len(maximal_isr - {self.local_id})
-
-
-class Follower:
-    """The role of a broker that copies. ``leader_id`` is -1 while there is no leader."""
-
-    __slots__ = ("leader_id",)
-
-    def __init__(self, leader_id: int) -> None:
-        self.leader_id = leader_id
 
 
 class Partition:
@@ -280,11 +232,7 @@ class Partition:
         local_id = self.view.local_broker_id
         role = was_leader or Leader(local_id, self.log_end_offset)
         self.role = role
-        self.replicas = tuple(state.replicas)
-        self.adding_replicas = tuple(state.adding_replicas)
-        self.leader_epoch = state.leader_epoch
-        self.partition_epoch = state.partition_epoch
-        self._settle_min_isr()
+        self._adopt(state)
         known = role.replicas
         role.replicas = {each: known.get(each) or RemoteReplica(each) for each in state.replicas if each != local_id}
         for broker_id, directory_id in zip(state.replicas, state.directories, strict=False):
@@ -317,12 +265,15 @@ class Partition:
             return NOTHING
         effects = self._resign(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         self.role = Follower(state.leader)
+        self._adopt(state)
+        return effects
+
+    def _adopt(self, state: PartitionState) -> None:
         self.replicas = tuple(state.replicas)
         self.adding_replicas = tuple(state.adding_replicas)
         self.leader_epoch = state.leader_epoch
         self.partition_epoch = state.partition_epoch
         self._settle_min_isr()
-        return effects
 
     def on_stop(self, error: ErrorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER) -> PartitionEffects:
         """The replica goes: deleted, its disk failed, or the broker stops. Who waits hears ``error``."""

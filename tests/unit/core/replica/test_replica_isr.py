@@ -7,7 +7,7 @@ from replica_harness import LAG_MS, TOPIC_ID, TOPIC_PARTITION, Metadata, Replica
 
 from engine.core.replica.isr_state import CommittedIsr, PendingExpandIsr, PendingShrinkIsr
 from engine.core.replica.outputs import AlterPartition
-from engine.core.replica.partition import Leader
+from engine.core.replica.roles import Leader
 from engine.model.errors import ErrorCode
 from engine.model.notes import NoteKind
 

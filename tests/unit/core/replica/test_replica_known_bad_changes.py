@@ -12,8 +12,9 @@ from engine.core.effects import Effects
 from engine.core.replica.cluster_view import ClusterView, PartitionState
 from engine.core.replica.isr_state import PendingExpandIsr, PendingIsr, PendingShrinkIsr
 from engine.core.replica.outputs import NOTHING, AlterPartition, PartitionEffects
-from engine.core.replica.partition import Leader, Partition
+from engine.core.replica.partition import Partition
 from engine.core.replica.remote_replica import RemoteReplica
+from engine.core.replica.roles import Leader
 from engine.core.replica.truncation import EpochEnd, EpochHistory, Truncation
 from engine.model.errors import ErrorCode
 
