@@ -5,14 +5,16 @@ Everything here reads the brokers' insides and changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.core.replica.roles import Leader
+from engine.record.batch import LOG_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
     from engine.broker.replica import Replica
     from engine.sim.cluster import SimCluster
+    from engine.storage.log import Log
 
 Partition = tuple[str, int]
 _COMPARE_CHUNK_BYTES = 1 << 20
@@ -42,6 +44,8 @@ class Invariants:
         self._high_watermark: dict[tuple[Partition, int, str], int] = {}
         # How far replicas were compared.
         self._compared: dict[tuple[Partition, int, int], int] = {}
+        # How far the batches of logs were walked.
+        self._walked: dict[tuple[Partition, int], _Walk] = {}
         self.checks = 0
 
     def _brokers(self) -> list[tuple[int, str, Broker]]:
@@ -158,13 +162,29 @@ class Invariants:
             if hasattr(broker, "replicas"):
                 for each, replica in broker.replicas.replicas.items():
                     if not replica.is_offline:
-                        _check_epochs(each, node_id, replica)
+                        self._check_batches(each, node_id, replica)
                         by_partition.setdefault(each, []).append((node_id, replica))
         for each, replicas in by_partition.items():
             for at, (first_id, first) in enumerate(replicas):
                 for second_id, second in replicas[at + 1 :]:
                     if first.topic_id == second.topic_id:
                         self._compare(each, first_id, first, second_id, second)
+
+    def _check_batches(self, each: Partition, node_id: int, replica: Replica) -> None:
+        """L1, L3: batches follow each other, and the epochs that they bear are those of leader-epoch-checkpoint."""
+        log = replica.log
+        walked = self._walked.get((each, node_id))
+        if walked is not None and walked.log is log:
+            try:
+                self._walked[each, node_id] = walked.go_on()
+                return
+            except _OutOfStep:
+                # The log was cut meanwhile and written anew, or it is wrong: all of it tells.
+                pass
+        try:
+            self._walked[each, node_id] = _Walk(log, log.segments[0].base_offset, 0, -1, -1).go_on()
+        except _OutOfStep as error:
+            raise Violation(error.promise, f"{each} on {node_id}: {error}") from None
 
     def _compare(self, each: Partition, first_id: int, first: Replica, second_id: int, second: Replica) -> None:
         end = min(first.log.high_watermark, second.log.high_watermark)
@@ -185,24 +205,56 @@ class Invariants:
         self._compared[each, first_id, second_id] = max(start, self._compared.get((each, first_id, second_id), 0))
 
 
-def _check_epochs(each: Partition, node_id: int, replica: Replica) -> None:
-    """L3: the epochs that the log's batches bear are those of its leader-epoch-checkpoint."""
-    entries = {(entry.epoch, entry.start_offset) for entry in replica.log.leader_epochs.entries}
-    first = min(entries, default=(0, 0))
-    last_epoch = -1
-    for segment in replica.log.segments:
-        for _, header in segment.headers():
-            epoch = header.partition_leader_epoch
-            if header.base_offset < replica.log.log_start_offset:
-                last_epoch = epoch
+class _OutOfStep(Exception):
+    def __init__(self, promise: str, what: str) -> None:
+        super().__init__(what)
+        self.promise = promise
+
+
+class _Walk(NamedTuple):
+    """Up to a position in a segment the batches of a log are in order; the last of them has the epoch ``epoch``."""
+
+    log: Log
+    segment: int
+    position: int
+    epoch: int
+    next_offset: int
+
+    def go_on(self) -> _Walk:
+        """Walk to the end of the log. Raises: _OutOfStep."""
+        log = self.log
+        entries = {(entry.epoch, entry.start_offset) for entry in log.leader_epochs.entries}
+        first_epoch = min(entries, default=(0, 0))[0]
+        base, position, epoch, expected = self.segment, self.position, self.epoch, self.next_offset
+        for segment in log.segments:
+            if segment.base_offset < base:
                 continue
-            if epoch != last_epoch and (epoch, header.base_offset) not in entries and epoch != first[0]:
-                raise Violation(
-                    "L3",
-                    f"{each} on {node_id}: epoch {epoch} begins at offset {header.base_offset}, the epochs are "
-                    f"{sorted(entries)}",
-                )
-            last_epoch = epoch
+            if segment.base_offset > base:
+                base, position = segment.base_offset, 0
+            if position > segment.size:
+                raise _OutOfStep("L1", f"the segment {base} ends before {position}")
+            for at, header in segment.headers(position):
+                if expected >= 0 and header.base_offset != expected:
+                    raise _OutOfStep("L1", f"offset {header.base_offset} follows {expected - 1}")
+                if header.partition_leader_epoch < epoch:
+                    raise _OutOfStep(
+                        "L1", f"epoch {header.partition_leader_epoch} at {header.base_offset} follows {epoch}"
+                    )
+                place = (header.partition_leader_epoch, header.base_offset)
+                if (
+                    header.partition_leader_epoch != epoch
+                    and header.base_offset >= log.log_start_offset
+                    and header.partition_leader_epoch != first_epoch
+                    and place not in entries
+                ):
+                    raise _OutOfStep(
+                        "L3", f"epoch {place[0]} begins at offset {place[1]}, the epochs are {sorted(entries)}"
+                    )
+                epoch, expected = header.partition_leader_epoch, header.last_offset + 1
+                position = at + header.batch_length + LOG_OVERHEAD_BYTES
+        if expected >= 0 and expected != log.log_end_offset:
+            raise _OutOfStep("L1", f"the last batch ends before {expected}, the log at {log.log_end_offset}")
+        return _Walk(log, base, position, epoch, expected)
 
 
 def _next_offset(batches: bytes) -> int:

@@ -16,6 +16,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+# The loop looks for what is due on its heap: the time, then the order in which it was asked for.
+Timer = tuple[float, int, "_TimerHandle"]
+_TIDY_TASKS = 256
 
 _CURRENT: contextvars.ContextVar[Incarnation | None] = contextvars.ContextVar("incarnation", default=None)
 
@@ -27,7 +30,7 @@ class SimulationStuck(RuntimeError):
 class Incarnation:
     """One life of one simulated process."""
 
-    __slots__ = ("context", "is_alive", "is_paused", "name", "parked", "tasks")
+    __slots__ = ("_tasks", "_tidy_at", "context", "is_alive", "is_paused", "name", "parked")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -35,9 +38,19 @@ class Incarnation:
         self.is_paused = False
         self.parked: list[asyncio.Handle] = []
         # Strong references: a task that is never run again must not be collected, which would run its ``finally``.
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._tidy_at = _TIDY_TASKS
         self.context = contextvars.copy_context()
         self.context.run(_CURRENT.set, self)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold on to a task of this process until it is done, or the process dead."""
+        tasks = self._tasks
+        tasks.append(task)
+        if len(tasks) >= self._tidy_at:
+            # A callback of each task that is done would be a fifth of all callbacks.
+            self._tasks = [each for each in tasks if not each.done()]
+            self._tidy_at = 2 * len(self._tasks) + _TIDY_TASKS
 
     def __repr__(self) -> str:
         return f"Incarnation({self.name})"
@@ -48,14 +61,52 @@ def current_incarnation() -> Incarnation | None:
     return _CURRENT.get()
 
 
+class _Handle(asyncio.Handle):
+    """asyncio's, made with less ado: a simulation makes millions."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], loop: SimLoop, context: contextvars.Context | None
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = contextvars.copy_context() if context is None else context
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class _TimerHandle(_Handle, asyncio.TimerHandle):
+    """Of :meth:`SimLoop.call_at`."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: SimLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        _Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+        self._scheduled = True
+
+
 class SimLoop(asyncio.BaseEventLoop):
-    """The loop. :attr:`events` counts callbacks that ran; ``on_event`` is called after each of them."""
+    """The loop. :attr:`events` counts callbacks that ran; ``on_event`` is called after every ``on_event_every`` of them."""
 
     def __init__(self, *, start_s: float = 1000.0) -> None:
         super().__init__()
         self._virtual_s = start_s
         self.events = 0
         self.on_event: Callable[[], None] | None = None
+        self.on_event_every = 1
+        self._timers: list[Timer] = []
+        self._asked = 0
         self._dead: list[Incarnation] = []
         self.set_task_factory(self._new_task)
         # Time-outs of a simulated second are never slow callbacks.
@@ -98,52 +149,72 @@ class SimLoop(asyncio.BaseEventLoop):
         owner = _CURRENT.get()
         task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
         if owner is not None:
-            owner.tasks.add(task)
-            task.add_done_callback(owner.tasks.discard)
+            owner.keep(task)
         return task
 
     # -- running ------------------------------------------------------------------------------------------------
 
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        handle = _TimerHandle(when, callback, args, self, context)
+        self._asked += 1
+        heapq.heappush(self._timers, (when, self._asked, handle))
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._virtual_s + delay, callback, *args, context=context)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It stays on the heap until its time has come."""
+
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
         if not ready:
-            while scheduled and scheduled[0]._cancelled:
-                handle = heapq.heappop(scheduled)
-                handle._scheduled = False
-                self._forget_cancelled()
-            if not scheduled:
+            while timers and timers[0][2]._cancelled:
+                heapq.heappop(timers)
+            if not timers:
                 if not self._stopping:  # type: ignore[attr-defined]
                     raise SimulationStuck("nothing is scheduled any more")
                 return
-            self._virtual_s = max(self._virtual_s, scheduled[0]._when)
+            if timers[0][0] > self._virtual_s:
+                self._virtual_s = timers[0][0]
         now = self._virtual_s
-        while scheduled and scheduled[0]._when <= now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if handle._cancelled:
-                self._forget_cancelled()
-            else:
+        while timers and timers[0][0] <= now:
+            handle = heapq.heappop(timers)[2]
+            if not handle._cancelled:
                 ready.append(handle)
+        events, every, on_event = self.events, self.on_event_every, self.on_event
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            owner = handle._context.get(_CURRENT)
+            context = handle._context
+            owner = context.get(_CURRENT)
             if owner is not None:
                 if not owner.is_alive:
                     continue
                 if owner.is_paused:
                     owner.parked.append(handle)
                     continue
-            handle._run()
-            self.events += 1
-            if self.on_event is not None:
-                self.on_event()
-
-    def _forget_cancelled(self) -> None:
-        """Keep asyncio's count of cancelled timers, after which it tidies its heap."""
-        loop = cast(Any, self)
-        loop._timer_cancelled_count = max(0, loop._timer_cancelled_count - 1)
+            try:
+                context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
+            self.events = events = events + 1
+            if on_event is not None and events % every == 0:
+                on_event()
 
     def _process_events(self, event_list: object) -> None:
         """There are no sockets."""
@@ -177,5 +248,5 @@ class SimLoop(asyncio.BaseEventLoop):
             asyncio.events._set_running_loop(None)
             logging.disable(logging.NOTSET)
         self._ready.clear()  # type: ignore[attr-defined]
-        self._scheduled.clear()  # type: ignore[attr-defined]
+        self._timers.clear()
         self.close()

@@ -71,7 +71,7 @@ class Simulation:
     def run(self) -> Report:
         """Raises: SimulationFailed."""
         self.cluster.fabric.on_delivered = self._delivered
-        self.loop.on_event = self._on_event
+        self.loop.on_event, self.loop.on_event_every = self._on_event, _CHECK_EVERY
         root = logging.getLogger("engine")
         before = root.level, root.propagate
         root.setLevel(logging.WARNING)
@@ -108,11 +108,10 @@ class Simulation:
         self._digest.update(data)
 
     def _on_event(self) -> None:
-        if self.loop.events % _CHECK_EVERY == 0:
-            self.invariants.check()
-            if self.invariants.checks % _COMPARE_EVERY == 0:
-                self.invariants.compare_logs()
-            self._check_failures()
+        self.invariants.check()
+        if self.invariants.checks % _COMPARE_EVERY == 0:
+            self.invariants.compare_logs()
+        self._check_failures()
 
     def _check_failures(self) -> None:
         if self.loop.failures:
