@@ -20,6 +20,7 @@ class Nemesis:
         self._rng = random.Random(f"nemesis {options.seed}")
         self.done: Counter[str] = Counter()
         self.story: list[str] = []
+        self.on_told: Callable[[str], None] | None = None
         self._start_s = cluster.loop.time()
         self._acts: dict[str, Callable[[], str]] = {
             "kill": self._kill,
@@ -38,6 +39,8 @@ class Nemesis:
     def tell(self, what: str) -> None:
         """Note what happened, with its time."""
         self.story.append(f"{self._cluster.loop.time() - self._start_s:9.4f}  {what}")
+        if self.on_told is not None:
+            self.on_told(what)
 
     async def run(self) -> None:
         """Make faults until the time is up; then heal."""

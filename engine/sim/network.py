@@ -50,6 +50,8 @@ class Fabric:
         self._next_port = 40_000
         # Called with (from machine, to machine, bytes) for each piece that arrives.
         self.on_delivered: Callable[[str, str, bytes], None] | None = None
+        # The same for who tells connections apart: the end at which it arrives, and the bytes.
+        self.on_arrival: Callable[[SimTransport, bytes], None] | None = None
 
     # -- faults -------------------------------------------------------------------------------------------------
 
@@ -324,6 +326,8 @@ class SimTransport(asyncio.Transport):
             return
         if piece is not None and self._fabric.on_delivered is not None:
             self._fabric.on_delivered(self.peer_machine, self.machine, piece)
+        if piece is not None and self._fabric.on_arrival is not None:
+            self._fabric.on_arrival(self, piece)
         self._inbox.append(piece)
         self._hand_over_soon()
 

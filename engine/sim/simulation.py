@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from engine.sim.clients import Unavailable
@@ -53,9 +55,9 @@ class SimulationFailed(AssertionError):
 class Simulation:
     """Run once."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, loop: SimLoop | None = None) -> None:
         self.options = options
-        self.loop = SimLoop()
+        self.loop = SimLoop() if loop is None else loop
         self._digest = hashlib.blake2b(digest_size=10)
         timing = LinkTiming(longest_s=options.longest_delay_s, hiccup_chance=options.hiccup_chance)
         self.cluster = SimCluster(
@@ -70,6 +72,25 @@ class Simulation:
 
     def run(self) -> Report:
         """Raises: SimulationFailed."""
+        start_s = self.loop.time()
+        try:
+            with self.watched():
+                self.loop.run(self.main())
+        except Violation as violation:
+            raise self._failed(violation) from violation
+        return Report(
+            self.options,
+            self.digest(),
+            self.loop.events,
+            self.loop.time() - start_s,
+            self.nemesis.done,
+            self.workload.done,
+            self.invariants.checks,
+        )
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """While the loop runs: what crosses the wire is digested, promises are checked, brokers' errors are taken."""
         self.cluster.fabric.on_delivered = self._delivered
         self.loop.on_event, self.loop.on_event_every = self._on_event, _CHECK_EVERY
         root = logging.getLogger("engine")
@@ -77,27 +98,19 @@ class Simulation:
         root.setLevel(logging.WARNING)
         root.propagate = False
         root.addHandler(self._errors)
-        start_s = self.loop.time()
         try:
             with warnings.catch_warnings():
                 # What a process that was killed had not awaited yet.
                 warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
-                self.loop.run(self._main())
-        except Violation as violation:
-            raise self._failed(violation) from violation
+                yield
         finally:
             root.removeHandler(self._errors)
             root.setLevel(before[0])
             root.propagate = before[1]
-        return Report(
-            self.options,
-            self._digest.hexdigest(),
-            self.loop.events,
-            self.loop.time() - start_s,
-            self.nemesis.done,
-            self.workload.done,
-            self.invariants.checks,
-        )
+
+    def digest(self) -> str:
+        """Of every byte that crossed the wire so far, with its time."""
+        return self._digest.hexdigest()
 
     def _failed(self, violation: Violation) -> SimulationFailed:
         what = str(violation).removeprefix(f"{violation.promise}: ")
@@ -119,7 +132,8 @@ class Simulation:
         if self._errors.found:
             raise Violation("S4", f"a broker logged an error: {self._errors.found[0]}")
 
-    async def _main(self) -> None:
+    async def main(self) -> None:
+        """The whole run."""
         await self.cluster.start_all()
         await self.workload.create_topics()
         self.workload.start()
