@@ -97,7 +97,7 @@ class _TimerHandle(_Handle, asyncio.TimerHandle):
 
 
 class SimLoop(asyncio.BaseEventLoop):
-    """The loop. :attr:`events` counts callbacks that ran; ``on_event`` is called after every ``on_event_every`` of them."""
+    """The loop. :attr:`events` counts callbacks that ran; each ``on_event_every`` of them ``on_event`` is called."""
 
     def __init__(self, *, start_s: float = 1000.0) -> None:
         super().__init__()
