@@ -10,6 +10,7 @@ from engine.model.errors import ErrorCode
 from engine.record.batch import iter_batches
 from engine.record.reader import read_records
 from engine.sim.clients import RETRY_S, SimClient, Unavailable
+from engine.sim.history_recorder import ClientRecorder
 from engine.wire import codec
 from engine.wire.messages import consumer_protocol_assignment
 from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
@@ -25,6 +26,7 @@ from engine.wire.messages.offset_commit_request import (
     OffsetCommitRequestTopic,
 )
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequest, OffsetFetchRequestTopic
+from engine.wire.messages.offset_fetch_response import OffsetFetchResponse
 from engine.wire.messages.sync_group_request import SyncGroupRequest, SyncGroupRequestAssignment
 
 _FETCH_VERSION = 12
@@ -33,6 +35,17 @@ _COMMIT_VERSION, _OFFSET_FETCH_VERSION = 8, 7
 _INT16 = Struct(">h")
 
 Partition = tuple[str, int]
+
+# Whether the coordinator refused a commit before it wrote anything.
+_COMMIT_REFUSED = frozenset(
+    {
+        ErrorCode.ILLEGAL_GENERATION,
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        ErrorCode.REBALANCE_IN_PROGRESS,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.FENCED_INSTANCE_ID,
+    }
+)
 
 
 class Polled(NamedTuple):
@@ -45,11 +58,14 @@ class Polled(NamedTuple):
 
 
 class SimReader:
-    """Reads partitions from positions of its own."""
+    """Reads partitions from positions of its own. ``recorder`` writes down every fetch as a poll."""
 
-    def __init__(self, client: SimClient, *, read_committed: bool = False) -> None:
+    def __init__(
+        self, client: SimClient, *, read_committed: bool = False, recorder: ClientRecorder | None = None
+    ) -> None:
         self.client = client
         self._isolation = 1 if read_committed else 0
+        self.recorder = recorder
         self.positions: dict[Partition, int] = {}
         # As the last answers told.
         self.high_watermarks: dict[Partition, int] = {}
@@ -57,7 +73,7 @@ class SimReader:
     async def poll(self, *, max_wait_ms: int = 200) -> list[Polled]:
         """What the leaders of the assigned partitions have now, in the order of their answers.
 
-        An offset that is out of range moves to what the leader begins with, as auto.offset.reset=earliest does.
+        A position before the log's start moves to it, as auto.offset.reset=earliest has it.
         """
         found: list[Polled] = []
         by_leader: dict[int, list[Partition]] = {}
@@ -86,19 +102,28 @@ class SimReader:
             isolation_level=self._isolation,
             topics=list(topics.values()),
         )
+        recorder = self.recorder
+        poll = None
+        if recorder is not None:
+            poll = recorder.poll(isolation="read_committed" if self._isolation else "read_uncommitted")
         try:
             answer = await self.client.ask(leader_id, request, _FETCH_VERSION, max_wait_ms / 1000 + 2)
-        except Unavailable:
+        except Unavailable as error:
+            if poll is not None:
+                # Positions are this side's: nothing was received, nothing has moved.
+                poll.fail(str(error))
             for each in partitions:
                 self.client.forget_leader(*each)
             await asyncio.sleep(RETRY_S)
             return []
         found: list[Polled] = []
+        resets: dict[str, int] = {}
         for topic_answer in answer.responses:
             for data in topic_answer.partitions:
                 each = (topic_answer.topic, data.partition_index)
                 if data.error_code:
-                    self._on_error(each, ErrorCode(data.error_code), data.log_start_offset)
+                    if self._on_error(each, ErrorCode(data.error_code), data.log_start_offset):
+                        resets[f"{each[0]}-{each[1]}"] = self.positions[each]
                     continue
                 self.high_watermarks[each] = data.high_watermark
                 aborted = {a.producer_id for a in data.aborted_transactions or []}
@@ -110,33 +135,54 @@ class SimReader:
                         if record.offset >= self.positions[each]:
                             found.append(Polled(*each, record.offset, bytes(record.value or b"")))
                             self.positions[each] = record.offset + 1
+        if poll is not None and recorder is not None:
+            poll.ok([(f"{topic}-{number}", offset, value.decode()) for topic, number, offset, value in found])
+            if resets:
+                recorder.seek(resets)
         return found
 
-    def _on_error(self, each: Partition, code: ErrorCode, log_start_offset: int) -> None:
-        if code is ErrorCode.OFFSET_OUT_OF_RANGE:
-            self.positions[each] = max(0, log_start_offset)
-        else:
-            self.client.forget_leader(*each)
+    def _on_error(self, each: Partition, code: ErrorCode, log_start_offset: int) -> bool:
+        """Whether the position has moved. One behind the log's end stays: such a leader is of the past."""
+        if code is ErrorCode.OFFSET_OUT_OF_RANGE and log_start_offset > self.positions[each]:
+            self.positions[each] = log_start_offset
+            return True
+        self.client.forget_leader(*each)
+        return False
 
 
 class SimMember:
-    """A member of a classic group: joins, reads what it is assigned, commits, and comes back after a rebalance."""
+    """A member of a classic group: joins, reads what it is assigned, commits, and comes back after a rebalance.
+
+    One with an ``instance_id`` is static (KIP-345): another life of it takes its place and its partitions.
+    """
 
     def __init__(
-        self, client: SimClient, group_id: str, topics: dict[str, int], *, session_timeout_ms: int = 6000
+        self,
+        client: SimClient,
+        group_id: str,
+        topics: dict[str, int],
+        *,
+        session_timeout_ms: int = 6000,
+        instance_id: str | None = None,
+        recorder: ClientRecorder | None = None,
     ) -> None:
         """``topics``: their partition counts, which a real client would take from metadata."""
         self.client = client
         self.group_id = group_id
         self._topics = topics
         self._session_timeout_ms = session_timeout_ms
+        self._heartbeat_s = session_timeout_ms / 6000
+        self._instance_id = instance_id
+        self._recorder = recorder
         self.member_id = ""
         self.generation_id = -1
         self.assignment: list[Partition] = []
-        self.reader = SimReader(client)
+        self.reader = SimReader(client, recorder=recorder)
         self.in_group = False
         self._coordinator: int | None = None
         self._next_heartbeat_s = 0.0
+        if recorder is not None:
+            recorder.subscribe(group_id, sorted(topics), auto_offset_reset="earliest")
 
     async def _ask(self, request: object, version: int, timeout_s: float = 3.0) -> object:
         if self._coordinator is None:
@@ -151,9 +197,14 @@ class SimMember:
         """Errors after which the member must join anew, or look for the coordinator."""
         if code in (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE):
             self._coordinator = None
-        elif code in (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION, ErrorCode.REBALANCE_IN_PROGRESS):
+        elif code in (
+            ErrorCode.UNKNOWN_MEMBER_ID,
+            ErrorCode.ILLEGAL_GENERATION,
+            ErrorCode.REBALANCE_IN_PROGRESS,
+            ErrorCode.FENCED_INSTANCE_ID,
+        ):
             self.in_group = False
-            if code is ErrorCode.UNKNOWN_MEMBER_ID:
+            if code in (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.FENCED_INSTANCE_ID):
                 self.member_id = ""
 
     async def join(self) -> bool:
@@ -163,6 +214,7 @@ class SimMember:
             session_timeout_ms=self._session_timeout_ms,
             rebalance_timeout_ms=4000,
             member_id=self.member_id,
+            group_instance_id=self._instance_id,
             protocol_type="consumer",
             protocols=[JoinGroupRequestProtocol(name="range", metadata=self._subscription())],
         )
@@ -182,6 +234,7 @@ class SimMember:
                 group_id=self.group_id,
                 generation_id=self.generation_id,
                 member_id=self.member_id,
+                group_instance_id=self._instance_id,
                 protocol_type="consumer",
                 protocol_name="range",
                 assignments=plan,
@@ -193,9 +246,11 @@ class SimMember:
         if code is not ErrorCode.NONE:
             self._on_error(code)
             return False
-        self.assignment = _decode_assignment(synced.assignment)  # type: ignore[attr-defined]
+        before, self.assignment = self.assignment, _decode_assignment(synced.assignment)  # type: ignore[attr-defined]
+        if self._recorder is not None:
+            self._recorder.rebalance(revoked=_names(before), assigned=_names(self.assignment))
         self.in_group = True
-        self._next_heartbeat_s = asyncio.get_running_loop().time() + 1
+        self._next_heartbeat_s = asyncio.get_running_loop().time() + self._heartbeat_s
         return True
 
     def _subscription(self) -> bytes:
@@ -224,15 +279,28 @@ class SimMember:
                 OffsetFetchRequestTopic(name=name, partition_indexes=numbers) for name, numbers in by_topic.items()
             ],
         )
+        asked = None if self._recorder is None else self._recorder.committed(self.group_id, _names(self.assignment))
+        found: dict[Partition, int] | None = None
         try:
             answer = await self._ask(request, _OFFSET_FETCH_VERSION)
+            assert isinstance(answer, OffsetFetchResponse)
+            found = self._committed_of(answer)
+            return found
         except Unavailable:
             return None
-        if answer.error_code:  # type: ignore[attr-defined]
-            self._on_error(ErrorCode(answer.error_code))  # type: ignore[attr-defined]
+        finally:
+            if asked is not None:
+                if found is None:
+                    asked.fail("refused, or not answered")
+                else:
+                    asked.ok({f"{each[0]}-{each[1]}": offset for each, offset in found.items()})
+
+    def _committed_of(self, answer: OffsetFetchResponse) -> dict[Partition, int] | None:
+        if answer.error_code:
+            self._on_error(ErrorCode(answer.error_code))
             return None
         found: dict[Partition, int] = {}
-        for topic in answer.topics:  # type: ignore[attr-defined]
+        for topic in answer.topics:
             for each in topic.partitions:
                 if each.error_code:
                     return None
@@ -248,14 +316,29 @@ class SimMember:
             group_id=self.group_id,
             generation_id_or_member_epoch=self.generation_id,
             member_id=self.member_id,
+            group_instance_id=self._instance_id,
             topics=[OffsetCommitRequestTopic(name=name, partitions=each) for name, each in by_topic.items()],
         )
+        commit = None
+        if self._recorder is not None:
+            named = {f"{each[0]}-{each[1]}": offset for each, offset in offsets.items()}
+            commit = self._recorder.commit(self.group_id, named)
         try:
             answer = await self._ask(request, _COMMIT_VERSION)
-        except Unavailable:
+        except Unavailable as error:
+            if commit is not None:
+                commit.info(str(error))
             return None
         codes = [ErrorCode(each.error_code) for topic in answer.topics for each in topic.partitions]  # type: ignore[attr-defined]
         worst = next((code for code in codes if code is not ErrorCode.NONE), ErrorCode.NONE)
+        if commit is not None:
+            if worst is ErrorCode.NONE:
+                commit.ok()
+            elif all(code in _COMMIT_REFUSED for code in codes):
+                commit.fail(worst.name)
+            else:
+                # A coordinator that changes, a log that is slow: it may have been written, and may still be.
+                commit.info(worst.name)
         self._on_error(worst)
         return worst
 
@@ -264,8 +347,13 @@ class SimMember:
         loop = asyncio.get_running_loop()
         if loop.time() < self._next_heartbeat_s:
             return
-        self._next_heartbeat_s = loop.time() + 1
-        request = HeartbeatRequest(group_id=self.group_id, generation_id=self.generation_id, member_id=self.member_id)
+        self._next_heartbeat_s = loop.time() + self._heartbeat_s
+        request = HeartbeatRequest(
+            group_id=self.group_id,
+            generation_id=self.generation_id,
+            member_id=self.member_id,
+            group_instance_id=self._instance_id,
+        )
         try:
             answer = await self._ask(request, _HEARTBEAT_VERSION, 1.5)
         except Unavailable:
@@ -275,12 +363,19 @@ class SimMember:
     async def leave(self) -> None:
         """Leave the group. Raises: Unavailable."""
         self.in_group = False
+        if self._recorder is not None:
+            self._recorder.rebalance(revoked=_names(self.assignment))
+        self.assignment = []
         if self.member_id:
             await self._ask(
                 LeaveGroupRequest(group_id=self.group_id, members=[MemberIdentity(member_id=self.member_id)]),
                 _LEAVE_VERSION,
             )
             self.member_id = ""
+
+
+def _names(partitions: list[Partition]) -> list[str]:
+    return [f"{topic}-{number}" for topic, number in partitions]
 
 
 def _encode_assignment(partitions: list[Partition]) -> bytes:

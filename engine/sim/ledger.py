@@ -1,154 +1,120 @@
-"""What clients were told and what they read, held against each other: nothing acknowledged is lost or doubled."""
+"""What clients did and were told: written down as a history, told to the invariants, and judged at the end.
+
+The judge of records and committed offsets is :mod:`engine.sim.history_checker`; an anomaly breaks the promise that
+:data:`_PROMISES` names. What is held against the brokers' insides (how far each partition was acknowledged) goes to
+:class:`~engine.sim.invariants.Invariants` at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from engine.sim.history import Acks, History, Send
+from engine.sim.history_checker import Verdict, check
+from engine.sim.history_findings import Anomaly, Kind
+from engine.sim.history_recorder import ClientRecorder, HistoryRecorder, PendingSend
 from engine.sim.invariants import Violation
 from engine.sim.producer import Outcome, Sent
 
 if TYPE_CHECKING:
-    from engine.sim.consumer import Polled
     from engine.sim.invariants import Invariants
 
 Partition = tuple[str, int]
 
+# Which promise of docs/promises.md an anomaly breaks.
+_PROMISES = {
+    Kind.LOST_WRITE: "R9",
+    Kind.UNSEEN: "R9",
+    Kind.UNEXPECTED_READ: "R9",
+    Kind.ABORTED_READ: "T5",
+    Kind.PRECOMMITTED_READ: "T5",
+    Kind.DUPLICATE: "T1",
+    Kind.INCONSISTENT_OFFSETS: "R5",
+    Kind.NONMONOTONIC_SEND: "T1",
+    Kind.INT_NONMONOTONIC_SEND: "T1",
+    Kind.ACKED_REORDER: "R5",
+    Kind.NONMONOTONIC_POLL: "R5",
+    Kind.INT_NONMONOTONIC_POLL: "R5",
+    Kind.POLL_SKIP: "G6",
+    Kind.INT_POLL_SKIP: "R5",
+    Kind.OFFSET_REGRESSION: "G3",
+    Kind.G1C: "T5",
+}
+_ACKS: dict[int, Acks] = {-1: "all", 1: 1, 0: 0}
 
-class _Send:
-    __slots__ = ("idempotent", "outcome", "producer", "safe")
 
-    def __init__(self, producer: str, safe: bool, idempotent: bool) -> None:
-        self.producer = producer
-        self.safe = safe
-        self.idempotent = idempotent
-        self.outcome: Sent | None = None
+def partition_name(each: Partition) -> str:
+    """As Kafka names its directory."""
+    return f"{each[0]}-{each[1]}"
 
 
 class RecordLedger:
-    """``safe`` sends are those with acks=all."""
+    """One for a run. ``now_ns``: simulated time."""
 
-    def __init__(self, invariants: Invariants) -> None:
+    def __init__(self, invariants: Invariants, now_ns: Callable[[], int]) -> None:
         self._invariants = invariants
-        self._sends: dict[Partition, dict[bytes, _Send]] = {}
-        # What was ever read where, by anybody.
-        self._at: dict[Partition, dict[int, bytes]] = {}
-        self._final: dict[Partition, list[Polled]] = {}
-        # Groups: the last commit that was answered with success, and the offsets of those that were not answered.
-        self._committed: dict[tuple[str, Partition], int] = {}
-        self._maybe_committed: dict[tuple[str, Partition], list[int]] = {}
+        self._history = History()
+        self._recorder = HistoryRecorder(now_ns, self._history.add)
+        self.acknowledged = 0
+        # Called with a partition when its leader has acknowledged a batch with acks=all.
+        self.on_acknowledged: Callable[[Partition], None] | None = None
+
+    def client(self, process: str) -> ClientRecorder:
+        """What writes down the operations of one client."""
+        return self._recorder.client(process)
 
     # -- sends --------------------------------------------------------------------------------------------------
 
-    def on_send(self, each: Partition, values: list[bytes], producer: str, *, safe: bool, idempotent: bool) -> None:
+    def begin_sends(
+        self, client: ClientRecorder, each: Partition, values: Sequence[bytes], *, acks: int, idempotent: bool
+    ) -> list[PendingSend]:
         """A batch is about to be sent."""
-        sends = self._sends.setdefault(each, {})
-        for value in values:
-            sends[value] = _Send(producer, safe, idempotent)
+        name = partition_name(each)
+        return [client.send(name, value.decode(), acks=_ACKS[acks], idempotent=idempotent) for value in values]
 
-    def on_sent(self, each: Partition, values: list[bytes], sent: Sent) -> None:
-        """What its producer was told. Raises: Violation."""
-        sends = self._sends[each]
-        for value in values:
-            sends[value].outcome = sent
-        if sent.outcome is not Outcome.OK or not sends[values[0]].safe:
-            return
-        end = sent.base_offset + len(values)
-        known = self._invariants.acknowledged_end
-        known[each] = max(known.get(each, 0), end)
-        for at, value in enumerate(values):
-            self._note(each, sent.base_offset + at, value, "acknowledged")
-
-    def _note(self, each: Partition, offset: int, value: bytes, how: str) -> None:
-        known = self._at.setdefault(each, {}).setdefault(offset, value)
-        if known != value:
-            raise Violation("R5", f"{each} offset {offset}: {value!r} was {how} there, and {known!r} before")
-
-    # -- reads --------------------------------------------------------------------------------------------------
-
-    def on_polled(self, each: Polled) -> None:
-        """A consumer read a record. Raises: Violation: another one was seen there."""
-        partition = (each.topic, each.partition)
-        sends = self._sends.get(partition, {})
-        if each.value not in sends:
-            raise Violation("R9", f"{partition} offset {each.offset}: {each.value!r} was never sent")
-        if sends[each.value].safe or not self._has_unsafe(partition):
-            self._note(partition, each.offset, each.value, "read")
-
-    def _has_unsafe(self, each: Partition) -> bool:
-        return any(not send.safe for send in self._sends.get(each, {}).values())
-
-    def on_final_read(self, each: Partition, records: list[Polled]) -> None:
-        """Everything that a partition holds at the end."""
-        self._final[each] = records
-
-    # -- groups -------------------------------------------------------------------------------------------------
-
-    def on_commit(self, group_id: str, offsets: dict[Partition, int], known: bool) -> None:
-        """A commit was answered with success (``known``), or not answered."""
-        for each, offset in offsets.items():
-            if known:
-                self._committed[group_id, each] = offset
-                self._maybe_committed.pop((group_id, each), None)
-            else:
-                self._maybe_committed.setdefault((group_id, each), []).append(offset)
-
-    def on_committed(self, group_id: str, offsets: dict[Partition, int]) -> None:
-        """What the coordinator says was committed. Raises: Violation: it went back."""
-        for each, offset in offsets.items():
-            told = self._committed.get((group_id, each))
-            if told is not None and offset < told and offset not in self._maybe_committed.get((group_id, each), ()):
-                raise Violation("G3", f"group {group_id} {each}: committed {told}, and the coordinator says {offset}")
+    def end_sends(self, each: Partition, sends: Sequence[PendingSend], sent: Sent, *, acks: int) -> None:
+        """What its producer was told. One that is not idempotent sends a batch once."""
+        if sent.outcome is Outcome.FAIL:
+            for send in sends:
+                send.fail(sent.error)
+        elif acks == 0:
+            for send in sends:
+                send.ok(None, attempts=1)
+        elif sent.outcome is Outcome.INFO:
+            for send in sends:
+                send.info(sent.error)
+        else:
+            # DUPLICATE_SEQUENCE_NUMBER: it is there, nobody knows where.
+            is_placed = sent.base_offset >= 0
+            for at, send in enumerate(sends):
+                send.ok(sent.base_offset + at if is_placed else None, attempts=sent.attempts)
+            if acks == -1:
+                self.acknowledged += len(sends)
+                if is_placed:
+                    ends, end = self._invariants.acknowledged_end, sent.base_offset + len(sends)
+                    ends[each] = max(ends.get(each, 0), end)
+                if self.on_acknowledged is not None:
+                    self.on_acknowledged(each)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
+    def verdict(self) -> Verdict:
+        """The history's. All topics of the workload promise what docs/promises.md does: none is excused."""
+        return check(self._history, keep=3)
+
     def check(self) -> None:
-        """Raises: Violation."""
-        for each, sends in self._sends.items():
-            final = self._final.get(each)
-            if final is None:
-                raise Violation("V1", f"{each} could not be read at the end")
-            self._check_partition(each, sends, final)
+        """Raises: Violation: the promise that the worst anomaly breaks, and what proves it."""
+        verdict = self.verdict()
+        if verdict.anomalies:
+            worst = verdict.anomalies[0]
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(verdict.anomaly_counts.items()))
+            raise Violation(_promise(worst), f"{worst}\n  all anomalies: {counts}")
 
-    def _check_partition(self, each: Partition, sends: dict[bytes, _Send], final: list[Polled]) -> None:
-        places: dict[bytes, list[int]] = {}
-        for record in final:
-            places.setdefault(record.value, []).append(record.offset)
-        for value, send in sends.items():
-            found = places.get(value, [])
-            outcome = send.outcome
-            if outcome is None:
-                continue
-            if outcome.outcome is Outcome.OK and send.safe and not found:
-                raise Violation("R9", f"{each}: {value!r} was acknowledged at offset {outcome.base_offset} and is lost")
-            if outcome.outcome is Outcome.FAIL and found:
-                raise Violation("T2", f"{each}: {value!r} was refused ({outcome.error}) and is there, at {found}")
-            if send.idempotent and len(found) > 1:
-                raise Violation(
-                    "T1", f"{each}: {value!r} of an idempotent producer is there {len(found)} times: {found}"
-                )
-        self._check_order(each, sends, final)
 
-    def _check_order(self, each: Partition, sends: dict[bytes, _Send], final: list[Polled]) -> None:
-        """Records of one idempotent producer stand in the order in which it sent them."""
-        last: dict[str, tuple[int, bytes]] = {}
-        numbers = {value: at for at, value in enumerate(sends)}
-        for record in final:
-            send = sends.get(record.value)
-            if send is None:
-                raise Violation("R9", f"{each} offset {record.offset}: {record.value!r} was never sent")
-            if not send.idempotent:
-                continue
-            number = numbers[record.value]
-            before = last.get(send.producer)
-            if before is not None and number < before[0]:
-                raise Violation("T1", f"{each}: {record.value!r} stands behind {before[1]!r}, which was sent later")
-            last[send.producer] = (number, record.value)
-
-    @property
-    def acknowledged(self) -> int:
-        """Records acknowledged with acks=all."""
-        return sum(
-            send.safe and send.outcome is not None and send.outcome.outcome is Outcome.OK
-            for sends in self._sends.values()
-            for send in sends.values()
-        )
+def _promise(anomaly: Anomaly) -> str:
+    is_refused = anomaly.kind is Kind.ABORTED_READ and not any(
+        isinstance(each, Send) and each.txn is not None for each in anomaly.operations
+    )
+    # A record that was refused, and is there.
+    return "T2" if is_refused else _PROMISES[anomaly.kind]

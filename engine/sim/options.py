@@ -22,6 +22,7 @@ class Options(NamedTuple):
     longest_delay_s: float
     connection_loss_detection: bool
     segment_bytes: int
+    load: str = "heavy"
 
     def words(self) -> str:
         """As the command line takes them."""

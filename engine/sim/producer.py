@@ -51,11 +51,14 @@ class Outcome(Enum):
 
 
 class Sent(NamedTuple):
-    """The outcome of a send; ``base_offset`` is -1 where it is not told. ``error`` names a code that ended it."""
+    """The outcome of a send; ``base_offset`` is -1 where it is not told. ``error`` names a code that ended it.
+
+    ``attempts``: how often the batch was sent."""
 
     outcome: Outcome
     base_offset: int = -1
     error: str = ""
+    attempts: int = 1
 
 
 class SimProducer:
@@ -78,7 +81,9 @@ class SimProducer:
         now_ms = self._client.world.clock.now_ms()
         batch: bytes | None = None
         was_tried = False
+        attempts = 0
         while True:
+            attempts += 1
             try:
                 if self.idempotent and self.producer_id < 0:
                     await self._init(max(0.1, deadline - loop.time()))
@@ -98,16 +103,16 @@ class SimProducer:
             if code is ErrorCode.NONE:
                 if self.idempotent:
                     self._sequences[topic, partition] = self._sequences.get((topic, partition), 0) + len(values)
-                return Sent(Outcome.OK if self.acks else Outcome.INFO, offset)
+                return Sent(Outcome.OK if self.acks else Outcome.INFO, offset, attempts=attempts)
             if code in _RETRIED or code is ErrorCode.NETWORK_EXCEPTION:
                 self._client.forget_leader(topic, partition)
             if not self.idempotent:
-                return Sent(Outcome.FAIL if code in _NOT_WRITTEN else Outcome.INFO, error=code.name)
+                return Sent(Outcome.FAIL if code in _NOT_WRITTEN else Outcome.INFO, error=code.name, attempts=1)
             may_try_again = code in _RETRIED or code is ErrorCode.NETWORK_EXCEPTION
             if not may_try_again or loop.time() >= deadline:
                 # What became of the batch is not known, so the next one must not use its sequence.
                 self.forget()
-                return Sent(Outcome.INFO if was_tried else Outcome.FAIL, error=code.name)
+                return Sent(Outcome.INFO if was_tried else Outcome.FAIL, error=code.name, attempts=attempts)
             await asyncio.sleep(RETRY_S)
 
     def forget(self) -> None:

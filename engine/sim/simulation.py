@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import random
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -65,8 +64,9 @@ class Simulation:
         )
         self.nemesis = Nemesis(self.cluster, options)
         self.invariants = Invariants(self.cluster)
-        self.ledger = RecordLedger(self.invariants)
-        self.workload = Workload(self.cluster, self.ledger, random.Random(f"workload {options.seed}"))
+        self.ledger = RecordLedger(self.invariants, lambda: int(self.loop.time() * 1e9))
+        self.workload = Workload(self.cluster, self.ledger, options)
+        self.workload.tell = self.nemesis.tell
         self._violation: Violation | None = None
         self._errors = _ErrorLog()
 

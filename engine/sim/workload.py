@@ -1,44 +1,57 @@
-"""Clients of every kind at once: producers with each acks, readers, a group with members that come and go, an admin."""
+"""Clients of every kind at once: producers with each acks, readers, groups, an operator; what is read at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from engine.core.replica.roles import Leader
 from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.cluster import SimCluster
-from engine.sim.consumer import SimMember, SimReader
-from engine.sim.ledger import RecordLedger
-from engine.sim.producer import SimProducer
+from engine.sim.consumer import SimReader
+from engine.sim.invariants import Violation
+from engine.sim.ledger import RecordLedger, partition_name
+from engine.sim.options import Options
+from engine.sim.producer import Outcome, SimProducer
+from engine.sim.workload_consumers import GroupMember, LoneCommitter, SeekingReader
+from engine.sim.workload_operator import Operator
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
-from engine.wire.messages.delete_topics_request import DeleteTopicsRequest, DeleteTopicState
-from engine.wire.messages.elect_leaders_request import ElectLeadersRequest
-from engine.wire.messages.incremental_alter_configs_request import (
-    AlterableConfig,
-    AlterConfigsResource,
-    IncrementalAlterConfigsRequest,
-)
 
-# Written with acks=all only: nothing acknowledged may be lost. And with acks 0 and 1: it may.
+# Written with acks=all only: nothing acknowledged may be lost. And with acks 0 and 1: what nobody read may.
 SAFE_TOPIC, UNSAFE_TOPIC = "safe", "unsafe"
-SAFE_PARTITIONS, UNSAFE_PARTITIONS = 3, 1
-GROUP = "group"
+# As safe as the first one, while its replicas move and partitions are added.
+MOVING_TOPIC = "moving"
+# Retention takes its records: nobody judges them.
+BRIEF_TOPIC = "brief"
+SAFE_PARTITIONS, UNSAFE_PARTITIONS, MOVING_PARTITIONS = 3, 1, 2
+JUDGED_TOPICS = (SAFE_TOPIC, UNSAFE_TOPIC, MOVING_TOPIC)
 _SETUP_S = 30.0
+# A light load does everything so much more rarely: hours go by, and their timers with them.
+_LIGHT_PACE = 40.0
+_FINAL_READS = 2000
+
+Partition = tuple[str, int]
 
 
 class Workload:
     """Start, stop, read back. :attr:`done` counts operations by kind."""
 
-    def __init__(self, cluster: SimCluster, ledger: RecordLedger, rng: random.Random) -> None:
-        self._cluster = cluster
-        self._ledger = ledger
-        self._rng = rng
+    def __init__(self, cluster: SimCluster, ledger: RecordLedger, options: Options) -> None:
+        self.cluster = cluster
+        self.ledger = ledger
+        self.options = options
         self.done: Counter[str] = Counter()
-        self._stopping = False
+        self.stopping = False
+        self.is_light = options.load == "light"
+        self.pace = _LIGHT_PACE if self.is_light else 1.0
+        # What the operator makes of the cluster, for the others to use; it tells the story of it.
+        self.moving_partitions = MOVING_PARTITIONS
+        self.tell: Callable[[str], None] = lambda what: None
+        self._rng = random.Random(f"workload {options.seed}")
         self._tasks: list[asyncio.Task[None]] = []
         self._admin = SimClient(cluster, "admin")
 
@@ -46,11 +59,16 @@ class Workload:
 
     async def create_topics(self) -> None:
         """Make the topics that last for the run."""
+        segments = {"internal.segment.bytes": str(self.options.segment_bytes)}
+        factor = min(2, len(self.cluster.machines))
+        brief = {"internal.segment.bytes": "4096", "retention.ms": "5000", "file.delete.delay.ms": "1000"}
         topics = [
-            CreatableTopic(name=SAFE_TOPIC, num_partitions=SAFE_PARTITIONS, replication_factor=-1),
-            CreatableTopic(name=UNSAFE_TOPIC, num_partitions=UNSAFE_PARTITIONS, replication_factor=-1),
+            _topic(SAFE_TOPIC, SAFE_PARTITIONS, -1, segments),
+            _topic(UNSAFE_TOPIC, UNSAFE_PARTITIONS, -1, segments),
+            _topic(MOVING_TOPIC, MOVING_PARTITIONS, factor, segments),
+            _topic(BRIEF_TOPIC, 1, -1, brief),
         ]
-        await self._cluster.loop.spawn(self._admin.process, self._create(topics))
+        await self.cluster.loop.spawn(self._admin.process, self._create(topics))
 
     async def _create(self, topics: list[CreatableTopic]) -> None:
         loop = asyncio.get_running_loop()
@@ -70,171 +88,124 @@ class Workload:
 
     def start(self) -> None:
         """Every client in a process of its own."""
+        rng = self._rng
         for number in range(2):
-            self._start(f"idempotent-{number}", self._produce(SAFE_TOPIC, SAFE_PARTITIONS, acks=-1, idempotent=True))
-        self._start("all", self._produce(SAFE_TOPIC, SAFE_PARTITIONS, acks=-1, idempotent=False))
-        self._start("one", self._produce(UNSAFE_TOPIC, UNSAFE_PARTITIONS, acks=1, idempotent=False))
-        self._start("zero", self._produce(UNSAFE_TOPIC, UNSAFE_PARTITIONS, acks=0, idempotent=False))
-        self._start("reader", self._read)
-        for number in range(3):
-            self._start(f"member-{number}", self._consume)
-        self._start("operator", self._operate)
+            self._start(f"idempotent-{number}", self._produce(SAFE_TOPIC, acks=-1, idempotent=True))
+        self._start("idempotent-mover", self._produce(MOVING_TOPIC, acks=-1, idempotent=True, pace=4.0))
+        self._start("all", self._produce(SAFE_TOPIC, acks=-1, idempotent=False))
+        self._start("one", self._produce(UNSAFE_TOPIC, acks=1, idempotent=False))
+        self._start("zero", self._produce(UNSAFE_TOPIC, acks=0, idempotent=False))
+        self._start("brief", self._produce(BRIEF_TOPIC, acks=1, idempotent=False, pace=4.0, is_judged=False))
+        self._start("reader", lambda client, own: SeekingReader(self, client, own).run())
+        for number in range(rng.randint(1, 3)):
+            self._start(f"member-{number}", self._member("group", None))
+        if rng.random() < 0.5:
+            for number in range(2):
+                self._start(f"static-{number}", self._member("static", f"instance-{number}"))
+        if rng.random() < 0.3:
+            self._start("lone", lambda client, own: LoneCommitter(self, client, own).run())
+        self._start("operator", lambda client, own: Operator(self, client, own).run())
+
+    def _member(
+        self, group_id: str, instance_id: str | None
+    ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
+        return lambda client, own: GroupMember(self, client, own, group_id, instance_id).run()
 
     def _start(self, name: str, work: Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]) -> None:
-        client = SimClient(self._cluster, name)
+        client = SimClient(self.cluster, name)
         rng = random.Random(self._rng.getrandbits(64))
-        self._tasks.append(self._cluster.loop.spawn(client.process, work(client, rng)))
+        self._tasks.append(self.cluster.loop.spawn(client.process, work(client, rng)))
 
     async def stop(self) -> None:
         """Let every client end what it is at."""
-        self._stopping = True
+        self.stopping = True
         await asyncio.gather(*self._tasks)
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep, longer where the load is light, and no longer than until the end."""
+        left_s = seconds * self.pace
+        while left_s > 0 and not self.stopping:
+            await asyncio.sleep(min(left_s, 1.0))
+            left_s -= 1.0
+
+    def partitions(self, topic: str) -> int:
+        """How many the topic surely has."""
+        known = {SAFE_TOPIC: SAFE_PARTITIONS, UNSAFE_TOPIC: UNSAFE_PARTITIONS, MOVING_TOPIC: self.moving_partitions}
+        return known.get(topic, 1)
 
     # -- producers ----------------------------------------------------------------------------------------------
 
     def _produce(
-        self, topic: str, partitions: int, *, acks: int, idempotent: bool
+        self, topic: str, *, acks: int, idempotent: bool, pace: float = 1.0, is_judged: bool = True
     ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
         async def work(client: SimClient, rng: random.Random) -> None:
             producer = SimProducer(client, acks=acks, idempotent=idempotent)
+            recorder = self.ledger.client(client.name)
             number = 0
-            while not self._stopping:
-                partition = rng.randrange(partitions)
+            while not self.stopping:
+                each = (topic, rng.randrange(self.partitions(topic)))
                 values = []
                 for _ in range(rng.choice((1, 1, 1, 3, 20))):
                     number += 1
                     values.append(f"{client.name} {number} {'x' * rng.choice((0, 10, 200))}".encode())
-                each = (topic, partition)
-                self._ledger.on_send(each, values, client.name, safe=acks == -1, idempotent=idempotent)
-                sent = await producer.send(topic, partition, values, for_s=20.0)
-                self._ledger.on_sent(each, values, sent)
+                if is_judged:
+                    sends = self.ledger.begin_sends(recorder, each, values, acks=acks, idempotent=idempotent)
+                    sent = await producer.send(*each, values, for_s=20.0)
+                    self.ledger.end_sends(each, sends, sent, acks=acks)
+                    if idempotent and sent.outcome is not Outcome.OK:
+                        # It goes on as another producer, whose records nothing orders behind the ones before.
+                        recorder.start()
+                else:
+                    sent = await producer.send(*each, values, for_s=20.0)
                 self.done[f"send {sent.outcome.value}"] += 1
-                await asyncio.sleep(rng.choice((0.002, 0.02, 0.2)))
+                await self.rest(pace * rng.choice((0.002, 0.02, 0.2)))
 
         return work
-
-    # -- consumers ----------------------------------------------------------------------------------------------
-
-    async def _read(self, client: SimClient, rng: random.Random) -> None:
-        """Reads the safe topic from its start, again and again."""
-        reader = SimReader(client, read_committed=rng.random() < 0.5)
-        while not self._stopping:
-            reader.positions = {(SAFE_TOPIC, number): 0 for number in range(SAFE_PARTITIONS)}
-            for _ in range(rng.randrange(5, 60)):
-                if self._stopping:
-                    return
-                for record in await reader.poll():
-                    self._ledger.on_polled(record)
-                self.done["poll"] += 1
-
-    async def _consume(self, client: SimClient, rng: random.Random) -> None:
-        """A member of the group; now and then it leaves, or vanishes without a word."""
-        member = SimMember(client, GROUP, {SAFE_TOPIC: SAFE_PARTITIONS})
-        while not self._stopping:
-            try:
-                if not member.in_group:
-                    if not await member.join():
-                        await asyncio.sleep(0.1)
-                        continue
-                    self.done["join"] += 1
-                    await self._resume_at_committed(member)
-                    continue
-                await self._turn(member)
-                if rng.random() < 0.01:
-                    if rng.random() < 0.5:
-                        await member.leave()
-                    else:
-                        member = SimMember(client, GROUP, {SAFE_TOPIC: SAFE_PARTITIONS})
-                    await asyncio.sleep(rng.uniform(0, 4))
-            except Unavailable:
-                await asyncio.sleep(0.1)
-
-    async def _resume_at_committed(self, member: SimMember) -> None:
-        committed = await member.committed()
-        if committed is None:
-            member.in_group = False
-            return
-        self._ledger.on_committed(GROUP, committed)
-        member.reader.positions = {each: max(0, offset) for each, offset in committed.items()}
-
-    async def _turn(self, member: SimMember) -> None:
-        for record in await member.reader.poll(max_wait_ms=100):
-            self._ledger.on_polled(record)
-        await member.heartbeat_if_due()
-        if not member.in_group or not member.reader.positions:
-            await asyncio.sleep(0.05)
-            return
-        offsets = dict(member.reader.positions)
-        code = await member.commit(offsets)
-        if code is None or code is ErrorCode.NONE:
-            self._ledger.on_commit(GROUP, offsets, known=code is ErrorCode.NONE)
-            self.done["commit" if code is ErrorCode.NONE else "commit info"] += 1
-        elif code not in _COMMIT_REFUSED:
-            # Coordinators that change, or logs that are slow: it may have been written.
-            self._ledger.on_commit(GROUP, offsets, known=False)
-
-    # -- the operator -------------------------------------------------------------------------------------------
-
-    async def _operate(self, client: SimClient, rng: random.Random) -> None:
-        """Topics that come and go, configs that change, elections."""
-        number = 0
-        while not self._stopping:
-            await asyncio.sleep(rng.uniform(0.1, 3))
-            acts: tuple[Any, ...] = (
-                (
-                    CreateTopicsRequest(
-                        topics=[CreatableTopic(name=f"short-{number}", num_partitions=2, replication_factor=-1)],
-                        timeout_ms=2000,
-                    ),
-                    6,
-                ),
-                (DeleteTopicsRequest(topics=[DeleteTopicState(name=f"short-{number - 2}")], timeout_ms=2000), 6),
-                (ElectLeadersRequest(election_type=0, topic_partitions=None, timeout_ms=2000), 2),
-                (_retention(rng.choice(("3600000", "86400000"))), 1),
-            )
-            request, version = rng.choice(acts)
-            try:
-                await client.ask_any(request, version, 4.0)
-                self.done[type(request).__name__.removesuffix("Request")] += 1
-            except Unavailable:
-                continue
-            if isinstance(request, CreateTopicsRequest):
-                number += 1
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     async def read_everything(self) -> None:
-        """Read each partition from its start to its high watermark, into the ledger."""
-        await self._cluster.loop.spawn(self._admin.process, self._read_everything())
+        """Read each partition from its start to its end, into the history. Raises: Violation: V1, it cannot be."""
+        await self.cluster.loop.spawn(self._admin.process, self._read_everything())
 
     async def _read_everything(self) -> None:
-        for topic, count in ((SAFE_TOPIC, SAFE_PARTITIONS), (UNSAFE_TOPIC, UNSAFE_PARTITIONS)):
-            for number in range(count):
+        recorder = self.ledger.client("final reader")
+        for topic in JUDGED_TOPICS:
+            for number in range(self.partitions(topic)):
                 each = (topic, number)
-                reader = SimReader(self._admin)
+                reader = SimReader(self._admin, recorder=recorder)
                 reader.positions[each] = 0
-                records = []
-                for _ in range(2000):
-                    found = await reader.poll(max_wait_ms=50)
-                    records += found
-                    if each in reader.high_watermarks and reader.positions[each] >= reader.high_watermarks[each]:
+                recorder.assign({partition_name(each): "beginning"})
+                for _ in range(_FINAL_READS):
+                    await reader.poll(max_wait_ms=50)
+                    poll = recorder.poll()
+                    # A leader's end, told by itself: all replicas are in sync, and nobody writes any more.
+                    end = self._log_end(each)
+                    if end is not None and reader.positions[each] >= end:
+                        poll.ok([], reached_end={partition_name(each): end})
                         break
-                self._ledger.on_final_read(each, records)
+                    poll.ok([])
+                else:
+                    at = reader.positions[each]
+                    raise Violation("V1", f"{each} could not be read to its end {self._log_end(each)}: stuck at {at}")
+
+    def _log_end(self, each: Partition) -> int | None:
+        """The end of the log of the leader with the highest epoch."""
+        leaders = []
+        for machine in self.cluster.machines.values():
+            replica = machine.broker.replicas.get(*each) if machine.broker is not None else None
+            if replica is not None and isinstance(replica.partition.role, Leader):
+                leaders.append((replica.partition.leader_epoch, replica.log.log_end_offset))
+        return max(leaders)[1] if leaders else None
 
 
-def _retention(milliseconds: str) -> IncrementalAlterConfigsRequest:
-    config = AlterableConfig(name="retention.ms", config_operation=0, value=milliseconds)
-    return IncrementalAlterConfigsRequest(
-        resources=[AlterConfigsResource(resource_type=2, resource_name=UNSAFE_TOPIC, configs=[config])]
+def _topic(name: str, partitions: int, factor: int, configs: Mapping[str, str]) -> CreatableTopic:
+    return CreatableTopic(
+        name=name,
+        num_partitions=partitions,
+        replication_factor=factor,
+        configs=[CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
     )
 
 
-_COMMIT_REFUSED = frozenset(
-    {
-        ErrorCode.ILLEGAL_GENERATION,
-        ErrorCode.UNKNOWN_MEMBER_ID,
-        ErrorCode.REBALANCE_IN_PROGRESS,
-        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-    }
-)
-__all__ = ["SAFE_TOPIC", "UNSAFE_TOPIC", "CreatableTopicConfig", "Workload"]
+__all__ = ["SAFE_TOPIC", "UNSAFE_TOPIC", "Workload"]

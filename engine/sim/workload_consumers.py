@@ -1,0 +1,162 @@
+"""The workload's consumers: a reader that seeks, members of groups, one that commits without being a member."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from engine.model.errors import ErrorCode
+from engine.sim.clients import SimClient, Unavailable
+from engine.sim.consumer import SimMember, SimReader
+from engine.sim.ledger import partition_name
+
+if TYPE_CHECKING:
+    from engine.sim.workload import Workload
+
+_READ = ("safe", "unsafe", "moving")
+_GROUP_TOPIC = "safe"
+
+
+class SeekingReader:
+    """Reads assigned partitions, and goes back and forth in them."""
+
+    def __init__(self, workload: Workload, client: SimClient, rng: random.Random) -> None:
+        self._workload = workload
+        self._rng = rng
+        self._recorder = workload.ledger.client(client.name)
+        self._reader = SimReader(client, read_committed=rng.random() < 0.5, recorder=self._recorder)
+
+    async def run(self) -> None:
+        """Until the workload stops."""
+        workload, rng, reader = self._workload, self._rng, self._reader
+        while not workload.stopping:
+            chosen = [
+                (topic, number) for topic in _READ for number in range(workload.partitions(topic)) if rng.random() < 0.7
+            ]
+            reader.positions = dict.fromkeys(chosen, 0)
+            self._recorder.assign({partition_name(each): "beginning" for each in chosen})
+            for _ in range(rng.randrange(20, 200)):
+                if workload.stopping:
+                    return
+                if not chosen or not await reader.poll():
+                    await asyncio.sleep(0.05)
+                workload.done["poll"] += 1
+                if chosen and rng.random() < 0.1:
+                    self._seek(rng.choice(chosen))
+                if workload.is_light:
+                    await workload.rest(0.05)
+
+    def _seek(self, each: tuple[str, int]) -> None:
+        """Anywhere in what was committed: more often a little back than far."""
+        reader, rng = self._reader, self._rng
+        end = max(reader.high_watermarks.get(each, 0), reader.positions[each])
+        kind = rng.random()
+        if kind < 0.5:
+            target = max(0, reader.positions[each] - rng.randrange(50))
+        elif kind < 0.8:
+            target = rng.randint(0, end)
+        else:
+            target = end
+        reader.positions[each] = target
+        self._recorder.seek({partition_name(each): target})
+        self._workload.done["seek"] += 1
+
+
+class GroupMember:
+    """A member of a group; now and then it leaves, or vanishes without a word."""
+
+    def __init__(
+        self, workload: Workload, client: SimClient, rng: random.Random, group_id: str, instance_id: str | None
+    ) -> None:
+        self._workload = workload
+        self._client = client
+        self._rng = rng
+        self._group_id = group_id
+        self._instance_id = instance_id
+        self._recorder = workload.ledger.client(client.name)
+        self._member = self._new_member()
+
+    def _new_member(self) -> SimMember:
+        return SimMember(
+            self._client,
+            self._group_id,
+            {_GROUP_TOPIC: self._workload.partitions(_GROUP_TOPIC)},
+            session_timeout_ms=30_000 if self._workload.is_light else 6_000,
+            instance_id=self._instance_id,
+            recorder=self._recorder,
+        )
+
+    async def run(self) -> None:
+        """Until the workload stops."""
+        workload, rng = self._workload, self._rng
+        while not workload.stopping:
+            member = self._member
+            try:
+                if not member.in_group:
+                    if not await member.join():
+                        await asyncio.sleep(0.1)
+                        continue
+                    workload.done["join static" if self._instance_id else "join"] += 1
+                    await self._resume_at_committed()
+                    continue
+                await self._turn()
+                if rng.random() < 0.01:
+                    if rng.random() < 0.5 and self._instance_id is None:
+                        await member.leave()
+                    else:
+                        self._member = self._new_member()
+                    await asyncio.sleep(rng.uniform(0, 4))
+            except Unavailable:
+                await asyncio.sleep(0.1)
+
+    async def _resume_at_committed(self) -> None:
+        member = self._member
+        committed = await member.committed()
+        if committed is None:
+            member.in_group = False
+            return
+        member.reader.positions = {each: max(0, offset) for each, offset in committed.items()}
+
+    async def _turn(self) -> None:
+        member, workload = self._member, self._workload
+        await member.reader.poll(max_wait_ms=100)
+        await member.heartbeat_if_due()
+        if not member.in_group or not member.reader.positions:
+            await asyncio.sleep(0.05)
+            return
+        code = await member.commit(dict(member.reader.positions))
+        if code is None or code is ErrorCode.NONE:
+            workload.done["commit" if code is ErrorCode.NONE else "commit info"] += 1
+        if workload.is_light:
+            await workload.rest(0.05)
+
+
+class LoneCommitter:
+    """Assigns partitions to itself, and commits to a group that has no members."""
+
+    def __init__(self, workload: Workload, client: SimClient, rng: random.Random) -> None:
+        self._workload = workload
+        self._client = client
+        self._rng = rng
+        self._recorder = workload.ledger.client(client.name)
+
+    async def run(self) -> None:
+        """Until the workload stops: from what was committed on, and from there again."""
+        workload, rng = self._workload, self._rng
+        while not workload.stopping:
+            member = SimMember(self._client, "lone", {_GROUP_TOPIC: 1}, recorder=self._recorder)
+            member.assignment = [(_GROUP_TOPIC, 0)]
+            committed = await member.committed()
+            if committed is None:
+                await asyncio.sleep(0.2)
+                continue
+            member.reader.positions = {each: max(0, offset) for each, offset in committed.items()}
+            self._recorder.assign({partition_name(each): at for each, at in member.reader.positions.items()})
+            for _ in range(rng.randrange(1, 40)):
+                if workload.stopping:
+                    return
+                await member.reader.poll(max_wait_ms=100)
+                code = await member.commit(dict(member.reader.positions))
+                workload.done["lone commit" if code is ErrorCode.NONE else "lone commit refused"] += 1
+                await workload.rest(rng.uniform(0, 0.3))
