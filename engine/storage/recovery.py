@@ -259,12 +259,20 @@ class LogLoader:
 
     def _settle_epochs(self, saved: list[EpochEntry] | None, start_offset: int, end_offset: int) -> None:
         epochs = self._epochs
-        if saved is None and end_offset > start_offset:
+        known = epochs.entries if saved is not None else []
+        # A log may begin before its epochs: segments that retention had removed are back after a loss of power.
+        known_from = known[0].start_offset if known else end_offset
+        if known_from > start_offset:
+            known = list(known)
             epochs.forget_from(0)
             for segment in self._segments:
+                if segment.base_offset >= known_from:
+                    break
                 for _, header in segment.headers():
-                    if header.partition_leader_epoch > epochs.latest_epoch:
+                    if header.base_offset < known_from and header.partition_leader_epoch > epochs.latest_epoch:
                         epochs.note(header.partition_leader_epoch, header.base_offset)
+            for entry in known:
+                epochs.note(entry.epoch, entry.start_offset)
         if epochs.entries != (saved or []):
             epochs.save()
         epochs.truncate_from_end(end_offset)
