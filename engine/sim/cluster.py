@@ -19,7 +19,7 @@ from engine.sim.world import SimClock, SimRandom, SimWorld
 
 CLIENT_PORT = 9092
 CONTROLLER_PORT = 9093
-_LOG_DIR = "/data"
+LOG_DIR = "/data"
 
 Fact = dict[str, Any]
 
@@ -80,6 +80,11 @@ class SimCluster:
             self._format(machine)
 
     @property
+    def min_insync_replicas(self) -> int:
+        """The brokers' min.insync.replicas."""
+        return 2 if len(self.machines) >= 3 else 1
+
+    @property
     def bootstrap(self) -> list[tuple[str, int]]:
         """Where clients begin."""
         return [(machine.name, CLIENT_PORT) for machine in self.machines.values()]
@@ -87,7 +92,7 @@ class SimCluster:
     def _format(self, machine: Machine) -> None:
         """What ``kafka-storage format`` does."""
         disk = machine.disk
-        disk.make_dirs(_LOG_DIR)
+        disk.make_dirs(LOG_DIR)
         disk.sync_dir("/")
         lines = (
             "version=1",
@@ -95,7 +100,7 @@ class SimCluster:
             f"node.id={machine.node_id}",
             f"directory.id={uuid_to_str(self._directory_ids[machine.node_id])}",
         )
-        disk.write_atomic(f"{_LOG_DIR}/meta.properties", "\n".join(lines).encode() + b"\n")
+        disk.write_atomic(f"{LOG_DIR}/meta.properties", "\n".join(lines).encode() + b"\n")
 
     def properties(self, node_id: int) -> dict[str, str]:
         """The node's server.properties."""
@@ -110,10 +115,10 @@ class SimCluster:
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": voters,
-            "log.dirs": _LOG_DIR,
+            "log.dirs": LOG_DIR,
             "broker.rack": f"rack-{node_id}",
             "default.replication.factor": str(min(3, len(self.machines))),
-            "min.insync.replicas": "2" if len(self.machines) >= 3 else "1",
+            "min.insync.replicas": str(self.min_insync_replicas),
             "offsets.topic.replication.factor": str(min(3, len(self.machines))),
             "offsets.topic.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",

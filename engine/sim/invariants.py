@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.core.replica.roles import Leader
 from engine.record.batch import LOG_OVERHEAD_BYTES
+from engine.sim.quorum_invariants import LiveBroker, QuorumInvariants, next_offset
+from engine.sim.violation import Violation
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
@@ -20,23 +22,12 @@ Partition = tuple[str, int]
 _COMPARE_CHUNK_BYTES = 1 << 20
 
 
-class Violation(AssertionError):
-    """A promise does not hold. ``promise`` is its id."""
-
-    def __init__(self, promise: str, what: str) -> None:
-        super().__init__(f"{promise}: {what}")
-        self.promise = promise
-
-
 class Invariants:
     """Remembers what was seen, and compares."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
-        # Quorum: epoch to its leader; by process life: the highest epoch and high watermark.
-        self._leader_of_epoch: dict[int, int] = {}
-        self._quorum_epoch: dict[str, int] = {}
-        self._quorum_high_watermark: dict[str, int] = {}
+        self._quorum = QuorumInvariants(cluster)
         # Partitions: what clients were told is committed, and the leaders' high watermarks by epoch.
         self.acknowledged_end: dict[Partition, int] = {}
         self._leader_epoch: dict[Partition, int] = {}
@@ -48,47 +39,28 @@ class Invariants:
         self._walked: dict[tuple[Partition, int], _Walk] = {}
         self.checks = 0
 
-    def _brokers(self) -> list[tuple[int, str, Broker]]:
-        found = []
-        for node_id, machine in self._cluster.machines.items():
-            if machine.process is not None and machine.broker is not None:
-                found.append((node_id, machine.process.name, machine.broker))
-        return found
+    def _brokers(self) -> list[LiveBroker]:
+        return [
+            LiveBroker(node_id, machine.process.name, machine.broker)
+            for node_id, machine in self._cluster.machines.items()
+            if machine.process is not None and machine.broker is not None
+        ]
 
     def check(self) -> None:
         """Everything that holds at each moment. Raises: Violation."""
         self.checks += 1
         brokers = self._brokers()
-        for node_id, life, broker in brokers:
-            self._check_quorum(node_id, life, broker)
-            self._check_image(node_id, broker)
-        self._check_isr_members({node_id: broker for node_id, _, broker in brokers})
+        self._quorum.check(brokers)
+        for each in brokers:
+            self._check_image(each.node_id, each.broker)
+        by_id = {each.node_id: each.broker for each in brokers}
+        self._check_acknowledged(by_id)
         for node_id, life, broker in brokers:
             if not hasattr(broker, "replicas"):
                 continue
-            for each, replica in broker.replicas.replicas.items():
+            for partition, replica in broker.replicas.replicas.items():
                 if not replica.is_offline:
-                    self._check_replica(node_id, life, each, replica)
-
-    def _check_quorum(self, node_id: int, life: str, broker: Broker) -> None:
-        quorum = getattr(broker, "quorum", None)
-        if quorum is None or quorum._machine is None:
-            return
-        machine = quorum.machine
-        epoch = machine.epoch
-        # An epoch that was not told yet may be forgotten by a crash: it is compared within a process's life.
-        before = self._quorum_epoch.get(life, 0)
-        if epoch < before:
-            raise Violation("K2", f"node {node_id} went back from epoch {before} to {epoch}")
-        self._quorum_epoch[life] = epoch
-        if machine.leader is not None:
-            known = self._leader_of_epoch.setdefault(epoch, node_id)
-            if known != node_id:
-                raise Violation("K1", f"epoch {epoch} has the leaders {known} and {node_id}")
-        high_watermark = machine.high_watermark
-        if high_watermark < self._quorum_high_watermark.get(life, 0):
-            raise Violation("K3", f"node {node_id}'s quorum high watermark went back to {high_watermark}")
-        self._quorum_high_watermark[life] = high_watermark
+                    self._check_replica(node_id, life, partition, replica)
 
     def _check_image(self, node_id: int, broker: Broker) -> None:
         image = broker.metadata.image
@@ -111,8 +83,9 @@ class Invariants:
                     if fenced:
                         raise Violation("K10", f"{topic.name}-{number}: fenced brokers {fenced} in the ISR {state.isr}")
 
-    def _check_isr_members(self, brokers: dict[int, Broker]) -> None:
-        """R3: whoever the controller may elect has everything that was acknowledged."""
+    def _check_acknowledged(self, brokers: dict[int, Broker]) -> None:
+        """R3: whoever the controller may elect has everything that was acknowledged; R4: the leader counts all of them;
+        R7, R9: so many replicas have it as min.insync.replicas says."""
         active = [each for each in brokers.values() if each.controller is not None and each.controller.is_active]
         if not active:
             return
@@ -121,17 +94,38 @@ class Invariants:
             state = image.partition(topic, number)
             if state is None:
                 continue
-            for member in state.isr:
+            ends = {}
+            for member in state.replicas:
                 broker = brokers.get(member)
-                if broker is None or not hasattr(broker, "replicas"):
+                replica = (
+                    None if broker is None or not hasattr(broker, "replicas") else broker.replicas.get(topic, number)
+                )
+                if replica is None or replica.is_offline:
                     continue
-                replica = broker.replicas.get(topic, number)
-                if replica is not None and not replica.is_offline and replica.log.log_end_offset < end:
+                ends[member] = replica.log.log_end_offset
+                role = replica.partition.role
+                if isinstance(role, Leader) and replica.partition.leader_epoch == state.leader_epoch:
+                    missing = set(state.isr) - role.maximal_isr
+                    if missing:
+                        raise Violation(
+                            "R4",
+                            f"{topic}-{number}: the controller may elect {sorted(missing)}, leader {member} waits for "
+                            f"{sorted(role.maximal_isr)} only",
+                        )
+            behind = {member: at for member, at in ends.items() if at < end}
+            for member in state.isr:
+                if member in behind:
                     raise Violation(
                         "R3",
-                        f"{topic}-{number}: {member} is in the ISR {state.isr} and ends at "
-                        f"{replica.log.log_end_offset}, acknowledged was everything before {end}",
+                        f"{topic}-{number}: {member} is in the ISR {state.isr} and ends at {behind[member]}, "
+                        f"acknowledged was everything before {end}",
                     )
+            # Who is down, or is loading its logs, may have it.
+            if len(state.replicas) - len(behind) < min(self._cluster.min_insync_replicas, len(state.replicas)):
+                raise Violation(
+                    "R7",
+                    f"{topic}-{number}: everything before {end} was acknowledged with acks=all, the logs end at {ends}",
+                )
 
     def _check_replica(self, node_id: int, life: str, each: Partition, replica: Replica) -> None:
         log, partition = replica.log, replica.partition
@@ -157,8 +151,10 @@ class Invariants:
 
     def compare_logs(self) -> None:
         """R1: any two replicas are equal below both high watermarks, byte for byte. Raises: Violation."""
+        brokers = self._brokers()
+        self._quorum.compare(brokers)
         by_partition: dict[Partition, list[tuple[int, Replica]]] = {}
-        for node_id, _, broker in self._brokers():
+        for node_id, _, broker in brokers:
             if hasattr(broker, "replicas"):
                 for each, replica in broker.replicas.replicas.items():
                     if not replica.is_offline:
@@ -201,7 +197,7 @@ class Invariants:
                 break
             if ours[:shared] != theirs[:shared]:
                 raise Violation("R1", f"{each}: replicas {first_id} and {second_id} differ behind offset {start}")
-            start = _next_offset(ours[:shared] if len(ours) <= len(theirs) else theirs[:shared])
+            start = next_offset(ours[:shared] if len(ours) <= len(theirs) else theirs[:shared])
         self._compared[each, first_id, second_id] = max(start, self._compared.get((each, first_id, second_id), 0))
 
 
@@ -257,10 +253,4 @@ class _Walk(NamedTuple):
         return _Walk(log, base, position, epoch, expected)
 
 
-def _next_offset(batches: bytes) -> int:
-    from engine.record.batch import iter_batches
-
-    last = 0
-    for header, _ in iter_batches(batches):
-        last = header.last_offset + 1
-    return last
+__all__ = ["Invariants", "Violation"]
