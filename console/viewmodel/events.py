@@ -13,7 +13,7 @@ from console.viewmodel.cells import Cell, Column, Span, cell
 from engine.supervisor.snapshot import ClusterEvent
 
 _TONES = {
-    "in_sync": ("broker_unfenced", "isr_expanded", "group_stable", "process_resumed", "coordinator_loaded"),
+    "in_sync": ("broker_unfenced", "isr_expanded", "group_stable", "process_resumed", "coordinator_loaded", "vote_granted"),
     "under_replicated": (
         "isr_shrunk",
         "group_rebalanced",
@@ -21,6 +21,7 @@ _TONES = {
         "member_expired",
         "member_left",
         "produce_refused",
+        "vote_refused",
         "log_truncated",
         "coordinator_unloaded",
         "broker_shutdown_started",
@@ -36,6 +37,7 @@ _TONES = {
     ),
     "controller": (
         "election_started",
+        "candidacy_started",
         "quorum_leader_elected",
         "quorum_leader_resigned",
         "controller_activated",

@@ -17,6 +17,9 @@ class NoteKind(StrEnum):
 
     # metadata quorum
     ELECTION_STARTED = "election_started"
+    CANDIDACY_STARTED = "candidacy_started"
+    VOTE_GRANTED = "vote_granted"
+    VOTE_REFUSED = "vote_refused"
     QUORUM_LEADER_ELECTED = "quorum_leader_elected"
     QUORUM_LEADER_RESIGNED = "quorum_leader_resigned"
     CONTROLLER_ACTIVATED = "controller_activated"

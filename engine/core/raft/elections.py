@@ -60,6 +60,7 @@ class Elections(RaftNode):
         if self._is_shutting_down:
             return ErrorCode.BROKER_NOT_AVAILABLE, False
         if request.epoch < self.epoch:
+            self._note_vote(request, False, f"epoch {request.epoch} is over, this is epoch {self.epoch}")
             return ErrorCode.FENCED_LEADER_EPOCH, False
         if request.voter.id not in (-1, self.local.id):
             return ErrorCode.INVALID_VOTER_KEY, False
@@ -83,6 +84,7 @@ class Elections(RaftNode):
         is_up_to_date = (request.last_offset_epoch, request.last_offset) >= (end.epoch, end.offset)
         if not self.is_voter:
             return ErrorCode.NONE, False
+        reason = self._vote_reason(request, is_up_to_date)
         if request.pre_vote:
             granted = self._can_grant_pre_vote(is_up_to_date)
             if granted:
@@ -91,7 +93,36 @@ class Elections(RaftNode):
             granted = self._can_grant_vote(candidate, is_up_to_date)
             if granted and not isinstance(self.state, Voted):
                 self._become_voted(request.epoch, candidate)
+        self._note_vote(request, granted, reason)
         return ErrorCode.NONE, granted
+
+    def _vote_reason(self, request: VoteRequest, is_up_to_date: bool) -> str:
+        """What decides on a vote, for people."""
+        state, end = self.state, self.log.end
+        if isinstance(state, Leader):
+            return "it leads this epoch"
+        if request.pre_vote:
+            if isinstance(state, Follower) and state.has_fetched and state.leader_lost_deadline_ms is None:
+                return f"it hears the leader, node {state.leader_id}"
+        elif isinstance(state, (Voted, Prospective)) and state.voted is not None:
+            return f"it gave its vote of this epoch to node {state.voted.id}"
+        elif not isinstance(state, (Voted, Unattached, Prospective)):
+            return f"it is {type(state).__name__.lower()} in this epoch"
+        elif not isinstance(state, Voted) and state.leader_id is not None:
+            return f"node {state.leader_id} leads this epoch"
+        logs = f"its log reaches {request.last_offset} (epoch {request.last_offset_epoch})"
+        return f"{logs}, this one's {'' if is_up_to_date else 'further: '}{end.offset} (epoch {end.epoch})"
+
+    def _note_vote(self, request: VoteRequest, granted: bool, reason: str) -> None:
+        kind = NoteKind.VOTE_GRANTED if granted else NoteKind.VOTE_REFUSED
+        what = f"{'pre-vote' if request.pre_vote else 'vote'} for node {request.candidate.id}"
+        self._note(
+            kind,
+            f"{what}: {reason}",
+            candidate_id=request.candidate.id,
+            epoch=request.epoch,
+            pre_vote=request.pre_vote,
+        )
 
     def _can_grant_vote(self, candidate: ReplicaKey, is_up_to_date: bool) -> bool:
         state = self.state
@@ -202,7 +233,10 @@ class Elections(RaftNode):
             self._election_deadline_ms(None),
             VoteTally(self.voters.ids, self.voters.majority, self.local.id),
         )
+        granted = sorted(state.tally.granted)
         self._transition(candidate)
+        reason = f"{granted} would vote for node {self.local.id}"
+        self._note(NoteKind.CANDIDACY_STARTED, reason, epoch=candidate.epoch, granted=granted)
         self._count_votes(candidate)
 
     def _become_leader(self, candidate: Candidate) -> None:
