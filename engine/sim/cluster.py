@@ -47,6 +47,11 @@ class Machine:
         """Whether a process runs (it may be paused)."""
         return self.process is not None
 
+    @property
+    def serves(self) -> bool:
+        """Whether its broker has started."""
+        return self.broker is not None and self.broker._started
+
 
 class SimCluster:
     """A cluster of combined nodes, every one a voter, and the world around it."""
@@ -73,6 +78,7 @@ class SimCluster:
         self._directory_ids = {node_id: SimRandom(self.rng).uuid() for node_id in self.machines}
         self._client_clock = SimClock(loop, start_s)
         self._clients = 0
+        self.client_machines: list[str] = []
         # Notes and other facts of all brokers, in their order, and who wants to hear of them.
         self.facts: list[Fact] = []
         self.on_fact: Callable[[Fact], None] | None = None
@@ -205,8 +211,8 @@ class SimCluster:
             self.loop.pause(process)
 
     def resume(self, node_id: int) -> None:
-        """SIGCONT."""
-        process = self.machines[node_id].process
+        """SIGCONT, if it is there."""
+        process = self.machines[node_id].process if node_id in self.machines else None
         if process is not None and process.is_paused:
             self.loop.resume(process)
 
@@ -225,6 +231,7 @@ class SimCluster:
     def client(self, name: str = "client") -> tuple[Incarnation, SimWorld]:
         """A process on a machine of its own, to run clients in."""
         self._clients += 1
+        self.client_machines.append(f"{name}-{self._clients}")
         process = Incarnation(f"{name}-{self._clients}#1")
         rng = random.Random(self.rng.getrandbits(64))
         return process, SimWorld(self.fabric, process, self._client_clock, SimDisk(rng), rng)

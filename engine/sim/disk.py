@@ -7,6 +7,7 @@ happened wholly, partly or not at all, as the seed has it: a tail may be cut, re
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 _SECTOR_BYTES = 512
 _NEVER_FULL_BYTES = 1 << 40
+# How long work waits for a device that is well: shortest and longest, seconds.
+USUAL_DELAY_S = (0.0001, 0.002)
 
 
 class _Inode:
@@ -120,7 +123,9 @@ class SimDisk:
         self.locked: set[str] = set()
         self.failing: set[str] = set()
         self.room_bytes: int | None = None
-        self.delay_s = (0.0001, 0.002)
+        self.delay_s = USUAL_DELAY_S
+        # Work that waits for a device which hangs; None: it does not.
+        self._stuck: list[Callable[[], None]] | None = None
         self.syncs = 0
         self.generation = 0
 
@@ -130,6 +135,17 @@ class SimDisk:
         """Raise ``OSError`` if the operation fails now."""
         if operation in self.failing:
             raise OSError(errno.EIO, "Input/output error", path)
+
+    def hang(self) -> None:
+        """The device does nothing until :meth:`go_on`; whoever waits for it waits."""
+        if self._stuck is None:
+            self._stuck = []
+
+    def go_on(self) -> None:
+        """The device does what it was asked meanwhile."""
+        stuck, self._stuck = self._stuck, None
+        for each in stuck or ():
+            each()
 
     def take_room(self, wanted: int) -> int:
         """How much of a write fits."""
@@ -143,6 +159,8 @@ class SimDisk:
         """Locks are gone, open files as well; what was written stays."""
         self.generation += 1
         self.locked = set()
+        if self._stuck is not None:
+            self._stuck = []
 
     def on_power_lost(self) -> None:
         """The process died with its machine: what was not synced happened, or did not, or partly."""
@@ -273,13 +291,20 @@ class SimDisk:
         """The work happens at the beginning or at the end of its time, as the seed has it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
+        if self._stuck is not None:
+            context = contextvars.copy_context()
+            self._stuck.append(lambda: context.run(self._do_later, work, done, loop))
+        else:
+            self._do_later(work, done, loop)
+        return done
+
+    def _do_later(self, work: Callable[[], T], done: asyncio.Future[T], loop: asyncio.AbstractEventLoop) -> None:
         delay_s = self._rng.uniform(*self.delay_s)
         if self._rng.random() < 0.5:
             outcome = _outcome(work)
             loop.call_later(delay_s, lambda: _settle(done, outcome))
         else:
             loop.call_later(delay_s, lambda: _settle(done, _outcome(work)))
-        return done
 
 
 def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:

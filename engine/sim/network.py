@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engine.sim.frame_faults import FrameFault
 from engine.sim.loop import Incarnation, SimLoop, current_incarnation
 from engine.world import Listener
 
@@ -46,6 +47,11 @@ class Fabric:
         self._listeners: dict[tuple[str, int], tuple[Incarnation, Callable[[], asyncio.BaseProtocol]]] = {}
         # Directions (from machine, to machine) that deliver nothing now.
         self._cut: dict[tuple[str, str], None] = {}
+        # Machines whose servers accept connections and never get an answer out.
+        self._mute: dict[str, None] = {}
+        self._frame_faults: dict[FrameFault, None] = {}
+        # Whether what is sent has to be looked at before it goes.
+        self.is_disturbed = False
         self._streams: dict[SimTransport, None] = {}
         self._next_port = 40_000
         # Called with (from machine, to machine, bytes) for each piece that arrives.
@@ -58,6 +64,48 @@ class Fabric:
     def cut(self, source: str, target: str) -> None:
         """Nothing from ``source`` reaches ``target`` any more."""
         self._cut[source, target] = None
+        self.is_disturbed = True
+
+    def mute(self, machine: str) -> None:
+        """Connections to the machine open and its servers' answers stay away, until :meth:`unmute`."""
+        self._mute[machine] = None
+        self.is_disturbed = True
+
+    def unmute(self, machine: str) -> None:
+        """What was held arrives now."""
+        self._mute.pop(machine, None)
+        self._disturbance_ended()
+
+    def arm(self, fault: FrameFault) -> None:
+        """The next frame that it is meant for is struck."""
+        self._frame_faults[fault] = None
+        self.is_disturbed = True
+
+    def disarm(self, fault: FrameFault) -> bool:
+        """Whether it had not struck yet."""
+        was_armed = fault in self._frame_faults
+        self._frame_faults.pop(fault, None)
+        self._disturbance_ended()
+        return was_armed
+
+    def strike(self, stream: SimTransport, frame: bytes) -> None:
+        """A frame is about to be sent: perhaps something happens to it."""
+        for fault in self._frame_faults:
+            if fault.hits(stream, frame):
+                del self._frame_faults[fault]
+                fault.strike(self, stream, frame)
+                return
+
+    def blocks(self, stream: SimTransport) -> bool:
+        """Whether nothing that the stream sends arrives now."""
+        return (stream.machine, stream.peer_machine) in self._cut or (
+            not stream.is_client and stream.machine in self._mute and stream.machine != stream.peer_machine
+        )
+
+    def _disturbance_ended(self) -> None:
+        self.is_disturbed = bool(self._cut or self._mute or self._frame_faults)
+        for stream in list(self._streams):
+            stream.deliver_held()
 
     def heal(self, source: str | None = None, target: str | None = None) -> None:
         """The direction works again, or all of them; what was sent meanwhile arrives now."""
@@ -68,8 +116,13 @@ class Fabric:
         ]
         for each in healed:
             del self._cut[each]
-        for stream in list(self._streams):
-            stream.deliver_held()
+        self._disturbance_ended()
+
+    def heal_all(self) -> None:
+        """No fault lies in wait, no direction is cut; what vanished on its way stays so."""
+        self._mute.clear()
+        self._frame_faults.clear()
+        self.heal()
 
     def is_cut(self, source: str, target: str) -> bool:
         """Whether the direction is cut."""
@@ -89,16 +142,18 @@ class Fabric:
 
     def reset_connections(self, first: str, second: str) -> int:
         """Break every connection between two machines; how many."""
-        broken = 0
-        for stream in list(self._streams):
-            if (
-                stream.owner.name.partition("#")[0] == first
-                and stream.peer_machine == second
-                and not stream.is_closing()
-            ):
-                stream.reset_by_network()
-                broken += 1
-        return broken
+        found = self.streams_between(first, second)
+        for stream in found:
+            stream.reset_by_network()
+        return len(found)
+
+    def streams_between(self, first: str, second: str) -> list[SimTransport]:
+        """The first machine's ends of all open connections with the second."""
+        return [
+            stream
+            for stream in self._streams
+            if stream.machine == first and stream.peer_machine == second and not stream.is_closing()
+        ]
 
     # -- streams ------------------------------------------------------------------------------------------------
 
@@ -135,7 +190,7 @@ class Fabric:
         deadline = self.loop.time() + timeout_ms / 1000
         wait_s = 0.05
         await asyncio.sleep(self.delay_s(source, target))
-        while self.is_cut(source, target) or self.is_cut(target, source) or self._is_silent(host, port):
+        while self.is_cut(source, target) or self.is_cut(target, source) or self._is_silent(host):
             left_s = deadline - self.loop.time()
             if left_s <= 0:
                 raise TimeoutError(f"no answer from {host}:{port}")
@@ -145,23 +200,43 @@ class Fabric:
         if found is None:
             await asyncio.sleep(self.delay_s(target, source))
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        server, server_factory = found
+        near = self._open(client, (host, port), found, factory)
+        await asyncio.sleep(self.delay_s(target, source))
+        return near, near.get_protocol()
+
+    def _open(
+        self,
+        client: Incarnation,
+        address: tuple[str, int],
+        listener: tuple[Incarnation, Callable[[], asyncio.BaseProtocol]],
+        factory: Callable[[], Any],
+    ) -> SimTransport:
+        source = machine_of(client)
+        server, server_factory = listener
         self._next_port += 1
-        client_address, server_address = (source, self._next_port), (host, port)
-        near = SimTransport(self, client, client_address, server_address, target)
-        far = SimTransport(self, server, server_address, client_address, source)
+        client_address = (source, self._next_port)
+        near = SimTransport(self, client, client_address, address, address[0], is_client=True)
+        far = SimTransport(self, server, address, client_address, source, is_client=False)
         near.peer, far.peer = far, near
         self._streams[near] = self._streams[far] = None
-        protocol = factory()
-        near.start(protocol)
+        near.start(factory())
         # The server learns of it a little later, in its own time.
         self.loop.call_later(
-            self.delay_s(source, target), lambda: far.start(server_factory()), context=server.context.copy()
+            self.delay_s(source, address[0]), lambda: far.start(server_factory()), context=server.context.copy()
         )
-        await asyncio.sleep(self.delay_s(target, source))
-        return near, protocol
+        return near
 
-    def _is_silent(self, host: str, port: int) -> bool:
+    def open_stream(
+        self, client: Incarnation, address: tuple[str, int], factory: Callable[[], Any]
+    ) -> SimTransport | None:
+        """A connection that is open at once, for what is no process's; None: nobody listens, or is reached."""
+        source, target = machine_of(client), address[0]
+        found = self._listeners.get(address)
+        if found is None or self._is_silent(target) or self.is_cut(source, target) or self.is_cut(target, source):
+            return None
+        return self._open(client, address, found, factory)
+
+    def _is_silent(self, host: str) -> bool:
         """A machine without power answers nothing, not even with a refusal."""
         return host in self.dark_machines
 
@@ -194,13 +269,22 @@ class SimTransport(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(
-        self, fabric: Fabric, owner: Incarnation, address: tuple[str, int], peer: tuple[str, int], peer_machine: str
+        self,
+        fabric: Fabric,
+        owner: Incarnation,
+        address: tuple[str, int],
+        peer: tuple[str, int],
+        peer_machine: str,
+        *,
+        is_client: bool,
     ) -> None:
         super().__init__({"peername": peer, "sockname": address})
         self._fabric = fabric
         self.owner = owner
         self.machine = machine_of(owner)
         self.peer_machine = peer_machine
+        self.peer_address = peer
+        self.is_client = is_client
         self.peer: SimTransport | None = None
         self._protocol: Any = None
         self._closing = False
@@ -213,8 +297,13 @@ class SimTransport(asyncio.Transport):
         self._unsent = 0
         # What arrived and was not handed over: pieces, then None for the end of the stream.
         self._inbox: deque[bytes | None] = deque()
-        # What was sent into a direction that is cut.
-        self._held: deque[bytes | None] = deque()
+        # What was sent into a direction that is cut, or is held; _RESET: this end gave up.
+        self._held: deque[Any] = deque()
+        # The network holds what this end sends; it has lost the connection, and drops it.
+        self._is_held = False
+        self._is_lost_in_network = False
+        # Any of the three.
+        self._is_disturbed = False
         self._last_arrival = 0.0
         self._handing = False
 
@@ -275,9 +364,7 @@ class SimTransport(asyncio.Transport):
             return
         self._closing = True
         self._inbox.clear()
-        peer = self.peer
-        if peer is not None:
-            self._after_delay(lambda: peer.on_reset())
+        self._send_reset()
         self._fabric.loop.call_soon(self._lose, None, context=self.owner.context.copy())
 
     # -- sending ------------------------------------------------------------------------------------------------
@@ -288,22 +375,69 @@ class SimTransport(asyncio.Transport):
             if self._unsent > self._high and not self._writing_paused:
                 self._writing_paused = True
                 self._protocol.pause_writing()
-        if self._held or self._fabric.is_cut(self.machine, self.peer_machine):
-            self._held.append(piece)
+        if self._is_disturbed or self._fabric.is_disturbed:
+            self._send_disturbed(piece)
         else:
             self._launch(piece)
 
+    def _send_disturbed(self, piece: bytes | None) -> None:
+        if self._is_lost_in_network:
+            return
+        if piece is not None and not self._is_held and not self._held:
+            self._fabric.strike(self, piece)
+        if self._is_held or self._held or self._fabric.blocks(self):
+            self._held.append(piece)
+            self._is_disturbed = True
+        else:
+            self._launch(piece)
+
+    def _send_reset(self) -> None:
+        """Tell the other end that this one is gone, if the network lets it."""
+        peer = self.peer
+        if peer is None or self._is_lost_in_network:
+            return
+        if self._is_held:
+            self._held.append(_RESET)
+        elif self._fabric.is_disturbed and self._fabric.blocks(self):
+            # A kernel does not send resets again, nor what an aborted connection had not sent.
+            self._held.clear()
+        else:
+            self._after_delay(lambda: peer.on_reset())
+
+    def hold(self, seconds: float) -> None:
+        """The network holds what this end sends for so long, and lets it go in its order: also when this end has given
+        the connection up meanwhile, of which the other one then may learn or not."""
+        self._is_held = self._is_disturbed = True
+        self._fabric.loop.call_later(seconds, self._release, context=_NOBODY)
+
+    def _release(self) -> None:
+        self._is_held = False
+        if self._lost and self._held and self._held[-1] is _RESET and self._fabric.rng.random() < 0.5:
+            self._held.pop()
+        self.deliver_held()
+
+    def lose_in_network(self) -> None:
+        """From now on nothing that either end sends arrives: a middlebox forgot the connection, and says nothing."""
+        for end in (self, self.peer):
+            if end is not None:
+                end._is_lost_in_network = end._is_disturbed = True
+                end._held.clear()
+
     def deliver_held(self) -> None:
         """The direction may have healed."""
-        if self._held and not self._fabric.is_cut(self.machine, self.peer_machine):
+        if self._held and not self._is_held and not self._fabric.blocks(self):
             held, self._held = self._held, deque()
             for piece in held:
                 self._launch(piece)
+        self._is_disturbed = bool(self._held or self._is_held or self._is_lost_in_network)
 
-    def _launch(self, piece: bytes | None) -> None:
+    def _launch(self, piece: Any) -> None:
         peer = self.peer
         assert peer is not None
-        self._after_delay(lambda: peer.on_arrived(piece))
+        if piece is _RESET:
+            self._after_delay(lambda: peer.on_reset())
+        else:
+            self._after_delay(lambda: peer.on_arrived(piece))
 
     def _after_delay(self, arrive: Callable[[], None]) -> None:
         """Pieces of a stream arrive in their order. The arrival is nobody's callback: a kernel takes it."""
@@ -317,12 +451,14 @@ class SimTransport(asyncio.Transport):
     def on_arrived(self, piece: bytes | None) -> None:
         """The kernel of this end has it."""
         if not self.owner.is_alive:
-            if self.machine not in self._fabric.dark_machines and self.peer is not None:
+            if self.machine not in self._fabric.dark_machines:
                 # The machine is back and knows of no such connection.
-                peer = self.peer
-                self._after_delay(lambda: peer.on_reset())
+                self._send_reset()
             return
         if self._lost:
+            if piece is not None:
+                # Nobody takes it: what TCP says to that.
+                self._send_reset()
             return
         if piece is not None and self._fabric.on_delivered is not None:
             self._fabric.on_delivered(self.peer_machine, self.machine, piece)
@@ -396,9 +532,8 @@ class SimTransport(asyncio.Transport):
         """This end's process is dead."""
         self._lost = self._closing = True
         self._fabric.forget(self)
-        peer = self.peer
-        if peer is not None and not silently:
-            self._after_delay(lambda: peer.on_reset())
+        if not silently:
+            self._send_reset()
 
 
 class NodeNetwork:
@@ -440,5 +575,6 @@ def _no_context() -> Any:
 
 # The context of what belongs to no process: deliveries go on while processes are paused or dead.
 _NOBODY = _no_context()
+_RESET = object()
 
 __all__: Sequence[str] = ["Fabric", "LinkTiming", "NodeNetwork", "SimTransport", "machine_of"]

@@ -5,8 +5,14 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-# Fault kinds. "power" and "disk" need fsynced logs for the promise to hold.
-FAULTS = ("kill", "pause", "cut", "reset", "power", "power-all", "disk", "slow-disk", "clock", "stop", "hiccup")
+# Fault kinds, told where they are made: process_faults, network_faults, disk_faults, clock_faults. Those that begin
+# with "power" need fsynced logs for the promise to hold.
+FAULTS = (
+    *("kill", "kill-leader", "kill-on-ack", "crash-start", "pause", "stop", "rolling", "power", "power-all"),
+    *("cut", "bridge", "reset", "half-open", "mute", "hold", "repeat", "hiccup"),
+    *("disk", "slow-disk", "hang-disk"),
+    *("clock", "drift", "strobe"),
+)
 
 
 class Options(NamedTuple):

@@ -67,6 +67,7 @@ class Simulation:
         self.ledger = RecordLedger(self.invariants, lambda: int(self.loop.time() * 1e9))
         self.workload = Workload(self.cluster, self.ledger, options)
         self.workload.tell = self.nemesis.tell
+        self.ledger.on_acknowledged = self.nemesis.on_acknowledged
         self._violation: Violation | None = None
         self._errors = _ErrorLog()
 

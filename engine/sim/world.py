@@ -15,17 +15,32 @@ EPOCH_MS = 1_767_225_600_000
 
 
 class SimClock:
-    """Virtual time. The wall clock may be set wrong (``skew_ms``); durations are right."""
+    """Virtual time. The wall clock may be set wrong (``skew_ms``) and drift; durations are right."""
 
-    __slots__ = ("_loop", "_start_s", "skew_ms")
+    __slots__ = ("_drift_from_s", "_drift_rate", "_loop", "_start_s", "skew_ms")
 
     def __init__(self, loop: SimLoop, start_s: float) -> None:
         self._loop = loop
         self._start_s = start_s
+        self._drift_from_s = start_s
+        self._drift_rate = 0.0
+        self.skew_ms = 0
+
+    def drift(self, rate: float) -> None:
+        """The wall clock gains ``rate`` seconds a second from now on, on top of what it has gained."""
+        now_s = self._loop.time()
+        self.skew_ms += int((now_s - self._drift_from_s) * self._drift_rate * 1000)
+        self._drift_from_s, self._drift_rate = now_s, rate
+
+    def set_right(self) -> None:
+        """The wall clock is right again, and stays so."""
+        self._drift_rate = 0.0
         self.skew_ms = 0
 
     def now_ms(self) -> int:
-        return EPOCH_MS + int((self._loop.time() - self._start_s) * 1000) + self.skew_ms
+        now_s = self._loop.time()
+        now_ms = EPOCH_MS + int((now_s - self._start_s) * 1000) + self.skew_ms
+        return now_ms + int((now_s - self._drift_from_s) * self._drift_rate * 1000) if self._drift_rate else now_ms
 
     def monotonic_ms(self) -> float:
         return self._loop.time() * 1000
