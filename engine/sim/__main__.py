@@ -8,9 +8,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
-from engine.sim.options import FAULTS, Options, options_from
+from engine.sim.options import Options, add_arguments, given_options, options_from
 from engine.sim.simulation import Report, SimulationFailed, run_seed
 
 _STORY_LINES = 60
@@ -42,51 +41,40 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds, from --first on")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, help="this one only")
-    parser.add_argument("--seconds", type=float, help="simulated seconds under faults")
-    parser.add_argument("--brokers", type=int)
-    parser.add_argument("--durability", choices=("fsync", "page-cache"))
-    parser.add_argument("--faults", help=f"comma-separated, of {', '.join(FAULTS)}; or none")
+    add_arguments(parser)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
-    options = parser.parse_args(arguments)
-    faults = None
-    if options.faults is not None:
-        faults = tuple(each for each in options.faults.split(",") if each and each != "none")
-        unknown = [each for each in faults if each not in FAULTS]
-        if unknown:
-            parser.error(f"unknown faults: {', '.join(unknown)}")
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    given: dict[str, Any] = {
-        "seconds": options.seconds,
-        "brokers": options.brokers,
-        "durability": options.durability,
-        "faults": faults,
-    }
+    parsed = parser.parse_args(arguments)
+    seeds = [parsed.seed] if parsed.seed is not None else range(parsed.first, parsed.first + parsed.seeds)
+    given = given_options(parsed)
     chosen = [options_from(seed, **given) for seed in seeds]
     began = time.perf_counter()
-    faults_done: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
     operations: Counter[str] = Counter()
-    simulated_s, events, failed, done = 0.0, 0, 0, 0
-    for each, report, failure in _outcomes(chosen, options.jobs):
+    simulated_s, events, done = 0.0, 0, 0
+    failed: list[int] = []
+    for each, report, failure in _outcomes(chosen, parsed.jobs):
         done += 1
         if report is None:
-            failed += 1
+            failed.append(each.seed)
             print(f"seed {each.seed} FAILED: {failure}\nagain: python -m engine.sim {each.words()}", flush=True)
-            if not options.keep_going:
+            if not parsed.keep_going:
                 break
             continue
         simulated_s += report.simulated_s
         events += report.events
-        faults_done += report.faults
+        faults += report.faults
         operations += report.operations
-        if options.seed is not None:
-            print(f"seed {each.seed}: digest {report.digest}, {report.events} events")
+        if parsed.seed is not None:
+            print(f"seed {each.seed}: digest {report.digest}, {report.events} events\noptions: {each.words()}")
     took_s = time.perf_counter() - began
-    print(f"faults: {_words(faults_done)}")
+    print(f"faults: {_words(faults)}")
     print(f"operations: {_words(operations)}")
+    which = f" ({', '.join(map(str, failed))})" if failed else ""
     print(
-        f"{done} seeds, {failed} failed; {simulated_s / 3600:.2f} simulated hours, {events:,} events, "
-        f"{done / took_s * 60:.0f} seeds a minute, {simulated_s / took_s:.0f} simulated seconds a second"
+        f"{done} seeds, {len(failed)} failed{which}; {simulated_s / 3600:.2f} simulated hours, {events:,} events, "
+        f"{sum(faults.values()):,} faults, {done / took_s * 60:.0f} seeds a minute, "
+        f"{simulated_s / took_s:.0f} simulated seconds a second"
     )
     return 1 if failed else 0
 

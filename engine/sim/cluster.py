@@ -54,7 +54,7 @@ class Machine:
 
 
 class SimCluster:
-    """A cluster of combined nodes, every one a voter, and the world around it."""
+    """A cluster of combined nodes, every one a voter, and the world around it. Brokers that join are no voters."""
 
     def __init__(
         self,
@@ -69,14 +69,16 @@ class SimCluster:
         self.rng = random.Random(f"cluster {seed}")
         self.fabric = Fabric(loop, random.Random(f"network {seed}"), timing)
         self._configs = dict(configs or {})
-        start_s = loop.time()
+        self._seed = seed
+        self._start_s = start_s = loop.time()
         self.machines = {
             node_id: Machine(node_id, SimDisk(random.Random(f"disk {seed} {node_id}")), SimClock(loop, start_s))
             for node_id in range(1, brokers + 1)
         }
+        self.voters = tuple(self.machines)
         self.cluster_id = uuid_to_str(SimRandom(self.rng).uuid())
-        self._directory_ids = {node_id: SimRandom(self.rng).uuid() for node_id in self.machines}
         self._client_clock = SimClock(loop, start_s)
+        self._next_node_id = brokers + 1
         self._clients = 0
         self.client_machines: list[str] = []
         # Notes and other facts of all brokers, in their order, and who wants to hear of them.
@@ -93,7 +95,7 @@ class SimCluster:
     @property
     def bootstrap(self) -> list[tuple[str, int]]:
         """Where clients begin."""
-        return [(machine.name, CLIENT_PORT) for machine in self.machines.values()]
+        return [(machine_name(node_id), CLIENT_PORT) for node_id in self.voters]
 
     def _format(self, machine: Machine) -> None:
         """What ``kafka-storage format`` does."""
@@ -104,18 +106,20 @@ class SimCluster:
             "version=1",
             f"cluster.id={self.cluster_id}",
             f"node.id={machine.node_id}",
-            f"directory.id={uuid_to_str(self._directory_ids[machine.node_id])}",
+            f"directory.id={uuid_to_str(SimRandom(self.rng).uuid())}",
         )
         disk.write_atomic(f"{LOG_DIR}/meta.properties", "\n".join(lines).encode() + b"\n")
 
     def properties(self, node_id: int) -> dict[str, str]:
         """The node's server.properties."""
         name = machine_name(node_id)
-        voters = ",".join(f"{each}@{machine_name(each)}:{CONTROLLER_PORT}" for each in self.machines)
+        voters = ",".join(f"{each}@{machine_name(each)}:{CONTROLLER_PORT}" for each in self.voters)
+        is_voter = node_id in self.voters
+        controller = f",CONTROLLER://{name}:{CONTROLLER_PORT}" if is_voter else ""
         return {
             "node.id": str(node_id),
-            "process.roles": "broker,controller",
-            "listeners": f"PLAINTEXT://{name}:{CLIENT_PORT},CONTROLLER://{name}:{CONTROLLER_PORT}",
+            "process.roles": "broker,controller" if is_voter else "broker",
+            "listeners": f"PLAINTEXT://{name}:{CLIENT_PORT}{controller}",
             "advertised.listeners": f"PLAINTEXT://{name}:{CLIENT_PORT}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
@@ -123,13 +127,29 @@ class SimCluster:
             "controller.quorum.voters": voters,
             "log.dirs": LOG_DIR,
             "broker.rack": f"rack-{node_id}",
-            "default.replication.factor": str(min(3, len(self.machines))),
+            "default.replication.factor": str(min(3, len(self.voters))),
             "min.insync.replicas": str(self.min_insync_replicas),
-            "offsets.topic.replication.factor": str(min(3, len(self.machines))),
+            "offsets.topic.replication.factor": str(min(3, len(self.voters))),
             "offsets.topic.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",
             **self._configs,
         }
+
+    # -- machines that come and go --------------------------------------------------------------------------------
+
+    def add_machine(self) -> int:
+        """Another machine, formatted for a broker that is no voter; its node id, which nobody had before."""
+        node_id = self._next_node_id
+        self._next_node_id += 1
+        disk = SimDisk(random.Random(f"disk {self._seed} {node_id}"))
+        machine = self.machines[node_id] = Machine(node_id, disk, SimClock(self.loop, self._start_s))
+        self._format(machine)
+        return node_id
+
+    def remove_machine(self, node_id: int) -> None:
+        """The machine is taken away, with everything on it."""
+        self.kill(node_id)
+        del self.machines[node_id]
 
     # -- processes ----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from engine.sim.ledger import RecordLedger
 from engine.sim.loop import SimLoop
 from engine.sim.nemesis import Nemesis
 from engine.sim.network import LinkTiming
-from engine.sim.options import Options
+from engine.sim.options import CLOCK_FAULTS, Options
 from engine.sim.workload import SAFE_TOPIC, UNSAFE_TOPIC, Workload
 
 # Invariants are looked at after so many callbacks, and whenever a fact is told; logs are compared more rarely.
@@ -207,7 +207,6 @@ class _ErrorLog(logging.Handler):
 
 def _configs(options: Options) -> dict[str, str]:
     configs: dict[str, Any] = {
-        "internal.log.segment.bytes": options.segment_bytes,
         "log.retention.check.interval.ms": 5_000,
         "replica.lag.time.max.ms": 4_000,
         "broker.session.timeout.ms": 3_000,
@@ -215,9 +214,16 @@ def _configs(options: Options) -> dict[str, str]:
         "kconsole.connection.loss.detection.enable": str(options.connection_loss_detection).lower(),
         "metadata.log.max.record.bytes.between.snapshots": 20_000,
     }
-    del configs["internal.log.segment.bytes"]
     if options.durability == "fsync":
         configs["log.flush.interval.messages"] = 1
+    if options.load == "light":
+        configs["metadata.log.max.snapshot.interval.ms"] = 120_000
+        # By the wall clock: where that is wrong, what is judged would be forgotten too early.
+        if not any(each in CLOCK_FAULTS for each in options.faults):
+            configs["offsets.retention.minutes"] = 5
+            configs["offsets.retention.check.interval.ms"] = 60_000
+            configs["producer.id.expiration.ms"] = 300_000
+            configs["producer.id.expiration.check.interval.ms"] = 60_000
     return {name: str(value) for name, value in configs.items()}
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
+from engine.sim.consumer import SimMember
 from engine.wire.messages.alter_partition_reassignments_request import (
     AlterPartitionReassignmentsRequest,
     ReassignablePartition,
@@ -21,12 +26,16 @@ from engine.wire.messages.incremental_alter_configs_request import (
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
 )
+from engine.wire.messages.metadata_request import MetadataRequest
+from engine.wire.messages.unregister_broker_request import UnregisterBrokerRequest
 
 if TYPE_CHECKING:
     from engine.sim.workload import Workload
     from engine.wire.message import Message
 
-_MOVING_TOPIC, _BRIEF_TOPIC = "moving", "brief"
+_SAFE_TOPIC, _MOVING_TOPIC, _BRIEF_TOPIC = "safe", "moving", "brief"
+# How often a broker that is to leave is asked for what it still holds, every half second.
+_DRAIN_TURNS = 60
 _MOST_MOVING_PARTITIONS = 4
 _REQUEST_S = 4.0
 
@@ -39,7 +48,11 @@ class Operator:
         self._client = client
         self._rng = rng
         self._created = 0
+        self._groups = 0
+        self._joined: int | None = None
         self._acts: tuple[Callable[[], Awaitable[None]], ...] = (
+            *((self._join_or_leave,) * 2 if workload.options.joining else ()),
+            self._commit_once,
             self._create_topic,
             self._delete_topic,
             self._elect_leaders,
@@ -115,3 +128,69 @@ class Operator:
         request = AlterPartitionReassignmentsRequest(topics=[topic], timeout_ms=2000)
         workload.tell(f"reassign {_MOVING_TOPIC}-{number} to {replicas}")
         await self._ask(request, 1)
+
+    async def _commit_once(self) -> None:
+        """A group that nobody belongs to commits, and is not heard of again: its offset expires."""
+        member = SimMember(self._client, f"once-{self._groups}", {_SAFE_TOPIC: 1})
+        self._groups += 1
+        await member.commit({(_SAFE_TOPIC, 0): 0})
+        self._workload.done["commit once"] += 1
+
+    # -- brokers ------------------------------------------------------------------------------------------------
+
+    async def _join_or_leave(self) -> None:
+        """A broker joins the cluster, or the one that did gives up what it holds and leaves."""
+        workload, cluster = self._workload, self._workload.cluster
+        if self._joined is None:
+            self._joined = cluster.add_machine()
+            workload.tell(f"broker {self._joined} joins")
+            workload.done["broker joins"] += 1
+            # Not as part of this client: a process that is killed takes its tasks with it.
+            cluster.loop.call_soon(cluster.start, self._joined, context=contextvars.Context())
+            return
+        workload.tell(f"broker {self._joined} is to leave")
+        for _ in range(_DRAIN_TURNS):
+            if not await self._move_away(self._joined):
+                break
+            await asyncio.sleep(0.5)
+            if workload.stopping:
+                return
+        else:
+            return
+        leaving, self._joined = self._joined, None
+        cluster.remove_machine(leaving)
+        workload.tell(f"broker {leaving} is gone")
+        await self._unregister(leaving)
+        workload.done["broker leaves"] += 1
+
+    async def _move_away(self, node_id: int) -> int:
+        """Ask for other replicas instead of the broker's; how many partitions it still has. Raises: Unavailable."""
+        answer = await self._client.ask_any(
+            MetadataRequest(topics=None, allow_auto_topic_creation=False), 12, _REQUEST_S
+        )
+        others = [each for each in self._workload.cluster.voters]
+        topics = []
+        for topic in answer.topics:
+            moves = []
+            for each in topic.partitions:
+                if node_id in each.replica_nodes:
+                    kept = [replica for replica in each.replica_nodes if replica != node_id]
+                    factor = min(3 if topic.name != _MOVING_TOPIC else 2, len(others))
+                    free = [other for other in others if other not in kept]
+                    replicas = (kept + free)[: max(1, factor)]
+                    moves.append(ReassignablePartition(partition_index=each.partition_index, replicas=replicas))
+            if moves:
+                topics.append(ReassignableTopic(name=topic.name or "", partitions=moves))
+        if topics:
+            await self._ask(AlterPartitionReassignmentsRequest(topics=topics, timeout_ms=2000), 1)
+        return len(topics)
+
+    async def _unregister(self, node_id: int) -> None:
+        """Until it is done, faults or not: what is gone must not count as fenced at the end."""
+        request = UnregisterBrokerRequest(broker_id=node_id)
+        while True:
+            with contextlib.suppress(Unavailable):
+                answer = await self._client.ask_any(request, 0, _REQUEST_S)
+                if ErrorCode(answer.error_code) in (ErrorCode.NONE, ErrorCode.BROKER_ID_NOT_REGISTERED):
+                    return
+            await asyncio.sleep(0.2)
