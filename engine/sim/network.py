@@ -93,6 +93,7 @@ class Fabric:
         for fault in self._frame_faults:
             if fault.hits(stream, frame):
                 del self._frame_faults[fault]
+                self._look_for_disturbances()
                 fault.strike(self, stream, frame)
                 return
 
@@ -102,8 +103,11 @@ class Fabric:
             not stream.is_client and stream.machine in self._mute and stream.machine != stream.peer_machine
         )
 
-    def _disturbance_ended(self) -> None:
+    def _look_for_disturbances(self) -> None:
         self.is_disturbed = bool(self._cut or self._mute or self._frame_faults)
+
+    def _disturbance_ended(self) -> None:
+        self._look_for_disturbances()
         for stream in list(self._streams):
             stream.deliver_held()
 
