@@ -257,6 +257,22 @@ def test_epochs_behind_the_end_and_before_the_start_go() -> None:
     assert (opened.log_start_offset, opened.log_end_offset) == (3, 6)
 
 
+def test_segments_that_are_back_after_a_loss_of_power_have_their_epochs() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    for epoch in (0, 0, 2, 2, 3, 7):
+        append(log, epoch=epoch)
+    entries = list(log.leader_epochs.entries)
+    log.flush()
+    log.set_high_watermark(12)
+    # Epochs are on the device at once; that files are gone and where the log starts may be lost.
+    log.leader_epochs.truncate_from_start(6)
+    assert log.leader_epochs.entries != entries
+    opened = open_log(disk, segment_bytes=300, recovery_point=12)
+    assert opened.log_start_offset == 0
+    assert opened.leader_epochs.entries == entries
+
+
 def test_a_log_that_ends_before_its_start_begins_anew() -> None:
     disk = MemoryDisk()
     log = open_log(disk)
