@@ -1,0 +1,115 @@
+"""Changes of what is in the logs and on the disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.sim.mutants.mutant import CRASHES, POWER, Mutant, Undo, all_of, replace
+
+
+def _serves_uncommitted() -> Undo:
+    from engine.storage.log import Log
+
+    before = Log.read
+
+    def read(self: Any, offset: int, max_bytes: int, *, max_offset: Any = None, min_one_message: bool = True) -> Any:
+        return before(self, offset, max_bytes, min_one_message=min_one_message)
+
+    return replace(Log, "read", read)
+
+
+def _forgets_duplicates() -> Undo:
+    from engine.storage.producer_state import ProducerAppendInfo, ProducerStateManager
+
+    undo_first = replace(ProducerStateManager, "duplicate_of", lambda self, header: None)
+    undo_second = replace(ProducerAppendInfo, "_check_sequence", lambda self, *arguments: None)
+
+    return all_of(undo_first, undo_second)
+
+
+def _claims_fsync() -> Undo:
+    from engine.storage.log import Log
+
+    def flush(self: Any) -> None:
+        self.recovery_point = max(self.recovery_point, self.log_end_offset)
+
+    return replace(Log, "flush", flush)
+
+
+def _trusts_torn_tails() -> Undo:
+    from engine.storage import recovery
+    from engine.storage.batch_scan import scan_headers
+
+    return replace(recovery, "scan_intact_batches", lambda file, start, end: scan_headers(file, start, end))
+
+
+def _leaves_a_gap() -> Undo:
+    """A leader that skips an offset now and then."""
+    from engine.storage.log import Log
+
+    before = Log.append_as_leader
+
+    def append(self: Any, records: Any, leader_epoch: int, **more: Any) -> Any:
+        if self.log_end_offset % 50 == 49:
+            self.log_end_offset += 1
+        return before(self, records, leader_epoch, **more)
+
+    return replace(Log, "append_as_leader", append)
+
+
+def _keeps_epochs_of_what_it_cut() -> Undo:
+    from engine.storage.leader_epochs import LeaderEpochs
+
+    undo_end = replace(LeaderEpochs, "truncate_from_end", lambda self, end_offset: None)
+    undo_forget = replace(LeaderEpochs, "forget_from", lambda self, offset: None)
+    return all_of(undo_end, undo_forget)
+
+
+def _takes_any_high_watermark() -> Undo:
+    """A follower that believes in the leader's high watermark before it has the records."""
+    from engine.core.replica.partition import Partition
+    from engine.storage.log import Log
+
+    def on_follower_append(self: Any, end: int, durable: int, leader_high_watermark: int) -> None:
+        self.log_end_offset, self.durable_end_offset = end, durable
+        self.high_watermark = max(self.high_watermark, leader_high_watermark)
+
+    def set_high_watermark(self: Any, offset: int) -> None:
+        self.high_watermark = offset
+
+    return all_of(
+        replace(Partition, "on_follower_append", on_follower_append),
+        replace(Log, "set_high_watermark", set_high_watermark),
+    )
+
+
+def _removes_what_is_not_committed() -> Undo:
+    """Retention that looks at nobody's high watermark."""
+    from engine.storage import retention
+
+    return replace(retention, "REASONS", (lambda log, now_ms: len(log._segments),))
+
+
+def _forgets_producers_at_restart() -> Undo:
+    from engine.storage.producer_state import ProducerStateManager
+
+    def load(self: Any, log_start_offset: int, end_offset: int, now_ms: int) -> int:
+        before(self, log_start_offset, end_offset, now_ms)
+        self._clear()
+        return end_offset
+
+    before = ProducerStateManager.load
+    return replace(ProducerStateManager, "load", load)
+
+
+MUTANTS = (
+    Mutant("leaves a gap", ("L1",), _leaves_a_gap, CRASHES),
+    Mutant("trusts torn tails", ("L2",), _trusts_torn_tails, POWER, "fsync"),
+    Mutant("keeps the epochs of what it cut", ("L3", "R6"), _keeps_epochs_of_what_it_cut, CRASHES),
+    Mutant("claims fsync", ("L4", "R9"), _claims_fsync, POWER, "fsync"),
+    Mutant("takes any high watermark", ("L6",), _takes_any_high_watermark, CRASHES),
+    Mutant("removes what is not committed", ("L7",), _removes_what_is_not_committed, CRASHES),
+    Mutant("serves what is not committed", ("R5",), _serves_uncommitted, CRASHES),
+    Mutant("forgets duplicates", ("T1",), _forgets_duplicates, ("kill", "reset", "cut", "hiccup")),
+    Mutant("forgets producers at a restart", ("T1",), _forgets_producers_at_restart, ("kill", "stop", "reset")),
+)
