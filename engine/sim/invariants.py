@@ -5,6 +5,8 @@ Everything here reads the brokers' insides and changes nothing.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.core.replica.roles import Leader
@@ -33,6 +35,7 @@ class Invariants:
         self._leader_epoch: dict[Partition, int] = {}
         self._leader_of: dict[tuple[Partition, int], int] = {}
         self._high_watermark: dict[tuple[Partition, int, str], int] = {}
+        self._replica_high_watermark: dict[tuple[Partition, str], tuple[Replica, int]] = {}
         # How far replicas were compared.
         self._compared: dict[tuple[Partition, int, int], int] = {}
         # How far the batches of logs were walked.
@@ -135,6 +138,12 @@ class Invariants:
                 f"{each} on {node_id}: start {log.log_start_offset}, stable {log.last_stable_offset}, "
                 f"high watermark {log.high_watermark}, end {log.log_end_offset}",
             )
+        known = self._replica_high_watermark.get((each, life), (replica, 0))
+        if known[0] is replica and log.high_watermark < known[1]:
+            raise Violation(
+                "R5", f"{each} on {node_id}: the high watermark went from {known[1]} to {log.high_watermark}"
+            )
+        self._replica_high_watermark[each, life] = (replica, log.high_watermark)
         if not isinstance(partition.role, Leader):
             return
         epoch = partition.leader_epoch
@@ -150,7 +159,24 @@ class Invariants:
             )
 
     def compare_logs(self) -> None:
-        """R1: any two replicas are equal below both high watermarks, byte for byte. Raises: Violation."""
+        """What takes reading: R1, K5, K9, L1, L3. Two replicas are equal below both high watermarks, byte for byte, and
+        so is the metadata; batches follow each other. Raises: Violation."""
+        with self._undisturbed():
+            self._compare_logs()
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """What only looks is not kept from it by a disk that fails."""
+        failing = [(machine.disk, machine.disk.failing) for machine in self._cluster.machines.values()]
+        for disk, _ in failing:
+            disk.failing = set()
+        try:
+            yield
+        finally:
+            for disk, operations in failing:
+                disk.failing = operations
+
+    def _compare_logs(self) -> None:
         brokers = self._brokers()
         self._quorum.compare(brokers)
         by_partition: dict[Partition, list[tuple[int, Replica]]] = {}

@@ -213,7 +213,9 @@ def _configs(options: Options) -> dict[str, str]:
         "broker.session.timeout.ms": 3_000,
         "broker.heartbeat.interval.ms": 500,
         "kconsole.connection.loss.detection.enable": str(options.connection_loss_detection).lower(),
-        "metadata.log.max.record.bytes.between.snapshots": 20_000,
+        # Where segments are small, so are the pieces of the metadata: some followers must load snapshots.
+        "metadata.log.max.record.bytes.between.snapshots": options.segment_bytes,
+        "metadata.max.retention.bytes": options.segment_bytes,
     }
     if options.durability == "fsync":
         configs["log.flush.interval.messages"] = 1

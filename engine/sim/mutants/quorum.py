@@ -50,17 +50,12 @@ def _elects_anybody() -> Undo:
     return replace(Leadership, "default_election", lambda self, topic: Election.UNCLEAN)
 
 
-def _forgets_epochs() -> Undo:
-    """A node that comes back an epoch before the one it was in."""
-    from engine.broker.quorum import quorum_state_file
+def _comes_back_without_its_epoch() -> Undo:
+    """A node that reads nothing of quorum-state, and believes to be in its log's last epoch."""
+    from engine.broker.metadata_log import MetadataLog
+    from engine.core.raft.identity import ElectionState
 
-    before = quorum_state_file.decode
-
-    def decode(content: bytes) -> Any:
-        election = before(content)
-        return election._replace(epoch=max(0, election.epoch - 1), leader_id=None, voted=None)
-
-    return replace(quorum_state_file, "decode", decode)
+    return replace(MetadataLog, "read_election", lambda self: ElectionState(0, None, None))
 
 
 def _takes_high_watermarks_back() -> Undo:
@@ -152,7 +147,7 @@ def _misses_a_record() -> Undo:
 MUTANTS = (
     Mutant("forgets votes", ("K1", "K8"), _forgets_votes, ("kill", "cut")),
     Mutant("votes twice", ("K1", "K8"), _votes_twice, ("kill", "cut", "pause")),
-    Mutant("forgets epochs", ("K2",), _forgets_epochs, CRASHES),
+    Mutant("comes back without its epoch", ("K2", "K8"), _comes_back_without_its_epoch, ("kill", "kill-leader", "cut")),
     Mutant("takes the quorum's high watermark back", ("K3",), _takes_high_watermarks_back, CRASHES),
     Mutant("commits metadata without a majority", ("K4", "K5"), _commits_without_majority, CRASHES),
     Mutant("votes for shorter logs", ("K5",), _votes_for_shorter_logs, ("kill", "cut", "pause")),

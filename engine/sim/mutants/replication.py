@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from engine.sim.mutants.mutant import CRASHES, Mutant, Undo, all_of, replace
@@ -75,41 +76,26 @@ def _ignores_the_minimum() -> Undo:
     return replace(Partition, "_settle_min_isr", settle)
 
 
-def _cuts_to_the_high_watermark() -> Undo:
-    """As Kafka did before KIP-101."""
-    from engine.broker import replica_fetchers
-    from engine.core.replica.truncation import Truncation
-
-    def truncation(epochs: Any, end: int, high_watermark: int, leader: Any) -> Truncation:
-        return Truncation(min(high_watermark, end), True)
-
-    return replace(replica_fetchers, "truncation_for", truncation)
-
-
 def _takes_the_high_watermark_back() -> Undo:
+    """A follower that believes a new leader, which knows less of the followers than the old one did."""
     from engine.core.replica.partition import Partition
 
-    def on_become_leader(self: Any, state: Any, now_ms: float) -> Any:
-        if state.leader_epoch > self.leader_epoch:
-            self.high_watermark = 0
-        return before(self, state, now_ms)
+    def on_follower_append(self: Any, end: int, durable: int, leader_high_watermark: int) -> None:
+        self.log_end_offset, self.durable_end_offset = end, durable
+        self.high_watermark = min(leader_high_watermark, end)
 
-    before = Partition.on_become_leader
-    return replace(Partition, "on_become_leader", on_become_leader)
-
-
-def _believes_past_incarnations() -> Undo:
-    from engine.core.replica.cluster_view import ClusterView
-
-    return replace(ClusterView, "is_stale", lambda self, broker_id, broker_epoch: False)
+    return replace(Partition, "on_follower_append", on_follower_append)
 
 
 def _follower_gives_up() -> Undo:
-    """A fetcher that failed once never asks again."""
+    """A fetcher that lost its connection never asks again, whatever the metadata says."""
     from engine.broker.replica_fetchers import ReplicaFetcher
 
     async def pause(self: Any, pause_ms: float | None) -> None:
-        await before(self, pause_ms if pause_ms is None else 1e9)
+        if pause_ms is None:
+            await before(self, pause_ms)
+        else:
+            await asyncio.sleep(1e6)
 
     before = ReplicaFetcher._pause
     return replace(ReplicaFetcher, "_pause", pause)
@@ -125,8 +111,6 @@ MUTANTS = (
     Mutant("does not count who joins", ("R4",), _does_not_count_who_joins, CRASHES),
     Mutant("does not count who leaves", ("R4",), _does_not_count_who_leaves, CRASHES),
     Mutant("ignores min.insync.replicas", ("R7",), _ignores_the_minimum, CRASHES),
-    Mutant("cuts to the high watermark", ("R6",), _cuts_to_the_high_watermark, CRASHES),
-    Mutant("takes the high watermark back", ("R5", "L6"), _takes_the_high_watermark_back, CRASHES),
-    Mutant("believes past incarnations", ("R3", "R8"), _believes_past_incarnations, CRASHES),
+    Mutant("takes the high watermark back", ("R5",), _takes_the_high_watermark_back, CRASHES),
     Mutant("a follower gives up", ("V1",), _follower_gives_up, CRASHES),
 )
