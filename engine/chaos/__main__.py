@@ -1,0 +1,61 @@
+"""``python -m engine.chaos``: real brokers and clients, real faults, judged at the end. See docs/chaos.md."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+
+from engine.chaos.machine import FAULTS
+from engine.chaos.run import Options, run
+from engine.chaos.workload import SAFE, UNCLEAN, WEAK
+
+
+def _faults(text: str) -> frozenset[str]:
+    chosen = frozenset(filter(None, text.split(",")))
+    unknown = sorted(chosen - set(FAULTS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is unknown; there are {', '.join(FAULTS)}")
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.chaos",
+        description="Break real brokers under real clients, then judge what the clients were told.",
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are made (60)")
+    parser.add_argument("--seed", type=int, help="of the choices of faults; times and clients are not replayed")
+    parser.add_argument("--faults", type=_faults, default=frozenset(FAULTS), help=f"of {','.join(FAULTS)} (all)")
+    parser.add_argument("--rate", type=float, default=400.0, help="records a second, of all producers (400)")
+    parser.add_argument("--durability", choices=("page-cache", "fsync"), default="page-cache")
+    parser.add_argument("--whole-within", type=float, default=60.0, help="seconds in which all must be well again (60)")
+    parser.add_argument("--dir", help="for the brokers' files and the history (a new one in the temporary directory)")
+    parser.add_argument("--keep", action="store_true", help="keep the directory when all is well, too")
+    control = parser.add_mutually_exclusive_group()
+    control.add_argument("--acks", choices=("1",), help="positive control: leaders die under acks=1, loss must be seen")
+    control.add_argument(
+        "--unclean", action="store_true", help="positive control: unclean elections, loss must be seen"
+    )
+    given = parser.parse_args(arguments)
+    mode = WEAK if given.acks else UNCLEAN if given.unclean else SAFE
+    return run(
+        Options(
+            seconds=given.seconds,
+            seed=random.randrange(1 << 32) if given.seed is None else given.seed,
+            # A control makes its own faults, and needs nothing of the machine.
+            faults=given.faults if mode == SAFE else frozenset(),
+            mode=mode,
+            durability=given.durability,
+            records_per_s=given.rate,
+            whole_within_s=given.whole_within,
+            directory=given.dir,
+            keep=given.keep,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

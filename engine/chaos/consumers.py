@@ -1,0 +1,290 @@
+"""Consumers (librdkafka): readers that are assigned partitions and seek about, members of groups that commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from engine.chaos.clients import ClientThread, Shared
+from engine.sim.history import Isolation, Record
+from engine.sim.history_recorder import ClientRecorder
+
+_BATCH = 200
+_WAIT_S = 0.2
+# How far a reader goes back or forward.
+_SEEK_RECORDS = 2000
+
+
+def _name(each: TopicPartition | Message) -> str:
+    # A message has methods where an offset has attributes.
+    if isinstance(each, TopicPartition):
+        return f"{each.topic}-{each.partition}"
+    return f"{each.topic()}-{each.partition()}"
+
+
+def records_of(messages: Sequence[Message], done: ClientThread | None = None) -> list[Record]:
+    """What was received, without the padding; errors are counted."""
+    records: list[Record] = []
+    for message in messages:
+        error = message.error()
+        if error is not None:
+            if done is not None:
+                done.count(f"poll error: {error.name()}")
+            continue
+        value, offset = message.value(), message.offset()
+        assert value is not None and offset is not None, "a record has a value and an offset"
+        records.append((_name(message), offset, value.decode().rstrip(" ")))
+    return records
+
+
+class Reader(ClientThread):
+    """Reads all partitions of a topic by assignment; now and then it seeks, is assigned anew, or begins anew."""
+
+    def __init__(self, shared: Shared, name: str, topic: str, partitions: int, isolation: Isolation, seed: int) -> None:
+        super().__init__(shared, name, seed)
+        self._topic = topic
+        self._partitions = partitions
+        self._isolation: Isolation = isolation
+        self._positions: dict[int, int] = {}
+
+    def work(self) -> None:
+        while not self.is_stopping:
+            self.record.start()
+            consumer = Consumer(
+                self.shared.settings(
+                    self.name,
+                    group_id=f"unused-{self.name}",
+                    enable_auto_commit=False,
+                    auto_offset_reset="earliest",
+                    isolation_level=self._isolation,
+                    fetch_wait_max_ms=100,
+                )
+            )
+            self._assign(consumer)
+            for _ in range(self.rng.randrange(100, 1000)):
+                if self.is_stopping:
+                    break
+                self._poll(consumer)
+                if self.rng.random() < 0.02:
+                    self._move(consumer)
+            self.record.crash()
+            consumer.close()
+
+    def _assign(self, consumer: Consumer) -> None:
+        """Go on where it was, or begin a while before."""
+        back = self.rng.choice((0, 0, 100, _SEEK_RECORDS))
+        positions = {number: max(0, self._positions.get(number, 0) - back) for number in range(self._partitions)}
+        consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in positions.items()])
+        self.record.assign({f"{self._topic}-{number}": offset for number, offset in positions.items()})
+        self._positions = positions
+        self.count("assign")
+
+    def _poll(self, consumer: Consumer) -> None:
+        pending = self.record.poll(isolation=self._isolation)
+        try:
+            messages = consumer.consume(_BATCH, _WAIT_S)
+        except KafkaException as error:
+            pending.info(str(error))
+            self.count("poll info")
+            return
+        records = records_of(messages, self)
+        pending.ok(records)
+        self.count("poll ok")
+        for name, offset, _ in records:
+            self._positions[int(name.rpartition("-")[2])] = offset + 1
+
+    def _move(self, consumer: Consumer) -> None:
+        if self.rng.random() < 0.3:
+            self._assign(consumer)
+            return
+        number = self.rng.randrange(self._partitions)
+        position = self._positions[number]
+        if self.rng.random() < 0.7:
+            offset = max(0, position - self.rng.randrange(_SEEK_RECORDS))
+        else:
+            # Up to the end as far as it is known: there is nothing to be read beyond it.
+            _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
+            offset = max(position, min(end, position + self.rng.randrange(_SEEK_RECORDS)))
+        try:
+            consumer.seek(TopicPartition(self._topic, number, offset))
+        except KafkaException:
+            self._assign(consumer)  # its fetcher has not begun yet
+            return
+        self.record.seek({f"{self._topic}-{number}": offset})
+        self._positions[number] = offset
+        self.count("seek")
+
+
+class GroupMember(ClientThread):
+    """A member of a group: reads, commits what it read, leaves or vanishes now and then."""
+
+    def __init__(self, shared: Shared, name: str, group: str, topic: str, strategy: str, seed: int) -> None:
+        super().__init__(shared, name, seed)
+        self._group = group
+        self._topic = topic
+        self._strategy = strategy
+        self._progress: dict[tuple[str, int], int] = {}
+
+    def work(self) -> None:
+        while not self.is_stopping:
+            self.record.start()
+            consumer = self._join()
+            for _ in range(self.rng.randrange(100, 1500)):
+                if self.is_stopping:
+                    break
+                self._turn(consumer)
+            if self.rng.random() < 0.7 or self.is_stopping:
+                consumer.close()
+                self.record.crash()
+                self.count("member left")
+            else:
+                # Without close() nobody tells the coordinator: it has to find out by itself.
+                self.record.crash()
+                del consumer
+                self.count("member vanished")
+            self._progress.clear()
+            self.pause(self.rng.uniform(0, 3))
+
+    def _join(self) -> Consumer:
+        consumer = Consumer(
+            self.shared.settings(
+                self.name,
+                group_id=self._group,
+                partition_assignment_strategy=self._strategy,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_uncommitted",
+                session_timeout_ms=6000,
+                heartbeat_interval_ms=500,
+                fetch_wait_max_ms=100,
+            )
+        )
+        self.record.subscribe(self._group, [self._topic], auto_offset_reset="earliest")
+
+        def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
+            self.record.rebalance(assigned=map(_name, partitions))
+            self.count("rebalance")
+
+        def revoked(of: Consumer, partitions: list[TopicPartition]) -> None:
+            self._commit(of)
+            self._forget(partitions)
+
+        def lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            self._forget(partitions)
+
+        consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=lost)
+        return consumer
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        self.record.rebalance(revoked=map(_name, partitions))
+        for each in partitions:
+            self._progress.pop((each.topic, each.partition), None)
+
+    def _turn(self, consumer: Consumer) -> None:
+        pending = self.record.poll()
+        try:
+            messages = consumer.consume(_BATCH, _WAIT_S)
+        except KafkaException as error:
+            pending.info(str(error))
+            self.count("poll info")
+            return
+        records = records_of(messages, self)
+        pending.ok(records)
+        self.count("poll ok")
+        for name, offset, _ in records:
+            topic, _, number = name.rpartition("-")
+            self._progress[topic, int(number)] = offset + 1
+        if self.rng.random() < 0.3:
+            self._commit(consumer)
+        if self.rng.random() < 0.05:
+            self._ask(consumer)
+
+    def _commit(self, consumer: Consumer) -> None:
+        if not self._progress:
+            return
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._progress.items()]
+        self._progress.clear()
+        pending = self.record.commit(self._group, {_name(each): each.offset for each in offsets})
+        try:
+            answers = consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # librdkafka may have sent it before: what a later attempt was told says nothing of an earlier one.
+            pending.info(str(error))
+            self.count("commit info")
+            return
+        assert answers is not None, "a synchronous commit returns what became of it"
+        errors = [each.error for each in answers if each.error is not None]
+        if errors:
+            pending.info(str(errors[0]))
+            self.count("commit info")
+        else:
+            pending.ok()
+            self.count("commit ok")
+
+    def _ask(self, consumer: Consumer) -> None:
+        partitions = consumer.assignment()
+        if not partitions:
+            return
+        pending = self.record.committed(self._group, map(_name, partitions))
+        try:
+            answers = consumer.committed(partitions, timeout=5)
+        except KafkaException as error:
+            pending.fail(str(error))
+            self.count("committed fail")
+            return
+        if any(each.error is not None for each in answers):
+            pending.fail("an error of a partition")
+            self.count("committed fail")
+            return
+        pending.ok({_name(each): max(-1, each.offset) for each in answers})
+        self.count("committed ok")
+
+
+def read_to_the_end(shared: Shared, record: ClientRecorder, topics: dict[str, int], timeout_s: float) -> list[str]:
+    """Read every partition from its beginning to its end, into the history; what could not be read."""
+    unread: list[str] = []
+    consumer = Consumer(
+        shared.settings(
+            record.process,
+            group_id=f"unused-{record.process}",
+            enable_auto_commit=False,
+            auto_offset_reset="error",
+            fetch_wait_max_ms=50,
+        )
+    )
+    record.start()
+    for topic, count in topics.items():
+        for number in range(count):
+            if not _read_partition(consumer, record, TopicPartition(topic, number, 0), time.monotonic() + timeout_s):
+                unread.append(f"{topic}-{number}")
+    consumer.close()
+    record.crash()
+    return unread
+
+
+def _read_partition(consumer: Consumer, record: ClientRecorder, each: TopicPartition, deadline: float) -> bool:
+    consumer.assign([each])
+    name, position = _name(each), 0
+    record.assign({name: 0})
+    while time.monotonic() < deadline:
+        pending = record.poll()
+        try:
+            watermarks: Any = consumer.get_watermark_offsets(each, 5)
+            end = watermarks[1]
+            messages = consumer.consume(5000, 0.3) if position < end else []
+        except KafkaException as error:
+            pending.info(str(error))
+            consumer.assign([TopicPartition(each.topic, each.partition, position)])
+            record.assign({name: position})
+            continue
+        records = records_of(messages)
+        if records:
+            position = records[-1][1] + 1
+        if position >= end:
+            pending.ok(records, reached_end={name: end})
+            return True
+        pending.ok(records)
+    return False

@@ -1,0 +1,253 @@
+"""One run from the first process to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+from engine.chaos.clients import Shared
+from engine.chaos.cluster import ChaosCluster, cluster_spec
+from engine.chaos.controls import Control, LoseByAcks1, LoseByUncleanElection
+from engine.chaos.machine import Machine
+from engine.chaos.nemesis import Nemesis
+from engine.chaos.workload import SAFE, UNCLEAN, WEAK, Workload
+from engine.sim.history import Event, History, HistoryError, from_lines, to_line
+from engine.sim.history_checker import Verdict, check
+from engine.sim.history_findings import Kind, Promises
+from engine.sim.history_recorder import HistoryRecorder
+from engine.supervisor.broker_supervision import CommandError
+from engine.world.real import real_world
+
+BROKERS = 3
+_REPORT_S = 5.0
+_LOSSES = (Kind.LOST_WRITE, Kind.UNSEEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for. ``mode``: ``safe``, or ``weak`` or ``unclean`` where loss must be seen."""
+
+    seconds: float
+    seed: int
+    faults: frozenset[str]
+    mode: str = SAFE
+    durability: str = "page-cache"
+    records_per_s: float = 400.0
+    whole_within_s: float = 60.0
+    directory: str | None = None
+    keep: bool = False
+
+
+class Run:
+    """Says what it does on ``out``."""
+
+    def __init__(self, options: Options, out: TextIO = sys.stdout) -> None:
+        self._options = options
+        self._out = out
+        self._began = time.monotonic()
+        self._machine = Machine(options.faults)
+        self._problems: list[str] = []
+        """What went wrong beside the checker's findings."""
+        self._history_file = ""
+
+    def say(self, text: str) -> None:
+        """A line with its time."""
+        self._out.write(f"{time.monotonic() - self._began:7.1f} s  {text}\n")
+        self._out.flush()
+
+    def _write(self, *lines: str) -> None:
+        for line in lines:
+            self._out.write(line + "\n")
+        self._out.flush()
+
+    def run(self) -> int:
+        """All of it; the exit status: 0 good, 1 anomalies, 2 it could not be done."""
+        options = self._options
+        directory = options.directory or tempfile.mkdtemp(prefix="kconsole-chaos-")
+        os.makedirs(directory, exist_ok=True)
+        self._history_file = os.path.join(directory, "history.jsonl")
+        self._write(
+            f"chaos: {BROKERS} brokers, {options.seconds:g} s, seed {options.seed}, {options.mode}, "
+            f"durability {options.durability}, in {directory}",
+            f"faults: {', '.join(sorted(self._machine.faults)) or 'none'}"
+            + (f"; the control of {options.mode}" if options.mode != SAFE else ""),
+            *self._machine.warnings(),
+        )
+        try:
+            status = asyncio.run(self._run_until_told(directory))
+        except (CommandError, OSError, TimeoutError) as error:
+            self._write(f"could not be done: {error}", f"its files are in {directory}")
+            return 2
+        if status == 0 and not options.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+        return status
+
+    async def _run_until_told(self, directory: str) -> int:
+        # Whoever ends it must not leave brokers and mounts behind.
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await self._run(directory)
+
+    async def _run(self, directory: str) -> int:
+        options = self._options
+        rng = random.Random(options.seed)
+        cluster = ChaosCluster(
+            real_world(), os.path.join(directory, "cluster"), cluster_spec(BROKERS, options.durability), self._machine
+        )
+        # Written by the clients' threads; nothing here waits for it.
+        with open(self._history_file, "w", encoding="utf-8", buffering=1 << 20) as file:  # noqa: ASYNC230
+
+            def write(event: Event) -> None:
+                file.write(to_line(event))
+
+            shared = Shared(cluster.bootstrap, HistoryRecorder(time.monotonic_ns, write))
+            workload = Workload(shared, options.mode, options.records_per_s, rng)
+            try:
+                await cluster.start()
+                await asyncio.to_thread(workload.create_topics)
+                self._problem("before any fault", await cluster.wait_whole(options.whole_within_s))
+                nemesis = self._nemesis(cluster, rng)
+                workload.start()
+                await self._suffer(nemesis, cluster, shared)
+                await self._become_whole(nemesis, cluster, workload)
+                for name in await asyncio.to_thread(workload.stop):
+                    self._problem("at the end", f"{name} does not end")
+                for partition in await asyncio.to_thread(workload.read_back):
+                    self._problem("at the end", f"{partition} cannot be read to its end")
+                if workload.administrator is not None:
+                    for wrong in await asyncio.to_thread(workload.administrator.check, 20.0):
+                        self._problem("at the end", wrong)
+            finally:
+                shared.stopping.set()
+                await cluster.close()
+        for each in (*nemesis.failures, *shared.suspicious):
+            self._problem("during the run", each)
+        if shared.failures:
+            self._write(*(f"a client of ours failed: {each}" for each in shared.failures))
+            return 2
+        self._summarize(nemesis, cluster, shared, workload)
+        return self._judge()
+
+    def _problem(self, when: str, what: str) -> None:
+        if what:
+            self._problems.append(f"{when}: {what}")
+            self.say(f"PROBLEM {when}: {what}")
+
+    def _nemesis(self, cluster: ChaosCluster, rng: random.Random) -> Nemesis | Control:
+        if self._options.mode == WEAK:
+            return LoseByAcks1(cluster, self.say)
+        if self._options.mode == UNCLEAN:
+            return LoseByUncleanElection(cluster, self.say)
+        return Nemesis(cluster, self._machine, random.Random(rng.getrandbits(64)), self.say)
+
+    # -- phases -------------------------------------------------------------------------------------------------
+
+    async def _suffer(self, nemesis: Nemesis | Control, cluster: ChaosCluster, shared: Shared) -> None:
+        making = asyncio.ensure_future(nemesis.run())
+        reporting = asyncio.ensure_future(self._report(cluster, shared))
+        await asyncio.wait({making, reporting}, timeout=self._options.seconds, return_when=asyncio.FIRST_COMPLETED)
+        nemesis.stop()
+        try:
+            await making
+        finally:
+            reporting.cancel()
+
+    async def _report(self, cluster: ChaosCluster, shared: Shared) -> None:
+        """Say how it goes; ends when a client of ours has failed."""
+        before = 0
+        while not shared.failures:
+            await asyncio.sleep(_REPORT_S)
+            sent = shared.done["send ok"]
+            self.say(
+                f"        {(sent - before) / _REPORT_S:.0f} records/s acknowledged, {sent} in all; "
+                f"{len(cluster.alive())} of {len(cluster.broker_ids)} brokers run"
+            )
+            before = sent
+
+    async def _become_whole(self, nemesis: Nemesis | Control, cluster: ChaosCluster, workload: Workload) -> None:
+        self.say("all faults end")
+        healed_at = time.monotonic()
+        await nemesis.heal()
+        missing = await cluster.wait_whole(self._options.whole_within_s)
+        self._problem(f"not whole {self._options.whole_within_s:g} s after the last fault", missing)
+        if not missing:
+            self.say(f"whole again after {time.monotonic() - healed_at:.1f} s")
+        if not await asyncio.to_thread(workload.wait_acknowledged, self._options.whole_within_s):
+            self._problem("after the last fault", "not every partition acknowledges records")
+
+    # -- figures ------------------------------------------------------------------------------------------------
+
+    def _summarize(self, nemesis: Nemesis | Control, cluster: ChaosCluster, shared: Shared, workload: Workload) -> None:
+        self._write("", "operations:")
+        self._write(*(f"  {what:42} {count:9,}" for what, count in sorted(shared.done.items())))
+        self._write("faults:")
+        self._write(*(f"  {what:42} {count:9,}" for what, count in sorted(nemesis.done.items())))
+        self._write("the proxy's requests:")
+        self._write(*(f"  {what:42} {count:9,}" for what, count in sorted(cluster.proxy.faults.done.items())))
+        self._write(*self._machine.warnings())
+        first_acks = workload.first_acks()
+        found: dict[str, list[float]] = {}
+        for at_ns, kind in nemesis.fault_times_ns:
+            after_ns = first_acks.after(at_ns)
+            if after_ns is not None:
+                found.setdefault(kind, []).append(after_ns / 1e9)
+        if found:
+            self._write("seconds from a fault until every safe partition acknowledged a record sent after it:")
+            for kind, times in sorted(found.items()):
+                self._write(f"  {kind:42} median {statistics.median(times):5.2f}, longest {max(times):5.2f}")
+
+    def _judge(self) -> int:
+        options = self._options
+        self._write("")
+        unclean = frozenset({UNCLEAN}) if options.mode == UNCLEAN else frozenset()
+        # A million operations are millions of objects, none of them in a cycle that is given up before the end.
+        gc.disable()
+        try:
+            with open(self._history_file, encoding="utf-8") as file:
+                verdict = check(History.of(from_lines(file)), Promises(unclean))
+        except HistoryError as error:
+            self._write(f"the history is none: {error}")
+            return 2
+        finally:
+            gc.enable()
+        self._write(verdict.report())
+        lost = sum(verdict.allowed_counts.get(kind, 0) for kind in _LOSSES)
+        anomalies = sum(verdict.anomaly_counts.values()) + len(self._problems)
+        self._write(*(f"PROBLEM {each}" for each in self._problems))
+        is_good = not anomalies and (options.mode == SAFE or lost > 0)
+        if not is_good:
+            more = f" --unclean {UNCLEAN}" if options.mode == UNCLEAN else ""
+            self._write(f"check it again: {sys.executable} -m engine.sim.check {self._history_file}{more}")
+        self._write(self._verdict_line(verdict, anomalies, lost))
+        return 0 if is_good else 1
+
+    def _verdict_line(self, verdict: Verdict, anomalies: int, lost: int) -> str:
+        options, counts = self._options, verdict.counts
+        done = f"{counts.acknowledged:,} records acknowledged, {counts.operations:,} operations, seed {options.seed}"
+        if options.mode == SAFE:
+            return f"chaos {'ok' if not anomalies else 'FAILED'}: {anomalies} anomalies; {done}"
+        why = "acks=1" if options.mode == WEAK else "unclean elections"
+        if anomalies:
+            return f"chaos FAILED: {anomalies} anomalies that {why} do not excuse; {done}"
+        if not lost:
+            return f"chaos FAILED: {why} lost nothing, so the checker was not put to the test; {done}"
+        return f"chaos ok: the checker reports {lost} records lost by {why}, as it must; {done}"
+
+
+def run(options: Options) -> int:
+    """A run with its output on standard output; the exit status."""
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        return Run(options).run()
+    return 130
