@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -67,6 +68,11 @@ class ClientThread:
     def work(self) -> None:
         """The client's life, until :attr:`is_stopping`."""
         raise NotImplementedError
+
+    def where(self) -> str:
+        """Which line of its program it is at."""
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        return "at its end" if frame is None else f"in {frame.f_code.co_qualname} at line {frame.f_lineno}"
 
     @property
     def is_stopping(self) -> bool:

@@ -41,14 +41,14 @@ def records_of(messages: Sequence[Message], done: ClientThread | None = None) ->
 
 
 class Reader(ClientThread):
-    """Reads all partitions of a topic by assignment; now and then it seeks, is assigned anew, or begins anew."""
+    """Reads all partitions of a topic by assignment; now and then it goes on elsewhere, or begins anew."""
 
     def __init__(self, shared: Shared, name: str, topic: str, partitions: int, isolation: Isolation, seed: int) -> None:
         super().__init__(shared, name, seed)
         self._topic = topic
         self._partitions = partitions
         self._isolation: Isolation = isolation
-        self._positions: dict[int, int] = {}
+        self._positions = dict.fromkeys(range(partitions), 0)
 
     def work(self) -> None:
         while not self.is_stopping:
@@ -63,6 +63,8 @@ class Reader(ClientThread):
                     fetch_wait_max_ms=100,
                 )
             )
+            back = self.rng.choice((0, 0, 100, _SEEK_RECORDS))
+            self._positions = {number: max(0, offset - back) for number, offset in self._positions.items()}
             self._assign(consumer)
             for _ in range(self.rng.randrange(100, 1000)):
                 if self.is_stopping:
@@ -74,12 +76,10 @@ class Reader(ClientThread):
             consumer.close()
 
     def _assign(self, consumer: Consumer) -> None:
-        """Go on where it was, or begin a while before."""
-        back = self.rng.choice((0, 0, 100, _SEEK_RECORDS))
-        positions = {number: max(0, self._positions.get(number, 0) - back) for number in range(self._partitions)}
+        """Read on from the present positions. Seeks are assignments: librdkafka's seek may wait for ever."""
+        positions = self._positions
         consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in positions.items()])
         self.record.assign({f"{self._topic}-{number}": offset for number, offset in positions.items()})
-        self._positions = positions
         self.count("assign")
 
     def _poll(self, consumer: Consumer) -> None:
@@ -97,24 +97,16 @@ class Reader(ClientThread):
             self._positions[int(name.rpartition("-")[2])] = offset + 1
 
     def _move(self, consumer: Consumer) -> None:
-        if self.rng.random() < 0.3:
-            self._assign(consumer)
-            return
+        """Go on elsewhere in one partition."""
         number = self.rng.randrange(self._partitions)
         position = self._positions[number]
         if self.rng.random() < 0.7:
-            offset = max(0, position - self.rng.randrange(_SEEK_RECORDS))
+            self._positions[number] = max(0, position - self.rng.randrange(_SEEK_RECORDS))
         else:
             # Up to the end as far as it is known: there is nothing to be read beyond it.
             _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
-            offset = max(position, min(end, position + self.rng.randrange(_SEEK_RECORDS)))
-        try:
-            consumer.seek(TopicPartition(self._topic, number, offset))
-        except KafkaException:
-            self._assign(consumer)  # its fetcher has not begun yet
-            return
-        self.record.seek({f"{self._topic}-{number}": offset})
-        self._positions[number] = offset
+            self._positions[number] = max(position, min(end, position + self.rng.randrange(_SEEK_RECORDS)))
+        self._assign(consumer)
         self.count("seek")
 
 

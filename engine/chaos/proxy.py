@@ -31,6 +31,7 @@ _MAX_FRAME_BYTES = 128 << 20
 _MAX_WAITING_BYTES = 16 << 20
 # How often a closed door looks whether somebody listens again.
 _KNOCK_S = 0.02
+_KNOCKING_S = 1.0
 # Answers to a request whose sender is gone are waited for so long, and thrown away.
 _LATE_ANSWERS_S = 5.0
 
@@ -288,6 +289,7 @@ class Door:
         self.listener = listener
         self.links: set[Link] = set()
         self._server: asyncio.Server | None = None
+        self._closed = False
         self._look = asyncio.Event()
         self._late: set[asyncio.Task[None]] = set()
         self._watching = asyncio.ensure_future(self._watch())
@@ -303,7 +305,7 @@ class Door:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._closed:
             self._look.clear()
             if await self._is_answered():
                 if self._server is None:
@@ -322,7 +324,8 @@ class Door:
         with socket.socket() as knocking:
             knocking.setblocking(False)
             try:
-                await asyncio.wait_for(loop.sock_connect(knocking, self.listener), 1)
+                async with asyncio.timeout(_KNOCKING_S):
+                    await loop.sock_connect(knocking, self.listener)
             except TimeoutError:
                 return True  # its backlog is full: it stands still, and is there
             except OSError:
@@ -353,6 +356,8 @@ class Door:
 
     async def close(self) -> None:
         """Close the door and everything that goes through it."""
+        self._closed = True
+        self._look.set()
         tasks = [self._watching, *self._late]
         for task in tasks:
             task.cancel()

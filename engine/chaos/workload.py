@@ -102,12 +102,12 @@ class Workload:
         return until(holds, timeout_s)
 
     def stop(self) -> list[str]:
-        """End all clients; those that do not end."""
+        """End all clients; those that do not end, and where they are."""
         self._shared.stopping.set()
         deadline = time.monotonic() + _JOIN_S
         for client in self._clients:
             client.thread.join(max(0.1, deadline - time.monotonic()))
-        return [client.name for client in self._clients if client.thread.is_alive()]
+        return [f"{client.name}, {client.where()}" for client in self._clients if client.thread.is_alive()]
 
     def read_back(self) -> list[str]:
         """Read everything, into the history; partitions that could not be read."""
