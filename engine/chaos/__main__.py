@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the choices of faults; times and clients are not replayed")
     parser.add_argument("--faults", type=_faults, default=frozenset(FAULTS), help=f"of {','.join(FAULTS)} (all)")
     parser.add_argument("--rate", type=float, default=400.0, help="records a second, of all producers (400)")
-    parser.add_argument("--durability", choices=("page-cache", "fsync"), default="page-cache")
+    parser.add_argument("--durability", choices=("page-cache", "fsync", "mixed"), default="mixed")
     parser.add_argument("--whole-within", type=float, default=60.0, help="seconds in which all must be well again (60)")
     parser.add_argument("--dir", help="for the brokers' files and the history (a new one in the temporary directory)")
     parser.add_argument("--keep", action="store_true", help="keep the directory when all is well, too")

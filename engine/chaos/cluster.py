@@ -43,12 +43,17 @@ CONFIGS = {
 
 
 def cluster_spec(brokers: int, durability: str) -> ClusterSpec:
-    """So many brokers; nothing is restarted by itself: what ends unasked is the nemesis' business."""
+    """So many brokers; nothing is restarted by itself: what ends unasked is the nemesis' business.
+
+    ``durability`` as in a cluster file, or ``mixed``: the last broker syncs each record, the others do not.
+    """
+    own: dict[int, dict[str, str]] = {brokers: {"log.flush.interval.messages": "1"}} if durability == "mixed" else {}
     return ClusterSpec(
-        durability=durability,
+        durability="fsync" if durability == "fsync" else "page-cache",
         configs=dict(CONFIGS),
         brokers=tuple(
-            BrokerSpec(broker_id, HOST, AUTO_PORT, AUTO_PORT, None, {}) for broker_id in range(1, brokers + 1)
+            BrokerSpec(broker_id, HOST, AUTO_PORT, AUTO_PORT, None, own.get(broker_id, {}))
+            for broker_id in range(1, brokers + 1)
         ),
         topics=(),
         workload=WorkloadSpec(start=False, producers=(), groups=()),

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0, 15.0)
 _CLOCK_ERRORS_S = (-3000.0, -600.0, -30.0, -1.0, 0.0, 1.0, 30.0, 600.0, 3000.0)
-_DISK_LEFT_BYTES = 128 << 10
+_DISK_LEFT_BYTES = 16 << 10
 _ATTACH_S = 5.0
 
 _OF_CLIENTS: tuple[ApiKey, ...] = (
@@ -218,7 +218,7 @@ class Nemesis:
 
     async def _fill_disk(self) -> None:
         broker_id, who = await self._victim()
-        disk, for_s = self._cluster.disks[broker_id], self._rng.choice((1.0, 3.0, 6.0))
+        disk, for_s = self._cluster.disks[broker_id], self._rng.choice((2.0, 6.0))
         try:
             await asyncio.to_thread(disk.fill, _DISK_LEFT_BYTES)
         except OSError as error:

@@ -42,7 +42,7 @@ class Options:
     seed: int
     faults: frozenset[str]
     mode: str = SAFE
-    durability: str = "page-cache"
+    durability: str = "mixed"
     records_per_s: float = 400.0
     whole_within_s: float = 60.0
     directory: str | None = None
