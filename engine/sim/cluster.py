@@ -42,6 +42,8 @@ class Machine:
         self.process: Incarnation | None = None
         self.broker: Broker | None = None
         self.exit: str | None = None
+        # Directories of partitions of which the broker said, when it left, that they are corrupt.
+        self.corrupt: list[str] = []
 
     @property
     def is_up(self) -> bool:
@@ -158,6 +160,10 @@ class SimCluster:
         """Start the broker's process; the task ends when it serves, or when it failed to."""
         machine = self.machines[node_id]
         assert machine.process is None, f"broker {node_id} runs already"
+        # The operator does what the broker told: the replica is copied anew.
+        for path in machine.corrupt:
+            machine.disk.remove_tree(path)
+        machine.corrupt.clear()
         machine.lives += 1
         machine.exit = None
         process = machine.process = Incarnation(f"{machine.name}#{machine.lives}")
@@ -188,6 +194,11 @@ class SimCluster:
 
     def _exited(self, machine: Machine, why: str) -> None:
         machine.exit = why
+        replicas = getattr(machine.broker, "replicas", None)
+        if replicas is not None:
+            # The others are offline with their directory.
+            paths = {f"{LOG_DIR}/{each}": why for each, why in replicas.log_dirs.offline_logs.items()}
+            machine.corrupt = [path for path, why in paths.items() if f"{path} is corrupt" in why]
         self.kill(machine.node_id)
 
     def _take_fact(self, line: bytes) -> bool:

@@ -178,11 +178,12 @@ class SimDisk:
             self._entries[directory] = names
             self._durable[directory] = dict(names)
 
-    def flip_bit(self, path: str) -> None:
-        """One bit of a file rots."""
+    def flip_bit(self, path: str, position: int | None = None) -> None:
+        """One bit of a file rots, of the byte at ``position`` or of any."""
         data = self._inode(path).data
         if data:
-            data[self._rng.randrange(len(data))] ^= 1 << self._rng.randrange(8)
+            at = self._rng.randrange(len(data)) if position is None else position
+            data[at] ^= 1 << self._rng.randrange(8)
 
     def paths(self) -> list[str]:
         """All files, sorted."""

@@ -1,18 +1,9 @@
-"""Disks that fail, fill up, slow down and hang, and derived files that rot or vanish.
-
-What rots here is what docs/promises.md says is made again (L3): producer snapshots, whose CRC tells that a bit has
-flipped; indexes, epochs and checkpoints are lost as a whole, for they bear no checksum, as in Kafka. Bits of records
-are flipped in tests/unit/storage/test_recovery.py, not here: a rotten segment stays so for every later reader.
-"""
+"""Disks that fail, fill up, slow down and hang."""
 
 from __future__ import annotations
 
 from engine.sim.disk import USUAL_DELAY_S
 from engine.sim.fault_kit import Act, FaultKit
-
-_DERIVED = (".index", ".timeindex", ".txnindex", ".snapshot", "leader-epoch-checkpoint")
-_CHECKPOINTS = ("recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint")
-_QUORUM_DIRECTORY = "/__cluster_metadata-0/"
 
 
 class DiskFaults:
@@ -23,7 +14,7 @@ class DiskFaults:
 
     def acts(self) -> dict[str, Act]:
         """Name to act."""
-        return {"disk": self._disk, "slow-disk": self._slow_disk, "hang-disk": self._hang_disk, "rot": self._rot}
+        return {"disk": self._disk, "slow-disk": self._slow_disk, "hang-disk": self._hang_disk}
 
     def _disk(self) -> str:
         """One machine's disk fails or is full; one at a time, which is what the promise speaks of."""
@@ -61,24 +52,3 @@ class DiskFaults:
         machine.disk.hang()
         delay_s = self._kit.later(self._kit.rng.choice((0.5, 3.0, 12.0)), machine.disk.go_on)
         return f"disk {machine.node_id} hangs for {delay_s:.2f} s"
-
-    def _rot(self) -> str:
-        """A broker goes down, and some of its derived files are gone or changed before it comes back."""
-        kit = self._kit
-        machine = kit.some_machine()
-        found = [each for each in machine.disk.paths() if _is_derived(each)]
-        if not found:
-            return ""
-        if machine.is_up:
-            kit.kill(machine.node_id, 4.0)
-        chosen = sorted(kit.rng.sample(found, min(len(found), kit.rng.choice((1, 1, 3, 20)))))
-        for path in chosen:
-            if path.endswith(".snapshot") and kit.rng.random() < 0.5:
-                machine.disk.flip_bit(path)
-            else:
-                machine.disk.remove(path)
-        return f"kill {machine.node_id}, rot of {' '.join(chosen)}"
-
-
-def _is_derived(path: str) -> bool:
-    return path.endswith((*_DERIVED, *_CHECKPOINTS)) and _QUORUM_DIRECTORY not in path

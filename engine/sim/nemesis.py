@@ -13,6 +13,7 @@ from engine.sim.fault_kit import Act, FaultKit
 from engine.sim.network_faults import NetworkFaults
 from engine.sim.options import FAULTS, Options
 from engine.sim.process_faults import ProcessFaults
+from engine.sim.rot_faults import RotFaults
 
 
 class Nemesis:
@@ -27,6 +28,7 @@ class Nemesis:
             **processes.acts(),
             **NetworkFaults(self._kit).acts(),
             **DiskFaults(self._kit).acts(),
+            **RotFaults(self._kit).acts(),
             **ClockFaults(self._kit).acts(),
         }
         assert set(self._acts) == set(FAULTS), set(self._acts) ^ set(FAULTS)

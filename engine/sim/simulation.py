@@ -190,6 +190,7 @@ class _ErrorLog(logging.Handler):
         "is offline",
         "quorum stopped",
         "cannot go on",
+        "cannot be opened",
         "could not be removed",
         "log directory",
         "log directories",

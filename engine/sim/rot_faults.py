@@ -1,0 +1,135 @@
+"""Disks that change at rest: derived files that vanish, bits of snapshots and of records that flip.
+
+Derived files are made again (L3): producer snapshots, whose CRC tells that a bit has flipped; indexes, epochs and
+checkpoints are lost as a whole, for they bear no checksum, as in Kafka.
+
+Bits of records flip on one broker that is down, and out of every ISR by then, while all others are in sync: a disk that
+changes what was synced is promised to cost that replica only. And they flip where a start reads: behind the recovery
+point (the log is cut there, and copied again), or in the last segment before it (the broker refuses to start, until its
+operator deletes the partition's directory). What lies in older segments is read by nobody but clients, who see by the
+CRC that it is wrong.
+"""
+
+from __future__ import annotations
+
+from engine.record.batch import LOG_OVERHEAD_BYTES
+from engine.sim.cluster import LOG_DIR, Machine
+from engine.sim.disk import SimDisk
+from engine.sim.fault_kit import Act, FaultKit
+from engine.storage.checkpoints import CLEAN_SHUTDOWN
+
+_DERIVED = (".index", ".timeindex", ".txnindex", ".snapshot", "leader-epoch-checkpoint")
+_RECOVERY_POINTS = "recovery-point-offset-checkpoint"
+_CHECKPOINTS = (_RECOVERY_POINTS, "replication-offset-checkpoint", "log-start-offset-checkpoint")
+_QUORUM_DIRECTORY = "/__cluster_metadata-0/"
+# Directories whose records are spared: of deleted partitions, and of those with two replicas, where the other one may
+# die for good reasons of its own.
+_SPARED = (_QUORUM_DIRECTORY, "-delete/", "/moving-")
+_SIZE_AT = 8
+# Before the magic stand the offset and the leader epoch: no CRC covers them, and as in Kafka nothing sees a change.
+_COVERED_FROM = 16
+
+
+class RotFaults:
+    """Acts by their names in :data:`engine.sim.options.FAULTS`."""
+
+    def __init__(self, kit: FaultKit) -> None:
+        self._kit = kit
+
+    def acts(self) -> dict[str, Act]:
+        """Name to act."""
+        return {"rot": self._rot}
+
+    def _rot(self) -> str:
+        return self._rot_records() if self._kit.rng.random() < 0.5 else self._rot_derived()
+
+    def _rot_derived(self) -> str:
+        """A broker goes down, and some of its derived files are gone or changed before it comes back."""
+        kit = self._kit
+        machine = kit.some_machine()
+        found = [each for each in machine.disk.paths() if _is_derived(each)]
+        if not found:
+            return ""
+        if machine.is_up:
+            kit.kill(machine.node_id, 4.0)
+        chosen = sorted(kit.rng.sample(found, min(len(found), kit.rng.choice((1, 1, 3, 20)))))
+        for path in chosen:
+            if path.endswith(".snapshot") and kit.rng.random() < 0.5:
+                machine.disk.flip_bit(path)
+            else:
+                machine.disk.remove(path)
+        return f"kill {machine.node_id}, rot of {' '.join(chosen)}"
+
+    def _rot_records(self) -> str:
+        """A broker goes down; once the others are in sync without it, a bit of its records flips."""
+        kit = self._kit
+        node_id = kit.some_up()
+        if node_id is None:
+            return ""
+        machine = kit.cluster.machines[node_id]
+        kit.cluster.kill(node_id)
+        kit.later(8.0, lambda: self._flip(machine))
+        return ""
+
+    def _flip(self, machine: Machine) -> None:
+        kit = self._kit
+        if not machine.is_up and not kit.is_healed and self._is_spare(machine.node_id):
+            where = flip_record_bit(machine.disk, kit)
+            if where:
+                kit.struck("rot", f"a bit of {where} of {machine.node_id} flips")
+        kit.restart(machine.node_id)
+
+    def _is_spare(self, node_id: int) -> bool:
+        """Whether it is fenced and out of every ISR, and all others are in theirs: so it was committed, and while the
+        broker is down nothing brings it back."""
+        brokers = [machine.broker for machine in self._kit.cluster.machines.values() if machine.broker is not None]
+        image = max((broker.metadata.image for broker in brokers), key=lambda each: each.offset, default=None)
+        if image is None or node_id not in image.brokers or not image.brokers[node_id].fenced:
+            return False
+        states = [state for topic in image.topics_by_id.values() for state in topic.partitions.values()]
+        return all(set(state.isr) == set(state.replicas) - {node_id} for state in states if len(state.replicas) > 2)
+
+
+def flip_record_bit(disk: SimDisk, kit: FaultKit) -> str:
+    """A bit that a start looks at; the file that holds it, or nothing: there is none."""
+    if disk.exists(f"{LOG_DIR}/{CLEAN_SHUTDOWN}"):
+        return ""
+    points = _recovery_points(disk)
+    segments: dict[str, list[str]] = {}
+    for path in disk.paths():
+        if path.endswith(".log") and not any(each in path for each in _SPARED):
+            segments.setdefault(path.rpartition("/")[0], []).append(path)
+    found = []
+    for directory, paths in segments.items():
+        point = points.get(directory.rpartition("/")[2], 0)
+        read = [path for path in paths if int(path.rpartition("/")[2][:-4]) >= point or path is paths[-1]]
+        found += [path for path in read if disk.file_size(path) > LOG_OVERHEAD_BYTES]
+    if not found:
+        return ""
+    path = kit.rng.choice(found)
+    data = disk.read(path)
+    batches, position = [], 0
+    while position + LOG_OVERHEAD_BYTES < len(data):
+        size = int.from_bytes(data[position + _SIZE_AT : position + LOG_OVERHEAD_BYTES], "big") + LOG_OVERHEAD_BYTES
+        if size <= LOG_OVERHEAD_BYTES or position + size > len(data):
+            break
+        batches.append((position, size))
+        position += size
+    if not batches:
+        return ""
+    position, size = kit.rng.choice(batches)
+    disk.flip_bit(path, position + kit.rng.randrange(_COVERED_FROM, size))
+    return path
+
+
+def _recovery_points(disk: SimDisk) -> dict[str, int]:
+    """Directory name to offset; lines of topic, partition and offset behind two others."""
+    try:
+        lines = disk.read(f"{LOG_DIR}/{_RECOVERY_POINTS}").decode().splitlines()[2:]
+    except OSError:
+        return {}
+    return {f"{topic}-{number}": int(offset) for topic, number, offset in (line.split() for line in lines)}
+
+
+def _is_derived(path: str) -> bool:
+    return path.endswith((*_DERIVED, *_CHECKPOINTS)) and _QUORUM_DIRECTORY not in path
