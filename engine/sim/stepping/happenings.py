@@ -36,6 +36,7 @@ class Happening(NamedTuple):
 # What the simulator adds to the notes of brokers.
 BROKER_READY, METADATA_APPLIED = "broker_ready", "metadata_applied"
 FAULT, YOUR_ACT, SCENARIO_ACT = "fault", "your_act", "scenario_act"
+FAULTS = frozenset({FAULT, YOUR_ACT, SCENARIO_ACT})
 RUN_ENDED, PROMISE_BROKEN = "run_ended", "promise_broken"
 
 _ELECTIONS = frozenset({NoteKind.QUORUM_LEADER_ELECTED, NoteKind.LEADER_CHANGED})

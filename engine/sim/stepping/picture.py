@@ -87,11 +87,11 @@ def _broker(cluster: SimCluster, machine: Machine, image: MetadataImage | None) 
         "rack": None if registered is None else registered.rack,
         "fenced": None if registered is None else registered.fenced,
         "log_bytes": _log_bytes(machine.broker),
-        **_quorum(machine.broker),
+        **_quorum(machine.broker, cluster.loop.time() * 1000),
     }
 
 
-def _quorum(broker: Broker | None) -> Picture:
+def _quorum(broker: Broker | None, now_ms: float) -> Picture:
     host = getattr(broker, "quorum", None)
     if host is None or host._machine is None or host._machine._state is None:
         return {"role": None}
@@ -108,14 +108,14 @@ def _quorum(broker: Broker | None) -> Picture:
     }
     if isinstance(state, QuorumLeader):
         found["followers"] = [
-            [node_id, each.end_offset, _ms(each.last_fetch_ms), _ms(each.last_caught_up_ms)]
+            [node_id, each.end_offset, _ago(each.last_fetch_ms, now_ms), _ago(each.last_caught_up_ms, now_ms)]
             for node_id, each in sorted(state.progress.items())
         ]
     return found
 
 
-def _ms(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _ago(at_ms: float | None, now_ms: float) -> int | None:
+    return None if at_ms is None else int(now_ms - at_ms)
 
 
 def _log_bytes(broker: Broker | None) -> int | None:

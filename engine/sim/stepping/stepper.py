@@ -79,7 +79,7 @@ class Stepper:
         self.seen_until_s = 0.0
         self._seen_callbacks = 0
         self._digests: dict[int, str] = {}
-        self.marks: list[Mark] = []
+        self.marks: dict[Mark, None] = {}
         self._begin()
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -170,8 +170,8 @@ class Stepper:
                 after,
             )
         )
-        if self._place() > self._seen_callbacks:
-            self.marks.append(Mark(self.at_s, kind))
+        if level is Level.ELECTION or kind in happenings.FAULTS:
+            self.marks[Mark(self.at_s, kind)] = None
         self._on_step(level)
 
     def _place(self) -> int:
@@ -274,28 +274,35 @@ class Stepper:
             acted = True
         return acted
 
-    def _perform(self, planned: Planned) -> str:
+    def _perform(self, planned: Planned) -> None:
         self._done_acts += 1
-        problem = perform(self.cluster, planned.act)
+        self._tell_act(planned, perform(self.cluster, planned.act))
+
+    def _tell_act(self, planned: Planned, problem: str) -> None:
         kind = happenings.YOUR_ACT if planned.by == "you" else happenings.SCENARIO_ACT
         reason = problem or ("the scenario has it so" if planned.by == "scenario" else "you did it here")
         self._tell(kind, planned.by, planned.act.words(), reason, {})
-        return problem
 
     def act(self, act: Act) -> tuple[str, int]:
         """Do it here and now, and again whenever the run comes by here. A person's acts that were made later than this
-        are dropped: their past is another one now. Returns why it could not be done, and how many were dropped."""
+        are dropped: their past is another one now. Returns why it could not be done (then nothing is different), and
+        how many were dropped."""
+        problem = perform(self.cluster, act)
+        if problem:
+            return problem, 0
         later = self._plan[self._done_acts :]
         kept = [each for each in later if each.by == "scenario"]
         at_s = self.loop.time() if self.loop.is_at_horizon else None
         planned = Planned(act, None if at_s is not None else self.loop.events, at_s, "you")
         self._plan[self._done_acts :] = [planned, *kept]
+        self._done_acts += 1
         # What was seen behind this place never happens now.
         self._seen_callbacks = self.loop.events
         self.seen_until_s = self.at_s
-        self.marks = [each for each in self.marks if each.at_s <= self.at_s]
+        self.marks = {each: None for each in self.marks if each.at_s <= self.at_s}
         self._digests = {place: digest for place, digest in self._digests.items() if place <= self.loop.events}
-        return self._perform(planned), len(later) - len(kept)
+        self._tell_act(planned, "")
+        return "", len(later) - len(kept)
 
     @property
     def acts_ahead(self) -> list[Planned]:
