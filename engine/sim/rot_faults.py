@@ -12,6 +12,8 @@ CRC that it is wrong.
 
 from __future__ import annotations
 
+import random
+
 from engine.record.batch import LOG_OVERHEAD_BYTES
 from engine.sim.cluster import LOG_DIR, Machine
 from engine.sim.disk import SimDisk
@@ -74,7 +76,7 @@ class RotFaults:
     def _flip(self, machine: Machine) -> None:
         kit = self._kit
         if not machine.is_up and not kit.is_healed and self._is_spare(machine.node_id):
-            where = flip_record_bit(machine.disk, kit)
+            where = flip_record_bit(machine.disk, kit.rng)
             if where:
                 kit.struck("rot", f"a bit of {where} of {machine.node_id} flips")
         kit.restart(machine.node_id)
@@ -90,7 +92,7 @@ class RotFaults:
         return all(set(state.isr) == set(state.replicas) - {node_id} for state in states if len(state.replicas) > 2)
 
 
-def flip_record_bit(disk: SimDisk, kit: FaultKit) -> str:
+def flip_record_bit(disk: SimDisk, rng: random.Random) -> str:
     """A bit that a start looks at; the file that holds it, or nothing: there is none."""
     if disk.exists(f"{LOG_DIR}/{CLEAN_SHUTDOWN}"):
         return ""
@@ -106,7 +108,7 @@ def flip_record_bit(disk: SimDisk, kit: FaultKit) -> str:
         found += [path for path in read if disk.file_size(path) > LOG_OVERHEAD_BYTES]
     if not found:
         return ""
-    path = kit.rng.choice(found)
+    path = rng.choice(found)
     data = disk.read(path)
     batches, position = [], 0
     while position + LOG_OVERHEAD_BYTES < len(data):
@@ -117,8 +119,8 @@ def flip_record_bit(disk: SimDisk, kit: FaultKit) -> str:
         position += size
     if not batches:
         return ""
-    position, size = kit.rng.choice(batches)
-    disk.flip_bit(path, position + kit.rng.randrange(_COVERED_FROM, size))
+    position, size = rng.choice(batches)
+    disk.flip_bit(path, position + rng.randrange(_COVERED_FROM, size))
     return path
 
 
