@@ -24,6 +24,7 @@ class FaultKit:
         self.rng = random.Random(f"nemesis {options.seed}")
         self.done: Counter[str] = Counter()
         self.story: list[str] = []
+        self.on_told: Callable[[str], None] | None = None
         # Faults are over: what was put off does nothing any more.
         self.is_healed = False
         self._start_s = cluster.loop.time()
@@ -32,6 +33,8 @@ class FaultKit:
     def tell(self, what: str) -> None:
         """Note what happened, with its time."""
         self.story.append(f"{self.cluster.loop.time() - self._start_s:9.4f}  {what}")
+        if self.on_told is not None:
+            self.on_told(what)
 
     def struck(self, kind: str, what: str) -> None:
         """A fault that had lain in wait happened."""

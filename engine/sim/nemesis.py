@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from engine.sim.clock_faults import ClockFaults
 from engine.sim.cluster import SimCluster
@@ -44,6 +45,10 @@ class Nemesis:
     def story(self) -> list[str]:
         """What happened, with its times."""
         return self._kit.story
+
+    def watch(self, on_told: Callable[[str], None]) -> None:
+        """Have ``on_told`` called with everything that is noted, as it happens."""
+        self._kit.on_told = on_told
 
     def tell(self, what: str) -> None:
         """Note what happened, with its time."""

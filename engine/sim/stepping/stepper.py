@@ -94,7 +94,7 @@ class Stepper:
         self._resources.enter_context(self.simulation.watched())
         self.cluster.fabric.on_arrival = self._on_arrival
         self.cluster.on_fact = self._on_fact
-        self.simulation.nemesis.on_told = self._on_told
+        self.simulation.nemesis.watch(self._on_told)
         self._wire = WireLog()
         self._count = 0
         self._done_acts = 0
