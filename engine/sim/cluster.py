@@ -80,7 +80,7 @@ class SimCluster:
         }
         self.voters = tuple(self.machines)
         self.cluster_id = uuid_to_str(SimRandom(self.rng).uuid())
-        self._client_clock = SimClock(loop, start_s)
+        self.clients_clock = SimClock(loop, start_s)
         self._next_node_id = brokers + 1
         self._clients = 0
         self.client_machines: list[str] = []
@@ -278,4 +278,4 @@ class SimCluster:
         self.client_machines.append(f"{name}-{self._clients}")
         process = Incarnation(f"{name}-{self._clients}#1")
         rng = random.Random(self.rng.getrandbits(64))
-        return process, SimWorld(self.fabric, process, self._client_clock, SimDisk(rng), rng)
+        return process, SimWorld(self.fabric, process, self.clients_clock, SimDisk(rng), rng)

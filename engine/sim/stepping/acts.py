@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from engine.sim.cluster import SimCluster, machine_name
+from engine.sim.disk import USUAL_DELAY_S
 
 # Kinds, with how many brokers each names: None for one or more.
 BROKERS_OF: dict[str, int | None] = {
@@ -68,12 +69,13 @@ def perform(cluster: SimCluster, act: Act) -> str:
     elif act.kind == "reset":
         return "" if fabric.reset_connections(names[0], names[1]) else "there is no connection between them"
     elif act.kind == "heal":
-        fabric.heal()
+        fabric.heal_all()
         for machine in cluster.machines.values():
             machine.disk.failing.clear()
             machine.disk.room_bytes = None
-            machine.disk.delay_s = (0.0001, 0.002)
-            machine.clock.skew_ms = 0
+            machine.disk.delay_s = USUAL_DELAY_S
+            machine.disk.go_on()
+            machine.clock.set_right()
     else:
         problems = [_to_one(cluster, act, each) for each in act.brokers]
         if all(problems) and problems:

@@ -14,8 +14,8 @@ from typing import Any
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned, act_from
 from engine.sim.stepping.decoding import decode_crossing, message_lines
-from engine.sim.stepping.happenings import Happening, Level
-from engine.sim.stepping.picture import take_picture, topic_name
+from engine.sim.stepping.happenings import RUN_ENDED, Happening, Level
+from engine.sim.stepping.picture import right_clock_ms, take_picture, topic_name
 from engine.sim.stepping.stepper import Goal, Mark, Step, Stepper, Stop, budget, machine_words
 from engine.sim.stepping.summaries import summary_of
 from engine.sim.stepping.wire_log import Crossing
@@ -234,10 +234,9 @@ class Driver:
         if stepper.broken:
             self.mode = "paused"
             self._say(f"a promise is broken: {stepper.broken}", "offline")
-        elif stepper.ended and stepper.happenings and stepper.happenings[-1].kind == "run_ended":
-            if stepper.happenings[-1].number == stepper.count:
-                self.mode = "paused"
-                self._say("the seed's run ends here: every promise held. The cluster goes on if you do", "in_sync")
+        elif stepper.ended and stepper.happenings[-1].kind == RUN_ENDED:
+            self.mode = "paused"
+            self._say("the seed's run ends here: every promise held. The cluster goes on if you do", "in_sync")
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
@@ -254,7 +253,7 @@ class Driver:
             "said": said,
             "tone": tone,
             "at_s": stepper.at_s,
-            "wall_ms": next(iter(stepper.cluster.machines.values())).clock.now_ms(),
+            "wall_ms": right_clock_ms(stepper.cluster),
             "count": stepper.count,
             "seen_until_s": stepper.seen_until_s,
             "ended": stepper.ended,

@@ -24,6 +24,8 @@ def take_picture(cluster: SimCluster) -> Picture:
     machines = list(cluster.machines.values())
     image = _newest_image(machines)
     return {
+        "cluster_id": cluster.cluster_id,
+        "min_insync_replicas": cluster.min_insync_replicas,
         "brokers": [_broker(cluster, machine, image) for machine in machines],
         "cuts": [[_node_id(source), _node_id(target)] for source, target in cluster.fabric.cuts],
         "topics": [] if image is None else _topics(machines, image),
@@ -45,6 +47,11 @@ def topic_name(cluster: SimCluster, topic_id: bytes) -> str:
     return uuid_to_str(topic_id)
 
 
+def right_clock_ms(cluster: SimCluster) -> int:
+    """Wall time by a clock that is right."""
+    return cluster.clients_clock.now_ms()
+
+
 def _node_id(machine_name: str) -> int:
     return int(machine_name.rpartition("-")[2])
 
@@ -62,18 +69,22 @@ def _state(cluster: SimCluster, machine: Machine) -> str:
         return "down"
     if machine.process.is_paused:
         return "paused"
-    return "running" if machine.broker is not None and machine.broker._started else "starting"
+    return "running" if machine.serves else "starting"
 
 
 def _broker(cluster: SimCluster, machine: Machine, image: MetadataImage | None) -> Picture:
     disk = machine.disk
+    right_ms = right_clock_ms(cluster)
     ails = [f"disk fails to {each}" for each in sorted(disk.failing)]
     if disk.room_bytes is not None:
         ails.append(f"disk has {disk.room_bytes} bytes left")
     if disk.delay_s[1] > 0.01:
         ails.append(f"disk takes up to {disk.delay_s[1]:g} s")
-    if machine.clock.skew_ms:
-        ails.append(f"clock is wrong by {machine.clock.skew_ms / 1000:+g} s")
+    wrong_ms = machine.clock.now_ms() - right_ms
+    if abs(wrong_ms) > 1:
+        ails.append(f"clock is wrong by {wrong_ms / 1000:+g} s")
+    if disk._stuck is not None:
+        ails.append("disk hangs")
     registered = None if image is None else image.brokers.get(machine.node_id)
     return {
         "id": machine.node_id,

@@ -7,6 +7,7 @@ standard input is the end of the process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -97,9 +98,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         main()
-    except (BrokenPipeError, KeyboardInterrupt):
-        pass
     # What brokers left undone is nobody's business any more; closing it in order would take long and say much.
     os._exit(0)
