@@ -140,7 +140,9 @@ class Simulation:
         await self.workload.create_topics()
         self.workload.start()
         await self.nemesis.run()
+        self.workload.on_healed()
         await self._wait_until_whole()
+        await self._wait_until_everybody_gets_on()
         await self.workload.stop()
         await self._wait_until_whole()
         await self.workload.read_everything()
@@ -162,6 +164,17 @@ class Simulation:
             for node_id, machine in self.cluster.machines.items():
                 if not machine.is_up:
                     self.cluster.start(node_id)
+            await asyncio.sleep(0.25)
+
+    async def _wait_until_everybody_gets_on(self) -> None:
+        """V1 and G4 as clients see them: every producer is acknowledged, every reader reads, and in every group each
+        partition has a member that commits."""
+        deadline = self.loop.time() + _HEAL_WITHIN_S * (3 if self.workload.is_light else 1)
+        while who := self.workload.who_stands_still():
+            if self.loop.time() > deadline:
+                raise Violation(
+                    "G4" if who.startswith("group ") else "V1", f"{who} stands still since faults are healed"
+                )
             await asyncio.sleep(0.25)
 
     def _what_is_missing(self) -> str:

@@ -53,6 +53,10 @@ class Workload:
         self.tell: Callable[[str], None] = lambda what: None
         self._rng = random.Random(f"workload {options.seed}")
         self._tasks: list[asyncio.Task[None]] = []
+        # Who succeeded how often at what it is there for.
+        self._progress: Counter[str] = Counter()
+        self._healed_at: Counter[str] = Counter()
+        self._expected: dict[str, None] = {}
         self._admin = SimClient(cluster, "admin")
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -121,6 +125,27 @@ class Workload:
         self.stopping = True
         await asyncio.gather(*self._tasks)
 
+    # -- getting on -------------------------------------------------------------------------------------------------
+
+    def progressed(self, what: str) -> None:
+        """A client succeeded: ``what`` names it, with the partition where that matters."""
+        self._progress[what] += 1
+
+    def on_healed(self) -> None:
+        """From now on everybody has to get on."""
+        self._healed_at = self._progress.copy()
+
+    def who_stands_still(self) -> str:
+        """A client that has not succeeded since faults were healed; nothing if there is none."""
+        for name in self._expected:
+            if self._progress[name] == self._healed_at[name]:
+                return name
+        return ""
+
+    def expect(self, what: str) -> None:
+        """Something that has to go on."""
+        self._expected[what] = None
+
     async def rest(self, seconds: float) -> None:
         """Sleep, longer where the load is light, and no longer than until the end."""
         left_s = seconds * self.pace
@@ -141,6 +166,7 @@ class Workload:
         async def work(client: SimClient, rng: random.Random) -> None:
             producer = SimProducer(client, acks=acks, idempotent=idempotent)
             recorder = self.ledger.client(client.name)
+            self.expect(client.name)
             number = 0
             while not self.stopping:
                 each = (topic, rng.randrange(self.partitions(topic)))
@@ -158,6 +184,8 @@ class Workload:
                 else:
                     sent = await producer.send(*each, values, for_s=20.0)
                 self.done[f"send {sent.outcome.value}"] += 1
+                if sent.outcome is Outcome.OK or acks == 0:
+                    self.progressed(client.name)
                 await self.rest(pace * rng.choice((0.002, 0.02, 0.2)))
 
         return work

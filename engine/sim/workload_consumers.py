@@ -25,6 +25,8 @@ class SeekingReader:
         self._workload = workload
         self._rng = rng
         self._recorder = workload.ledger.client(client.name)
+        self._name = client.name
+        workload.expect(client.name)
         self._reader = SimReader(client, read_committed=rng.random() < 0.5, recorder=self._recorder)
 
     async def run(self) -> None:
@@ -39,7 +41,9 @@ class SeekingReader:
             for _ in range(rng.randrange(20, 200)):
                 if workload.stopping:
                     return
-                if not chosen or not await reader.poll():
+                if chosen and await reader.poll():
+                    workload.progressed(self._name)
+                else:
                     await asyncio.sleep(0.05)
                 workload.done["poll"] += 1
                 if chosen and rng.random() < 0.1:
@@ -76,6 +80,8 @@ class GroupMember:
         self._instance_id = instance_id
         self._recorder = workload.ledger.client(client.name)
         self._member = self._new_member()
+        for number in range(workload.partitions(_GROUP_TOPIC)):
+            workload.expect(f"group {group_id} in {_GROUP_TOPIC}-{number}")
 
     def _new_member(self) -> SimMember:
         return SimMember(
@@ -125,7 +131,11 @@ class GroupMember:
         if not member.in_group or not member.reader.positions:
             await asyncio.sleep(0.05)
             return
-        code = await member.commit(dict(member.reader.positions))
+        positions = dict(member.reader.positions)
+        code = await member.commit(positions)
+        if code is ErrorCode.NONE:
+            for topic, number in positions:
+                workload.progressed(f"group {self._group_id} in {topic}-{number}")
         if code is None or code is ErrorCode.NONE:
             workload.done["commit" if code is ErrorCode.NONE else "commit info"] += 1
         if workload.is_light:
