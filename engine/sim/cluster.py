@@ -20,7 +20,9 @@ from engine.sim.world import SimClock, SimRandom, SimWorld
 
 CLIENT_PORT = 9092
 CONTROLLER_PORT = 9093
+# With the metadata log; others that a broker may have.
 LOG_DIR = "/data"
+OTHER_LOG_DIRS = ("/data-2", "/data-3")
 
 Fact = dict[str, Any]
 
@@ -67,11 +69,13 @@ class SimCluster:
         brokers: int = 3,
         configs: Mapping[str, str] | None = None,
         timing: LinkTiming | None = None,
+        log_dirs: int = 1,
     ) -> None:
         self.loop = loop
         self.rng = random.Random(f"cluster {seed}")
         self.fabric = Fabric(loop, random.Random(f"network {seed}"), timing)
         self._configs = dict(configs or {})
+        self.log_dirs = (LOG_DIR, *OTHER_LOG_DIRS[: log_dirs - 1])
         self._seed = seed
         self._start_s = start_s = loop.time()
         self.machines = {
@@ -103,15 +107,16 @@ class SimCluster:
     def _format(self, machine: Machine) -> None:
         """What ``kafka-storage format`` does."""
         disk = machine.disk
-        disk.make_dirs(LOG_DIR)
-        disk.sync_dir("/")
-        lines = (
-            "version=1",
-            f"cluster.id={self.cluster_id}",
-            f"node.id={machine.node_id}",
-            f"directory.id={uuid_to_str(SimRandom(self.rng).uuid())}",
-        )
-        disk.write_atomic(f"{LOG_DIR}/meta.properties", "\n".join(lines).encode() + b"\n")
+        for path in self.log_dirs:
+            disk.make_dirs(path)
+            disk.sync_dir("/")
+            lines = (
+                "version=1",
+                f"cluster.id={self.cluster_id}",
+                f"node.id={machine.node_id}",
+                f"directory.id={uuid_to_str(SimRandom(self.rng).uuid())}",
+            )
+            disk.write_atomic(f"{path}/meta.properties", "\n".join(lines).encode() + b"\n")
 
     def properties(self, node_id: int) -> dict[str, str]:
         """The node's server.properties."""
@@ -128,7 +133,7 @@ class SimCluster:
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": voters,
-            "log.dirs": LOG_DIR,
+            "log.dirs": ",".join(self.log_dirs),
             "broker.rack": f"rack-{node_id}",
             "default.replication.factor": str(min(3, len(self.voters))),
             "min.insync.replicas": str(self.min_insync_replicas),
@@ -194,12 +199,27 @@ class SimCluster:
 
     def _exited(self, machine: Machine, why: str) -> None:
         machine.exit = why
+        self._note_corrupt(machine)
+        self.kill(machine.node_id)
+
+    def _note_corrupt(self, machine: Machine) -> None:
         replicas = getattr(machine.broker, "replicas", None)
         if replicas is not None:
             # The others are offline with their directory.
-            paths = {f"{LOG_DIR}/{each}": why for each, why in replicas.log_dirs.offline_logs.items()}
-            machine.corrupt = [path for path, why in paths.items() if f"{path} is corrupt" in why]
-        self.kill(machine.node_id)
+            whys = replicas.log_dirs.offline_logs.items()
+            places = [(f"{path}/{each}", why) for each, why in whys for path in self.log_dirs]
+            machine.corrupt = [path for path, why in places if f"{path} is corrupt" in why]
+
+    def repair(self, node_id: int) -> bool:
+        """What an operator does about log directories that are offline though their disk works by now: stop the broker,
+        delete what it called corrupt, start it. Whether there were any."""
+        machine = self.machines[node_id]
+        if machine.broker is None or not machine.broker.offline_log_dirs:
+            return False
+        self._note_corrupt(machine)
+        self.kill(node_id)
+        self.start(node_id)
+        return True
 
     def _take_fact(self, line: bytes) -> bool:
         fact = json.loads(line)

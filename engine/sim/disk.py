@@ -110,9 +110,9 @@ class _Lock:
 class SimDisk:
     """The disk of one machine; it outlives the processes that use it.
 
-    ``failing`` names the operations that raise EIO now: "read", "write", "sync". ``room_bytes`` is what may still be
-    written before ENOSPC, None without bound. ``delay_s``: the shortest and longest time of work that waits for the
-    device.
+    ``failing`` names the operations that raise EIO now, on files below ``failing_under``: "read", "write", "sync".
+    ``room_bytes`` is what may still be written before ENOSPC, None without bound. ``delay_s``: the shortest and longest
+    time of work that waits for the device.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -122,6 +122,7 @@ class SimDisk:
         self._durable: dict[str, dict[str, _Inode]] = {}
         self.locked: set[str] = set()
         self.failing: set[str] = set()
+        self.failing_under = ""
         self.room_bytes: int | None = None
         self.delay_s = USUAL_DELAY_S
         # Work that waits for a device which hangs; None: it does not.
@@ -133,7 +134,7 @@ class SimDisk:
 
     def check(self, operation: str, path: str) -> None:
         """Raise ``OSError`` if the operation fails now."""
-        if operation in self.failing:
+        if operation in self.failing and (path == self.failing_under or path.startswith(self.failing_under + "/")):
             raise OSError(errno.EIO, "Input/output error", path)
 
     def hang(self) -> None:

@@ -28,16 +28,22 @@ class DiskFaults:
         if kind == "full":
             disk.room_bytes = kit.rng.randint(0, 2000)
         else:
+            # One of its disks, if it has several.
+            disk.failing_under = kit.rng.choice(kit.cluster.log_dirs)
             disk.failing.add(kind)
 
         def heal() -> None:
             disk.failing.clear()
             disk.room_bytes = None
-            # A broker whose disk failed has left; an operator starts it again.
+            # A broker whose disk failed has left, or goes on without it; an operator starts it again.
+            if not kit.is_healed and machine.is_up and machine.broker is not None and machine.broker.offline_log_dirs:
+                kit.tell(f"restart {machine.node_id} for {sorted(machine.broker.offline_log_dirs)}")
+                kit.cluster.repair(machine.node_id)
             kit.restart(machine.node_id)
 
         delay_s = kit.later(5.0, heal)
-        return f"disk {machine.node_id} {kind} for {delay_s:.2f} s"
+        where = disk.failing_under if kind != "full" else ""
+        return f"disk {machine.node_id} {kind} {where} for {delay_s:.2f} s"
 
     def _slow_disk(self) -> str:
         machine = self._kit.some_machine()

@@ -26,7 +26,7 @@ class Options(NamedTuple):
     """One run. Times in simulated seconds.
 
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
-    and leave meanwhile.
+    and leave meanwhile. ``log_dirs``: how many disks a broker has.
     """
 
     seed: int
@@ -41,6 +41,7 @@ class Options(NamedTuple):
     segment_bytes: int
     load: str
     joining: bool
+    log_dirs: int
 
     def words(self) -> str:
         """As the command line takes them: all of them, whatever seeds come to choose later."""
@@ -49,7 +50,8 @@ class Options(NamedTuple):
             f"--faults {','.join(self.faults) or 'none'} --fault-interval {self.fault_interval_s!r} "
             f"--hiccup-chance {self.hiccup_chance!r} --longest-delay {self.longest_delay_s!r} "
             f"--connection-loss-detection {_yes(self.connection_loss_detection)} "
-            f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)}"
+            f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)} "
+            f"--log-dirs {self.log_dirs}"
         )
 
 
@@ -91,6 +93,7 @@ def options_from(
         segment_bytes=rng.choice((4096, 16384, 1 << 20)),
         load=load,
         joining=rng.random() < 0.2,
+        log_dirs=rng.choices((1, 2, 3), (16, 3, 1))[0],
     )._replace(**others)
 
 
@@ -110,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segment-bytes", type=int, help="of the topics that clients write to")
     parser.add_argument("--load", choices=LOADS, help="light: long, with few operations")
     parser.add_argument("--joining", type=_flag, metavar="yes|no", help="brokers join and leave")
+    parser.add_argument("--log-dirs", type=int, choices=(1, 2, 3), help="each on a disk of its own")
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

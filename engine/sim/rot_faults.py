@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 
 from engine.record.batch import LOG_OVERHEAD_BYTES
-from engine.sim.cluster import LOG_DIR, Machine
+from engine.sim.cluster import Machine
 from engine.sim.disk import SimDisk
 from engine.sim.fault_kit import Act, FaultKit
 from engine.storage.checkpoints import CLEAN_SHUTDOWN
@@ -94,16 +94,16 @@ class RotFaults:
 
 def flip_record_bit(disk: SimDisk, rng: random.Random) -> str:
     """A bit that a start looks at; the file that holds it, or nothing: there is none."""
-    if disk.exists(f"{LOG_DIR}/{CLEAN_SHUTDOWN}"):
-        return ""
-    points = _recovery_points(disk)
     segments: dict[str, list[str]] = {}
     for path in disk.paths():
         if path.endswith(".log") and not any(each in path for each in _SPARED):
             segments.setdefault(path.rpartition("/")[0], []).append(path)
     found = []
     for directory, paths in segments.items():
-        point = points.get(directory.rpartition("/")[2], 0)
+        log_dir, _, partition = directory.rpartition("/")
+        if disk.exists(f"{log_dir}/{CLEAN_SHUTDOWN}"):
+            continue
+        point = _recovery_points(disk, log_dir).get(partition, 0)
         read = [path for path in paths if int(path.rpartition("/")[2][:-4]) >= point or path is paths[-1]]
         found += [path for path in read if disk.file_size(path) > LOG_OVERHEAD_BYTES]
     if not found:
@@ -124,10 +124,10 @@ def flip_record_bit(disk: SimDisk, rng: random.Random) -> str:
     return path
 
 
-def _recovery_points(disk: SimDisk) -> dict[str, int]:
+def _recovery_points(disk: SimDisk, log_dir: str) -> dict[str, int]:
     """Directory name to offset; lines of topic, partition and offset behind two others."""
     try:
-        lines = disk.read(f"{LOG_DIR}/{_RECOVERY_POINTS}").decode().splitlines()[2:]
+        lines = disk.read(f"{log_dir}/{_RECOVERY_POINTS}").decode().splitlines()[2:]
     except OSError:
         return {}
     return {f"{topic}-{number}": int(offset) for topic, number, offset in (line.split() for line in lines)}

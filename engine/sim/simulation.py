@@ -60,7 +60,12 @@ class Simulation:
         self._digest = hashlib.blake2b(digest_size=10)
         timing = LinkTiming(longest_s=options.longest_delay_s, hiccup_chance=options.hiccup_chance)
         self.cluster = SimCluster(
-            self.loop, options.seed, brokers=options.brokers, configs=_configs(options), timing=timing
+            self.loop,
+            options.seed,
+            brokers=options.brokers,
+            configs=_configs(options),
+            timing=timing,
+            log_dirs=options.log_dirs,
         )
         self.nemesis = Nemesis(self.cluster, options)
         self.invariants = Invariants(self.cluster)
@@ -164,6 +169,8 @@ class Simulation:
             for node_id, machine in self.cluster.machines.items():
                 if not machine.is_up:
                     self.cluster.start(node_id)
+                else:
+                    self.cluster.repair(node_id)
             await asyncio.sleep(0.25)
 
     async def _wait_until_everybody_gets_on(self) -> None:
