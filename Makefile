@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants screenshots bench clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos screenshots bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ dev: $(VENV)/.dev ## the same, with what tests and checks need
 run: setup ## open the console over the embedded cluster
 	$(BIN)/kconsole
 
-tools: ## install what the tests run against: kcat, tmux, Java (Debian packages)
+tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaketime (Debian packages)
 	tools/install_test_tools.sh
 
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
@@ -76,6 +76,10 @@ sim: setup ## run seeds of the simulator: make sim SEEDS=500 FIRST=0, or SEED=7 
 
 sim-mutants: setup ## known-bad changes of the engine: seeds must fail under each of them (takes a while)
 	$(BIN)/python -m engine.sim.mutants
+
+SECONDS ?= 60
+chaos: setup ## break real brokers under real clients, and judge: make chaos SECONDS=1800 CHAOS="--seed 7" (docs/chaos.md)
+	$(BIN)/python -m engine.chaos --seconds $(SECONDS) $(CHAOS)
 
 screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
 	$(BIN)/python tools/take_screenshots.py

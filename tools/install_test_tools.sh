@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests run against, from Debian's packages: kcat, tmux, a Java compiler and runtime, Maven. Nothing when all is there.
+# Installs what the tests run against, from Debian's packages: kcat, tmux, a Java compiler and runtime, Maven, and what
+# makes faults: strace, libfaketime. Nothing when all is there.
 set -euo pipefail
-declare -A package=([kcat]=kcat [tmux]=tmux [javac]=default-jdk-headless [mvn]=maven)
+declare -A package=([kcat]=kcat [tmux]=tmux [javac]=default-jdk-headless [mvn]=maven [strace]=strace [faketime]=faketime)
 missing=()
-for command in kcat tmux javac mvn; do
+for command in kcat tmux javac mvn strace faketime; do
   command -v "$command" >/dev/null 2>&1 || missing+=("${package[$command]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.chaos.machine import Machine, OwnDisk
+from engine.chaos.machine import Machine, OwnDisk, forget_faked_clock
 from engine.chaos.proxy import Proxy
 from engine.client.connection import Connection
 from engine.client.errors import ClientError
 from engine.supervisor.broker_process import python_command
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDir
-from engine.supervisor.facts import FactBus
+from engine.supervisor.facts import Fact, FactBus
 from engine.supervisor.ports import choose_addresses
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
 from engine.supervisor.snapshot import ProcessState
@@ -96,14 +96,20 @@ class ChaosCluster:
         self._machine = machine
         self._data_dir = DataDir(world, directory)
         self._bus = FactBus(world.clock)
-        self._closing = False
+        self._bus.listen(self._on_fact)
         self.proxy = Proxy()
         self.spec = spec
         self.brokers: dict[int, BrokerSupervision] = {}
         self.disks: dict[int, OwnDisk] = {}
-        self.unasked_ends: Counter[str] = Counter()
-        """How brokers ended by themselves: the nemesis knows why, or nobody does."""
+        self.ends: Counter[str] = Counter()
+        """How processes of brokers ended, by exit codes (negative: by that signal)."""
         self.listeners, self.doors = self._addresses()
+
+    def _on_fact(self, fact: Fact) -> None:
+        if fact["type"] == "note" and fact["kind"] in ("process_stopped", "process_exited"):
+            self.ends[f"exit code {fact['detail']['exit_code']}"] += 1
+            if "clock" in self._machine.faults:
+                forget_faked_clock(fact["detail"]["pid"])
 
     def _addresses(self) -> tuple[dict[int, Address], dict[int, Address]]:
         """Where brokers listen, and where they say they do."""

@@ -45,9 +45,12 @@ class Machine:
         return {
             "LD_PRELOAD": self.libfaketime,
             "FAKETIME_TIMESTAMP_FILE": clock_file,
-            "FAKETIME_NO_CACHE": "1",
+            # Its file is read once a second: at every call would cost more than all else that a broker does.
+            "FAKETIME_CACHE_DURATION": "1",
             # Time that passes is what it is: only the wall clock jumps, as when somebody sets it.
             "DONT_FAKE_MONOTONIC": "1",
+            # What it does for an old glibc makes every timed wait return at once: threads of Python would spin.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "NO_FAKE_STAT": "1",
         }
 
@@ -84,6 +87,13 @@ def _why_no_tracing() -> str:
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
+
+
+def forget_faked_clock(pid: int) -> None:
+    """Remove what libfaketime keeps of a process that was killed."""
+    for name in ("faketime_shm", "sem.faketime_sem"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/dev/shm/{name}_{pid}")
 
 
 class OwnDisk:

@@ -156,6 +156,8 @@ class FirstAcks:
 
     def after(self, at_ns: int) -> int | None:
         """Nanoseconds from the moment until every partition has acknowledged one; None: one never did."""
+        if not self._began:
+            return None
         longest = 0
         for partition, began in self._began.items():
             index = bisect_left(began, at_ns)
