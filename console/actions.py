@@ -25,6 +25,7 @@ from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
+from engine.supervisor.snapshot import Source
 
 if TYPE_CHECKING:
     from console.app import KConsole
@@ -161,12 +162,16 @@ class Acts:
             act, {each: processes[each].pid if each in processes else None for each in broker_ids}
         )
 
+        if gateway.capabilities.source is Source.SIMULATED:
+            # There is nothing that one could type on a machine.
+            command = ""
+
         async def call() -> str:
             await calls[act](broker_ids)
             return f"{who} {_DONE[act]}"
 
         def do() -> None:
-            timed = act == "kill" and len(broker_ids) == 1 and self._app.root_view_name != "failover"
+            timed = act == "kill" and len(broker_ids) == 1 and self._app.root_view_name != "failover" and command
             self._perform(
                 f"{act} {who}",
                 command,

@@ -19,6 +19,7 @@ class Need(StrEnum):
     PROCESS = "process"
     WORKLOAD = "workload"
     LOGS = "logs"
+    SIMULATION = "simulation"
 
 
 def reason_against(need: Need, capabilities: Capabilities) -> str:
@@ -27,12 +28,32 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
         return ""
     if need is Need.LOGS:
         return capabilities.no_broker_logs
+    if need is Need.SIMULATION:
+        return capabilities.no_simulation
     # What can never be done here comes before what was switched off.
     if need is Need.PROCESS and capabilities.no_process_control:
         return capabilities.no_process_control
     if need is Need.WORKLOAD and capabilities.no_workload:
         return capabilities.no_workload
+    if need is Need.WRITE and capabilities.no_writing:
+        return capabilities.no_writing
     return "the console was opened with --read-only" if capabilities.read_only else ""
+
+
+def place_in_run(words: str) -> tuple[int | None, float | None]:
+    """``1,234`` or ``#1234`` is an event's number, ``12.5`` or ``12s`` a time. Raises: ValueError."""
+    said = words.strip().lower().replace(",", "").replace("_", "").removeprefix("#")
+    if said.isdigit():
+        return int(said), None
+    at_s = float(said.removesuffix("s").strip())
+    if not 0 <= at_s < 1e9:
+        raise ValueError(words)
+    return None, at_s
+
+
+def reason_against_view(name: str, capabilities: Capabilities) -> str:
+    """Why a screen has nothing to show here; empty if it has."""
+    return capabilities.missing_views.get(name, "")
 
 
 class ActLogEntry(NamedTuple):

@@ -21,6 +21,7 @@ from console.gateway import Gateway, GatewayError
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
 from console.palette import Palette, css_variables, textual_theme
+from console.run_acts import RunActs
 from console.screens.base import View, ViewSpec
 from console.viewmodel.events import EventLog
 from console.viewmodel.history import History, remember
@@ -29,6 +30,7 @@ from themes import Theme, builtin_themes, user_themes
 from themes.loader import user_theme_dir
 
 if TYPE_CHECKING:
+    from console.gateway.simulated import Simulation
     from console.options import ConsoleOptions
 
 # What is drawn changes at most so often.
@@ -82,13 +84,16 @@ class KConsole(App[None]):
         self._drawn_at_ms = 0.0
         self._theme_problems = list(theme_problems)
         self.leaving = leaving
+        # The run that is looked at, if the cluster is a simulated one, and what can be done to it.
+        self.simulation: Simulation | None = getattr(gateway, "simulation", None)
+        self.run_acts = RunActs(self, self.simulation) if self.simulation is not None else None
         super().__init__()
         for name in list(BUILTIN_THEMES):
             self.unregister_theme(name)
         for each in self.themes.values():
             self.register_theme(textual_theme(each))
         self.theme = first.name
-        self.main = MainScreen()
+        self.main = MainScreen("cluster" if self.simulation is None else "simulation")
 
     # -- themes ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +185,7 @@ class KConsole(App[None]):
                     self.failure = ""
                     if not self.frozen:
                         self.take(snapshot)
+                    self._hear_simulation()
             except GatewayError as error:
                 # Rows stay; the header says how old they are, and why.
                 self.failure = str(error)
@@ -193,6 +199,9 @@ class KConsole(App[None]):
         while True:
             try:
                 async for batch in self.gateway.events():
+                    if batch.anew:
+                        self.events.clear()
+                        self.history = History()
                     self.events.take(batch.events)
                     self._dirty = True
             except GatewayError:
@@ -200,6 +209,16 @@ class KConsole(App[None]):
             except Exception as error:
                 self.log.error(f"the stream of events failed: {error!r}")
             await asyncio.sleep(_RETRY_S)
+
+    def _hear_simulation(self) -> None:
+        """What a run has to say, at once: somebody waits for a step."""
+        if self.simulation is None:
+            return
+        (said, tone), self.simulation.said = self.simulation.said, ("", "info")
+        if said:
+            self.flash(said, tone)
+        if self._refresh_s:
+            self.tick()
 
     def take(self, snapshot: ClusterSnapshot) -> None:
         """A new picture."""
@@ -314,22 +333,28 @@ def load_themes() -> tuple[dict[str, Theme], list[str]]:
 
 def run_console(options: ConsoleOptions) -> int:
     """Open the console; returns the exit code."""
-    import os
-
     from console.gateway.opening import open_gateway
 
-    themes, problems = load_themes()
     try:
         gateway = open_gateway(options)
     except GatewayError as error:
         print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    return run_over(gateway, leaving="stopping the cluster …" if options.started_supervisor else "")
+
+
+def run_over(gateway: Gateway, *, leaving: str = "", now_ms: Callable[[], int] | None = None) -> int:
+    """Open the console over a gateway; returns the exit code."""
+    import os
+
+    themes, problems = load_themes()
     app = KConsole(
         gateway,
         theme=os.environ.get("KCONSOLE_THEME", "dark"),
         themes=themes,
         theme_problems=problems,
-        leaving="stopping the cluster …" if options.started_supervisor else "",
+        now_ms=now_ms,
+        leaving=leaving,
     )
     app.run()
     return app.return_code or 0

@@ -39,6 +39,7 @@ Examples:
   kconsole up --json                                the cluster without a screen, for scripts
   kconsole kill 2                                   SIGKILL of broker 2, which stays down
   kconsole start 2                                  and up again
+  kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
@@ -391,6 +392,82 @@ def broker(properties: str, cluster_id: str | None) -> None:
     from engine.broker.main import run_broker
 
     sys.exit(run_broker(properties, cluster_id=cluster_id))
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  kconsole sim --seed 7                            N: next election, b: back, space: play, < and >: speed
+  kconsole sim --seed 7 --faults none              no faults but your own (x)
+  kconsole sim --scenario my_scenario.yaml         faults at times of your choice; see docs/simulation.md
+  kconsole sim                                     any seed"""
+)
+@click.option("--seed", type=click.IntRange(min=0), help="The same seed is the same run. Default: a random one, shown.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    help="YAML with options and with acts at simulated times.",
+)
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="Simulated seconds under load. Default: the seed's.")
+@click.option("--brokers", type=click.IntRange(1, 9), help="Default: the seed's, 3 of most.")
+@click.option("--durability", type=click.Choice(["fsync", "page-cache"]), help="Default: the seed's.")
+@click.option("--faults", metavar="KIND,…", help="Kinds of faults that the seed makes, or none. Default: the seed's.")
+def sim(
+    seed: int | None,
+    scenario: str | None,
+    seconds: float | None,
+    brokers: int | None,
+    durability: str | None,
+    faults: str | None,
+) -> None:
+    """Open the console over a simulated cluster: whole brokers in one process, under virtual time.
+
+    Play, pause, step to the next decision, message or election, and go back to any earlier event: the run is made again
+    from its seed. Every message that crossed the wire is there, decoded, and every decision has its reason. The run is
+    that of `python -m engine.sim` with the same seed and options.
+    """
+    given = {"seed": seed, "seconds": seconds, "brokers": brokers, "durability": durability, "faults": faults}
+    options, planned = _run_of(scenario, {name: value for name, value in given.items() if value is not None})
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _fail(
+            "sim opens a console and needs a terminal; "
+            f"`python -m engine.sim --seed {options.seed}` runs a seed without one",
+            USAGE,
+        )
+    from console.app import run_over
+    from console.gateway.simulated import SimulatedGateway
+
+    gateway = SimulatedGateway(options, planned)
+    sys.exit(run_over(gateway, now_ms=gateway.now_ms))
+
+
+def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
+    """What to simulate, and a scenario's acts."""
+    import secrets
+
+    from engine.sim.options import FAULTS, options_from
+
+    if "faults" in given:
+        kinds = tuple(each for each in given["faults"].split(",") if each and each != "none")
+        unknown = [each for each in kinds if each not in FAULTS]
+        if unknown:
+            raise click.BadParameter(f"{unknown[0]} is none of {', '.join(FAULTS)}", param_hint="--faults")
+        given["faults"] = kinds
+    planned: Any = ()
+    if scenario is not None:
+        from engine.supervisor.scenario_file import ScenarioErrors, parse_scenario
+
+        try:
+            with open(scenario, encoding="utf-8") as file:
+                read = parse_scenario(file.read(), brokers=given.get("brokers"))
+        except (OSError, UnicodeDecodeError) as error:
+            _fail(f"cannot read {scenario}: {error}", USAGE)
+        except ScenarioErrors as error:
+            click.echo(error.in_file(scenario), err=True)
+            sys.exit(USAGE)
+        given, planned = {**read.options, **given}, read.planned
+    seed = given.pop("seed", None)
+    return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
 # -- shared -----------------------------------------------------------------------------------------------------

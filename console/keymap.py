@@ -26,6 +26,11 @@ class Key(NamedTuple):
     hint: bool = False
     help: str = ""
 
+    @property
+    def view(self) -> str:
+        """The screen that it opens, if it is one of the tabs."""
+        return self.action.split("'")[1] if self.group == "screens" else ""
+
 
 _G, _N, _A = "general", "navigation", "acts"
 
@@ -41,6 +46,7 @@ KEYS: tuple[Key, ...] = (
     Key("minus", "last_view", "last screen", "global", "-", _N),
     Key("left_square_bracket", "history(-1)", "history back", "global", "[", _N),
     Key("right_square_bracket", "history(1)", "history forward", "global", "]", _N),
+    Key("0", "view('simulation')", "simulation", "global", "0", "screens", Need.SIMULATION),
     Key("1", "view('cluster')", "cluster", "global", "1", "screens"),
     Key("2", "view('topics')", "topics", "global", "2", "screens"),
     Key("3", "view('groups')", "groups", "global", "3", "screens"),
@@ -71,6 +77,24 @@ KEYS: tuple[Key, ...] = (
     # -- tables with marks ----------------------------------------------------------------------------------------
     Key("space", "mark", "mark", "marks", "space", "table"),
     Key("U,ctrl+backslash", "clear_marks", "clear marks", "marks", "U", "table"),
+    # -- simulation -----------------------------------------------------------------------------------------------
+    Key("space", "toggle", "play/pause", "simulation", "space", _N, hint=True),
+    Key("n,right", "next", "next", "simulation", "n →", _N, hint=True, help="decision or message, as m has it"),
+    Key("N", "next_election", "next election", "simulation", "N", _N, hint=True, help="of the quorum or a partition"),
+    Key("b,left,backspace", "step_back", "back", "simulation", "b ←", _N, hint=True, help="by replay from the seed"),
+    Key("B", "back_election", "back one election", "simulation", "B", _N),
+    Key("less_than_sign,comma", "speed(-1)", "slower", "simulation", "<", _N, hint=True),
+    Key("greater_than_sign,full_stop,plus", "speed(1)", "faster", "simulation", ">", _N, hint=True),
+    Key("t", "go_to", "go to", "simulation", "t", _N, hint=True, help="an event by its number, or a time in seconds"),
+    Key("f", "follow", "follow/pause", "simulation", "f", _N, help="whether the last event stays selected"),
+    Key("enter", "open", "whole message", "simulation", "enter", _N, hint=True, help="decoded, or all of a decision"),
+    Key(
+        "m", "level", "messages", "simulation", "m", "table", hint=True, help="decisions · with brokers' messages · all"
+    ),
+    Key("v", "pane", "wire/partitions", "simulation", "v", "table", hint=True, help="what stands below"),
+    Key("x", "fault", "fault", "simulation", "x", _A, hint=True, help="kill, pause, cut, power, …; replays repeat it"),
+    Key("h", "heal", "heal", "simulation", "h", _A, help="all links, disks and clocks"),
+    Key("ctrl+k", "kill_controller", "kill controller", "simulation", "ctrl-k", _A, help="SIGKILL of the active one"),
     # -- cluster --------------------------------------------------------------------------------------------------
     Key("enter", "open", "partitions", "cluster", "enter", _N, hint=True),
     Key("l", "log(False)", "log", "cluster", "l", _N, Need.LOGS, hint=True),
@@ -228,6 +252,7 @@ KEYS: tuple[Key, ...] = (
 TABLE_WITH_MARKS = ("table", "marks", "global")
 TABLE = ("table", "global")
 SCREENS: dict[str, tuple[str, ...]] = {
+    "simulation": ("simulation", *TABLE),
     "cluster": ("cluster", *TABLE_WITH_MARKS),
     "topics": ("topics", *TABLE_WITH_MARKS),
     "partitions": ("partitions", *TABLE_WITH_MARKS),

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from console.acts import reason_against
+from console.acts import reason_against, reason_against_view
 from console.commands import CommandError, Parsed, parse_command
 from console.keymap import bindings, find_key
 from console.modals.detail import Detail
@@ -40,9 +40,9 @@ class MainScreen(Screen[None]):
     MainScreen Header.-hidden, MainScreen Tabs.-hidden { display: none; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_view: str = "cluster") -> None:
         super().__init__()
-        self._navigation = Navigation(ViewSpec("cluster"))
+        self._navigation = Navigation(ViewSpec(first_view))
         self._switching = False
         self.switched = asyncio.Event()
         self.switched.set()
@@ -235,6 +235,9 @@ class MainScreen(Screen[None]):
         if target.startswith("!"):
             self._do(target[1:], parsed.arguments)
             return
+        reason = reason_against_view(target, self.console.gateway.capabilities)
+        if reason:
+            raise CommandError(f":{parsed.command.name}: {reason}")
         spec = self._spec(target, parsed.arguments)
         self._keep_state()
         self._navigation.open(spec)
@@ -270,6 +273,8 @@ class MainScreen(Screen[None]):
         acts = self.console.acts
         if act in ("kill", "stop", "start", "restart", "pause", "resume"):
             acts.process(act, self._broker(arguments))
+        elif act in ("goto", "power", "cut", "isolate", "heal"):
+            self._do_to_run(act, arguments)
         elif act == "elect":
             acts.elect_preferred(None)
         elif act == "produce":
@@ -285,6 +290,15 @@ class MainScreen(Screen[None]):
         elif act == "quit":
             self.run_worker(self.console.action_quit(), exit_on_error=False)
 
+    def _do_to_run(self, act: str, arguments: tuple[str, ...]) -> None:
+        acts = self.console.run_acts
+        if acts is None:
+            raise CommandError(f":{act} is for simulations: {self.console.gateway.capabilities.no_simulation}")
+        if act == "goto":
+            acts.go_to(" ".join(arguments))
+        else:
+            acts.do_words(act, arguments)
+
     def _theme(self, arguments: tuple[str, ...]) -> None:
         names = list(self.console.themes)
         if arguments and arguments[0] not in names:
@@ -298,7 +312,11 @@ class MainScreen(Screen[None]):
     def refuses(self, pressed: str) -> bool:
         """Whether a key is greyed; says why."""
         key = None if self._prompt.is_open else find_key(pressed, self.console.scopes)
-        if key is None or not (reason := reason_against(key.need, self.console.gateway.capabilities)):
+        if key is None:
+            return False
+        capabilities = self.console.gateway.capabilities
+        reason = reason_against(key.need, capabilities) or reason_against_view(key.view, capabilities)
+        if not reason:
             return False
         self.console.flash(f"{key.label}: {reason}", "under_replicated")
         return True

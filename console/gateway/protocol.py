@@ -24,6 +24,10 @@ class Capabilities(NamedTuple):
     no_process_control: str = ""
     no_workload: str = ""
     no_broker_logs: str = ""
+    no_writing: str = ""
+    no_simulation: str = "`kconsole sim` opens one"
+    # Screens that have nothing to show, with the reason.
+    missing_views: Mapping[str, str] = {"simulation": "`kconsole sim` opens one"}
 
     @property
     def attached(self) -> bool:
@@ -64,9 +68,11 @@ class TailBatch(NamedTuple):
 
 
 class EventBatch(NamedTuple):
-    """Events that came since the last batch; the first batch has the past."""
+    """Events that came since the last batch; the first batch has the past. ``anew``: what was told before has not
+    happened (a simulation went back), these have."""
 
     events: list[ClusterEvent]
+    anew: bool = False
 
 
 class NewRecord(NamedTuple):

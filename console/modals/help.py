@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.acts import reason_against
+from console.acts import reason_against, reason_against_view
 from console.commands import COMMANDS
 from console.gateway import Capabilities
 from console.keymap import Key, keys_of
@@ -31,7 +31,7 @@ def help_lines(scopes: tuple[str, ...], capabilities: Capabilities) -> list[Cell
             lines.append(cell(""))
         lines.append(cell(_TITLES[name], "title"))
         for key in keys:
-            reason = reason_against(key.need, capabilities)
+            reason = reason_against(key.need, capabilities) or reason_against_view(key.view, capabilities)
             spans = [
                 Span(f"  {key.display:<10}", "muted" if reason else "key"),
                 Span(f"{key.label:<24}", "muted" if reason else "text"),

@@ -11,12 +11,14 @@ from console.screens.groups import GroupsView, GroupView
 from console.screens.partitions import PartitionsView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
+from console.screens.simulation import SimulationView
 from console.screens.topics import TopicsView
 from console.screens.workload import WorkloadView
 
 VIEWS: dict[str, type[View]] = {
     view.NAME: view
     for view in (
+        SimulationView,
         ClusterView,
         TopicsView,
         PartitionsView,

@@ -15,7 +15,7 @@ from console.viewmodel.cells import Column
 from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.impact import impact_words
 from console.viewmodel.text import clip
-from engine.supervisor.snapshot import ClusterSnapshot
+from engine.supervisor.snapshot import ClusterSnapshot, Source
 
 # With so many lines left below the brokers, or so many in all, the latest events are shown there.
 _LEAST_EVENT_LINES = 7
@@ -68,7 +68,10 @@ class ClusterView(View):
             self.query_one(Happened).show(None, lambda events: condensed(events[-_CONDENSED:]))
 
     def columns(self) -> Sequence[Column]:
-        return ATTACHED_BROKER_COLUMNS if self.console.gateway.capabilities.attached else BROKER_COLUMNS
+        # Processes that are another's, or simulated, have no figures.
+        return (
+            BROKER_COLUMNS if self.console.gateway.capabilities.source is Source.EMBEDDED else ATTACHED_BROKER_COLUMNS
+        )
 
     def crumb_title(self) -> str:
         return "brokers"

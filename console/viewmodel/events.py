@@ -13,7 +13,16 @@ from console.viewmodel.cells import Cell, Column, Span, cell
 from engine.supervisor.snapshot import ClusterEvent
 
 _TONES = {
-    "in_sync": ("broker_unfenced", "isr_expanded", "group_stable", "process_resumed", "coordinator_loaded", "vote_granted"),
+    "in_sync": (
+        "broker_unfenced",
+        "isr_expanded",
+        "group_stable",
+        "process_resumed",
+        "coordinator_loaded",
+        "vote_granted",
+        "broker_ready",
+        "run_ended",
+    ),
     "under_replicated": (
         "isr_shrunk",
         "group_rebalanced",
@@ -34,6 +43,8 @@ _TONES = {
         "topic_deleted",
         "broker_unreachable",
         "partition_offline",
+        "promise_broken",
+        "fault",
     ),
     "controller": (
         "election_started",
@@ -44,6 +55,7 @@ _TONES = {
         "controller_changed",
     ),
     "leader": ("leader_changed",),
+    "accent": ("your_act", "scenario_act"),
 }
 _TONE_OF = {kind: tone for tone, kinds in _TONES.items() for kind in kinds}
 _GLYPH = {
@@ -52,6 +64,7 @@ _GLYPH = {
     "offline": "✗",
     "controller": "★",
     "leader": "⇄",
+    "accent": "!",
     "info": "·",
 }
 
@@ -59,6 +72,12 @@ _GLYPH = {
 def event_tone(kind: str) -> str:
     """The token of a kind of event."""
     return _TONE_OF.get(kind, "info")
+
+
+def event_mark(kind: str) -> tuple[str, str]:
+    """Token and glyph of a kind of event."""
+    tone = event_tone(kind)
+    return tone, _GLYPH[tone]
 
 
 def kind_words(kind: str) -> str:
@@ -116,6 +135,12 @@ class EventLog(Sequence[ClusterEvent]):
         del self._events[: -self._kept]
         if len(self._seen) > 4 * self._kept:
             self._seen = {(event.source, event.sequence, event.at_ms) for event in self._events}
+
+    def clear(self) -> None:
+        """Nothing of it has happened."""
+        self._events.clear()
+        self._seen.clear()
+        self.revision += 1
 
     def __len__(self) -> int:
         return len(self._events)

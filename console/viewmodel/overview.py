@@ -34,8 +34,7 @@ def overview(
         return Overview(
             (product, Span("  ", "muted"), Span(waiting, "offline" if failure else "muted")), empty, empty, empty
         )
-    embedded = snapshot.source is Source.EMBEDDED
-    context = [Span("  embedded" if embedded else "  attached", "info" if embedded else "title")]
+    context = [Span(f"  {snapshot.source}", "title" if snapshot.source is Source.ATTACHED else "info")]
     if read_only:
         context.append(Span(" read-only", "under_replicated"))
     age = _age(snapshot, now_ms, failure)
@@ -67,6 +66,8 @@ def _controller(snapshot: ClusterSnapshot, now_ms: int) -> Cell:
 def _age(snapshot: ClusterSnapshot, now_ms: int, failure: str) -> Cell:
     # Why stands in the status line.
     problem = failure or snapshot.error
+    if snapshot.source is Source.SIMULATED and not problem:
+        return (Span("virtual time ", "muted"), Span("●", "info"))
     if not snapshot.metadata_observed_at_ms and not problem:
         return (Span("connecting ", "muted"), Span("●", "under_replicated"))
     old_ms = max(0, now_ms - snapshot.metadata_observed_at_ms) if snapshot.metadata_observed_at_ms else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from console.acts import reason_against
+from console.acts import reason_against, reason_against_view
 from console.keymap import KEYS, keys_of
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span
@@ -53,15 +53,16 @@ class Tabs(LineWidget):
     """
 
     def line(self, y: int, width: int) -> tuple[Cell, Cell]:
-        open_ = console_app(self).root_view_name
+        app = console_app(self)
+        open_ = app.root_view_name
         spans: list[Span] = []
         self.regions = []
         x = 1
-        keys = [key for key in KEYS if key.group == "screens"]
+        capabilities = app.gateway.capabilities
+        keys = [key for key in KEYS if key.view and not reason_against_view(key.view, capabilities)]
         gap = 2 if width >= sum(len(key.label) + 4 for key in keys) else 1
         for key in keys:
-            name = key.action.split("'")[1]
-            here = name == open_
+            here = key.view == open_
             start = x
             spans += [
                 Span(key.display, "accent" if here else "muted"),

@@ -20,6 +20,7 @@ class Source(StrEnum):
 
     EMBEDDED = "embedded"
     ATTACHED = "attached"
+    SIMULATED = "simulated"
 
 
 class ProcessState(StrEnum):

@@ -83,7 +83,7 @@ class Driver:
             case "goto_time":
                 self._go_to_time(float(command["at_s"]))
             case "act":
-                self._act(command)
+                return {"type": "acted", "ask": command.get("ask"), "problem": self._act(command)}
         return None
 
     def _say(self, what: str, tone: str = "info") -> None:
@@ -111,20 +111,22 @@ class Driver:
         self._looking_for = level
         self._goal = Goal(LEVELS[level], self.stepper.loop.time() + _LOOK_FOR_S)
 
-    def _act(self, command: Data) -> None:
-        if self.mode == "replaying" or self._cannot_go_on():
-            return
+    def _act(self, command: Data) -> str:
+        if self.mode == "replaying":
+            return "wait until the replay is done"
+        if self._cannot_go_on():
+            return self._said[0]
         try:
             act = act_from(command)
         except (KeyError, TypeError, ValueError) as error:
-            self._say(str(error), "offline")
-            return
+            return str(error)
         problem, dropped = self.stepper.act(act)
-        later = f"; {dropped} later act{'s' if dropped != 1 else ''} of yours dropped" if dropped else ""
-        if problem:
-            self._say(f"{act.words()}: {problem}{later}", "under_replicated")
-        else:
-            self._say(f"{act.words()} at event {self.stepper.count:,}{later}", "in_sync")
+        if not problem:
+            later = f"; {dropped} act{'s' if dropped != 1 else ''} that you did later dropped" if dropped else ""
+            self._say(
+                f"{act.words()}: event {self.stepper.count:,}, and again whenever the run comes by{later}", "in_sync"
+            )
+        return problem
 
     # -- back -----------------------------------------------------------------------------------------------------
 
@@ -234,9 +236,13 @@ class Driver:
         if stepper.broken:
             self.mode = "paused"
             self._say(f"a promise is broken: {stepper.broken}", "offline")
-        elif stepper.ended and stepper.happenings[-1].kind == RUN_ENDED:
+        elif stepper.ended and self._is_last(RUN_ENDED):
             self.mode = "paused"
             self._say("the seed's run ends here: every promise held. The cluster goes on if you do", "in_sync")
+
+    def _is_last(self, kind: str) -> bool:
+        last = self.stepper.happenings[-1]
+        return last.kind == kind and last.number == self.stepper.count
 
     # -- frames ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,285 @@
+"""A simulated cluster: pictures and events as of any other, from the frames of a run in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from console.gateway.protocol import (
+    BrokerLog,
+    Capabilities,
+    ConfigValue,
+    EventBatch,
+    GatewayError,
+    NewRecord,
+    NewTopic,
+    ProducedRecord,
+    Tail,
+    TailBatch,
+)
+from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, snapshot_of
+from console.gateway.run_process import RunProcess
+from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
+from engine.sim.options import Options
+from engine.sim.stepping.acts import Planned
+from engine.sim.stepping.process import options_as_data, planned_as_data
+from engine.sim.world import EPOCH_MS
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+_OWN_CLIENTS = "the clients of a simulated cluster are its own: the seed decides what they do"
+_MISSING = {
+    "failover": "the timeline of the simulation (0) shows every step of a failover",
+    "workload": "the clients of a simulated cluster belong to its seed",
+}
+_CAPABILITIES = Capabilities(
+    Source.SIMULATED,
+    no_workload=_OWN_CLIENTS,
+    no_broker_logs="simulated brokers write no log files: the timeline (0) has what they tell",
+    no_writing=_OWN_CLIENTS,
+    no_simulation="",
+    missing_views=_MISSING,
+)
+_MIN_INTERVAL_S = 0.05
+
+
+class Simulation:
+    """What can be done with a run; its state and its story. All of it is heard soon and answered by a frame."""
+
+    def __init__(self, options: Options, planned: Sequence[Planned] = ()) -> None:
+        self.options = options
+        self.state = RunState(seed=options.seed, seconds=options.seconds)
+        self.story = Story()
+        # How much the timeline shows, and what a step is.
+        self.level = LEVELS[0]
+        self.wall_ms = EPOCH_MS
+        self.snapshot: ClusterSnapshot | None = None
+        self.said: tuple[str, str] = ("", "info")
+        self.changed = asyncio.Event()
+        self.new_events: list[ClusterEvent] = []
+        self.is_anew = False
+        self._generation = 0
+        self._marks: tuple[tuple[float, str], ...] = ()
+        self._started = False
+        first = {"options": options_as_data(options), "planned": [planned_as_data(each) for each in planned]}
+        self._process = RunProcess(first, self._take)
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Once. Raises: GatewayError."""
+        if not self._started:
+            self._started = True
+            await self._process.start()
+
+    async def close(self) -> None:
+        """The process is gone afterwards."""
+        await self._process.close()
+
+    @property
+    def failure(self) -> str:
+        """Why the process is gone, if it is."""
+        return self._process.failure
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def _take(self, frame: Mapping[str, Any]) -> None:
+        if frame["type"] == "gone":
+            self.changed.set()
+            return
+        if frame["said"]:
+            self.said = (frame["said"], frame["tone"])
+        self.wall_ms = int(frame["wall_ms"])
+        picture = frame.get("picture")
+        if "marks" in frame:
+            self._marks = tuple((float(at_s), str(kind)) for at_s, kind in frame["marks"])
+        before = self.state
+        self.state = RunState(
+            seed=self.options.seed,
+            seconds=self.options.seconds,
+            mode=frame["mode"],
+            speed=frame["speed"],
+            at_s=frame["at_s"],
+            number=frame["count"],
+            seen_until_s=frame["seen_until_s"],
+            ended=frame["ended"],
+            broken=frame["broken"],
+            looking_for=frame["looking_for"],
+            progress=frame["progress"],
+            marks=self._marks,
+            machines=before.machines if picture is None else machines_of(picture),
+            ahead=tuple((at_s, words, by) for at_s, words, by in frame["ahead"]) if "ahead" in frame else before.ahead,
+        )
+        if picture is not None:
+            decisions = decisions_of(frame)
+            anew = frame["generation"] != self._generation
+            self._generation = frame["generation"]
+            self.story.take(decisions, messages_of(frame), anew=anew)
+            if anew:
+                self.is_anew = True
+                self.new_events.clear()
+            self.new_events += [event_of(each) for each in decisions]
+            self.snapshot = snapshot_of(picture, self.wall_ms, self.snapshot)
+        self.changed.set()
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    def toggle(self) -> None:
+        """Play or pause."""
+        self._process.send(do="play" if self.state.mode == "paused" else "pause")
+
+    def pause(self) -> None:
+        """Stop where it is."""
+        self._process.send(do="pause")
+
+    def next(self, level: str) -> None:
+        """To the next step of a level: ``decision``, ``broker message``, ``message``, ``election``."""
+        self._process.send(do="next", level=level)
+
+    def back(self, level: str) -> None:
+        """To the step of a level before this place, by replay."""
+        self._process.send(do="back", level=level)
+
+    def go_to_number(self, number: int) -> None:
+        """To a message or decision that was passed."""
+        self._process.send(do="goto_number", number=number)
+
+    def go_to_time(self, at_s: float) -> None:
+        """Forward or back."""
+        self._process.send(do="goto_time", at_s=at_s)
+
+    def change_speed(self, step: int) -> None:
+        """Faster or slower."""
+        at = SPEEDS.index(self.state.speed) if self.state.speed in SPEEDS else SPEEDS.index(1.0)
+        self._process.send(do="speed", speed=SPEEDS[max(0, min(len(SPEEDS) - 1, at + step))])
+
+    async def act(self, kind: str, brokers: Sequence[int] = (), value: float = 0.0) -> None:
+        """A fault or a repair, here and now. Raises: GatewayError: it cannot be done."""
+        answer = await self._process.ask(do="act", kind=kind, brokers=list(brokers), value=value)
+        if answer["problem"]:
+            raise GatewayError(answer["problem"])
+
+    async def decoded(self, number: int) -> list[str]:
+        """The whole message of a number as lines. Raises: GatewayError."""
+        answer = await self._process.ask(do="detail", number=number)
+        client = [f"client_id: {answer['client_id']}"] if answer["client_id"] else []
+        return [*client, *answer["lines"]]
+
+
+class SimulatedGateway:
+    """What any cluster shows, of a simulated one."""
+
+    def __init__(self, options: Options, planned: Sequence[Planned] = ()) -> None:
+        self.simulation = Simulation(options, planned)
+        self._events_wait = asyncio.Event()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return _CAPABILITIES
+
+    def now_ms(self) -> int:
+        """The simulation's wall clock."""
+        return self.simulation.wall_ms
+
+    async def close(self) -> None:
+        await self.simulation.close()
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        simulation = self.simulation
+        await simulation.start()
+        while True:
+            if simulation.failure:
+                raise GatewayError(simulation.failure)
+            await simulation.changed.wait()
+            simulation.changed.clear()
+            if simulation.new_events or simulation.is_anew:
+                self._events_wait.set()
+            if simulation.snapshot is not None:
+                yield simulation.snapshot
+            await asyncio.sleep(_MIN_INTERVAL_S)
+
+    async def events(self) -> AsyncIterator[EventBatch]:
+        simulation = self.simulation
+        while True:
+            await self._events_wait.wait()
+            self._events_wait.clear()
+            events, simulation.new_events = simulation.new_events, []
+            anew, simulation.is_anew = simulation.is_anew, False
+            yield EventBatch(events, anew)
+
+    def watch(self, topics: frozenset[str]) -> None:
+        """Everything is always fresh."""
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    async def _act(self, kind: str, broker_ids: Sequence[int]) -> None:
+        await self.simulation.act(kind, broker_ids)
+
+    async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("kill", broker_ids)
+
+    async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("stop", broker_ids)
+
+    async def pause_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("pause", broker_ids)
+
+    async def resume_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("resume", broker_ids)
+
+    async def start_brokers(self, broker_ids: Sequence[int]) -> None:
+        await self._act("start", broker_ids)
+
+    async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        raise GatewayError("stop it, let it come down, and start it: in a simulation each is a step of its own")
+
+    # -- what a simulated cluster does not do -----------------------------------------------------------------------
+
+    def _refuse(self) -> NoReturn:
+        raise GatewayError(_OWN_CLIENTS)
+
+    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        raise GatewayError("records of a simulated cluster are read in the timeline: enter on a Fetch or a Produce")
+        yield TailBatch([])
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        raise GatewayError(_CAPABILITIES.no_broker_logs)
+
+    async def topic_configs(self, topic: str) -> list[ConfigValue]:
+        snapshot = self.simulation.snapshot
+        found = next((each for each in snapshot.topics if each.name == topic), None) if snapshot is not None else None
+        configs = found.configs if found is not None else {}
+        return [ConfigValue(name, value, "DYNAMIC_TOPIC_CONFIG", True) for name, value in sorted(configs.items())]
+
+    async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
+        return []
+
+    async def produce(self, record: NewRecord) -> ProducedRecord:
+        self._refuse()
+
+    async def create_topic(self, topic: NewTopic) -> None:
+        self._refuse()
+
+    async def delete_topic(self, topic: str) -> None:
+        self._refuse()
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        self._refuse()
+
+    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
+        self._refuse()
+
+    async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        self._refuse()
+
+    async def start_workload(self) -> None:
+        self._refuse()
+
+    async def stop_workload(self) -> None:
+        self._refuse()
+
+    async def add_member(self, group: str) -> None:
+        self._refuse()
+
+    async def remove_member(self, group: str) -> None:
+        self._refuse()
