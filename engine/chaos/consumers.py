@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from engine.chaos.clients import ClientThread, Shared
 from engine.sim.history import Isolation, Record
-from engine.sim.history_recorder import ClientRecorder
+from engine.sim.history_recorder import ClientRecorder, PendingPoll
 
 _BATCH = 200
 _WAIT_S = 0.2
@@ -119,6 +119,8 @@ class GroupMember(ClientThread):
         self._topic = topic
         self._strategy = strategy
         self._progress: dict[tuple[str, int], int] = {}
+        self._poll: PendingPoll | None = None
+        self._received: list[Record] = []
 
     def work(self) -> None:
         while not self.is_stopping:
@@ -156,16 +158,23 @@ class GroupMember(ClientThread):
         )
         self.record.subscribe(self._group, [self._topic], auto_offset_reset="earliest")
 
+        # They are called from within a poll, which is recorded as two: before and after.
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
+            was_polling = self._end_poll()
             self.record.rebalance(assigned=map(_name, partitions))
             self.count("rebalance")
+            self._begin_poll(was_polling)
 
         def revoked(of: Consumer, partitions: list[TopicPartition]) -> None:
+            was_polling = self._end_poll()
             self._commit(of)
             self._forget(partitions)
+            self._begin_poll(was_polling)
 
         def lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            was_polling = self._end_poll()
             self._forget(partitions)
+            self._begin_poll(was_polling)
 
         consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=lost)
         return consumer
@@ -175,20 +184,31 @@ class GroupMember(ClientThread):
         for each in partitions:
             self._progress.pop((each.topic, each.partition), None)
 
-    def _turn(self, consumer: Consumer) -> None:
-        pending = self.record.poll()
-        try:
-            messages = consumer.consume(_BATCH, _WAIT_S)
-        except KafkaException as error:
-            pending.info(str(error))
-            self.count("poll info")
-            return
-        records = records_of(messages, self)
+    def _begin_poll(self, is_wanted: bool = True) -> None:
+        if is_wanted:
+            self._poll = self.record.poll()
+
+    def _end_poll(self) -> bool:
+        """Note what was received; whether a poll was under way."""
+        pending, records = self._poll, self._received
+        self._poll, self._received = None, []
+        if pending is None:
+            return False
         pending.ok(records)
         self.count("poll ok")
         for name, offset, _ in records:
             topic, _, number = name.rpartition("-")
             self._progress[topic, int(number)] = offset + 1
+        return True
+
+    def _turn(self, consumer: Consumer) -> None:
+        self._begin_poll()
+        # One by one: of a batch nobody knows what in it came before a rebalance.
+        message = consumer.poll(_WAIT_S)
+        while message is not None:
+            self._received += records_of([message], self)
+            message = consumer.poll(0) if len(self._received) < _BATCH else None
+        self._end_poll()
         if self.rng.random() < 0.3:
             self._commit(consumer)
         if self.rng.random() < 0.05:
