@@ -100,25 +100,27 @@ class RunActs:
         """A form."""
 
         def check(values: dict[str, str]) -> str:
-            brokers = values["brokers"].replace(",", " ").split()
-            wanted = FAULTS[values["what"]]
+            kind, *brokers = values["act"].replace(",", " ").split() or [""]
+            if kind not in FAULTS:
+                return f"{kind or 'nothing'} is none of them"
             if not brokers or not all(each.isdigit() for each in brokers):
                 return "name brokers by their numbers"
+            wanted = FAULTS[kind]
             if wanted is not None and len(brokers) != wanted:
-                return f"{values['what']} is between {wanted} brokers: 1 2"
+                return f"{kind} is between {wanted} brokers: {kind} 1 2"
             return ""
 
         def submitted(values: dict[str, str] | None) -> None:
             if values is not None:
-                self.do(values["what"], [int(each) for each in values["brokers"].replace(",", " ").split()])
+                kind, *brokers = values["act"].replace(",", " ").split()
+                self.do(kind, [int(each) for each in brokers])
 
-        controller = next((each.broker_id for each in self._simulation.state.machines if each.is_controller), None)
-        fields = [
-            Field("what", "what", "kill", choices=tuple(FAULTS)),
-            Field("brokers", "brokers", "" if controller is None else str(controller), "1, or 1 2"),
-        ]
+        controller = next((each.broker_id for each in self._simulation.state.machines if each.is_controller), 1)
+        alone = ", ".join(kind for kind, wanted in FAULTS.items() if wanted is None)
+        between = ", ".join(kind for kind, wanted in FAULTS.items() if wanted is not None)
         note = (
-            f"At event {self._simulation.state.number:,}, and again whenever a replay comes by. "
-            "isolate cuts a broker off from all others; h mends."
+            f"{alone}: of one broker or more. {between}: between two, {between.partition(',')[0]} 1 2. "
+            f"It is done at event {self._simulation.state.number:,}, and again whenever a replay comes by. h mends."
         )
+        fields = [Field("act", "act", f"kill {controller}", "kill 1, or cut 1 2")]
         self._app.push_screen(Form("a fault", fields, yes="Do it", check=check, note=note), submitted)

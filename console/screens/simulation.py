@@ -62,6 +62,8 @@ class SimulationView(View):
         self._rows: Sequence[Decision | WireMessage] = ()
         self._why_of: object = None
         self._brokers: tuple[int, ...] = ()
+        # Somebody went to an election: the story's revision and last number before; it is selected when it is there.
+        self._awaits: tuple[int, int] | None = None
 
     @property
     def simulation(self) -> Simulation:
@@ -128,8 +130,21 @@ class SimulationView(View):
         self.refresh_title()
         self.query_one(Transport).redraw_if_changed()
         self._share_height()
+        self._select_election()
         self._show_why()
         self._show_lower()
+
+    def _select_election(self) -> None:
+        simulation = self.simulation
+        if self._awaits is None or simulation.state.mode != "paused" or simulation.story.revision == self._awaits[0]:
+            return
+        _, before = self._awaits
+        self._awaits = None
+        found = next((each for each in reversed(simulation.story.decisions) if each.is_election), None)
+        if found is not None and found.number > before:
+            # With it other things happened in the same moment.
+            self.table.follow = False
+            self.table.select(str(found.number))
 
     def on_resize(self) -> None:
         self._share_height()
@@ -228,6 +243,7 @@ class SimulationView(View):
 
     def action_next_election(self) -> None:
         self._follow()
+        self._awaits = (self.simulation.story.revision, self.simulation.state.number)
         self.acts.send(lambda: self.simulation.next("election"))
 
     def action_step_back(self) -> None:
@@ -236,6 +252,7 @@ class SimulationView(View):
 
     def action_back_election(self) -> None:
         self._follow()
+        self._awaits = (self.simulation.story.revision, -1)
         self.acts.send(lambda: self.simulation.back("election"))
 
     def action_speed(self, step: int) -> None:

@@ -181,7 +181,8 @@ def _what(row: Decision | WireMessage) -> Cell:
 
 def _who(row: Decision | WireMessage) -> Cell:
     if isinstance(row, Decision):
-        return cell(row.source, "muted")
+        # The seed's number stands above.
+        return cell(short(row.source).partition(" ")[0], "muted")
     return (Span(f"{short(row.source)}→{short(row.target)}", "muted"),)
 
 
@@ -198,9 +199,9 @@ def _about(row: Decision | WireMessage) -> Cell:
 
 TIMELINE_COLUMNS: tuple[Column, ...] = (
     Column("number", "EVENT", lambda row: cell(f"{row.number:,}", "muted"), 6, right=True, max_width=9),
-    Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 10, right=True, max_width=12),
-    Column("what", "WHAT", _what, 20, max_width=26),
-    Column("who", "WHO", _who, 8, max_width=18, priority=1),
+    Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 9, right=True, max_width=12),
+    Column("what", "WHAT", _what, 16, max_width=26),
+    Column("who", "WHO", _who, 4, max_width=18),
     Column("why", "WHY", _about, 16, max_width=240),
 )
 
@@ -215,9 +216,9 @@ def _took(row: WireMessage) -> Cell:
 
 WIRE_COLUMNS: tuple[Column, ...] = (
     Column("number", "EVENT", lambda row: cell(f"{row.number:,}", "muted"), 6, right=True, max_width=9),
-    Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 10, right=True, max_width=12),
-    Column("what", "MESSAGE", _what, 16, max_width=26),
-    Column("who", "FROM→TO", _who, 8, max_width=18),
+    Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 9, right=True, max_width=12),
+    Column("what", "MESSAGE", _what, 10, max_width=26),
+    Column("who", "FROM→TO", _who, 7, max_width=18),
     Column("says", "SAYS", _about, 16, max_width=240),
     Column("version", "VER", _version, 3, right=True, priority=2),
     Column("correlation", "CORREL", lambda row: cell(row.correlation_id, "muted"), 6, right=True, priority=3),
@@ -417,13 +418,17 @@ def why_lines(row: Decision | WireMessage | None, story: Story) -> list[Cell]:
     return lines
 
 
+def _value_words(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
 def detail_lines(row: Decision | WireMessage, story: Story, decoded: Sequence[str] = ()) -> list[Cell]:
     """Everything known of a row; ``decoded`` are the lines of a whole message."""
     lines = [*why_lines(row, story), cell("")]
-    lines.append((Span(f"{'event':<14}", "muted"), Span(f"{row.number:,} at {seconds(row.at_s)} s", "text")))
+    lines.append((Span(f"{'event':<19}", "muted"), Span(f"{row.number:,} at {seconds(row.at_s)} s", "text")))
     if isinstance(row, Decision):
         for name, value in row.detail.items():
-            lines.append((Span(f"{name.replace('_', ' '):<14}", "muted"), Span(str(value), "text")))
+            lines.append((Span(f"{name.replace('_', ' '):<19}", "muted"), Span(_value_words(value), "text")))
         return lines
     lines.append(cell(""))
     for each in decoded:

@@ -61,8 +61,5 @@ def partition_columns(brokers: Sequence[int]) -> tuple[Column, ...]:
         Column("leader", "LEADER", _leader, 6, flashes=True),
         Column("epoch", "EPOCH", lambda row: cell(row.state.leader_epoch), 5, right=True, flashes=True),
         Column("isr", "ISR", _isr, 7, flashes=True, max_width=11),
-        *(
-            Column(f"broker-{each}", f"{each}: END /HIGH WM", _log(each), 14, right=True, max_width=18)
-            for each in brokers
-        ),
+        *(Column(f"broker-{each}", f"{each}: END /HW", _log(each), 14, right=True, max_width=18) for each in brokers),
     )

@@ -35,7 +35,7 @@ class Happening(NamedTuple):
 
 # What the simulator adds to the notes of brokers.
 BROKER_READY, METADATA_APPLIED = "broker_ready", "metadata_applied"
-FAULT, YOUR_ACT, SCENARIO_ACT = "fault", "your_act", "scenario_act"
+FAULT, OPERATION, YOUR_ACT, SCENARIO_ACT = "fault", "operation", "your_act", "scenario_act"
 FAULTS = frozenset({FAULT, YOUR_ACT, SCENARIO_ACT})
 RUN_ENDED, PROMISE_BROKEN = "run_ended", "promise_broken"
 

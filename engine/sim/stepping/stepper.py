@@ -95,11 +95,13 @@ class Stepper:
         self.cluster.fabric.on_arrival = self._on_arrival
         self.cluster.on_fact = self._on_fact
         self.simulation.nemesis.watch(self._on_told)
+        self.simulation.workload.tell = self._on_operation
         self._wire = WireLog()
         self._count = 0
         self._done_acts = 0
         self._goal = Goal()
         self._is_hit = False
+        self._is_operation = False
         # By machine: when the last message arrived and its number; and the number of the last one of an election.
         self._heard: dict[str, tuple[float, int]] = {}
         self._heard_votes: dict[str, int] = {}
@@ -143,7 +145,14 @@ class Stepper:
             self._tell(kind, f"broker {fact['broker']}", subject, reason, detail, f"broker-{fact['broker']}")
 
     def _on_told(self, what: str) -> None:
-        self._tell(happenings.FAULT, f"seed {self.options.seed}", what, "the seed has it so", {})
+        kind = happenings.OPERATION if self._is_operation else happenings.FAULT
+        self._tell(kind, f"seed {self.options.seed}", what, "the seed has it so", {})
+
+    def _on_operation(self, what: str) -> None:
+        """What the workload's operator does stands in the same story as the faults."""
+        self._is_operation = True
+        self.simulation.nemesis.tell(what)
+        self._is_operation = False
 
     def _tell(
         self, kind: str, source: str, subject: str, reason: str, detail: dict[str, Any], machine: str = ""
@@ -252,6 +261,7 @@ class Stepper:
             self._is_hit = True
 
     def _see(self) -> None:
+        self._digests.setdefault(self.loop.events, self.simulation.digest())
         if self.loop.events > self._seen_callbacks:
             self._seen_callbacks = self.loop.events
         self.seen_until_s = max(self.seen_until_s, self.at_s)
