@@ -27,6 +27,7 @@ class Options(NamedTuple):
 
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
     and leave meanwhile. ``log_dirs``: how many disks a broker has.
+    ``eligible_leader_replicas``: KIP-966 is switched on.
     """
 
     seed: int
@@ -42,6 +43,7 @@ class Options(NamedTuple):
     load: str
     joining: bool
     log_dirs: int
+    eligible_leader_replicas: bool
 
     def words(self) -> str:
         """As the command line takes them: all of them, whatever seeds come to choose later."""
@@ -51,7 +53,7 @@ class Options(NamedTuple):
             f"--hiccup-chance {self.hiccup_chance!r} --longest-delay {self.longest_delay_s!r} "
             f"--connection-loss-detection {_yes(self.connection_loss_detection)} "
             f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)} "
-            f"--log-dirs {self.log_dirs}"
+            f"--log-dirs {self.log_dirs} --eligible-leader-replicas {_yes(self.eligible_leader_replicas)}"
         )
 
 
@@ -94,6 +96,7 @@ def options_from(
         load=load,
         joining=rng.random() < 0.2,
         log_dirs=rng.choices((1, 2, 3), (16, 3, 1))[0],
+        eligible_leader_replicas=rng.random() < 0.2,
     )._replace(**others)
 
 
@@ -114,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load", choices=LOADS, help="light: long, with few operations")
     parser.add_argument("--joining", type=_flag, metavar="yes|no", help="brokers join and leave")
     parser.add_argument("--log-dirs", type=int, choices=(1, 2, 3), help="each on a disk of its own")
+    parser.add_argument("--eligible-leader-replicas", type=_flag, metavar="yes|no", help="KIP-966 is switched on")
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

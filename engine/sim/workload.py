@@ -20,6 +20,7 @@ from engine.sim.producer import Outcome, SimProducer
 from engine.sim.workload_consumers import GroupMember, LoneCommitter, SeekingReader
 from engine.sim.workload_operator import Operator
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
+from engine.wire.messages.update_features_request import FeatureUpdateKey, UpdateFeaturesRequest
 
 # Written with acks=all only: nothing acknowledged may be lost. And with acks 0 and 1: what nobody read may.
 SAFE_TOPIC, UNSAFE_TOPIC = "safe", "unsafe"
@@ -73,6 +74,8 @@ class Workload:
             _topic(BRIEF_TOPIC, 1, -1, brief),
         ]
         await self.cluster.loop.spawn(self._admin.process, self._create(topics))
+        if self.options.eligible_leader_replicas:
+            await self.cluster.loop.spawn(self._admin.process, self._switch_on("eligible.leader.replicas.version"))
 
     async def _create(self, topics: list[CreatableTopic]) -> None:
         loop = asyncio.get_running_loop()
@@ -89,6 +92,11 @@ class Workload:
             if loop.time() > deadline:
                 raise AssertionError("topics could not be created before the faults began")
             await asyncio.sleep(0.1)
+
+    async def _switch_on(self, feature: str) -> None:
+        update = FeatureUpdateKey(feature=feature, max_version_level=1, upgrade_type=1)
+        answer = await self._admin.ask_any(UpdateFeaturesRequest(timeout_ms=5000, feature_updates=[update]), 1, 8.0)
+        assert not answer.error_code, f"{feature}: {ErrorCode(answer.error_code).name} {answer.error_message}"
 
     def start(self) -> None:
         """Every client in a process of its own."""
