@@ -38,6 +38,7 @@ class SimClient:
 
     def __init__(self, cluster: SimCluster, name: str) -> None:
         self.name = name
+        self.told = cluster.told
         self._bootstrap = cluster.bootstrap
         self.process: Incarnation
         self.world: World
@@ -59,11 +60,13 @@ class SimClient:
     async def ask_address(self, address: Address, request: Message, version: int, timeout_s: float) -> Any:
         """One request to one address. Raises: Unavailable."""
         channel = self._channel(address)
+        asked_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(timeout_s):
                 return await channel.send(request, version=version, timeout_ms=0)
         except TimeoutError:
             channel.drop()
+            self.told.on_unanswered(f"{type(request).__name__} of {self.name} to {address[0]}", asked_s)
             raise Unavailable(f"{address[0]} did not answer within {timeout_s} s") from None
         except ClientError as error:
             raise Unavailable(str(error)) from None

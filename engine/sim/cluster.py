@@ -16,6 +16,7 @@ from engine.model.ids import uuid_to_str
 from engine.sim.disk import SimDisk
 from engine.sim.loop import Incarnation, SimLoop
 from engine.sim.network import Fabric, LinkTiming
+from engine.sim.told import Told
 from engine.sim.world import SimClock, SimRandom, SimWorld
 
 CLIENT_PORT = 9092
@@ -87,6 +88,7 @@ class SimCluster:
         self.clients_clock = SimClock(loop, start_s)
         self._next_node_id = brokers + 1
         self._clients = 0
+        self.told = Told()
         self.client_machines: list[str] = []
         # Notes and other facts of all brokers, in their order, and who wants to hear of them.
         self.facts: list[Fact] = []

@@ -172,6 +172,9 @@ class SimMember:
         self._topics = topics
         self._session_timeout_ms = session_timeout_ms
         self._heartbeat_s = session_timeout_ms / 6000
+        # A member that heartbeats rarely learns of a rebalance late.
+        self._rebalance_timeout_ms = session_timeout_ms * 2 // 3
+        self._join_timeout_s = self._rebalance_timeout_ms / 1000 + 4
         self._instance_id = instance_id
         self._recorder = recorder
         self.member_id = ""
@@ -212,13 +215,13 @@ class SimMember:
         request = JoinGroupRequest(
             group_id=self.group_id,
             session_timeout_ms=self._session_timeout_ms,
-            rebalance_timeout_ms=4000,
+            rebalance_timeout_ms=self._rebalance_timeout_ms,
             member_id=self.member_id,
             group_instance_id=self._instance_id,
             protocol_type="consumer",
             protocols=[JoinGroupRequestProtocol(name="range", metadata=self._subscription())],
         )
-        joined = await self._ask(request, _JOIN_VERSION, 8.0)
+        joined = await self._ask(request, _JOIN_VERSION, self._join_timeout_s)
         assert isinstance(joined, JoinGroupResponse)
         code = ErrorCode(joined.error_code)
         if code is ErrorCode.MEMBER_ID_REQUIRED:
@@ -240,13 +243,15 @@ class SimMember:
                 assignments=plan,
             ),
             _SYNC_VERSION,
-            8.0,
+            self._join_timeout_s,
         )
         code = ErrorCode(synced.error_code)  # type: ignore[attr-defined]
         if code is not ErrorCode.NONE:
             self._on_error(code)
             return False
         before, self.assignment = self.assignment, _decode_assignment(synced.assignment)  # type: ignore[attr-defined]
+        owner = self._instance_id or self.member_id
+        self.client.told.on_assigned(self.group_id, self.generation_id, owner, self.assignment)
         if self._recorder is not None:
             self._recorder.rebalance(revoked=_names(before), assigned=_names(self.assignment))
         self.in_group = True
@@ -319,6 +324,7 @@ class SimMember:
             group_instance_id=self._instance_id,
             topics=[OffsetCommitRequestTopic(name=name, partitions=each) for name, each in by_topic.items()],
         )
+        generation_id, newest = self.generation_id, self.client.told.newest_generation(self.group_id)
         commit = None
         if self._recorder is not None:
             named = {f"{each[0]}-{each[1]}": offset for each, offset in offsets.items()}
@@ -339,6 +345,8 @@ class SimMember:
             else:
                 # A coordinator that changes, a log that is slow: it may have been written, and may still be.
                 commit.info(worst.name)
+        if worst is ErrorCode.NONE and generation_id >= 0:
+            self.client.told.on_committed(self.group_id, generation_id, newest)
         self._on_error(worst)
         return worst
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from engine.storage.log import Log
 
 Partition = tuple[str, int]
+# Of a broker that nobody asks anything: it has less than 20.
+_MOST_TASKS = 60
 _COMPARE_CHUNK_BYTES = 1 << 20
 
 
@@ -163,6 +165,21 @@ class Invariants:
         so is the metadata; batches follow each other. Raises: Violation."""
         with self._undisturbed():
             self._compare_logs()
+
+    def check_quiet(self) -> None:
+        """V2, V3: when clients have been still for a while, nobody waits for an answer, and no task is left over."""
+        for node_id, life, broker in self._brokers():
+            for connection in broker.router.connections:
+                asked_by_client = not connection.peer_host.startswith("broker-")
+                if asked_by_client and connection._slots:
+                    raise Violation(
+                        "V2", f"broker {node_id} owes {connection.peer_host} {len(connection._slots)} answers"
+                    )
+            process = self._cluster.machines[node_id].process
+            assert process is not None
+            tasks = process.live_tasks()
+            if len(tasks) > _MOST_TASKS:
+                raise Violation("V3", f"broker {node_id} ({life}) has {len(tasks)} tasks: {tasks[-3:]}")
 
     @contextlib.contextmanager
     def _undisturbed(self) -> Iterator[None]:

@@ -52,6 +52,10 @@ class Incarnation:
             self._tasks = [each for each in tasks if not each.done()]
             self._tidy_at = 2 * len(self._tasks) + _TIDY_TASKS
 
+    def live_tasks(self) -> list[asyncio.Task[Any]]:
+        """Tasks that are not done."""
+        return [each for each in self._tasks if not each.done()]
+
     def __repr__(self) -> str:
         return f"Incarnation({self.name})"
 

@@ -127,6 +127,7 @@ class SimProducer:
         if answer.error_code:
             raise Unavailable(ErrorCode(answer.error_code).name)
         self.producer_id, self._epoch = answer.producer_id, answer.producer_epoch
+        self._client.told.on_producer_id(self.producer_id, self._client.name)
         self._sequences.clear()
 
     async def _try(self, topic: str, partition: int, batch: bytes) -> tuple[ErrorCode, int, bool]:

@@ -26,6 +26,10 @@ _CHECK_EVERY = 250
 _COMPARE_EVERY = 20
 # After healing everything must be whole again within this time.
 _HEAL_WITHIN_S = 60.0
+# Then every request is answered, which is watched for this time.
+_ANSWERS_S = 4.0
+# And when no client asks any more, everything that was asked has been answered within this time.
+_QUIET_S = 15.0
 
 
 class Report(NamedTuple):
@@ -134,6 +138,8 @@ class Simulation:
         self._check_failures()
 
     def _check_failures(self) -> None:
+        if self.cluster.told.violation is not None:
+            raise self.cluster.told.violation
         if self.loop.failures:
             raise Violation("V3", f"an exception that nobody took: {self.loop.failures[0]}")
         if self._errors.found:
@@ -148,6 +154,9 @@ class Simulation:
         self.workload.on_healed()
         await self._wait_until_whole()
         await self._wait_until_everybody_gets_on()
+        await self.workload.settle()
+        self.cluster.told.whole_since_s = self.loop.time()
+        await asyncio.sleep(_ANSWERS_S)
         await self.workload.stop()
         await self._wait_until_whole()
         await self.workload.read_everything()
@@ -155,6 +164,8 @@ class Simulation:
         self.invariants.compare_logs()
         self._check_failures()
         self.ledger.check()
+        await asyncio.sleep(_QUIET_S)
+        self.invariants.check_quiet()
 
     async def _wait_until_whole(self) -> None:
         """V1: every broker serves, every partition has its leader and all of its replicas in sync."""

@@ -17,7 +17,7 @@ from engine.sim.invariants import Violation
 from engine.sim.ledger import RecordLedger, partition_name
 from engine.sim.options import Options
 from engine.sim.producer import Outcome, SimProducer
-from engine.sim.workload_consumers import GroupMember, LoneCommitter, SeekingReader
+from engine.sim.workload_consumers import GROUP_TOPIC, GroupMember, LoneCommitter, SeekingReader
 from engine.sim.workload_operator import Operator
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from engine.wire.messages.update_features_request import FeatureUpdateKey, UpdateFeaturesRequest
@@ -34,6 +34,8 @@ _SETUP_S = 30.0
 # A light load does everything so much more rarely: hours go by, and their timers with them.
 _LIGHT_PACE = 40.0
 _FINAL_READS = 2000
+# Sessions of a light load last 30 s, rebalances 4 s.
+_SETTLE_S = 90.0
 
 Partition = tuple[str, int]
 
@@ -47,6 +49,9 @@ class Workload:
         self.options = options
         self.done: Counter[str] = Counter()
         self.stopping = False
+        # No member leaves any more: groups must come to rest.
+        self.calm = False
+        self.members: list[GroupMember] = []
         self.is_light = options.load == "light"
         self.pace = _LIGHT_PACE if self.is_light else 1.0
         # What the operator makes of the cluster, for the others to use; it tells the story of it.
@@ -127,6 +132,26 @@ class Workload:
         client = SimClient(self.cluster, name)
         rng = random.Random(self._rng.getrandbits(64))
         self._tasks.append(self.cluster.loop.spawn(client.process, work(client, rng)))
+
+    async def settle(self) -> None:
+        """G4: once members cease to leave, each group is stable, with every partition owned. Raises: Violation."""
+        self.calm = True
+        loop = self.cluster.loop
+        deadline = loop.time() + _SETTLE_S
+        while why := self._what_is_not_settled():
+            if loop.time() > deadline:
+                raise Violation("G4", f"{_SETTLE_S:.0f} s after the last member left: {why}")
+            await asyncio.sleep(0.2)
+
+    def _what_is_not_settled(self) -> str:
+        wanted = [(GROUP_TOPIC, number) for number in range(self.partitions(GROUP_TOPIC))]
+        for group_id in dict.fromkeys(each.group_id for each in self.members):
+            owned = [each.owned for each in self.members if each.group_id == group_id]
+            if None in owned:
+                return f"a member of {group_id} is in no generation"
+            if sorted(each for partitions in owned for each in partitions or ()) != wanted:
+                return f"the members of {group_id} own {owned}"
+        return ""
 
     async def stop(self) -> None:
         """Let every client end what it is at."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.sim.workload import Workload
 
 _READ = ("safe", "unsafe", "moving")
-_GROUP_TOPIC = "safe"
+GROUP_TOPIC = "safe"
 
 
 class SeekingReader:
@@ -80,14 +80,25 @@ class GroupMember:
         self._instance_id = instance_id
         self._recorder = workload.ledger.client(client.name)
         self._member = self._new_member()
-        for number in range(workload.partitions(_GROUP_TOPIC)):
-            workload.expect(f"group {group_id} in {_GROUP_TOPIC}-{number}")
+        for number in range(workload.partitions(GROUP_TOPIC)):
+            workload.expect(f"group {group_id} in {GROUP_TOPIC}-{number}")
+        workload.members.append(self)
+
+    @property
+    def group_id(self) -> str:
+        """Its group."""
+        return self._group_id
+
+    @property
+    def owned(self) -> list[tuple[str, int]] | None:
+        """Its partitions; None while it is in no generation."""
+        return self._member.assignment if self._member.in_group else None
 
     def _new_member(self) -> SimMember:
         return SimMember(
             self._client,
             self._group_id,
-            {_GROUP_TOPIC: self._workload.partitions(_GROUP_TOPIC)},
+            {GROUP_TOPIC: self._workload.partitions(GROUP_TOPIC)},
             session_timeout_ms=30_000 if self._workload.is_light else 6_000,
             instance_id=self._instance_id,
             recorder=self._recorder,
@@ -107,7 +118,7 @@ class GroupMember:
                     await self._resume_at_committed()
                     continue
                 await self._turn()
-                if rng.random() < 0.01:
+                if rng.random() < 0.01 and not workload.calm:
                     if rng.random() < 0.5 and self._instance_id is None:
                         await member.leave()
                     else:
@@ -131,6 +142,9 @@ class GroupMember:
         if not member.in_group or not member.reader.positions:
             await asyncio.sleep(0.05)
             return
+        if self._rng.random() < 0.004 and not workload.calm:
+            # It stands still for so long that others get its partitions, and commits all the same.
+            await asyncio.sleep(self._rng.uniform(4, 9))
         positions = dict(member.reader.positions)
         code = await member.commit(positions)
         if code is ErrorCode.NONE:
@@ -155,8 +169,8 @@ class LoneCommitter:
         """Until the workload stops: from what was committed on, and from there again."""
         workload, rng = self._workload, self._rng
         while not workload.stopping:
-            member = SimMember(self._client, "lone", {_GROUP_TOPIC: 1}, recorder=self._recorder)
-            member.assignment = [(_GROUP_TOPIC, 0)]
+            member = SimMember(self._client, "lone", {GROUP_TOPIC: 1}, recorder=self._recorder)
+            member.assignment = [(GROUP_TOPIC, 0)]
             committed = await member.committed()
             if committed is None:
                 await asyncio.sleep(0.2)
