@@ -455,14 +455,15 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
         given["faults"] = kinds
     planned: Any = ()
     if scenario is not None:
-        from engine.supervisor.scenario_file import ScenarioErrors, parse_scenario
+        from engine.supervisor.cluster_spec import SpecErrors
+        from engine.supervisor.scenario_file import parse_scenario
 
         try:
             with open(scenario, encoding="utf-8") as file:
                 read = parse_scenario(file.read(), brokers=given.get("brokers"))
         except (OSError, UnicodeDecodeError) as error:
             _fail(f"cannot read {scenario}: {error}", USAGE)
-        except ScenarioErrors as error:
+        except SpecErrors as error:
             click.echo(error.in_file(scenario), err=True)
             sys.exit(USAGE)
         given, planned = {**read.options, **given}, read.planned

@@ -20,6 +20,7 @@ _SCOPES = {
     "global": "Everywhere",
     "table": "In every table",
     "marks": "In tables with marks (Cluster, Topics, Partitions)",
+    "simulation": "Simulation (`kconsole sim`)",
     "cluster": "Cluster",
     "topics": "Topics",
     "partitions": "Partitions",
