@@ -35,6 +35,8 @@ class Invariants:
         # Partitions: what clients were told is committed, and the leaders' high watermarks by epoch.
         self.acknowledged_end: dict[Partition, int] = {}
         self._leader_epoch: dict[Partition, int] = {}
+        # The highest of an active controller.
+        self._controller_epoch = -1
         self._leader_of: dict[tuple[Partition, int], int] = {}
         self._high_watermark: dict[tuple[Partition, int, str], int] = {}
         self._replica_high_watermark: dict[tuple[Partition, str], tuple[Replica, int]] = {}
@@ -94,7 +96,14 @@ class Invariants:
         active = [each for each in brokers.values() if each.controller is not None and each.controller.is_active]
         if not active:
             return
-        image = max(active, key=lambda each: each.controller.epoch if each.controller else -1).metadata.image
+        epoch, image = max(
+            ((each.controller.epoch if each.controller else -1, each.metadata.image) for each in active),
+            key=lambda found: found[0],
+        )
+        if epoch < self._controller_epoch:
+            # One that was paused or cut off, and does not know that it is of the past: another one had followed it.
+            return
+        self._controller_epoch = epoch
         for (topic, number), end in self.acknowledged_end.items():
             state = image.partition(topic, number)
             if state is None:
