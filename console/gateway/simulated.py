@@ -61,6 +61,7 @@ class Simulation:
         self._generation = 0
         self._marks: tuple[tuple[float, str], ...] = ()
         self._started = False
+        self._speed_at = SPEEDS.index(1.0)
         first = {"options": options_as_data(options), "planned": [planned_as_data(each) for each in planned]}
         self._process = RunProcess(first, self._take)
 
@@ -150,8 +151,9 @@ class Simulation:
 
     def change_speed(self, step: int) -> None:
         """Faster or slower."""
-        at = SPEEDS.index(self.state.speed) if self.state.speed in SPEEDS else SPEEDS.index(1.0)
-        self._process.send(do="speed", speed=SPEEDS[max(0, min(len(SPEEDS) - 1, at + step))])
+        # From what was asked for last: keys come faster than frames.
+        self._speed_at = max(0, min(len(SPEEDS) - 1, self._speed_at + step))
+        self._process.send(do="speed", speed=SPEEDS[self._speed_at])
 
     async def act(self, kind: str, brokers: Sequence[int] = (), value: float = 0.0) -> None:
         """A fault or a repair, here and now. Raises: GatewayError: it cannot be done."""

@@ -214,7 +214,9 @@ class SimulationView(View):
 
     def remark(self) -> str:
         state = self.simulation.state
-        words = [] if self.table.follow else ["f follows again"]
+        row = self.table.cursor_row
+        # An election was gone to: what happened with it stands below it, and the next step follows by itself.
+        words = [] if self.table.follow or (isinstance(row, Decision) and row.is_election) else ["f follows again"]
         if state.ahead:
             at_s, act, by = state.ahead[0]
             when = "" if at_s is None else f" at {at_s:g} s"

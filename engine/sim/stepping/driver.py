@@ -33,6 +33,8 @@ _TOLD_MESSAGES = 400
 _TOLD_AFTER_REPLAY = 1_500
 # Who looks for something that never comes is told so after so many simulated seconds.
 _LOOK_FOR_S = 120.0
+# What is asked during a replay is done after it.
+_WAITING = frozenset({"play", "next", "goto_number", "goto_time"})
 # A run that cannot keep up with its speed is not let fall further behind than this.
 _LAG_S = 0.2
 
@@ -50,6 +52,9 @@ class Driver:
         self._goal = Goal()
         self._said = ("", "info")
         self._looking_for = ""
+        # Steps that were asked for while one was looked for; commands that wait for the end of a replay.
+        self._more_steps = 0
+        self._waiting: list[Data] = []
         self._playing_from = (0.0, 0.0)
         # Grows whenever what was told before is not the past any more.
         self.generation = 0
@@ -63,6 +68,9 @@ class Driver:
 
     def command(self, command: Data) -> Data | None:
         """Do what is asked; an answer if something was asked for."""
+        if self.mode == "replaying" and command["do"] in _WAITING:
+            self._waiting.append(command)
+            return None
         match command["do"]:
             case "detail":
                 return self._detail(int(command["number"]), command.get("ask"))
@@ -96,7 +104,7 @@ class Driver:
         return bool(self.stepper.broken)
 
     def _play(self) -> None:
-        if self.mode == "replaying" or self._cannot_go_on():
+        if self._cannot_go_on():
             return
         self.mode = "playing"
         self._play_from_here()
@@ -105,9 +113,12 @@ class Driver:
         self._playing_from = (self._clock(), self.stepper.loop.time())
 
     def _look_for(self, level: str) -> None:
-        if self.mode == "replaying" or self._cannot_go_on():
+        if self._cannot_go_on():
             return
-        self.mode = "looking"
+        if self.mode == "looking" and self._looking_for == level:
+            self._more_steps += 1
+            return
+        self.mode, self._more_steps = "looking", 0
         self._looking_for = level
         self._goal = Goal(LEVELS[level], self.stepper.loop.time() + _LOOK_FOR_S)
 
@@ -150,8 +161,6 @@ class Driver:
         self._replay(Goal(callbacks=place))
 
     def _go_to_number(self, number: int) -> None:
-        if self.mode == "replaying":
-            return
         if number > self.stepper.count:
             self._say(f"event {number:,} is still ahead: n, N or play go there", "under_replicated")
             return
@@ -159,12 +168,10 @@ class Driver:
         self._replay(Goal(callbacks=0 if number <= 0 or place is None else place))
 
     def _go_to_time(self, at_s: float) -> None:
-        if self.mode == "replaying" or self._cannot_go_on():
-            return
         goal = Goal(at_s=self.stepper.start_s + max(0.0, at_s))
         if goal.at_s < self.stepper.loop.time():
             self._replay(goal)
-        else:
+        elif not self._cannot_go_on():
             self.mode, self._goal, self._looking_for = "looking", goal, ""
 
     def _replay(self, goal: Goal) -> None:
@@ -172,6 +179,7 @@ class Driver:
             self._known_steps = self.stepper.steps
             self._known_end = (self.stepper.loop.events, self.stepper.loop.time())
         self.mode, self._goal = "replaying", goal
+        self._waiting.clear()
         self.stepper.go_back()
 
     def _replayed(self) -> None:
@@ -188,6 +196,9 @@ class Driver:
         else:
             proof = f", the same to the last byte ({stepper.simulation.digest()[:8]})" if same else ""
             self._say(f"back at event {stepper.count:,}{proof}", "in_sync" if same else "info")
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self.command(each)
 
     # -- work -----------------------------------------------------------------------------------------------------
 
@@ -228,7 +239,11 @@ class Driver:
     def _found(self) -> None:
         self.mode = "paused"
         stepper = self.stepper
-        if self._looking_for and stepper.loop.is_at_horizon:
+        if self._looking_for and not stepper.loop.is_at_horizon and self._more_steps and not self._is_last(RUN_ENDED):
+            self._more_steps -= 1
+            self.mode = "looking"
+            self._goal = Goal(LEVELS[self._looking_for], stepper.loop.time() + _LOOK_FOR_S)
+        elif self._looking_for and stepper.loop.is_at_horizon:
             self._say(f"no {self._looking_for} within {_LOOK_FOR_S:.0f} simulated seconds", "under_replicated")
 
     def _end_if_over(self) -> None:
@@ -236,13 +251,13 @@ class Driver:
         if stepper.broken:
             self.mode = "paused"
             self._say(f"a promise is broken: {stepper.broken}", "offline")
-        elif stepper.ended and self._is_last(RUN_ENDED):
+        elif self._is_last(RUN_ENDED):
             self.mode = "paused"
             self._say("the seed's run ends here: every promise held. The cluster goes on if you do", "in_sync")
 
     def _is_last(self, kind: str) -> bool:
-        last = self.stepper.happenings[-1]
-        return last.kind == kind and last.number == self.stepper.count
+        last = self.stepper.happenings[-1] if self.stepper.happenings else None
+        return last is not None and last.kind == kind and last.number == self.stepper.count
 
     # -- frames ---------------------------------------------------------------------------------------------------
 

@@ -60,6 +60,20 @@ def test_back_at_the_beginning_says_so(run: Run) -> None:
     assert run.do(do="back", level="election")["said"] == "this is the beginning"
 
 
+def test_keys_that_come_faster_than_the_run_are_all_done(run: Run) -> None:
+    one_by_one = [run.do(do="next", level="decision")["count"] for _ in range(6)]
+    for _ in range(3):
+        run.driver.command({"do": "back", "level": "decision"})
+    assert run.do(do="pause")["count"] == one_by_one[2]
+    for _ in range(2):
+        run.driver.command({"do": "next", "level": "decision"})
+    assert run.do(do="next", level="decision")["count"] == one_by_one[5]
+    run.driver.command({"do": "back", "level": "decision"})
+    run.driver.command({"do": "back", "level": "decision"})
+    run.driver.command({"do": "next", "level": "decision"})
+    assert run.do(do="pause")["count"] == one_by_one[4]
+
+
 def test_play_moves_with_the_clock_at_its_speed(run: Run) -> None:
     run.driver.command({"do": "speed", "speed": 0.5})
     run.driver.command({"do": "play"})
