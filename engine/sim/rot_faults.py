@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 
+from engine.core.controller.image import MetadataImage
 from engine.record.batch import LOG_OVERHEAD_BYTES
 from engine.sim.cluster import Machine
 from engine.sim.disk import SimDisk
@@ -82,14 +83,38 @@ class RotFaults:
         kit.restart(machine.node_id)
 
     def _is_spare(self, node_id: int) -> bool:
-        """Whether it is fenced and out of every ISR, and all others are in theirs: so it was committed, and while the
-        broker is down nothing brings it back."""
-        brokers = [machine.broker for machine in self._kit.cluster.machines.values() if machine.broker is not None]
-        image = max((broker.metadata.image for broker in brokers), key=lambda each: each.offset, default=None)
-        if image is None or node_id not in image.brokers or not image.brokers[node_id].fenced:
-            return False
-        states = [state for topic in image.topics_by_id.values() for state in topic.partitions.values()]
-        return all(set(state.isr) == set(state.replicas) - {node_id} for state in states if len(state.replicas) > 2)
+        """Whether it is fenced and out of every ISR, and all others are in theirs: what was committed says so, and what
+        the controller is about to commit. While the broker is down nothing brings it back."""
+        images = self._images()
+        return bool(images) and all(_is_spare_in(image, node_id) for image in images)
+
+    def _images(self) -> list[MetadataImage]:
+        """The active controller's and what it knows to be committed; nothing if another one may have followed it."""
+        cluster = self._kit.cluster
+        voters = [cluster.machines[node_id].broker for node_id in cluster.voters if cluster.machines[node_id].broker]
+        quorums = [getattr(broker, "quorum", None) for broker in voters]
+        epochs = [quorum.leader_and_epoch.epoch for quorum in quorums if quorum is not None]
+        for broker in voters:
+            controller = None if broker is None else broker.controller
+            # While most voters are in its epoch none of a later one was elected.
+            if (
+                broker is not None
+                and controller is not None
+                and controller.machine is not None
+                and 2 * epochs.count(controller.epoch) > len(cluster.voters)
+            ):
+                return [controller.machine.image, broker.metadata.image]
+        return []
+
+
+def _is_spare_in(image: MetadataImage, node_id: int) -> bool:
+    if node_id not in image.brokers or not image.brokers[node_id].fenced:
+        return False
+    states = [state for topic in image.topics_by_id.values() for state in topic.partitions.values()]
+    return all(
+        node_id not in state.isr and (len(state.replicas) <= 2 or set(state.isr) == set(state.replicas) - {node_id})
+        for state in states
+    )
 
 
 def flip_record_bit(disk: SimDisk, rng: random.Random) -> str:
