@@ -27,7 +27,10 @@ sys.path.insert(0, str(ROOT))
 
 from console.app import KConsole  # noqa: E402
 from console.gateway.embedded import EmbeddedGateway  # noqa: E402
+from console.gateway.simulated import SimulatedGateway  # noqa: E402
+from engine.sim.options import options_from  # noqa: E402
 from engine.supervisor.control_client import ControlClient  # noqa: E402
+from engine.supervisor.scenario_file import parse_scenario  # noqa: E402
 
 # Pixels of a cell, which is 12.2 wide in Rich's SVG: a whole number, or rounded letters run short of the line.
 _CELL = {160: 11, 80: 13}
@@ -88,6 +91,24 @@ async def take_all(control_socket: str, directory: Path) -> None:
         photographer = Photographer(app, pilot, directory)
         try:
             await story(photographer, app, pilot, ControlClient(control_socket))
+        finally:
+            await gateway.close()
+
+
+async def take_simulation(directory: Path) -> None:
+    """An election of a simulated cluster whose controller was killed."""
+    scenario = parse_scenario((ROOT / "docs" / "scenarios" / "controller_lost_twice.yaml").read_text())
+    options = dict(scenario.options)
+    gateway = SimulatedGateway(options_from(options.pop("seed"), **options), scenario.planned)
+    app = KConsole(gateway, now_ms=gateway.now_ms)
+    async with app.run_test(size=(160, 48)) as pilot:
+        photographer = Photographer(app, pilot, directory)
+        try:
+            for _ in range(2):
+                await photographer.until("a pause", lambda app: gateway.simulation.state.mode == "paused")
+                await photographer.press("N")
+                await photographer.wait(2)
+            photographer.take("simulation")
         finally:
             await gateway.close()
 
@@ -164,6 +185,7 @@ def main() -> None:
     """Start the sample cluster, take the pictures, stop it."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     directory.mkdir(parents=True, exist_ok=True)
+    asyncio.run(take_simulation(directory))
     with tempfile.TemporaryDirectory(prefix="kconsole-pictures-") as data_dir:
         kconsole = str(Path(sys.executable).parent / "kconsole")
         up = [kconsole, "up", "--json", "--config", str(ROOT / "sample_cluster.yaml"), "--data-dir", data_dir]

@@ -287,7 +287,7 @@ MACHINE_COLUMNS: tuple[Column, ...] = (
 
 _MODES = {
     "starting": ("◌", "starting", "muted"),
-    "paused": ("Ⅱ", "paused", "under_replicated"),
+    "paused": ("‖", "paused", "under_replicated"),
     "playing": ("▶", "playing", "in_sync"),
     "looking": ("▶▶", "looking", "info"),
     "replaying": ("◀◀", "replaying", "info"),

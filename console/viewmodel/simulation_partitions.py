@@ -22,18 +22,28 @@ class RunPartition:
         """For the table."""
         return f"{self.state.topic}-{self.state.partition}"
 
+    @property
+    def is_led(self) -> bool:
+        """Whether its leader is there, whatever the metadata says."""
+        return self.state.leader >= 0 and self.state.leader not in self.state.offline_replicas
+
+    @property
+    def is_healthy(self) -> bool:
+        """Led, and every replica in the ISR."""
+        return self.is_led and len(self.state.isr) >= len(self.state.replicas)
+
 
 def run_partitions(snapshot: ClusterSnapshot) -> list[RunPartition]:
     """Those whose ISR is not whole, or that nobody leads, come first."""
     rows = [RunPartition(each) for topic in snapshot.topics for each in topic.partitions]
-    return sorted(
-        rows, key=lambda row: (row.state.leader >= 0 and len(row.state.isr) >= len(row.state.replicas), row.key)
-    )
+    return sorted(rows, key=lambda row: (row.is_healthy, row.key))
 
 
 def _leader(row: RunPartition) -> Cell:
     leader = row.state.leader
-    return cell("none", "offline") if leader < 0 else (Span("★ ", "leader"), Span(str(leader)))
+    if leader < 0:
+        return cell("none", "offline")
+    return (Span("★ ", "leader" if row.is_led else "offline"), Span(str(leader), "text" if row.is_led else "offline"))
 
 
 def _isr(row: RunPartition) -> Cell:

@@ -184,6 +184,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._cursor, self._wanted_key = wanted, None
         elif self.follow and rows:
             self._cursor = len(rows) - 1
+        elif not self.shows_cursor:
+            # Nobody selected anything that would have to stay in view.
+            self._cursor = 0
         else:
             at = self._index.get(self._cursor_key) if self._cursor_key is not None else None
             self._cursor = at if at is not None else max(0, min(self._cursor, len(rows) - 1))

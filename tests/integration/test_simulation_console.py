@@ -47,7 +47,7 @@ def timeline(text: str) -> list[str]:
 
 
 def at_rest(text: str) -> bool:
-    return "Ⅱ paused" in text
+    return "‖ paused" in text
 
 
 def test_an_election_is_stepped_through_gone_back_to_and_the_same_again(terminals: Callable[..., Terminal]) -> None:
