@@ -18,6 +18,7 @@ from engine.broker.isr_proposals import IsrProposals
 from engine.broker.log_flusher import LogFlusher
 from engine.broker.replica import CommitWaiter, Replica
 from engine.broker.suspects import SuspectedLeaders
+from engine.core.controller.directory_ids import MIGRATING, UNASSIGNED
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
 from engine.core.replica.cluster_view import ClusterView
 from engine.core.replica.outputs import AlterPartition, AppendCommitted, PartitionEffects
@@ -425,6 +426,8 @@ class ReplicaManager:
 
     def _make(self, topic: TopicImage, topic_partition: TopicPartition) -> Replica | None:
         config = self._log_config(topic.name)
+        if self._is_out_of_reach(topic, topic_partition):
+            return None
         try:
             files = self.log_dirs.get_or_create(topic_partition, topic.topic_id, config, self._clock.now_ms())
         except (KafkaError, OSError, ValueError) as failure:
@@ -457,6 +460,26 @@ class ReplicaManager:
         self._replicas[topic_partition] = replica
         self._by_id[topic.topic_id, topic_partition.partition] = replica
         return replica
+
+    def _is_out_of_reach(self, topic: TopicImage, topic_partition: TopicPartition) -> bool:
+        """Whether the log is in a directory that was offline when this process began, or may be: no other one is made
+        instead, which would be an empty log of a member of the ISR."""
+        offline = self.log_dirs.offline_directories
+        if not offline or topic_partition in self.log_dirs.logs:
+            return False
+        number = topic_partition.partition
+        state = topic.partitions[number]
+        directory = state.directory(self.config.node_id)
+        if directory in (UNASSIGNED, MIGRATING):
+            # Nobody was told where it is. One that is new is nowhere yet, one that is added has nothing to lose.
+            is_out = state.partition_epoch > 0 and self.config.node_id in state.isr
+            if is_out:
+                self._tell_directory(topic.topic_id, number, state, next(iter(offline)))
+        else:
+            is_out = directory not in self.log_dirs.online_directory_ids
+        if is_out:
+            log.error("%s is offline with its log directory, one of %s", topic_partition, ", ".join(offline))
+        return is_out
 
     def _log_dir_of(self, topic_partition: TopicPartition, failure: Exception) -> str | None:
         """The directory that a log could not be opened in; None if there was none left to try."""

@@ -35,6 +35,7 @@ from engine.storage.checkpoints import (
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.log import Log
+from engine.storage.segment import LOG_SUFFIX
 from engine.world import Disk, DiskLock, World
 
 log = logging.getLogger(__name__)
@@ -228,9 +229,8 @@ class LogDirs:
                     log.warning("%s is no partition's directory: it is left alone", path)
                 continue
             topic_partition = TopicPartition(match[1], int(match[2]))
-            if topic_partition in self._directory_of:
-                other = self._directory_of[topic_partition].path
-                raise OSError(f"{topic_partition} is in {directory.path} and in {other}: remove the one that is older")
+            if topic_partition in self._directory_of and not self._remove_empty_twin(topic_partition, directory):
+                continue
             self._directory_of[topic_partition] = directory
             try:
                 self._open(directory, topic_partition, None, config_for(match[1]), values, now_ms)
@@ -240,6 +240,28 @@ class LogDirs:
         # From here on what it does not name was never flushed.
         self._checkpoint(directory, is_first=True)
         directory.lost_recovery_points = False
+
+    def _remove_empty_twin(self, topic_partition: TopicPartition, directory: _Directory) -> bool:
+        """The partition is in another directory, too, that was loaded before: one of them was being made when its disk
+        failed. Whether the log in ``directory`` is to be opened. Raises ``OSError``: both have records."""
+        before = self._directory_of[topic_partition]
+        here, there = f"{directory.path}/{topic_partition}", f"{before.path}/{topic_partition}"
+        if not _has_records(self._disk, here):
+            log.warning("removed %s: it is empty, and %s is not new", here, there)
+            self._disk.remove_tree(here)
+            return False
+        if _has_records(self._disk, there):
+            raise OSError(
+                f"{topic_partition} is in {directory.path} and in {before.path}: remove the one that is older"
+            )
+        log.warning("removed %s: it is empty, and %s is not", there, here)
+        twin = self.logs.pop(topic_partition, None)
+        if twin is not None:
+            twin.close()
+        self.offline_logs.pop(topic_partition, None)
+        self._disk.remove_tree(there)
+        self._directory_of[topic_partition] = directory
+        return True
 
     def _open(
         self,
@@ -295,6 +317,8 @@ class LogDirs:
                 self._checkpoint(directory)
             opened = self._open(directory, topic_partition, topic_id, config, CheckpointValues({}, {}, {}), now_ms)
         except OSError as error:
+            # It belongs there: made in another directory as well, it would be in both when this one is back.
+            self._directory_of[topic_partition] = directory
             self.mark_offline(directory.path, error)
             raise LogDirFailure(directory.path, error) from error
         self._directory_of[topic_partition] = directory
@@ -527,6 +551,10 @@ def _identify(
         seen[directory_id] = directory.path
         directory.directory_id = directory_id
     return cluster_id
+
+
+def _has_records(disk: Disk, path: str) -> bool:
+    return any(disk.file_size(f"{path}/{name}") for name in disk.list_dir(path) if name.endswith(LOG_SUFFIX))
 
 
 def _read_checkpoint(disk: Disk, directory: str, name: str) -> dict[TopicPartition, int] | None:

@@ -370,11 +370,41 @@ def test_a_directory_that_fails_takes_only_its_logs() -> None:
         create(dirs, TopicPartition("d", 0))
 
 
-def test_a_partition_in_two_directories_takes_the_second_offline() -> None:
+def test_a_partition_with_records_in_two_directories_takes_the_second_offline() -> None:
     disk = MemoryDisk()
     dirs = open_dirs(disk)
     append(create(dirs))
     disk.make_dirs(f"/two/{A}")
+    disk.write_atomic(f"/two/{A}/{0:020d}.log", records())
     again = open_dirs(crash(disk))
     assert list(again.offline_directories) == ["/two"]
     assert again.path_of(A) == "/one" and again.get(A) is not None
+
+
+@pytest.mark.parametrize("empty", PATHS)
+def test_an_empty_log_makes_way_for_its_twin_in_another_directory(empty: str) -> None:
+    """It was being made when its disk failed."""
+    disk = MemoryDisk()
+    for path in PATHS:
+        disk.make_dirs(f"{path}/{A}")
+        disk.write_atomic(f"{path}/{A}/{0:020d}.log", b"" if path == empty else records())
+    dirs = open_dirs(disk)
+    assert not dirs.offline_directories
+    assert dirs.path_of(A) != empty
+    assert dirs.logs[A].log_end_offset == 2
+    assert not disk.is_dir(f"{empty}/{A}")
+    dirs.close(clean=True, broker_epoch=4)
+
+
+def test_a_log_that_could_not_be_made_is_not_made_elsewhere() -> None:
+    disk = MemoryDisk()
+    dirs = open_dirs(disk)
+    disk.fails_syncs = True
+    with pytest.raises(LogDirFailure):
+        create(dirs)
+    disk.fails_syncs = False
+    assert list(dirs.offline_directories) == ["/one"]
+    with pytest.raises(KafkaError, match="KAFKA_STORAGE_ERROR"):
+        create(dirs)
+    assert dirs.path_of(A) == "/one"
+    assert not open_dirs(crash(disk)).offline_directories
