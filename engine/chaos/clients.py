@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import threading
@@ -23,7 +24,8 @@ SETTINGS: dict[str, Any] = {
     "retry.backoff.max.ms": 200,
     "topic.metadata.refresh.interval.ms": 5000,
     "topic.metadata.refresh.fast.interval.ms": 50,
-    "log_level": 0,
+    "log_level": 5,
+    "log.connection.close": False,
 }
 
 
@@ -32,17 +34,28 @@ class Shared:
     """What all clients of a run have in common; ``failures`` end it, for they are mistakes of ours."""
 
     bootstrap: str
+    log_file: str
     recorder: HistoryRecorder
     done: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     suspicious: list[str] = field(default_factory=list)
     """What clients were told and should not have been: it counts as an anomaly."""
     stopping: threading.Event = field(default_factory=threading.Event)
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("engine.chaos.clients"))
+
+    def __post_init__(self) -> None:
+        # librdkafka says here why a consumer went elsewhere, say. Nothing of it belongs on the terminal.
+        handler = logging.FileHandler(self.log_file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self.logger.addHandler(handler)
+        self.logger.propagate = False
+        self.logger.setLevel(logging.INFO)
 
     def settings(self, client_id: str, **more: Any) -> dict[str, Any]:
         """librdkafka's configuration; underscores stand for dots."""
         own = {name.replace("_", "."): value for name, value in more.items()}
-        return {**SETTINGS, "bootstrap.servers": self.bootstrap, "client.id": client_id, **own}
+        common = {"bootstrap.servers": self.bootstrap, "client.id": client_id, "logger": self.logger}
+        return {**SETTINGS, **common, **own}
 
 
 class ClientThread:

@@ -263,11 +263,14 @@ class ChaosCluster:
     # -- the end ------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """End every process and take the disks away."""
+        """End every process."""
         await asyncio.gather(*(self._end(broker) for broker in self.brokers.values()))
         await self.proxy.close()
+
+    def take_disks_away(self, *, keep: bool) -> None:
+        """What is on them is kept or not; all processes have ended."""
         for disk in self.disks.values():
-            disk.unmount()
+            disk.unmount(keep=keep)
 
     async def _end(self, broker: BrokerSupervision) -> None:
         await broker.close()

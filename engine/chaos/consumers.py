@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from engine.chaos.clients import ClientThread, Shared
 from engine.sim.history import Isolation, Record
-from engine.sim.history_recorder import ClientRecorder, PendingPoll
+from engine.sim.history_recorder import ClientRecorder, PendingCommit, PendingPoll
 
 _BATCH = 200
 _WAIT_S = 0.2
+_COOPERATIVE = "cooperative-sticky"
+_OUT_OF_RANGE = "Offset out of range"
 # How far a reader goes back or forward.
 _SEEK_RECORDS = 2000
 
@@ -25,14 +27,14 @@ def _name(each: TopicPartition | Message) -> str:
     return f"{each.topic()}-{each.partition()}"
 
 
-def records_of(messages: Sequence[Message], done: ClientThread | None = None) -> list[Record]:
-    """What was received, without the padding; errors are counted."""
+def records_of(messages: Sequence[Message]) -> list[Record]:
+    """What was received, without the padding. Raises: Astray; other errors pass by themselves."""
     records: list[Record] = []
     for message in messages:
         error = message.error()
         if error is not None:
-            if done is not None:
-                done.count(f"poll error: {error.name()}")
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise Astray(f"{_name(message)}: {error.str()}", records)
             continue
         value, offset = message.value(), message.offset()
         assert value is not None and offset is not None, "a record has a value and an offset"
@@ -40,12 +42,44 @@ def records_of(messages: Sequence[Message], done: ClientThread | None = None) ->
     return records
 
 
+class Astray(Exception):
+    """The client does not know any more where to read on, and was told not to guess.
+
+    librdkafka falls into this by itself while it asks a leader of the past, one that is cut off, where an epoch ends
+    that this one has never heard of. That is no loss; an offset out of range is.
+    """
+
+    def __init__(self, why: str, records: list[Record]) -> None:
+        super().__init__(why)
+        self.records = records
+        """What came before."""
+
+
+def _note_astray(client: ClientThread, why: Astray, may_lose: bool) -> None:
+    client.count("consumer astray")
+    client.shared.logger.info("%s is astray: %s", client.name, why)
+    if _OUT_OF_RANGE in str(why) and not may_lose:
+        client.shared.suspicious.append(f"{client.name} was told that what it had read is not there: {why}")
+
+
 class Reader(ClientThread):
     """Reads all partitions of a topic by assignment; now and then it goes on elsewhere, or begins anew."""
 
-    def __init__(self, shared: Shared, name: str, topic: str, partitions: int, isolation: Isolation, seed: int) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        name: str,
+        topic: str,
+        partitions: int,
+        seed: int,
+        *,
+        isolation: Isolation,
+        may_lose: bool,
+    ) -> None:
+        """``may_lose``: the topic's records may be gone when they are read again."""
         super().__init__(shared, name, seed)
         self._topic = topic
+        self._may_lose = may_lose
         self._partitions = partitions
         self._isolation: Isolation = isolation
         self._positions = dict.fromkeys(range(partitions), 0)
@@ -58,7 +92,7 @@ class Reader(ClientThread):
                     self.name,
                     group_id=f"unused-{self.name}",
                     enable_auto_commit=False,
-                    auto_offset_reset="earliest",
+                    auto_offset_reset="error",
                     isolation_level=self._isolation,
                     fetch_wait_max_ms=100,
                 )
@@ -90,11 +124,20 @@ class Reader(ClientThread):
             pending.info(str(error))
             self.count("poll info")
             return
-        records = records_of(messages, self)
+        why: Astray | None = None
+        try:
+            records = records_of(messages)
+        except Astray as astray:
+            why, records = astray, astray.records
         pending.ok(records)
         self.count("poll ok")
         for name, offset, _ in records:
             self._positions[int(name.rpartition("-")[2])] = offset + 1
+        if why is not None:
+            _note_astray(self, why, self._may_lose)
+            if self._may_lose:
+                self._positions = dict.fromkeys(self._positions, 0)
+            self._assign(consumer)
 
     def _move(self, consumer: Consumer) -> None:
         """Go on elsewhere in one partition."""
@@ -119,6 +162,7 @@ class GroupMember(ClientThread):
         self._topic = topic
         self._strategy = strategy
         self._progress: dict[tuple[str, int], int] = {}
+        self._commits: list[tuple[dict[str, int], PendingCommit]] = []
         self._poll: PendingPoll | None = None
         self._received: list[Record] = []
 
@@ -126,10 +170,14 @@ class GroupMember(ClientThread):
         while not self.is_stopping:
             self.record.start()
             consumer = self._join()
-            for _ in range(self.rng.randrange(100, 1500)):
+            for _ in range(self.rng.randrange(20, 400)):
                 if self.is_stopping:
                     break
-                self._turn(consumer)
+                try:
+                    self._turn(consumer)
+                except Astray as why:
+                    _note_astray(self, why, may_lose=False)
+                    break
             if self.rng.random() < 0.7 or self.is_stopping:
                 consumer.close()
                 self.record.crash()
@@ -140,6 +188,7 @@ class GroupMember(ClientThread):
                 del consumer
                 self.count("member vanished")
             self._progress.clear()
+            self._commits.clear()
             self.pause(self.rng.uniform(0, 3))
 
     def _join(self) -> Consumer:
@@ -149,20 +198,22 @@ class GroupMember(ClientThread):
                 group_id=self._group,
                 partition_assignment_strategy=self._strategy,
                 enable_auto_commit=False,
-                auto_offset_reset="earliest",
+                auto_offset_reset="error",
                 isolation_level="read_uncommitted",
                 session_timeout_ms=6000,
                 heartbeat_interval_ms=500,
                 fetch_wait_max_ms=100,
+                on_commit=self._committed,
             )
         )
         self.record.subscribe(self._group, [self._topic], auto_offset_reset="earliest")
 
         # They are called from within a poll, which is recorded as two: before and after.
-        def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
+        def assigned(to: Consumer, partitions: list[TopicPartition]) -> None:
             was_polling = self._end_poll()
             self.record.rebalance(assigned=map(_name, partitions))
             self.count("rebalance")
+            self._begin_at_committed(to, partitions)
             self._begin_poll(was_polling)
 
         def revoked(of: Consumer, partitions: list[TopicPartition]) -> None:
@@ -178,6 +229,22 @@ class GroupMember(ClientThread):
 
         consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=lost)
         return consumer
+
+    def _begin_at_committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """At the beginning where nothing is committed. Left to itself librdkafka may read on where it was long ago."""
+        if not partitions:
+            return
+        try:
+            found = consumer.committed(partitions, timeout=10)
+        except KafkaException as error:
+            # By itself it asks again, for as long as it takes.
+            self.shared.logger.info("%s could not ask for committed offsets: %s", self.name, error)
+            return
+        known = [TopicPartition(each.topic, each.partition, max(0, each.offset)) for each in found]
+        if self._strategy == _COOPERATIVE:
+            consumer.incremental_assign(known)
+        else:
+            consumer.assign(known)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         self.record.rebalance(revoked=map(_name, partitions))
@@ -205,35 +272,47 @@ class GroupMember(ClientThread):
         self._begin_poll()
         # One by one: of a batch nobody knows what in it came before a rebalance.
         message = consumer.poll(_WAIT_S)
-        while message is not None:
-            self._received += records_of([message], self)
-            message = consumer.poll(0) if len(self._received) < _BATCH else None
-        self._end_poll()
+        try:
+            while message is not None:
+                self._received += records_of([message])
+                message = consumer.poll(0) if len(self._received) < _BATCH else None
+        finally:
+            self._end_poll()
         if self.rng.random() < 0.3:
             self._commit(consumer)
         if self.rng.random() < 0.05:
             self._ask(consumer)
 
     def _commit(self, consumer: Consumer) -> None:
+        """Asynchronously: librdkafka may wait for ever for the answer to a commit when its coordinator goes."""
         if not self._progress:
             return
         offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._progress.items()]
         self._progress.clear()
-        pending = self.record.commit(self._group, {_name(each): each.offset for each in offsets})
+        named = {_name(each): each.offset for each in offsets}
+        pending = self.record.commit(self._group, named)
         try:
-            answers = consumer.commit(offsets=offsets, asynchronous=False)
+            consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            # librdkafka may have sent it before: what a later attempt was told says nothing of an earlier one.
             pending.info(str(error))
             self.count("commit info")
             return
-        assert answers is not None, "a synchronous commit returns what became of it"
-        errors = [each.error for each in answers if each.error is not None]
+        self._commits.append((named, pending))
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """What became of a commit. Called from within a poll."""
+        named = {_name(each): each.offset for each in partitions}
+        found = next((each for each in self._commits if each[0] == named), None)
+        if found is None:
+            return
+        self._commits.remove(found)
+        errors = [str(each) for each in (error, *(partition.error for partition in partitions)) if each is not None]
         if errors:
-            pending.info(str(errors[0]))
+            # It may have been sent before: what a later attempt was told says nothing of an earlier one.
+            found[1].info(errors[0])
             self.count("commit info")
         else:
-            pending.ok()
+            found[1].ok()
             self.count("commit ok")
 
     def _ask(self, consumer: Consumer) -> None:

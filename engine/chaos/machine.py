@@ -124,8 +124,15 @@ class OwnDisk:
     def _resize(self, size_bytes: int) -> bool:
         return _run("mount", "-o", f"remount,size={size_bytes}", self.directory).returncode == 0
 
-    def unmount(self) -> None:
-        """It and its contents are gone; a process that still lives in it keeps it until its end."""
+    def unmount(self, *, keep: bool) -> None:
+        """It is gone; with ``keep`` its contents are in a directory of the same name."""
+        kept = f"{self.directory}.kept"
+        if keep:
+            shutil.copytree(self.directory, kept)
         with contextlib.suppress(subprocess.TimeoutExpired):
             if _run("umount", self.directory).returncode:
+                # A process that still lives in it keeps it until its end.
                 _run("umount", "-l", self.directory)
+        if keep:
+            os.rmdir(self.directory)
+            os.rename(kept, self.directory)

@@ -31,6 +31,7 @@ from engine.world.real import real_world
 
 BROKERS = 3
 _REPORT_S = 5.0
+_TOPICS_S = 20.0
 # A record whose offset another one has by now is reported as that: it was lost, and its place given away.
 _LOSSES = (Kind.LOST_WRITE, Kind.UNSEEN, Kind.INCONSISTENT_OFFSETS)
 
@@ -103,33 +104,39 @@ class Run:
 
     async def _run(self, directory: str) -> int:
         options = self._options
-        rng = random.Random(options.seed)
         cluster = ChaosCluster(
             real_world(), os.path.join(directory, "cluster"), cluster_spec(BROKERS, options.durability), self._machine
         )
+        status = 2
+        try:
+            status = await self._break(cluster)
+        finally:
+            cluster.take_disks_away(keep=status != 0 or options.keep)
+        return status
+
+    async def _break(self, cluster: ChaosCluster) -> int:
+        options = self._options
+        rng = random.Random(options.seed)
         # Written by the clients' threads; nothing here waits for it.
         with open(self._history_file, "w", encoding="utf-8", buffering=1 << 20) as file:  # noqa: ASYNC230
 
             def write(event: Event) -> None:
                 file.write(to_line(event))
 
-            shared = Shared(cluster.bootstrap, HistoryRecorder(time.monotonic_ns, write))
+            recorder = HistoryRecorder(time.monotonic_ns, write)
+            shared = Shared(
+                cluster.bootstrap, os.path.join(os.path.dirname(self._history_file), "clients.log"), recorder
+            )
             workload = Workload(shared, options.mode, options.records_per_s, rng)
+            nemesis = self._nemesis(cluster, rng)
             try:
                 await cluster.start()
                 await asyncio.to_thread(workload.create_topics)
                 self._problem("before any fault", await cluster.wait_whole(options.whole_within_s))
-                nemesis = self._nemesis(cluster, rng)
                 workload.start()
                 await self._suffer(nemesis, cluster, shared)
                 await self._become_whole(nemesis, cluster, workload)
-                for name in await asyncio.to_thread(workload.stop):
-                    self._problem("at the end", f"{name} does not end")
-                for partition in await asyncio.to_thread(workload.read_back):
-                    self._problem("at the end", f"{partition} cannot be read to its end")
-                if workload.administrator is not None:
-                    for wrong in await asyncio.to_thread(workload.administrator.check, 20.0):
-                        self._problem("at the end", wrong)
+                await self._finish(workload)
             finally:
                 shared.stopping.set()
                 await cluster.close()
@@ -187,6 +194,16 @@ class Run:
             self.say(f"whole again after {time.monotonic() - healed_at:.1f} s")
         if not await asyncio.to_thread(workload.wait_acknowledged, self._options.whole_within_s):
             self._problem("after the last fault", "not every partition acknowledges records")
+
+    async def _finish(self, workload: Workload) -> None:
+        for name in await asyncio.to_thread(workload.stop):
+            # A request that is not answered times out: librdkafka waits for itself.
+            self.say(f"this client hangs in its library: {name}")
+        for partition in await asyncio.to_thread(workload.read_back):
+            self._problem("at the end", f"{partition} cannot be read to its end")
+        if workload.administrator is not None:
+            for wrong in await asyncio.to_thread(workload.administrator.check, _TOPICS_S):
+                self._problem("at the end", wrong)
 
     # -- figures ------------------------------------------------------------------------------------------------
 

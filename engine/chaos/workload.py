@@ -52,11 +52,23 @@ class Workload:
         shared = self._shared
         first, *_ = self.topics
         consumers: list[ClientThread] = [
-            Reader(shared, f"reader-{topic}", topic, count, "read_uncommitted", self._seed())
+            Reader(
+                shared,
+                f"reader-{topic}",
+                topic,
+                count,
+                self._seed(),
+                isolation="read_uncommitted",
+                may_lose=topic == UNCLEAN,
+            )
             for topic, count in self.topics.items()
         ]
         if first == SAFE:
-            consumers.append(Reader(shared, "reader-2", SAFE, _SAFE_PARTITIONS, "read_committed", self._seed()))
+            second = "reader-committed"
+            seed = self._seed()
+            consumers.append(
+                Reader(shared, second, SAFE, _SAFE_PARTITIONS, seed, isolation="read_committed", may_lose=False)
+            )
             for group, strategy in (("eager", "range,roundrobin"), ("cooperative", "cooperative-sticky")):
                 consumers += [
                     GroupMember(shared, f"{group}-{number}", group, SAFE, strategy, self._seed()) for number in range(2)
