@@ -123,10 +123,12 @@ class Fabric:
         self._disturbance_ended()
 
     def heal_all(self) -> None:
-        """No fault lies in wait, no direction is cut; what vanished on its way stays so."""
+        """No fault lies in wait, no direction is cut, nothing is held; ends of a connection that was lost are told."""
         self._mute.clear()
         self._frame_faults.clear()
         self.heal()
+        for stream in list(self._streams):
+            stream.heal()
 
     def is_cut(self, source: str, target: str) -> bool:
         """Whether the direction is cut."""
@@ -426,6 +428,13 @@ class SimTransport(asyncio.Transport):
             if end is not None:
                 end._is_lost_in_network = end._is_disturbed = True
                 end._held.clear()
+
+    def heal(self) -> None:
+        """What the network holds it lets go; if it has lost the connection, this end learns of it."""
+        if self._is_held:
+            self._release()
+        if self._is_lost_in_network:
+            self.on_reset()
 
     def deliver_held(self) -> None:
         """The direction may have healed."""
