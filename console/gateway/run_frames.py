@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
+from console.viewmodel.records import RecordView
 from console.viewmodel.simulation import Decision, Machine, WireMessage
 from engine.sim.stepping.happenings import Level
 from engine.sim.world import EPOCH_MS
@@ -56,6 +58,36 @@ def decisions_of(frame: Mapping[str, Any]) -> list[Decision]:
 def messages_of(frame: Mapping[str, Any]) -> list[WireMessage]:
     """Those that are new."""
     return [WireMessage(*each) for each in frame["messages"]]
+
+
+def records_of(topic: str, answer: Mapping[str, Any]) -> list[RecordView]:
+    """Of an answer to ``records``."""
+    found = []
+    for partition, offset, timestamp, key, value, headers, kind, epoch, compression, pid, txn, control in answer[
+        "records"
+    ]:
+        found.append(
+            RecordView(
+                topic,
+                partition,
+                offset,
+                max(0, timestamp),
+                _bytes(key),
+                _bytes(value),
+                tuple((name, _bytes(each)) for name, each in headers),
+                kind,
+                epoch,
+                compression,
+                pid,
+                txn,
+                control,
+            )
+        )
+    return found
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
 
 
 def event_of(decision: Decision) -> ClusterEvent:

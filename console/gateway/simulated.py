@@ -18,8 +18,9 @@ from console.gateway.protocol import (
     Tail,
     TailBatch,
 )
-from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, snapshot_of
+from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
+from console.viewmodel.records import RecordView
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
@@ -41,6 +42,7 @@ _CAPABILITIES = Capabilities(
     missing_views=_MISSING,
 )
 _MIN_INTERVAL_S = 0.05
+_TAIL_INTERVAL_S = 0.25
 
 
 class Simulation:
@@ -161,6 +163,18 @@ class Simulation:
         if answer["problem"]:
             raise GatewayError(answer["problem"])
 
+    async def records(
+        self, topic: str, partitions: Sequence[int] | None, positions: Mapping[str, int], start: tuple[str, int]
+    ) -> Mapping[str, Any]:
+        """What is committed behind some positions. Raises: GatewayError."""
+        return await self._process.ask(
+            do="records",
+            topic=topic,
+            partitions=None if partitions is None else list(partitions),
+            positions=dict(positions),
+            start=list(start),
+        )
+
     async def decoded(self, number: int) -> list[str]:
         """The whole message of a number as lines. Raises: GatewayError."""
         answer = await self._process.ask(do="detail", number=number)
@@ -241,8 +255,27 @@ class SimulatedGateway:
         raise GatewayError(_OWN_CLIENTS)
 
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
-        raise GatewayError("records of a simulated cluster are read in the timeline: enter on a Fetch or a Produce")
-        yield TailBatch([])
+        start = (str(tail.read_from.start), tail.read_from.value)
+        positions: dict[str, Mapping[str, int]] = {topic: {} for topic in tail.topics}
+        generation: int | None = None
+        while True:
+            records: list[RecordView] = []
+            problems = []
+            caught_up = True
+            for topic in tail.topics:
+                answer = await self.simulation.records(topic, tail.partitions, positions[topic], start)
+                positions[topic] = answer["positions"]
+                records += records_of(topic, answer)
+                caught_up = caught_up and answer["caught_up"]
+                if answer["problem"]:
+                    problems.append(answer["problem"])
+                if generation is not None and answer["generation"] != generation:
+                    problems.append("the run went back: s reads anew what is written by now")
+                else:
+                    generation = answer["generation"]
+            yield TailBatch(records, ", ".join(problems), caught_up)
+            if caught_up:
+                await asyncio.sleep(_TAIL_INTERVAL_S)
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         raise GatewayError(_CAPABILITIES.no_broker_logs)

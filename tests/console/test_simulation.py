@@ -15,6 +15,7 @@ from console.app import KConsole
 from console.gateway.simulated import SimulatedGateway
 from console.modals.detail import Detail
 from console.modals.form import Form
+from console.widgets.transport import Transport
 from engine.sim.options import options_from
 from engine.sim.stepping.acts import Act, Planned
 
@@ -148,6 +149,29 @@ async def test_a_killed_leader_moves_its_partitions_on_every_screen_and_going_ba
         await driver.until(lambda: len(driver.app.events) < events)
         assert not any(event.kind == "your_act" for event in driver.app.events)
         await driver.until(lambda: "3/3 up" in driver.screen)
+
+
+async def test_records_are_tailed_as_the_run_goes_on() -> None:
+    async with driving() as driver:
+        await driver.command("goto 1.0")
+        await driver.until(lambda: driver.simulation.state.at_s == 1.0 and driver.app.snapshot.topics)
+        await driver.command("records safe")
+        await driver.until(lambda: driver.app.view.NAME == "records" and driver.app.view.table.total > 5)
+        total = driver.app.view.table.total
+        await driver.command("goto 2.0")
+        await driver.until(lambda: driver.app.view.table.total > total)
+        await driver.command("goto 0.5")
+        await driver.until(lambda: "the run went back" in str(driver.app.view.border_subtitle))
+
+
+async def test_a_click_on_the_bar_goes_there() -> None:
+    async with driving() as driver:
+        width = driver.app.view.query_one(Transport).size.width
+        await driver.pilot.click(Transport, offset=(width // 2, 1))
+        await driver.until(lambda: driver.simulation.state.at_s > 1 and driver.simulation.state.mode == "paused")
+        assert 2.5 < driver.simulation.state.at_s < 3.5
+        await driver.pilot.click(Transport, offset=(2, 0))
+        await driver.until(lambda: driver.simulation.state.mode == "playing")
 
 
 async def test_speed_and_play() -> None:

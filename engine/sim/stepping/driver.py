@@ -16,7 +16,8 @@ from engine.sim.stepping.acts import Planned, act_from
 from engine.sim.stepping.decoding import decode_crossing, message_lines
 from engine.sim.stepping.happenings import RUN_ENDED, Happening, Level
 from engine.sim.stepping.picture import right_clock_ms, take_picture, topic_name
-from engine.sim.stepping.stepper import Goal, Mark, Step, Stepper, Stop, budget, machine_words
+from engine.sim.stepping.records import read_topic
+from engine.sim.stepping.stepper import Goal, Mark, Stepper, Steps, Stop, budget, machine_words
 from engine.sim.stepping.summaries import summary_of
 from engine.sim.stepping.wire_log import Crossing
 
@@ -60,9 +61,8 @@ class Driver:
         self.generation = 0
         self._told = 0
         self._told_marks: list[Mark] = []
-        # While going back: the steps of the run that was left, and how far its replay has to go.
-        self._known_steps: list[Step] = []
-        self._known_end = (0, 0.0)
+        # While going back: the steps of the run that was left.
+        self._known_steps = Steps()
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -74,6 +74,8 @@ class Driver:
         match command["do"]:
             case "detail":
                 return self._detail(int(command["number"]), command.get("ask"))
+            case "records":
+                return self._records(command)
             case "play":
                 self._play()
             case "pause":
@@ -93,6 +95,15 @@ class Driver:
             case "act":
                 return {"type": "acted", "ask": command.get("ask"), "problem": self._act(command)}
         return None
+
+    def _records(self, command: Data) -> Data:
+        answer: Data = {"type": "records", "ask": command.get("ask"), "generation": self.generation}
+        if self.mode == "replaying":
+            return {**answer, "records": [], "positions": command["positions"], "problem": "", "caught_up": True}
+        kind, value = command["start"]
+        positions = {int(number): int(offset) for number, offset in command["positions"].items()}
+        cluster, topic = self.stepper.cluster, str(command["topic"])
+        return {**answer, **read_topic(cluster, topic, command["partitions"], positions, (kind, value))}
 
     def _say(self, what: str, tone: str = "info") -> None:
         self._said = (what, tone)
@@ -144,15 +155,10 @@ class Driver:
     def _back(self, level: Level) -> None:
         if self.mode == "replaying":
             # Pressed again meanwhile: further back than where it is going.
-            here = self._goal.callbacks
-            place = next(
-                (
-                    each.callbacks
-                    for each in reversed(self._known_steps)
-                    if each.level >= level and each.callbacks < here
-                ),
-                0,
-            )
+            if self._goal.callbacks < 0:
+                # It goes to a time: which step that is turns out there.
+                return
+            place = self._known_steps.before(level, self._goal.callbacks)
         else:
             place = self.stepper.step_before(level)
             if not self.stepper.loop.events:
@@ -164,7 +170,7 @@ class Driver:
         if number > self.stepper.count:
             self._say(f"event {number:,} is still ahead: n, N or play go there", "under_replicated")
             return
-        place = self.stepper.place_of(number)
+        place = self.stepper.steps.place_of(number)
         self._replay(Goal(callbacks=0 if number <= 0 or place is None else place))
 
     def _go_to_time(self, at_s: float) -> None:
@@ -177,7 +183,6 @@ class Driver:
     def _replay(self, goal: Goal) -> None:
         if self.mode != "replaying":
             self._known_steps = self.stepper.steps
-            self._known_end = (self.stepper.loop.events, self.stepper.loop.time())
         self.mode, self._goal = "replaying", goal
         self._waiting.clear()
         self.stepper.go_back()
@@ -187,7 +192,7 @@ class Driver:
         self.generation += 1
         self._told = 0
         stepper = self.stepper
-        self._known_steps = []
+        self._known_steps = Steps()
         same = stepper.is_the_same()
         if same is False:
             self._say("the replay came to another state than the first time: this is a bug of the simulator", "offline")

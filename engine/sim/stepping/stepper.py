@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -47,15 +49,38 @@ class Stop(StrEnum):
     BROKEN = "broken"
 
 
-class Step(NamedTuple):
-    """A callback in which something happened: its number, the highest level of it, the last number given in it, when,
-    and the digest of the wire by then (of decisions)."""
+class Steps:
+    """The callbacks in which something happened, in their order: of each its number, the highest level of what happened
+    and the last number that was given in it. A long run has millions, so they are kept in few bytes."""
 
-    callbacks: int
-    level: Level
-    number: int
-    at_s: float
-    digest: str
+    def __init__(self) -> None:
+        self._callbacks = array("q")
+        self._levels = array("b")
+        self._numbers = array("q")
+
+    def add(self, callbacks: int, level: Level, number: int) -> None:
+        """Something happened in a callback."""
+        if self._callbacks and self._callbacks[-1] == callbacks:
+            self._levels[-1] = max(self._levels[-1], level)
+            self._numbers[-1] = number
+        else:
+            self._callbacks.append(callbacks)
+            self._levels.append(level)
+            self._numbers.append(number)
+
+    def before(self, level: Level, callbacks: int) -> int:
+        """The last callback before one in which something of a level happened; 0 for the beginning."""
+        at = bisect_left(self._callbacks, callbacks)
+        while at:
+            at -= 1
+            if self._levels[at] >= level:
+                return self._callbacks[at]
+        return 0
+
+    def place_of(self, number: int) -> int | None:
+        """The callback in which a number was given; None if it was not yet."""
+        at = bisect_left(self._numbers, number)
+        return self._callbacks[at] if at < len(self._callbacks) else None
 
 
 class Mark(NamedTuple):
@@ -107,7 +132,7 @@ class Stepper:
         self._heard_votes: dict[str, int] = {}
         self.broken = ""
         self.ended = False
-        self.steps: list[Step] = []
+        self.steps = Steps()
         self.happenings: deque[Happening] = deque(maxlen=_KEPT_HAPPENINGS)
         self.crossings: deque[Crossing] = deque(maxlen=_KEPT_CROSSINGS)
         self._main = self.loop.create_task(self.simulation.main())
@@ -189,14 +214,9 @@ class Stepper:
 
     def _on_step(self, level: Level) -> None:
         place = self._place()
-        digest = self.simulation.digest() if level >= Level.DECISION else ""
-        if digest:
-            self._digests.setdefault(place, digest)
-        last = self.steps[-1] if self.steps else None
-        if last is not None and last.callbacks == place:
-            self.steps[-1] = Step(place, max(last.level, level), self._count, self.at_s, digest or last.digest)
-        else:
-            self.steps.append(Step(place, level, self._count, self.at_s, digest))
+        if level >= Level.DECISION:
+            self._digests.setdefault(place, self.simulation.digest())
+        self.steps.add(place, level, self._count)
         if self._goal.level is not None and level >= self._goal.level:
             self._is_hit = True
             self.loop.halt()
@@ -323,14 +343,7 @@ class Stepper:
 
     def step_before(self, level: Level) -> int:
         """The callback after which the last step of a level before this place stands; 0 for the beginning."""
-        here = self.loop.events
-        return next(
-            (each.callbacks for each in reversed(self.steps) if each.level >= level and each.callbacks < here), 0
-        )
-
-    def place_of(self, number: int) -> int | None:
-        """The callback in which a message or decision happened that was passed; None if it is still ahead."""
-        return next((each.callbacks for each in self.steps if each.number >= number), None)
+        return self.steps.before(level, self.loop.events)
 
     def go_back(self) -> None:
         """To the beginning; :meth:`advance` brings it to where it is wanted."""

@@ -121,6 +121,35 @@ def test_acts_are_answered_with_what_speaks_against_them(run: Run) -> None:
     assert run.driver.frame()["picture"]["brokers"][0]["state"] == "down"
 
 
+def test_records_are_read_without_a_trace(run: Run) -> None:
+    run.do(do="goto_time", at_s=2.0)
+    whole = run.do(do="goto_time", at_s=4.0)
+    digest = run.driver.stepper.simulation.digest()
+    run.do(do="goto_time", at_s=2.0)
+
+    def read(start: tuple[str, int], positions: dict[str, int] | None = None, **other: Any) -> dict[str, Any]:
+        command = {"do": "records", "topic": "safe", "partitions": None, "positions": positions or {}, "start": start}
+        answer = run.driver.command({**command, **other, "ask": 1})
+        assert answer is not None
+        return answer
+
+    first = read(("start", 0))
+    offsets = [(each[0], each[1]) for each in first["records"]]
+    assert len(offsets) > 20 and offsets == sorted(set(offsets)) and first["caught_up"]
+    last = read(("offset", -2), partitions=[0])
+    assert [each[:2] for each in last["records"]] == [each[:2] for each in first["records"] if each[0] == 0][-2:]
+    assert read(("end", 0))["records"] == []
+    middle = first["records"][len(first["records"]) // 2]
+    later = read(("timestamp", middle[2]))["records"]
+    assert 0 < len(later) < len(offsets) and all(each[2] >= middle[2] for each in later[:1])
+    assert "no topic" in read(("start", 0), topic="nothing")["problem"]
+    run.do(do="goto_time", at_s=4.0)
+    more = read(("start", 0), first["positions"])["records"]
+    assert more and not {(each[0], each[1]) for each in more} & set(offsets)
+    assert run.driver.stepper.simulation.digest() == digest
+    assert run.driver.stepper.count == whole["count"]
+
+
 def test_a_whole_message_is_decoded_on_demand(run: Run) -> None:
     frame = run.do(do="next", level="election")
     vote = next(each for each in frame["messages"] if each[6] == "Vote" and each[5])

@@ -117,8 +117,8 @@ def test_a_step_back_is_to_the_step_before_whatever_its_level(steppers: list[Ste
         run.go_back()
         run.advance(Goal(callbacks=place), never)
         assert run.count == wanted
-    assert run.place_of(numbers[0]) == run.loop.events
-    assert run.place_of(numbers[5]) is None
+    assert run.steps.place_of(numbers[0]) == run.loop.events
+    assert run.steps.place_of(numbers[5]) is None
 
 
 def test_acts_are_repeated_by_a_replay_at_their_place(steppers: list[Stepper]) -> None:
