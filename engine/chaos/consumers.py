@@ -192,20 +192,18 @@ class GroupMember(ClientThread):
             self.pause(self.rng.uniform(0, 3))
 
     def _join(self) -> Consumer:
-        consumer = Consumer(
-            self.shared.settings(
-                self.name,
-                group_id=self._group,
-                partition_assignment_strategy=self._strategy,
-                enable_auto_commit=False,
-                auto_offset_reset="error",
-                isolation_level="read_uncommitted",
-                session_timeout_ms=6000,
-                heartbeat_interval_ms=500,
-                fetch_wait_max_ms=100,
-                on_commit=self._committed,
-            )
+        settings = self.shared.settings(
+            self.name,
+            group_id=self._group,
+            partition_assignment_strategy=self._strategy,
+            enable_auto_commit=False,
+            auto_offset_reset="error",
+            isolation_level="read_uncommitted",
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=500,
+            fetch_wait_max_ms=100,
         )
+        consumer = Consumer({**settings, "on_commit": self._committed})
         self.record.subscribe(self._group, [self._topic], auto_offset_reset="earliest")
 
         # They are called from within a poll, which is recorded as two: before and after.

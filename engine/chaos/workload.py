@@ -22,7 +22,7 @@ from engine.chaos.producers import FirstAcks, ProducerClient, ProducerPlan
 SAFE, WEAK, UNCLEAN = "safe", "weak", "unclean"
 _SAFE_PARTITIONS, _WEAK_PARTITIONS, _UNCLEAN_PARTITIONS = 4, 2, 1
 _SETUP_S = 30.0
-_JOIN_S = 90.0
+_JOIN_S = 75.0
 _READ_S = 120.0
 
 
