@@ -395,12 +395,13 @@ def broker(properties: str, cluster_id: str | None) -> None:
 
 
 @main.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     epilog="""\b
 Examples:
   kconsole sim --seed 7                            N: next election, b: back, space: play, < and >: speed
   kconsole sim --seed 7 --faults none              no faults but your own (x)
   kconsole sim --scenario my_scenario.yaml         faults at times of your choice; see docs/simulation.md
-  kconsole sim                                     any seed"""
+  kconsole sim                                     any seed""",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="The same seed is the same run. Default: a random one, shown.")
 @click.option(
@@ -412,22 +413,19 @@ Examples:
 @click.option("--brokers", type=click.IntRange(1, 9), help="Default: the seed's, 3 of most.")
 @click.option("--durability", type=click.Choice(["fsync", "page-cache"]), help="Default: the seed's.")
 @click.option("--faults", metavar="KIND,…", help="Kinds of faults that the seed makes, or none. Default: the seed's.")
-def sim(
-    seed: int | None,
-    scenario: str | None,
-    seconds: float | None,
-    brokers: int | None,
-    durability: str | None,
-    faults: str | None,
-) -> None:
+@click.option(
+    "--load", type=click.Choice(["heavy", "light"]), help="light: long, with few operations. Default: the seed's."
+)
+@click.pass_context
+def sim(context: click.Context, scenario: str | None, **given: Any) -> None:
     """Open the console over a simulated cluster: whole brokers in one process, under virtual time.
 
     Play, pause, step to the next decision, message or election, and go back to any earlier event: the run is made again
     from its seed. Every message that crossed the wire is there, decoded, and every decision has its reason. The run is
     that of `python -m engine.sim` with the same seed and options.
     """
-    given = {"seed": seed, "seconds": seconds, "brokers": brokers, "durability": durability, "faults": faults}
-    options, planned = _run_of(scenario, {name: value for name, value in given.items() if value is not None})
+    given = {**_other_options(context.args), **{name: value for name, value in given.items() if value is not None}}
+    options, planned = _run_of(scenario, given)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         _fail(
             "sim opens a console and needs a terminal; "
@@ -441,13 +439,28 @@ def sim(
     sys.exit(run_over(gateway, now_ms=gateway.now_ms))
 
 
+def _other_options(words: list[str]) -> dict[str, Any]:
+    """Whatever else `python -m engine.sim` takes: what it prints of a seed that failed can be given as it stands."""
+    import argparse
+
+    from engine.sim.options import add_arguments, given_options
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise click.UsageError(message)
+
+    parser = Parser(prog="kconsole sim", add_help=False, allow_abbrev=False)
+    add_arguments(parser)
+    return given_options(parser.parse_args(words))
+
+
 def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     """What to simulate, and a scenario's acts."""
     import secrets
 
     from engine.sim.options import FAULTS, options_from
 
-    if "faults" in given:
+    if isinstance(given.get("faults"), str):
         kinds = tuple(each for each in given["faults"].split(",") if each and each != "none")
         unknown = [each for each in kinds if each not in FAULTS]
         if unknown:

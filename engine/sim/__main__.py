@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         done += 1
         if report is None:
             failed.append(each.seed)
-            print(f"seed {each.seed} FAILED: {failure}\nagain: python -m engine.sim {each.words()}", flush=True)
+            print(f"seed {each.seed} FAILED: {failure}\nagain: python -m engine.sim {each.words()}")
+            print(f"step by step: kconsole sim {each.words()}", flush=True)
             if not parsed.keep_going:
                 break
             continue

@@ -184,3 +184,26 @@ def test_up_and_status_import_neither_textual_nor_librdkafka_nor_psutil() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_simulation_takes_every_option_that_the_simulator_prints() -> None:
+    from console.cli import _other_options, _run_of
+    from engine.sim.options import options_from
+
+    options = options_from(11, seconds=5.0, load="light")
+    words = options.words().split()[2:]
+    given = {**_other_options(words), "seed": 11}
+    assert _run_of(None, given) == (options, ())
+
+
+def test_wrong_use_of_a_simulation_is_told() -> None:
+    for words, expected in (
+        (["--nonsense", "3"], "unrecognized arguments: --nonsense 3"),
+        (["--seed", "x"], "'x' is not a valid integer range"),
+        (["--faults", "kil"], "kil is none of kill, "),
+        (["--joining", "maybe"], "maybe is neither yes nor no"),
+        (["--seed", "7"], "needs a terminal"),
+    ):
+        result = run("sim", *words)
+        assert result.exit_code == 2
+        assert expected in result.output
