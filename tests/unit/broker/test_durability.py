@@ -316,3 +316,30 @@ async def test_log_directories_are_described_and_those_that_failed_say_so(two_di
     found = await described()
     assert found[cluster.log_dir(1, 1)] == (ErrorCode.KAFKA_STORAGE_ERROR, [])
     assert found[cluster.log_dir(1, 0)][0] is ErrorCode.NONE
+
+
+async def test_no_second_log_is_made_while_the_first_ones_directory_is_offline(two_disks: InProcessCluster) -> None:
+    """It would be an empty log of a broker that may be the last member of the ISR."""
+    cluster = two_disks
+    name = await create_in(cluster, 1, 1, [1, 2])
+    await produce_ok(cluster, 1, name, b"kept")
+    await cluster.stop(2)
+    await cluster.until(lambda: state_of(cluster, name, at=1).isr == (1,))
+    await cluster.stop(1)
+    checkpoint = Path(cluster.log_dir(1, 1)) / "replication-offset-checkpoint"
+    content = checkpoint.read_bytes()
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    await cluster.start(2)
+    await cluster.start(1)
+    await cluster.until(lambda: cluster.log_dir(1, 1) in cluster[1].offline_log_dirs)
+    await cluster.until(lambda: not cluster[3].metadata.image.brokers[1].fenced)
+    await asyncio.sleep(0.2)
+    assert state_of(cluster, name, at=3).leader == -1
+    assert not (Path(cluster.log_dir(1, 0)) / f"{name}-0").exists()
+    await cluster.stop(1)
+    checkpoint.rmdir()
+    checkpoint.write_bytes(content)
+    await cluster.start(1)
+    await until_led_by(cluster, name, 1)
+    assert values((await fetch_one(cluster, 1, name)).records) == [b"kept"]
