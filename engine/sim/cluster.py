@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from engine.broker.broker import Broker
@@ -278,6 +279,18 @@ class SimCluster:
         await self.loop.spawn(process, broker.stop(controlled=True))
         if machine.process is process:
             self._end(node_id, silently=False)
+
+    @contextlib.contextmanager
+    def observing(self) -> Iterator[None]:
+        """Who looks at the brokers' logs meanwhile is not met by disks that cannot be read."""
+        unreadable = [machine.disk for machine in self.machines.values() if "read" in machine.disk.failing]
+        for disk in unreadable:
+            disk.failing.discard("read")
+        try:
+            yield
+        finally:
+            for disk in unreadable:
+                disk.failing.add("read")
 
     # -- clients ------------------------------------------------------------------------------------------------
 
