@@ -37,7 +37,9 @@ def planned_as_data(planned: Planned) -> dict[str, Any]:
 def driver_from(first: dict[str, Any]) -> Driver:
     """What the first line describes."""
     # JSON has no tuples.
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in first["options"].items()}
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in first["options"].items()
+    }
     planned = [Planned(act_from(each), None, float(each["at_s"]), "scenario") for each in first["planned"]]
     return Driver(Options(**options), planned)
 
