@@ -292,6 +292,8 @@ class SimTransport(asyncio.Transport):
         self.peer_address = peer
         self.is_client = is_client
         self.peer: SimTransport | None = None
+        # Of what this end's protocol is told.
+        self._context = owner.context.copy()
         self._protocol: Any = None
         self._closing = False
         self._lost = False
@@ -478,12 +480,16 @@ class SimTransport(asyncio.Transport):
         if piece is not None and self._fabric.on_arrival is not None:
             self._fabric.on_arrival(self, piece)
         self._inbox.append(piece)
-        self._hand_over_soon()
+        if self.owner.is_paused:
+            self._hand_over_soon()
+        elif not self._handing and self._protocol is not None:
+            # At once: a callback of its own for each piece would be every seventh.
+            self._context.run(self._hand_over)
 
     def _hand_over_soon(self) -> None:
         if self._inbox and not self._handing and self._protocol is not None:
             self._handing = True
-            self._fabric.loop.call_soon(self._hand_over, context=self.owner.context.copy())
+            self._fabric.loop.call_soon(self._hand_over, context=self._context)
 
     def _hand_over(self) -> None:
         """The process reads: all that is there, or as much as a socket buffer gives it at once."""

@@ -27,7 +27,7 @@ _COMPARE_EVERY = 20
 # After healing everything must be whole again within this time.
 _HEAL_WITHIN_S = 60.0
 # Then every request is answered, which is watched for this time.
-_ANSWERS_S = 4.0
+_ANSWERS_S = 1.5
 # And when no client asks any more, everything that was asked has been answered within this time.
 _QUIET_S = 15.0
 
