@@ -29,6 +29,7 @@ class RunProcess:
         self._reader: asyncio.Task[None] | None = None
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
+        self._early: list[dict[str, Any]] = []
         self._errors: Any = None
         self.is_closed = False
         # Why it is gone, if it is.
@@ -50,6 +51,9 @@ class RunProcess:
         except OSError as error:
             raise GatewayError(f"the simulation's process cannot be started: {error}") from error
         self._write(self._first)
+        early, self._early = self._early, []
+        for command in early:
+            self._write(command)
         self._reader = asyncio.ensure_future(self._read())
 
     def _write(self, data: dict[str, Any]) -> None:
@@ -58,9 +62,13 @@ class RunProcess:
 
     def send(self, **command: Any) -> None:
         """A command. Raises: GatewayError: the process is gone."""
-        if self.failure or self._process is None:
-            raise GatewayError(self.failure or "the simulation has not started yet")
-        self._write(command)
+        if self.failure:
+            raise GatewayError(self.failure)
+        if self._process is None:
+            # A key was hit before the process was there.
+            self._early.append(command)
+        else:
+            self._write(command)
 
     async def ask(self, **command: Any) -> dict[str, Any]:
         """A command that is answered. Raises: GatewayError."""

@@ -13,7 +13,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
 from typing import Any
 
 from engine.sim.options import Options
@@ -50,26 +50,26 @@ class _Lines:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._rest = b""
+        self._waiting: deque[bytes] = deque()
         self.is_over = False
 
-    def read(self, wait: bool) -> Iterator[bytes]:
-        """What is there; with ``wait`` at least one, or the end."""
-        while not self.is_over:
+    def next(self, wait: bool) -> bytes | None:
+        """The next line; None if there is none yet, or with ``wait`` at the end."""
+        while not self._waiting and not self.is_over:
             ready, _, _ = select.select([self._descriptor], [], [], None if wait else 0)
             if not ready:
-                return
+                return None
             data = os.read(self._descriptor, 65536)
             self.is_over = not data
             *lines, self._rest = (self._rest + data).split(b"\n")
-            yield from lines
-            if lines:
-                return
+            self._waiting.extend(lines)
+        return self._waiting.popleft() if self._waiting else None
 
 
 def main() -> None:
     """Until standard input ends."""
     lines = _Lines(0)
-    first = next(lines.read(wait=True), None)
+    first = lines.next(wait=True)
     if first is None:
         return
 
@@ -82,7 +82,7 @@ def main() -> None:
     told_at = time.perf_counter()
     while not lines.is_over:
         asked = False
-        for line in lines.read(wait=driver.is_idle):
+        while (line := lines.next(wait=driver.is_idle and not asked)) is not None:
             asked = True
             answer = driver.command(json.loads(line))
             if answer is not None:
