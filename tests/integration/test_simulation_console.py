@@ -31,13 +31,20 @@ def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         each.close()
 
 
-def runs() -> set[int]:
-    """Processes of simulated runs."""
-    return {
-        each.pid
-        for each in psutil.process_iter(["cmdline"])
-        if "engine.sim.stepping.process" in (each.info["cmdline"] or [])
-    }
+def run_of(*words: str) -> tuple[psutil.Process, psutil.Process]:
+    """A console by its command line, and the process of its run."""
+    for each in psutil.process_iter(["cmdline"]):
+        line = each.info["cmdline"] or []
+        if list(words) == line[-len(words) :] and "tmux" not in line[0] and "sh" not in Path(line[0]).name:
+            for child in each.children():
+                if "engine.sim.stepping.process" in child.cmdline():
+                    return each, child
+    raise AssertionError(f"no console runs {' '.join(words)}")
+
+
+def are_gone(*processes: psutil.Process) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
 
 
 def timeline(text: str) -> list[str]:
@@ -51,14 +58,12 @@ def at_rest(text: str) -> bool:
 
 
 def test_an_election_is_stepped_through_gone_back_to_and_the_same_again(terminals: Callable[..., Terminal]) -> None:
-    before = runs()
-    terminal = terminals(str(KCONSOLE), "sim", "--seed", "7")
+    terminal = terminals(str(KCONSOLE), "sim", "--seed", "7", "--seconds", "59")
     terminal.wait_for("the simulation", lambda text: "seed 7" in text and at_rest(text))
     terminal.press("N")
     first = terminal.wait_for("an election", lambda text: "★ quorum leader elected" in text and at_rest(text))
     assert "was granted the votes of" in first and "▲ vote granted" in first and "← Vote" in first
-    started = runs() - before
-    assert len(started) == 1
+    console, run = run_of("sim", "--seed", "7", "--seconds", "59")
     terminal.press("n")
     terminal.wait_for("the step after it", lambda text: timeline(text)[-1] != timeline(first)[-1] and at_rest(text))
     terminal.press("b")
@@ -84,27 +89,34 @@ def test_an_election_is_stepped_through_gone_back_to_and_the_same_again(terminal
     terminal.wait_for("the brokers", lambda text: "brokers(all)[3]" in text)
     terminal.press(":", "q", "Enter")
     terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
-    assert not runs() & started, "the run ends with its console"
+    assert are_gone(console, run)
 
     # The same seed in another process: the same election.
-    other = terminals(str(KCONSOLE), "sim", "--seed", "7")
+    other = terminals(str(KCONSOLE), "sim", "--seed", "7", "--seconds", "59")
     other.wait_for("the simulation", lambda text: "seed 7" in text and at_rest(text))
     other.press("N")
     shown = other.wait_for("an election", lambda text: "★ quorum leader elected" in text and at_rest(text))
     assert timeline(shown) == timeline(first)
 
 
-def test_a_console_that_is_killed_leaves_no_run_behind(terminals: Callable[..., Terminal]) -> None:
-    before = runs()
-    terminal = terminals(str(KCONSOLE), "sim", "--seed", "8")
-    terminal.wait_for("the simulation", lambda text: "seed 8" in text and at_rest(text))
+def play(terminal: Terminal, seed: str) -> tuple[psutil.Process, psutil.Process]:
+    terminal.wait_for("the simulation", lambda text: f"seed {seed}" in text and at_rest(text))
     terminal.press(">", ">", ">", ">", "Space")
     terminal.wait_for("a run that plays", lambda text: "▶ playing" in text)
-    (run,) = runs() - before
-    child = psutil.Process(run)
-    child.parent().kill()
-    _, alive = psutil.wait_procs([child], timeout=10)
-    assert not alive
+    return run_of("sim", "--seed", seed)
+
+
+def test_a_console_that_is_killed_leaves_no_run_behind(terminals: Callable[..., Terminal]) -> None:
+    console, run = play(terminals(str(KCONSOLE), "sim", "--seed", "8"), "8")
+    console.kill()
+    assert are_gone(run)
+
+
+def test_a_terminal_that_is_closed_while_the_run_plays_ends_both(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, str(KCONSOLE), "sim", "--seed", "9")
+    processes = play(terminal, "9")
+    terminal.close()
+    assert are_gone(*processes)
 
 
 def test_without_a_terminal_it_says_what_to_do_instead() -> None:
