@@ -37,8 +37,9 @@ class Invariants:
         self._leader_epoch: dict[Partition, int] = {}
         # The highest of an active controller.
         self._controller_epoch = -1
-        self._leader_of: dict[tuple[Partition, int], int] = {}
-        self._high_watermark: dict[tuple[Partition, int, str], int] = {}
+        # By topic id: a topic that was deleted and made again, late, is another one.
+        self._leader_of: dict[tuple[bytes, int, int], int] = {}
+        self._high_watermark: dict[tuple[bytes, int, int, str], int] = {}
         self._replica_high_watermark: dict[tuple[Partition, str], tuple[Replica, int]] = {}
         # How far replicas were compared.
         self._compared: dict[tuple[Partition, int, int], int] = {}
@@ -77,7 +78,7 @@ class Invariants:
                 if state.leader_epoch > self._leader_epoch.get(each, -1):
                     self._leader_epoch[each] = state.leader_epoch
                 if state.leader >= 0:
-                    known = self._leader_of.setdefault((each, state.leader_epoch), state.leader)
+                    known = self._leader_of.setdefault((topic.topic_id, number, state.leader_epoch), state.leader)
                     if known != state.leader:
                         raise Violation(
                             "K5",
@@ -158,7 +159,7 @@ class Invariants:
         if not isinstance(partition.role, Leader):
             return
         epoch = partition.leader_epoch
-        key = (each, epoch, life)
+        key = (replica.topic_id, each[1], epoch, life)
         if partition.high_watermark < self._high_watermark.get(key, 0):
             raise Violation("R5", f"{each}: the leader's high watermark went back to {partition.high_watermark}")
         self._high_watermark[key] = partition.high_watermark
