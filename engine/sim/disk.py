@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from engine.world import Buffer, DiskLock, File
+from engine.world import Buffer, DiskLock, File, replacement
 
 T = TypeVar("T")
 
@@ -217,14 +217,7 @@ class SimDisk:
         return bytes(self._inode(path).data)
 
     def write_atomic(self, path: str, data: Buffer) -> None:
-        self.check("write", path)
-        self.check("sync", path)
-        inode = _Inode()
-        inode.data = bytearray(data)
-        inode.sync()
-        directory, name = self._split(path)
-        self._entries[directory][name] = inode
-        self.sync_dir(directory)
+        replacement.replace_file(self, path, data)
 
     def exists(self, path: str) -> bool:
         directory, name = self._split(path)

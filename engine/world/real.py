@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from engine.world.interface import Buffer, Clock, Disk, DiskLock, File, Listener, Network, Random, World
+from engine.world.replacement import replace_file
 
 T = TypeVar("T")
 
@@ -164,17 +165,7 @@ class RealDisk:
             return file.read()
 
     def write_atomic(self, path: str, data: Buffer) -> None:
-        beside = path + ".tmp"
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(beside, path)
-        self.sync_dir(os.path.dirname(path))
+        replace_file(self, path, data)
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)

@@ -102,11 +102,26 @@ def _forgets_producers_at_restart() -> Undo:
     return replace(ProducerStateManager, "load", load)
 
 
+def _replaces_files_without_a_sync() -> Undo:
+    from engine.world import replacement
+
+    def replace_file(disk: Any, path: str, data: Any) -> None:
+        beside = path + replacement.BESIDE_SUFFIX
+        file = disk.open(beside, append=True, create=True)
+        file.truncate(0)
+        file.append((data,))
+        file.close()
+        disk.rename(beside, path)
+
+    return replace(replacement, "replace_file", replace_file)
+
+
 MUTANTS = (
     Mutant("leaves a gap", ("L1",), _leaves_a_gap, CRASHES),
     Mutant("trusts torn tails", ("L2",), _trusts_torn_tails, POWER, "fsync"),
     Mutant("keeps the epochs of what it cut", ("L3", "R6"), _keeps_epochs_of_what_it_cut, CRASHES),
     Mutant("claims fsync", ("L4", "R9"), _claims_fsync, POWER, "fsync"),
+    Mutant("replaces files without a sync", ("L5",), _replaces_files_without_a_sync, POWER, "fsync"),
     Mutant("takes any high watermark", ("L6",), _takes_any_high_watermark, CRASHES),
     Mutant("removes what is not committed", ("L7",), _removes_what_is_not_committed, CRASHES),
     Mutant("serves what is not committed", ("R5",), _serves_uncommitted, CRASHES),
