@@ -175,7 +175,8 @@ class PartitionChange:
             self._target_elr = ()
             return
         candidates = {*self.partition.elr, *self.partition.isr} - {*self.target_isr, *self.unclean_shutdown_replicas}
-        self._target_elr = tuple(sorted(candidates))
+        # Kafka keeps one that was taken away, which deletes its log: added again, it would be elected with nothing.
+        self._target_elr = tuple(sorted(candidates & {*self.target_replicas}))
 
     def _record_elr(self, record: PartitionChangeRecord) -> None:
         if record.isr is not None or not self.elr_enabled:

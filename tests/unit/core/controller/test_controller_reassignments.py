@@ -226,3 +226,17 @@ def test_a_last_known_leader_that_was_moved_away_does_not_lead_again() -> None:
     h.register(3)
     partition = h.partition("u")
     assert (partition.leader, partition.isr) == (-1, ()), "broker 4 has no replica any more"
+
+
+def test_a_replica_that_was_taken_away_is_no_longer_eligible() -> None:
+    h = six_brokers()
+    h.update_feature(ELR, 1)
+    h.create("u", [2, 3], configs={"min.insync.replicas": "2"})
+    reassign(h, [3, 1], name="u")
+    h.fence(3)
+    assert h.alter_partition(2, [2, 1], name="u").error_code == ErrorCode.NEW_LEADER_ELECTED
+    partition = h.partition("u")
+    assert (partition.replicas, partition.leader, partition.isr, partition.elr) == ((3, 1), 1, (1,), (3,))
+    reassign(h, [2, 1], name="u")
+    h.fence(1)
+    assert h.partition("u").leader == -1, "broker 2 has a new log, with nothing in it"
