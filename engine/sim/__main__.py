@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import sys
 import time
@@ -53,21 +54,22 @@ def main(arguments: list[str] | None = None) -> int:
     operations: Counter[str] = Counter()
     simulated_s, events, done = 0.0, 0, 0
     failed: list[int] = []
-    for each, report, failure in _outcomes(chosen, parsed.jobs):
-        done += 1
-        if report is None:
-            failed.append(each.seed)
-            print(f"seed {each.seed} FAILED: {failure}\nagain: python -m engine.sim {each.words()}")
-            print(f"step by step: kconsole sim {each.words()}", flush=True)
-            if not parsed.keep_going:
-                break
-            continue
-        simulated_s += report.simulated_s
-        events += report.events
-        faults += report.faults
-        operations += report.operations
-        if parsed.seed is not None:
-            print(f"seed {each.seed}: digest {report.digest}, {report.events} events\noptions: {each.words()}")
+    with contextlib.suppress(KeyboardInterrupt):
+        for each, report, failure in _outcomes(chosen, parsed.jobs):
+            done += 1
+            if report is None:
+                failed.append(each.seed)
+                print(f"seed {each.seed} FAILED: {failure}\nagain: python -m engine.sim {each.words()}")
+                print(f"step by step: kconsole sim {each.words()}", flush=True)
+                if not parsed.keep_going:
+                    break
+                continue
+            simulated_s += report.simulated_s
+            events += report.events
+            faults += report.faults
+            operations += report.operations
+            if parsed.seed is not None:
+                print(f"seed {each.seed}: digest {report.digest}, {report.events} events\noptions: {each.words()}")
     took_s = time.perf_counter() - began
     print(f"faults: {_words(faults)}")
     print(f"operations: {_words(operations)}")
