@@ -12,6 +12,8 @@ import contextlib
 import contextvars
 import heapq
 import logging
+import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -240,16 +242,20 @@ class SimLoop(asyncio.BaseEventLoop):
         """
         self.on_event = None
         logging.disable(logging.CRITICAL)
+        # Coroutines that had not begun, or that wait again while they are closed, are nobody's fault.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         asyncio.events._set_running_loop(self)
         try:
             for task in list(asyncio.all_tasks(self)):
                 cast(Any, task)._log_destroy_pending = False
                 coroutine = task.get_coro()
                 if isinstance(coroutine, Coroutine):
-                    with contextlib.suppress(BaseException):
+                    with contextlib.suppress(BaseException), warnings.catch_warnings():
+                        warnings.simplefilter("ignore", RuntimeWarning)
                         coroutine.close()
         finally:
             asyncio.events._set_running_loop(None)
+            sys.unraisablehook = hook
             logging.disable(logging.NOTSET)
         self._ready.clear()  # type: ignore[attr-defined]
         self._timers.clear()
