@@ -126,6 +126,8 @@ class Log(LocalLog):
         log.log_start_offset = log.high_watermark = loaded.log_start_offset
         log.log_end_offset = loaded.log_end_offset
         log.recovery_point = loaded.recovery_point
+        # The process that made the last segment may have died before the name of its file was on the device.
+        log._directory_changed = not clean_shutdown
         return log
 
     def update_config(self, config: LogConfig) -> None:

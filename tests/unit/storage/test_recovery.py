@@ -273,6 +273,23 @@ def test_segments_that_are_back_after_a_loss_of_power_have_their_epochs() -> Non
     assert opened.leader_epochs.entries == entries
 
 
+def test_a_segment_that_a_killed_process_made_survives_the_power_after_it_was_flushed() -> None:
+    """The process died before it synced the directory: whoever goes on in that segment has to."""
+    for seed in range(8):
+        disk = MemoryDisk()
+        log = open_log(disk, segment_bytes=300)
+        append(log)
+        log.flush()
+        for _ in range(3):
+            append(log)
+        assert len(log.segments) > 1
+        opened = open_log(disk, segment_bytes=300, recovery_point=2)
+        append(opened)
+        opened.flush()
+        found = open_log(disk.after_power_loss(random.Random(seed)), segment_bytes=300)
+        assert everything(found) == everything(opened)
+
+
 def test_a_log_that_ends_before_its_start_begins_anew() -> None:
     disk = MemoryDisk()
     log = open_log(disk)
