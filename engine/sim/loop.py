@@ -199,28 +199,31 @@ class SimLoop(asyncio.BaseEventLoop):
             handle = heapq.heappop(timers)[2]
             if not handle._cancelled:
                 ready.append(handle)
-        events, every, on_event = self.events, self.on_event_every, self.on_event
         for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            context = handle._context
-            owner = context.get(_CURRENT)
-            if owner is not None:
-                if not owner.is_alive:
-                    continue
-                if owner.is_paused:
-                    owner.parked.append(handle)
-                    continue
-            try:
-                context.run(handle._callback, *handle._args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
-            self.events = events = events + 1
-            if on_event is not None and events % every == 0:
-                on_event()
+            self._run_one(ready.popleft())
+
+    def _run_one(self, handle: Any) -> bool:
+        """Run a callback, if its process may; whether it ran."""
+        if handle._cancelled:
+            return False
+        context = handle._context
+        owner = context.get(_CURRENT)
+        if owner is not None:
+            if not owner.is_alive:
+                return False
+            if owner.is_paused:
+                owner.parked.append(handle)
+                return False
+        try:
+            context.run(handle._callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
+        self.events += 1
+        if self.on_event is not None and self.events % self.on_event_every == 0:
+            self.on_event()
+        return True
 
     def _process_events(self, event_list: object) -> None:
         """There are no sockets."""

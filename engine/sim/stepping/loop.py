@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Callable
 
-from engine.sim.loop import _CURRENT, SimLoop, SimulationStuck
+from engine.sim.loop import SimLoop, SimulationStuck
 
 # The wall clock is looked at after so many callbacks.
 _ASK_EVERY = 128
@@ -53,26 +53,8 @@ class SteppedLoop(SimLoop):
             self._left = len(ready)
         while self._left:
             self._left -= 1
-            handle = ready.popleft()
-            if handle._cancelled:
+            if not self._run_one(ready.popleft()):
                 continue
-            context = handle._context
-            owner = context.get(_CURRENT)
-            if owner is not None:
-                if not owner.is_alive:
-                    continue
-                if owner.is_paused:
-                    owner.parked.append(handle)
-                    continue
-            try:
-                context.run(handle._callback, *handle._args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
-            self.events += 1
-            if self.on_event is not None and self.events % self.on_event_every == 0:
-                self.on_event()
             if self.events == self.stop_at or (
                 self.events % _ASK_EVERY == 0 and self.is_enough is not None and self.is_enough()
             ):

@@ -27,7 +27,7 @@ def take_picture(cluster: SimCluster) -> Picture:
         "cluster_id": cluster.cluster_id,
         "min_insync_replicas": cluster.min_insync_replicas,
         "brokers": [_broker(cluster, machine, image) for machine in machines],
-        "cuts": [[_node_id(source), _node_id(target)] for source, target in cluster.fabric.cuts],
+        "cuts": _cuts(cluster),
         "topics": [] if image is None else _topics(machines, image),
         "configs": [] if image is None else [[kind, name, values] for (kind, name), values in image.configs.items()],
         "groups": [group for machine in machines for group in _groups(machine)],
@@ -52,8 +52,10 @@ def right_clock_ms(cluster: SimCluster) -> int:
     return cluster.clients_clock.now_ms()
 
 
-def _node_id(machine_name: str) -> int:
-    return int(machine_name.rpartition("-")[2])
+def _cuts(cluster: SimCluster) -> list[list[int]]:
+    """Directions between brokers that deliver nothing; clients are cut off as well, and are not in the picture."""
+    ids = {machine.name: machine.node_id for machine in cluster.machines.values()}
+    return [[ids[source], ids[target]] for source, target in cluster.fabric.cuts if source in ids and target in ids]
 
 
 def _newest_image(machines: list[Machine]) -> MetadataImage | None:
