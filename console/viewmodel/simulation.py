@@ -197,9 +197,13 @@ def _about(row: Decision | WireMessage) -> Cell:
     return (Span(f"{row.subject}  ", "title"), Span(row.reason or "–"))
 
 
-TIMELINE_COLUMNS: tuple[Column, ...] = (
+# Where in the run a row stands.
+_MOMENT_COLUMNS: tuple[Column, ...] = (
     Column("number", "EVENT", lambda row: cell(f"{row.number:,}", "muted"), 6, right=True, max_width=9),
     Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 9, right=True, max_width=12),
+)
+TIMELINE_COLUMNS: tuple[Column, ...] = (
+    *_MOMENT_COLUMNS,
     Column("what", "WHAT", _what, 16, max_width=26),
     Column("who", "WHO", _who, 4, max_width=18),
     Column("why", "WHY", _about, 16, max_width=240),
@@ -215,8 +219,7 @@ def _took(row: WireMessage) -> Cell:
 
 
 WIRE_COLUMNS: tuple[Column, ...] = (
-    Column("number", "EVENT", lambda row: cell(f"{row.number:,}", "muted"), 6, right=True, max_width=9),
-    Column("time", "SECONDS", lambda row: cell(seconds(row.at_s), "muted"), 9, right=True, max_width=12),
+    *_MOMENT_COLUMNS,
     Column("what", "MESSAGE", _what, 10, max_width=26),
     Column("who", "FROM→TO", _who, 7, max_width=18),
     Column("says", "SAYS", _about, 16, max_width=240),

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.java_tools import KAFKA_LIBS, kafka_tool
+from tests.integration.terminal import Terminal
 
 __all__ = ["KAFKA_LIBS", "KCONSOLE", "ROOT", "Cluster", "kafka_tool", "start_cluster", "stop_cluster"]
 
@@ -120,3 +121,19 @@ def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     running = start_cluster(tmp_path)
     yield running
     stop_cluster(running)
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals that end with the test."""
+    opened: list[Terminal] = []
+
+    def open_terminal(*command: str, **size: int) -> Terminal:
+        directory = tmp_path / f"t{len(opened)}"
+        directory.mkdir()
+        opened.append(Terminal(directory, *command, **size))
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        each.close()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,57 +15,11 @@ from console.gateway.opening import open_gateway
 from console.options import ConsoleOptions
 from tests.console.live import live
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
+from tests.integration.terminal import Terminal
 
 pytestmark = pytest.mark.integration
 
 STAGES = ("fenced", "new leaders committed", "seen by each survivor", "first acknowledged produce", "first fetch")
-
-
-class Terminal:
-    """A tmux server of its own with one window."""
-
-    def __init__(self, directory: Path, *command: str, width: int = 80, height: int = 24) -> None:
-        assert shutil.which("tmux"), "tmux is missing: run `make tools`"
-        self._socket = str(directory / "tmux.sock")
-        shell = f"cd /; {' '.join(command)}; echo the exit code is $?; sleep 300"
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), shell)
-
-    def _tmux(self, *arguments: str) -> str:
-        done = subprocess.run(["tmux", "-S", self._socket, *arguments], capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def press(self, *keys: str) -> None:
-        self._tmux("send-keys", *keys)
-
-    def lines(self) -> list[str]:
-        return self._tmux("capture-pane", "-p").splitlines()
-
-    def wait_for(self, what: str, holds: Callable[[str], object], timeout_s: float = 30) -> str:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            text = "\n".join(self.lines())
-            if holds(text):
-                return text
-            time.sleep(0.1)
-        raise AssertionError(f"{what}: not within {timeout_s} s\n" + "\n".join(self.lines()))
-
-    def close(self) -> None:
-        self._tmux("kill-server")
-
-
-@pytest.fixture
-def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def open_terminal(*command: str, **size: int) -> Terminal:
-        directory = tmp_path / f"t{len(opened)}"
-        directory.mkdir()
-        opened.append(Terminal(directory, *command, **size))
-        return opened[-1]
-
-    yield open_terminal
-    for each in opened:
-        each.close()
 
 
 def partition_rows(text: str) -> dict[int, tuple[int, int, str]]:

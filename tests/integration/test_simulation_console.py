@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.integration.conftest import KCONSOLE
-from tests.integration.test_console import Terminal
+from tests.integration.terminal import Terminal
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def open_terminal(*command: str, **size: int) -> Terminal:
-        directory = tmp_path / f"t{len(opened)}"
-        directory.mkdir()
-        opened.append(Terminal(directory, *command, **size))
-        return opened[-1]
-
-    yield open_terminal
-    for each in opened:
-        each.close()
 
 
 def run_of(*words: str) -> tuple[psutil.Process, psutil.Process]:
