@@ -92,7 +92,7 @@ class SimCluster:
         self.client_machines: list[str] = []
         # Notes and other facts of all brokers, in their order, and who wants to hear of them.
         self.facts: list[Fact] = []
-        self.on_fact: Callable[[Fact], None] | None = None
+        self.fact_listeners: list[Callable[[Fact], None]] = []
         for machine in self.machines.values():
             self._format(machine)
 
@@ -226,8 +226,8 @@ class SimCluster:
     def _take_fact(self, line: bytes) -> bool:
         fact = json.loads(line)
         self.facts.append(fact)
-        if self.on_fact is not None:
-            self.on_fact(fact)
+        for listener in self.fact_listeners:
+            listener(fact)
         return True
 
     async def start_all(self) -> None:

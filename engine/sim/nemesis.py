@@ -35,6 +35,7 @@ class Nemesis:
         assert set(self._acts) == set(FAULTS), set(self._acts) ^ set(FAULTS)
         # Told of each partition whose leader acknowledged a batch with acks=all.
         self.on_acknowledged = processes.on_acknowledged
+        cluster.fact_listeners.append(processes.on_fact)
 
     @property
     def done(self) -> Counter[str]:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 # Fault kinds, told where they are made: process_faults, network_faults, disk_faults, rot_faults, clock_faults. Those
 # that begin with "power" need fsynced logs for the promise to hold.
 FAULTS = (
-    *("kill", "kill-leader", "kill-on-ack", "crash-start", "pause", "stop", "rolling", "power", "power-all"),
+    *("kill", "kill-leader", "kill-on-ack", "kill-on-vote", "crash-start"),
+    *("pause", "stop", "rolling", "power", "power-all"),
     *("cut", "bridge", "reset", "half-open", "mute", "hold", "repeat", "hiccup"),
     *("disk", "slow-disk", "hang-disk", "rot"),
     *("clock", "drift", "strobe"),

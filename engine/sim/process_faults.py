@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from engine.model.notes import NoteKind
+from engine.sim.cluster import Fact
 from engine.sim.fault_kit import Act, FaultKit
 
 # A broker that was told to stop has this long to do it; then it is killed, as by its supervisor.
@@ -17,6 +19,7 @@ class ProcessFaults:
     def __init__(self, kit: FaultKit) -> None:
         self._kit = kit
         self._kills_on_ack = 0
+        self._kills_on_vote = 0
         self._is_rolling = False
 
     def acts(self) -> dict[str, Act]:
@@ -25,6 +28,7 @@ class ProcessFaults:
             "kill": self._kill,
             "kill-leader": self._kill_leader,
             "kill-on-ack": self._kill_on_ack,
+            "kill-on-vote": self._kill_on_vote,
             "crash-start": self._crash_start,
             "pause": self._pause,
             "stop": self._stop,
@@ -97,6 +101,43 @@ class ProcessFaults:
                 self._kit.kill(node_id, 8.0)
 
         self._kit.cluster.loop.call_later(self._kit.rng.uniform(0.0, 0.004), kill)
+
+    def _kill_on_vote(self) -> str:
+        """The controller dies; then whoever votes in its place, or everybody once one of them is elected.
+
+        Before the new leader's first record has reached anybody else, votes and epochs are on the disk alone.
+        """
+        node_id = self._controller()
+        if node_id is None:
+            return ""
+        self._kills_on_vote += 1
+        self._kit.kill(node_id, 0.5)
+        return f"kill {node_id}, the controller, and whoever votes next"
+
+    def on_fact(self, fact: Fact) -> None:
+        """A broker told something; those who voted may have to die for it."""
+        if not self._kills_on_vote or self._kit.is_healed:
+            return
+        kit, kind = self._kit, fact.get("kind")
+        if kind == NoteKind.VOTE_GRANTED and not fact["detail"]["pre_vote"]:
+            if kit.rng.random() < 0.8:
+                return
+            victims, why = [fact["broker"]], f"which voted for {fact['detail']['candidate_id']}"
+        elif kind == NoteKind.QUORUM_LEADER_ELECTED:
+            victims, why = kit.up(), f"where {fact['broker']} was elected"
+        else:
+            return
+        self._kills_on_vote -= 1
+        processes = {node_id: kit.cluster.machines[node_id].process for node_id in victims}
+
+        def kill() -> None:
+            for node_id, process in processes.items():
+                machine = kit.cluster.machines.get(node_id)
+                if not kit.is_healed and process is not None and machine is not None and machine.process is process:
+                    kit.tell(f"kill {node_id}, {why}")
+                    kit.kill(node_id, 2.0)
+
+        kit.cluster.loop.call_later(kit.rng.uniform(0.0, 0.002), kill)
 
     def _crash_start(self) -> str:
         """A broker is started anew, and dies while it starts or recovers: once or twice."""

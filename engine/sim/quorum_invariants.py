@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.model.notes import NoteKind
 from engine.sim.cluster import LOG_DIR
 from engine.sim.violation import Violation
 
@@ -45,6 +46,7 @@ class QuorumInvariants:
         self._written: dict[int, bytes] = {}
         self._written_epoch: dict[int, int] = {}
         self._vote: dict[tuple[int, int], int] = {}
+        self._facts_seen = 0
         self._compared: dict[tuple[int, int], int] = {}
 
     def check(self, brokers: list[LiveBroker]) -> None:
@@ -55,6 +57,7 @@ class QuorumInvariants:
                 self._check_node(each, machine)
         for node_id, computer in self._cluster.machines.items():
             self._check_votes(node_id, computer)
+        self._check_told()
         self._check_majority(brokers)
 
     def _check_node(self, each: LiveBroker, machine: RaftMachine) -> None:
@@ -72,9 +75,7 @@ class QuorumInvariants:
             raise Violation("K6", f"node {each.node_id}'s log starts at {log.start_offset}, where no snapshot ends")
         if machine.leader is None:
             return
-        known = self._leader_of_epoch.setdefault(epoch, each.node_id)
-        if known != each.node_id:
-            raise Violation("K1", f"epoch {epoch} has the leaders {known} and {each.node_id}")
+        self._note_leader(epoch, each.node_id)
         end = self._led_end.get((each.life, epoch), 0)
         if log.end_offset < end:
             raise Violation(
@@ -97,8 +98,30 @@ class QuorumInvariants:
                 "K2", f"node {node_id}'s disk went back from epoch {self._written_epoch[node_id]} to {epoch}"
             )
         self._written_epoch[node_id] = epoch
-        if voted >= 0 and self._vote.setdefault((node_id, epoch), voted) != voted:
-            raise Violation("K8", f"node {node_id} voted for {self._vote[node_id, epoch]} and {voted} in epoch {epoch}")
+        if voted >= 0:
+            self._note_vote(node_id, epoch, voted)
+
+    def _check_told(self) -> None:
+        """K1, K8: what nodes told of their votes and elections, also between two looks at them."""
+        facts = self._cluster.facts
+        for at in range(self._facts_seen, len(facts)):
+            fact = facts[at]
+            kind = fact.get("kind")
+            if kind == NoteKind.VOTE_GRANTED and not fact["detail"]["pre_vote"]:
+                self._note_vote(fact["broker"], fact["detail"]["epoch"], fact["detail"]["candidate_id"])
+            elif kind == NoteKind.QUORUM_LEADER_ELECTED:
+                self._note_leader(fact["detail"]["epoch"], fact["broker"])
+        self._facts_seen = len(facts)
+
+    def _note_leader(self, epoch: int, node_id: int) -> None:
+        known = self._leader_of_epoch.setdefault(epoch, node_id)
+        if known != node_id:
+            raise Violation("K1", f"epoch {epoch} has the leaders {known} and {node_id}")
+
+    def _note_vote(self, node_id: int, epoch: int, voted: int) -> None:
+        known = self._vote.setdefault((node_id, epoch), voted)
+        if known != voted:
+            raise Violation("K8", f"node {node_id} voted for {known} and {voted} in epoch {epoch}")
 
     def _check_majority(self, brokers: list[LiveBroker]) -> None:
         """K4: what is committed is synced on a majority; a node that is down may have it."""

@@ -145,8 +145,8 @@ def _misses_a_record() -> Undo:
 
 
 MUTANTS = (
-    Mutant("forgets votes", ("K1", "K8"), _forgets_votes, ("kill", "cut")),
-    Mutant("votes twice", ("K1", "K8"), _votes_twice, ("kill", "cut", "pause")),
+    Mutant("forgets votes", ("K1", "K8"), _forgets_votes, ("kill-on-vote",)),
+    Mutant("votes twice", ("K1", "K8"), _votes_twice, ("kill-on-vote", "cut", "mute")),
     Mutant("comes back without its epoch", ("K2", "K8"), _comes_back_without_its_epoch, ("kill", "kill-leader", "cut")),
     Mutant("takes the quorum's high watermark back", ("K3",), _takes_high_watermarks_back, CRASHES),
     Mutant("commits metadata without a majority", ("K4", "K5"), _commits_without_majority, CRASHES),

@@ -118,7 +118,7 @@ class Stepper:
         self._resources.callback(self.loop.discard)
         self._resources.enter_context(self.simulation.watched())
         self.cluster.fabric.on_arrival = self._on_arrival
-        self.cluster.on_fact = self._on_fact
+        self.cluster.fact_listeners.append(self._on_fact)
         self.simulation.nemesis.watch(self._on_told)
         self.simulation.workload.tell = self._on_operation
         self._wire = WireLog()
