@@ -343,3 +343,17 @@ async def test_no_second_log_is_made_while_the_first_ones_directory_is_offline(t
     await cluster.start(1)
     await until_led_by(cluster, name, 1)
     assert values((await fetch_one(cluster, 1, name)).records) == [b"kept"]
+
+
+async def test_a_disk_that_hangs_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async with InProcessCluster(tmp_path, 1, FSYNC, log_dirs=2) as broker:
+        slow, quick = await create_in(broker, 1, 1, [1]), await create_in(broker, 0, 1, [1])
+        broker.faults(1).stall(f"/data-1/{slow}-0/0000")
+        connection = await broker.connect(1)
+        waiting = connection.post(produce_request(slow, batch()), version=12)
+        await broker.until(lambda: broker.faults(1).waiting)
+        await produce_ok(broker, 1, quick, b"x")
+        assert not waiting.done()
+        broker.faults(1).release()
+        assert (await waiting).responses[0].partition_responses[0].error_code == 0
+        connection.close()
