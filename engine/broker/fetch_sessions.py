@@ -57,6 +57,7 @@ class FetchScope:
         "connection",
         "epoch",
         "is_busy",
+        "is_doubted",
         "is_follower",
         "last_used_ms",
         "partitions",
@@ -74,11 +75,14 @@ class FetchScope:
         self.last_used_ms = 0.0
         # A session's requests come one after the other; a second one at once is a client's mistake.
         self.is_busy = False
+        # Another session of the follower told positions that this one takes for told.
+        self.is_doubted = False
         self.partitions: dict[PartitionKey, FetchedPartition] = {}
         self.watch = FetchWatch()
 
     def update(self, request: FetchRequest) -> list[PartitionKey]:
-        """Take what a request says: partitions to add or to ask anew, partitions to forget. Returns the former."""
+        """Take what a request says: partitions to add or to ask anew, partitions to forget. Returns the former, and all
+        if what the session said of them before may have been unsaid meanwhile."""
         for forgotten in request.forgotten_topics_data:
             for number in forgotten.partitions:
                 self._forget((forgotten.topic_id if self.by_id else forgotten.topic, number))
@@ -95,6 +99,9 @@ class FetchScope:
                     known.asked = asked
                 moved[key] = None
                 named.append(key)
+        if self.is_doubted:
+            self.is_doubted = False
+            return list(partitions)
         return named
 
     def _forget(self, key: PartitionKey) -> None:
@@ -208,6 +215,13 @@ class FetchSessions:
         if scope.is_follower and self._sessions.get(scope.session_id) is scope:
             # A fetcher begins anew after every loss of its connection.
             del self._sessions[scope.session_id]
+
+    def doubt(self, session_id: int) -> None:
+        """What a follower's session told of a partition was told anew outside of it, perhaps by a request of the past
+        that a network held back: its next request says all of its positions again."""
+        scope = self._sessions.get(session_id)
+        if scope is not None:
+            scope.is_doubted = True
 
     def _has_room(self, is_follower: bool) -> bool:
         if len(self._sessions) >= self._max_sessions:

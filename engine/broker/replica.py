@@ -52,6 +52,7 @@ class Replica:
     __slots__ = (
         "consumer_watches",
         "durable",
+        "fetched_in",
         "flush_messages",
         "follower_watches",
         "is_offline",
@@ -79,6 +80,8 @@ class Replica:
         self.use_config()
         self.follower_watches: dict[FetchWatch, Any] = {}
         self.consumer_watches: dict[FetchWatch, Any] = {}
+        # By follower: the fetch session that told its position last.
+        self.fetched_in: dict[int, int] = {}
 
     def use_config(self) -> None:
         """The log's configuration is another one."""

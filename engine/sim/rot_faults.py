@@ -76,7 +76,7 @@ class RotFaults:
 
     def _flip(self, machine: Machine) -> None:
         kit = self._kit
-        if not machine.is_up and not kit.is_healed and self._is_spare(machine.node_id):
+        if not machine.is_up and not kit.is_healed and not machine.disk.failing and self._is_spare(machine.node_id):
             where = flip_record_bit(machine.disk, kit.rng)
             if where:
                 kit.struck("rot", f"a bit of {where} of {machine.node_id} flips")

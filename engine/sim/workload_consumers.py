@@ -33,20 +33,19 @@ class SeekingReader:
         """Until the workload stops."""
         workload, rng, reader = self._workload, self._rng, self._reader
         while not workload.stopping:
-            chosen = [
-                (topic, number) for topic in _READ for number in range(workload.partitions(topic)) if rng.random() < 0.7
-            ]
+            every = [(topic, number) for topic in _READ for number in range(workload.partitions(topic))]
+            chosen = [each for each in every if rng.random() < 0.7] or every
             reader.positions = dict.fromkeys(chosen, 0)
             self._recorder.assign({partition_name(each): "beginning" for each in chosen})
             for _ in range(rng.randrange(20, 200)):
                 if workload.stopping:
                     return
-                if chosen and await reader.poll():
+                if await reader.poll():
                     workload.progressed(self._name)
                 else:
                     await asyncio.sleep(0.05)
                 workload.done["poll"] += 1
-                if chosen and rng.random() < 0.1:
+                if rng.random() < 0.1:
                     self._seek(rng.choice(chosen))
                 if workload.is_light:
                     await workload.rest(0.05)

@@ -120,7 +120,8 @@ class _Fetch:
 
         What it does not name has not moved: the leader keeps the time of that by itself.
         """
-        manager = self.context.broker.replicas
+        broker = self.context.broker
+        manager, session_id = broker.replicas, self.scope.session_id
         for key in self.named:
             fetched = self.scope.partitions[key]
             asked = fetched.asked
@@ -136,6 +137,10 @@ class _Fetch:
                     manager.on_follower_fetch(
                         replica, self.replica_id, self.broker_epoch, offset, asked.log_start_offset
                     )
+                    before = replica.fetched_in.get(self.replica_id, NO_SESSION)
+                    if before != session_id:
+                        replica.fetched_in[self.replica_id] = session_id
+                        broker.fetch_sessions.doubt(before)
             except KafkaError:
                 # Reading finds the same and tells it.
                 continue

@@ -258,3 +258,23 @@ async def test_a_follower_that_comes_back_leaves_no_session_of_its_past_behind(c
         await cluster.start(2)
         await cluster.until(lambda: len(replica_of(cluster, 1, "t").follower_watches) == 2)
     assert len(sessions) == 2
+
+
+async def test_a_fetch_of_the_past_does_not_take_a_followers_position_back_for_good(cluster: InProcessCluster) -> None:
+    """A request that the network held back arrives after its follower went on over another connection (seed 220496)."""
+    await create_topic(cluster, "t", [[1, 2, 3]])
+    await produce_ok(cluster, 1, "t", b"x")
+    role = replica_of(cluster, 1, "t").partition.leader_role()
+    follower = role.replicas[2]
+    await cluster.until(lambda: follower.log_end_offset == 1)
+    broker_epoch = follower.broker_epoch
+    topic_id = replica_of(cluster, 1, "t").topic_id
+    for session in (0, -1), (0, 0):
+        late = fetch_request(
+            topic_id, 0, leader_epoch=0, replica=2, replica_epoch=broker_epoch, session=session, max_wait_ms=0
+        )
+        late_connection = await cluster.connect(1)
+        response = await late_connection.send(late, version=17)
+        assert values(response.responses[0].partitions[0].records) == [b"x"]
+        assert follower.log_end_offset == 0, "the late request does not say what it is here to say"
+        await cluster.until(lambda: follower.log_end_offset == 1, "the follower's next fetch sets it right")
