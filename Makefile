@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos screenshots bench clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,11 @@ sim-mutants: setup ## known-bad changes of the engine: seeds must fail under eac
 SECONDS ?= 60
 chaos: setup ## break real brokers under real clients, and judge: make chaos SECONDS=1800 CHAOS="--seed 7" (docs/chaos.md)
 	$(BIN)/python -m engine.chaos --seconds $(SECONDS) $(CHAOS)
+
+CUTS ?= 50
+KILLS ?= 200
+power-cuts: setup ## cut the power of all brokers at once CUTS times, then KILLS SIGKILLs; needs root (docs/chaos.md)
+	$(BIN)/python -m engine.chaos --power-cuts $(CUTS) --kills $(KILLS) $(CHAOS)
 
 screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
 	$(BIN)/python tools/take_screenshots.py

@@ -1,4 +1,4 @@
-"""``python -m bench [failover|throughput|idle …]``: all of them without argument."""
+"""``python -m bench [idle|failover|throughput|durability …]``: the first three without argument."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from bench import failover, idle, throughput
+from bench import durability, failover, idle, throughput
 from bench.clusters import ApacheKafkaCluster, KconsoleCluster, both
 
 
 def main() -> None:
     """Run the chosen measurements and print their lines."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["idle", "failover", "throughput"], default=[])
+    parser.add_argument("which", nargs="*", choices=["idle", "failover", "throughput", "durability"], default=[])
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a throughput sample")
@@ -38,6 +38,9 @@ def main() -> None:
             with contextlib.closing(ApacheKafkaCluster(directory / "apache-kafka-failover")) as theirs:
                 outcome = failover.kill_rounds(theirs, options.kafka_rounds, "leader")
                 print(failover.report("Apache Kafka's failover of the leader", *outcome), flush=True)
+        if "durability" in which:
+            for line in durability.compare(directory / "durability", options.records, options.rounds):
+                print(line, flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):
                 for line in throughput.compare(mine.bootstrap, other.bootstrap, options.records, options.pairs):

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KCONSOLE = Path(sys.executable).parent / "kconsole"
 KAFKA_LIBS = ROOT / ".cache" / "kafka-4.3.1" / "libs"
 
-SPEC = """
-durability: page-cache
+_SPEC = """
+durability: {durability}
 brokers:
   - {id: 1, host: 127.0.0.1, port: auto, rack: a}
   - {id: 2, host: 127.0.0.1, port: auto, rack: b}
@@ -31,6 +31,12 @@ configs:
   min.insync.replicas: 2
   default.replication.factor: 3
 """
+
+
+def spec_with(*, durability: str = "page-cache") -> str:
+    """A cluster file. Beside Apache Kafka the page cache is what both rely on: it is Kafka's default."""
+    return _SPEC.replace("{durability}", durability)
+
 
 KAFKA_PROPERTIES = """
 process.roles=broker,controller
@@ -70,10 +76,10 @@ class KconsoleCluster:
 
     name = "kconsole"
 
-    def __init__(self, directory: Path, spec: str = SPEC) -> None:
+    def __init__(self, directory: Path, spec: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "cluster.yaml"
-        config.write_text(spec)
+        config.write_text(spec_with() if spec is None else spec)
         self.data_dir = directory / "data"
         began = time.monotonic()
         self._log = (directory / "up.err").open("w")

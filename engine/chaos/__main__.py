@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from engine.chaos.machine import FAULTS
 from engine.chaos.run import Options, run
-from engine.chaos.workload import SAFE, UNCLEAN, WEAK
+from engine.chaos.workload import LYING, SAFE, UNCLEAN, WEAK
 
 
 def _faults(text: str) -> frozenset[str]:
@@ -30,7 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the choices of faults; times and clients are not replayed")
     parser.add_argument("--faults", type=_faults, default=frozenset(FAULTS), help=f"of {','.join(FAULTS)} (all)")
     parser.add_argument("--rate", type=float, default=400.0, help="records a second, of all producers (400)")
-    parser.add_argument("--durability", choices=("page-cache", "fsync", "mixed"), default="mixed")
+    parser.add_argument(
+        "--durability", choices=("page-cache", "fsync", "mixed"), help="(mixed; fsync where faults are counted)"
+    )
+    parser.add_argument("--power-cuts", type=int, default=0, metavar="N", help="cut the power of all brokers N times")
+    parser.add_argument(
+        "--kills", type=int, default=0, metavar="N", help="send N SIGKILLs, instead of all other faults"
+    )
     parser.add_argument("--whole-within", type=float, default=60.0, help="seconds in which all must be well again (60)")
     parser.add_argument("--dir", help="for the brokers' files and the history (a new one in the temporary directory)")
     parser.add_argument("--keep", action="store_true", help="keep the directory when all is well, too")
@@ -39,20 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     control.add_argument(
         "--unclean", action="store_true", help="positive control: unclean elections, loss must be seen"
     )
+    control.add_argument(
+        "--lying-disks", action="store_true", help="positive control: fsync does nothing, power cuts must lose records"
+    )
     given = parser.parse_args(arguments)
-    mode = WEAK if given.acks else UNCLEAN if given.unclean else SAFE
+    mode = WEAK if given.acks else UNCLEAN if given.unclean else LYING if given.lying_disks else SAFE
+    is_campaign = bool(given.power_cuts or given.kills)
+    if mode == LYING and not given.power_cuts:
+        parser.error("--lying-disks lose nothing without --power-cuts")
+    if mode in (WEAK, UNCLEAN) and is_campaign:
+        parser.error("--acks 1 and --unclean make their own faults: leave --power-cuts and --kills out")
     return run(
         Options(
             seconds=given.seconds,
             seed=random.randrange(1 << 32) if given.seed is None else given.seed,
             # A control makes its own faults, and needs nothing of the machine.
-            faults=given.faults if mode == SAFE else frozenset(),
+            faults=given.faults if mode == SAFE and not is_campaign else frozenset(),
             mode=mode,
-            durability=given.durability,
+            durability=given.durability or ("fsync" if is_campaign else "mixed"),
             records_per_s=given.rate,
             whole_within_s=given.whole_within,
             directory=given.dir,
             keep=given.keep,
+            power_cuts=given.power_cuts,
+            kills=given.kills,
         )
     )
 

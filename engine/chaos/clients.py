@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.chaos.ack_ledger import AckLedger
 from engine.sim.history_recorder import ClientRecorder, HistoryRecorder
 
 # A broker that is paused or cut off answers nothing: clients give up within seconds and look elsewhere.
@@ -40,6 +41,7 @@ class Shared:
     failures: list[str] = field(default_factory=list)
     suspicious: list[str] = field(default_factory=list)
     """What clients were told and should not have been: it counts as an anomaly."""
+    ledger: AckLedger = field(default_factory=AckLedger)
     stopping: threading.Event = field(default_factory=threading.Event)
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("engine.chaos.clients"))
 

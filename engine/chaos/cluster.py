@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.chaos.machine import Machine, OwnDisk, forget_faked_clock
+from engine.chaos.power import PowerDisk
 from engine.chaos.proxy import Proxy
 from engine.client.connection import Connection
 from engine.client.errors import ClientError
@@ -28,6 +29,8 @@ HOST = "127.0.0.1"
 _METADATA_VERSION = 12
 _LOOK_MS = 1000.0
 _DISK_BYTES = 4 << 30
+# Of an image that only takes what is written to it.
+_POWER_DISK_BYTES = 4 << 30
 # Brokers and controllers give each other up within seconds, so that a short run sees it often; segments roll.
 CONFIGS = {
     "broker.session.timeout.ms": "4000",
@@ -91,7 +94,19 @@ class View:
 class ChaosCluster:
     """The brokers from :meth:`start` to :meth:`close`."""
 
-    def __init__(self, world: World, directory: str, spec: ClusterSpec, machine: Machine) -> None:
+    def __init__(
+        self,
+        world: World,
+        directory: str,
+        spec: ClusterSpec,
+        machine: Machine,
+        *,
+        has_power_disks: bool = False,
+        broker_module: str = "engine.broker",
+    ) -> None:
+        """``has_power_disks``: :meth:`cut_power` will be used. ``broker_module`` is what a broker's process runs."""
+        self._has_power_disks = has_power_disks
+        self._broker_module = broker_module
         self._world = world
         self._machine = machine
         self._data_dir = DataDir(world, directory)
@@ -101,6 +116,7 @@ class ChaosCluster:
         self.spec = spec
         self.brokers: dict[int, BrokerSupervision] = {}
         self.disks: dict[int, OwnDisk] = {}
+        self.power_disks: dict[int, PowerDisk] = {}
         self.ends: Counter[str] = Counter()
         """How processes of brokers ended, by exit codes (negative: by that signal)."""
         self.listeners, self.doors = self._addresses()
@@ -146,6 +162,8 @@ class ChaosCluster:
         log_dir = data_dir.log_dir(broker_id)
         if "disk-full" in self._machine.faults:
             self.disks[broker_id] = OwnDisk(log_dir, _DISK_BYTES)
+        if self._has_power_disks:
+            self.power_disks[broker_id] = PowerDisk(log_dir, _POWER_DISK_BYTES)
         data_dir.format_log_dir(broker_id, cluster_id, data_dir.new_id())
         properties = broker_properties(self.spec, broker, self.listeners, log_dir)
         # Everybody is to come through the proxy, brokers and voters too.
@@ -166,7 +184,7 @@ class ChaosCluster:
         )
 
     def _command(self, broker_id: int, properties_file: str) -> list[str]:
-        command = python_command("engine.broker", "--properties", properties_file)
+        command = python_command(self._broker_module, "--properties", properties_file)
         if "clock" not in self._machine.faults:
             return command
         faked = self._machine.faked_clock(self._clock_file(broker_id))
@@ -194,6 +212,21 @@ class ChaosCluster:
         """SIGKILL, if it lives."""
         with contextlib.suppress(CommandError):
             await self.brokers[broker_id].kill()
+
+    async def cut_power(self) -> None:
+        """Of all brokers at once; the disks are mounted again then, and nothing runs. Raises ``OSError``."""
+        # One after the other within milliseconds, nothing of ours between them. The processes still live while their
+        # disks fail: what is on none of them must not be acknowledged.
+        for disk in self.power_disks.values():
+            disk.cut_power()
+        await asyncio.gather(*map(self.kill, self.broker_ids))
+        for disk in self.power_disks.values():
+            await asyncio.to_thread(disk.power_on)
+
+    def sync_disks(self) -> None:
+        """What was written until now survives :meth:`cut_power`."""
+        for disk in self.power_disks.values():
+            disk.sync()
 
     def alive(self) -> list[int]:
         """Brokers with a process that is not paused."""
@@ -271,6 +304,9 @@ class ChaosCluster:
         """What is on them is kept or not; all processes have ended."""
         for disk in self.disks.values():
             disk.unmount(keep=keep)
+        with contextlib.ExitStack() as stack:
+            for power_disk in self.power_disks.values():
+                stack.callback(power_disk.close, keep=keep)
 
     async def _end(self, broker: BrokerSupervision) -> None:
         await broker.close()

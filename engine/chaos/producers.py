@@ -90,7 +90,7 @@ class ProducerClient(ClientThread):
         self._open += 1
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            self._delivered(pending, name, began_ns, error, message)
+            self._delivered(pending, name, value, began_ns, error, message)
 
         padding = " " * self.rng.choice(_PADDING)
         try:
@@ -107,13 +107,21 @@ class ProducerClient(ClientThread):
             self.pause(1)
 
     def _delivered(
-        self, pending: PendingSend, partition: str, began_ns: int, error: KafkaError | None, message: Message
+        self,
+        pending: PendingSend,
+        partition: str,
+        value: str,
+        began_ns: int,
+        error: KafkaError | None,
+        message: Message,
     ) -> None:
         self._open -= 1
         if error is None:
-            pending.ok(message.offset())
+            offset = message.offset()
+            pending.ok(offset)
             self.count("send ok")
             if self._plan.acks == "all":
+                self.shared.ledger.acknowledged(partition, value, -1 if offset is None else offset)
                 self.acks.setdefault(partition, []).append((began_ns, time.monotonic_ns()))
         else:
             # A record that was not acknowledged may be there: librdkafka does not tell an attempt from another.

@@ -16,12 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
+from engine.chaos.campaign import Campaign
 from engine.chaos.clients import Shared
 from engine.chaos.cluster import ChaosCluster, cluster_spec
 from engine.chaos.controls import Control, LoseByAcks1, LoseByUncleanElection
 from engine.chaos.machine import Machine
 from engine.chaos.nemesis import Nemesis
-from engine.chaos.workload import SAFE, UNCLEAN, WEAK, Workload
+from engine.chaos.power import sweep, why_no_power_cuts
+from engine.chaos.workload import LYING, SAFE, UNCLEAN, WEAK, Workload
 from engine.sim.history import Event, History, HistoryError, from_lines, to_line
 from engine.sim.history_checker import Verdict, check
 from engine.sim.history_findings import Kind, Promises
@@ -33,11 +35,15 @@ BROKERS = 3
 _REPORT_S = 5.0
 _TOPICS_S = 20.0
 _LOSSES = (Kind.LOST_WRITE, Kind.UNSEEN)
+_WHY_LOST = {WEAK: "acks=1", UNCLEAN: "unclean elections", LYING: "an fsync that does nothing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked for. ``mode``: ``safe``, or ``weak`` or ``unclean`` where loss must be seen."""
+    """What is asked for. ``mode``: ``safe``, or ``weak``, ``unclean`` or ``lying`` where loss must be seen.
+
+    With ``power_cuts`` or ``kills`` the run is that campaign, however long it takes, instead of ``seconds`` of faults.
+    """
 
     seconds: float
     seed: int
@@ -48,6 +54,13 @@ class Options:
     whole_within_s: float = 60.0
     directory: str | None = None
     keep: bool = False
+    power_cuts: int = 0
+    kills: int = 0
+
+    @property
+    def is_campaign(self) -> bool:
+        """Whether the faults are counted."""
+        return bool(self.power_cuts or self.kills)
 
 
 class Run:
@@ -78,13 +91,21 @@ class Run:
         directory = options.directory or tempfile.mkdtemp(prefix="kconsole-chaos-")
         os.makedirs(directory, exist_ok=True)
         self._history_file = os.path.join(directory, "history.jsonl")
+        campaign = f"{options.power_cuts} power cuts and {options.kills} SIGKILLs"
         self._write(
-            f"chaos: {BROKERS} brokers, {options.seconds:g} s, seed {options.seed}, {options.mode}, "
+            f"chaos: {BROKERS} brokers, {campaign if options.is_campaign else f'{options.seconds:g} s'}, "
+            f"seed {options.seed}, {options.mode}, "
             f"durability {options.durability}, in {directory}",
             f"faults: {', '.join(sorted(self._machine.faults)) or 'none'}"
             + (f"; the control of {options.mode}" if options.mode != SAFE else ""),
             *self._machine.warnings(),
         )
+        if options.power_cuts:
+            self._write(*(f"swept away what an earlier run had left mounted at {where}" for where in sweep()))
+            why_not = why_no_power_cuts()
+            if why_not:
+                self._write(f"could not be done: NOT POSSIBLE HERE: power cuts: {why_not}")
+                return 2
         try:
             status = asyncio.run(self._run_until_told(directory))
         except (CommandError, OSError, TimeoutError) as error:
@@ -104,7 +125,12 @@ class Run:
     async def _run(self, directory: str) -> int:
         options = self._options
         cluster = ChaosCluster(
-            real_world(), os.path.join(directory, "cluster"), cluster_spec(BROKERS, options.durability), self._machine
+            real_world(),
+            os.path.join(directory, "cluster"),
+            cluster_spec(BROKERS, options.durability),
+            self._machine,
+            has_power_disks=options.power_cuts > 0,
+            broker_module="engine.chaos.lying_broker" if options.mode == LYING else "engine.broker",
         )
         status = 2
         try:
@@ -127,7 +153,7 @@ class Run:
                 cluster.bootstrap, os.path.join(os.path.dirname(self._history_file), "clients.log"), recorder
             )
             workload = Workload(shared, options.mode, options.records_per_s, rng)
-            nemesis = self._nemesis(cluster, rng)
+            nemesis = self._nemesis(cluster, workload, shared, rng)
             try:
                 await cluster.start()
                 await asyncio.to_thread(workload.create_topics)
@@ -145,14 +171,29 @@ class Run:
             self._write(*(f"a client of ours failed: {each}" for each in shared.failures))
             return 2
         self._summarize(nemesis, cluster, shared, workload)
-        return self._judge()
+        return self._judge(nemesis)
 
     def _problem(self, when: str, what: str) -> None:
         if what:
             self._problems.append(f"{when}: {what}")
             self.say(f"PROBLEM {when}: {what}")
 
-    def _nemesis(self, cluster: ChaosCluster, rng: random.Random) -> Nemesis | Control:
+    def _nemesis(
+        self, cluster: ChaosCluster, workload: Workload, shared: Shared, rng: random.Random
+    ) -> Nemesis | Control | Campaign:
+        options = self._options
+        if options.is_campaign:
+            return Campaign(
+                cluster,
+                workload,
+                shared,
+                random.Random(rng.getrandbits(64)),
+                self.say,
+                cuts=options.power_cuts,
+                kills=options.kills,
+                whole_within_s=options.whole_within_s,
+                lying=options.mode == LYING,
+            )
         if self._options.mode == WEAK:
             return LoseByAcks1(cluster, self.say)
         if self._options.mode == UNCLEAN:
@@ -161,10 +202,11 @@ class Run:
 
     # -- phases -------------------------------------------------------------------------------------------------
 
-    async def _suffer(self, nemesis: Nemesis | Control, cluster: ChaosCluster, shared: Shared) -> None:
+    async def _suffer(self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, shared: Shared) -> None:
         making = asyncio.ensure_future(nemesis.run())
         reporting = asyncio.ensure_future(self._report(cluster, shared))
-        await asyncio.wait({making, reporting}, timeout=self._options.seconds, return_when=asyncio.FIRST_COMPLETED)
+        timeout = None if self._options.is_campaign else self._options.seconds
+        await asyncio.wait({making, reporting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         nemesis.stop()
         try:
             await making
@@ -183,7 +225,9 @@ class Run:
             )
             before = sent
 
-    async def _become_whole(self, nemesis: Nemesis | Control, cluster: ChaosCluster, workload: Workload) -> None:
+    async def _become_whole(
+        self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, workload: Workload
+    ) -> None:
         self.say("all faults end")
         healed_at = time.monotonic()
         await nemesis.heal()
@@ -206,7 +250,9 @@ class Run:
 
     # -- figures ------------------------------------------------------------------------------------------------
 
-    def _summarize(self, nemesis: Nemesis | Control, cluster: ChaosCluster, shared: Shared, workload: Workload) -> None:
+    def _summarize(
+        self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, shared: Shared, workload: Workload
+    ) -> None:
         self._write("", "operations:")
         self._write(*(f"  {what:42} {count:9,}" for what, count in sorted(shared.done.items())))
         self._write("faults:")
@@ -227,10 +273,10 @@ class Run:
             for kind, times in sorted(found.items()):
                 self._write(f"  {kind:42} median {statistics.median(times):5.2f}, longest {max(times):5.2f}")
 
-    def _judge(self) -> int:
+    def _judge(self, nemesis: Nemesis | Control | Campaign) -> int:
         options = self._options
         self._write("")
-        unclean = frozenset({UNCLEAN}) if options.mode == UNCLEAN else frozenset()
+        unclean = frozenset({options.mode}) if options.mode in (UNCLEAN, LYING) else frozenset()
         # A million operations are millions of objects, none of them in a cycle that is given up before the end.
         gc.disable()
         try:
@@ -249,8 +295,13 @@ class Run:
         self._write(*(f"PROBLEM {each}" for each in self._problems))
         is_good = not anomalies and (options.mode == SAFE or lost > 0)
         if not is_good:
-            more = f" --unclean {UNCLEAN}" if options.mode == UNCLEAN else ""
+            more = f" --unclean {options.mode}" if options.mode in (UNCLEAN, LYING) else ""
             self._write(f"check it again: {sys.executable} -m engine.sim.check {self._history_file}{more}")
+        if isinstance(nemesis, Campaign):
+            self._write(
+                f"power cuts: {nemesis.done['power cut']}, SIGKILLs: {nemesis.done['SIGKILL']}, "
+                f"acknowledged records lost: {len(nemesis.lost)}"
+            )
         self._write(self._verdict_line(verdict, anomalies, lost))
         return 0 if is_good else 1
 
@@ -259,7 +310,7 @@ class Run:
         done = f"{counts.acknowledged:,} records acknowledged, {counts.operations:,} operations, seed {options.seed}"
         if options.mode == SAFE:
             return f"chaos {'ok' if not anomalies else 'FAILED'}: {anomalies} anomalies; {done}"
-        why = "acks=1" if options.mode == WEAK else "unclean elections"
+        why = _WHY_LOST[options.mode]
         if anomalies:
             return f"chaos FAILED: {anomalies} anomalies that {why} do not excuse; {done}"
         if not lost:

@@ -19,8 +19,8 @@ from engine.chaos.consumers import GroupMember, Reader, read_to_the_end
 from engine.chaos.network import IDEMPOTENT_PREFIX
 from engine.chaos.producers import FirstAcks, ProducerClient, ProducerPlan
 
-SAFE, WEAK, UNCLEAN = "safe", "weak", "unclean"
-_SAFE_PARTITIONS, _WEAK_PARTITIONS, _UNCLEAN_PARTITIONS = 4, 2, 1
+SAFE, WEAK, UNCLEAN, LYING = "safe", "weak", "unclean", "lying"
+_SAFE_PARTITIONS, _WEAK_PARTITIONS, _UNCLEAN_PARTITIONS, _LYING_PARTITIONS = 4, 2, 1, 3
 _SETUP_S = 30.0
 _JOIN_S = 75.0
 _READ_S = 120.0
@@ -36,6 +36,8 @@ class Workload:
             self.topics = {UNCLEAN: _UNCLEAN_PARTITIONS}
         elif mode == WEAK:
             self.topics = {WEAK: _WEAK_PARTITIONS}
+        elif mode == LYING:
+            self.topics = {LYING: _LYING_PARTITIONS}
         else:
             self.topics = {SAFE: _SAFE_PARTITIONS, WEAK: _WEAK_PARTITIONS}
         plans = _plans(mode, records_per_s)
@@ -59,7 +61,7 @@ class Workload:
                 count,
                 self._seed(),
                 isolation="read_uncommitted",
-                may_lose=topic == UNCLEAN,
+                may_lose=topic in (UNCLEAN, LYING),
             )
             for topic, count in self.topics.items()
         ]
@@ -78,9 +80,10 @@ class Workload:
     def create_topics(self) -> None:
         """Make the topics that last for the run."""
         unclean = {"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}
-        config = {SAFE: {"min.insync.replicas": "2"}, WEAK: {"min.insync.replicas": "1"}, UNCLEAN: unclean}
+        strict = {"min.insync.replicas": "2"}
+        config = {SAFE: strict, WEAK: {"min.insync.replicas": "1"}, UNCLEAN: unclean, LYING: strict}
         # Two replicas, one of them dead, and the other one dies while it comes back: that elects uncleanly.
-        replicas = {SAFE: 3, WEAK: 3, UNCLEAN: 2}
+        replicas = {SAFE: 3, WEAK: 3, UNCLEAN: 2, LYING: 3}
         topics = [NewTopic(name, count, replicas[name], config=config[name]) for name, count in self.topics.items()]
         create_topics(self._shared, topics, _SETUP_S)
 
@@ -131,10 +134,10 @@ class Workload:
 
 
 def _plans(mode: str, records_per_s: float) -> list[ProducerPlan]:
-    if mode == UNCLEAN:
+    if mode in (UNCLEAN, LYING):
+        count = _UNCLEAN_PARTITIONS if mode == UNCLEAN else _LYING_PARTITIONS
         return [
-            ProducerPlan(f"all-{number}", UNCLEAN, _UNCLEAN_PARTITIONS, "all", records_per_s=records_per_s / 2)
-            for number in range(2)
+            ProducerPlan(f"all-{number}", mode, count, "all", records_per_s=records_per_s / 2) for number in range(2)
         ]
     if mode == WEAK:
         return [
