@@ -199,8 +199,11 @@ class SimLoop(asyncio.BaseEventLoop):
             handle = heapq.heappop(timers)[2]
             if not handle._cancelled:
                 ready.append(handle)
+        run_one = self._run_one
         for _ in range(len(ready)):
-            self._run_one(ready.popleft())
+            handle = ready.popleft()
+            if not handle._cancelled:
+                run_one(handle)
 
     def _run_one(self, handle: Any) -> bool:
         """Run a callback, if its process may; whether it ran."""

@@ -392,16 +392,22 @@ class _Compiler:
                 self.emit(2, "o(_tag_section([], m.unknown_tagged_fields))")
             else:
                 self.flush_encode(1)
-                self.emit(1, "t = []")
+                self.emit(1, "t = None")
                 self.emit(1, "outer = o")
                 for field in sorted(tagged, key=lambda each: each.tag or 0):
                     self.emit(1, f"if {self.differs(field)}:")
+                    self.emit(2, "if t is None:")
+                    self.emit(3, "t = []")
                     self.emit(2, "parts = []")
                     self.emit(2, "o = parts.append")
                     self.encode_field(2, field, f"m.{field.name}", in_tag=True)
                     self.flush_encode(2)
                     self.emit(2, f't.append(({field.tag}, b"".join(parts)))')
-                self.emit(1, "outer(_tag_section(t, m.unknown_tagged_fields))")
+                # The usual end: every tagged field has its default, and is left out.
+                self.emit(1, "if t is None and m.unknown_tagged_fields is None:")
+                self.emit(2, 'o(b"\\0")')
+                self.emit(1, "else:")
+                self.emit(2, "outer(_tag_section(t or [], m.unknown_tagged_fields))")
         else:
             self.flush_encode(1)
         if not self.lines:
@@ -409,12 +415,15 @@ class _Compiler:
         function: Callable[[Any, Callable[[Any], None]], None] = self.compiled("def encode_(m, o):", "encode_")
         return function
 
-    def differs(self, field: Field) -> str:
-        value = f"m.{field.name}"
+    def differs(self, field: Field, owner: str = "m") -> str:
+        value = f"{owner}.{field.name}"
         if field.default is None:
             return f"{value} is not None"
         if field.default is STRUCT:
-            return f"{value} != {self.name(field.struct, 'T')}()"
+            # Field by field: nothing is made, nor compared by a method, for what is nearly always left out.
+            parts = [f"{value} is None"] if field.nullable else []
+            parts += [f"{value}.unknown_tagged_fields", *(self.differs(each, value) for each in field.struct.FIELDS)]
+            return " or ".join(parts)
         if isinstance(field.default, list):
             return f"{value} is None or len({value}) != 0" if field.nullable else f"len({value}) != 0"
         return f"{value} != {self.default(field)}"
@@ -552,6 +561,8 @@ def encode_parts(message: Message, version: int) -> list[bytes | memoryview]:
         _encoder(cls, version, version >= cls.FLEXIBLE_FROM)(message, parts.append)
     except (StructError, AttributeError, TypeError, UnicodeEncodeError) as error:
         raise EncodeError(f"{cls.NAME} v{version}: {error} in {message!r:.300}") from error
+    if not parts or max(map(len, parts)) < _KEEP_SEPARATE_BYTES:
+        return [b"".join(parts)] if parts else []
     out: list[bytes | memoryview] = []
     start = 0
     for index, part in enumerate(parts):
