@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from console.storage_commands import storage
+
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
     from engine.supervisor.spec_types import ClusterSpec
@@ -40,6 +42,7 @@ Examples:
   kconsole kill 2                                   SIGKILL of broker 2, which stays down
   kconsole start 2                                  and up again
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
+  kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
@@ -482,6 +485,9 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
         given, planned = {**read.options, **given}, read.planned
     seed = given.pop("seed", None)
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
+
+
+main.add_command(storage)
 
 
 # -- shared -----------------------------------------------------------------------------------------------------

@@ -20,8 +20,12 @@ from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordina
 from engine.broker.group_logs import TopicLogs
 from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, LifecycleState
 from engine.broker.metadata_cache import MetadataCache
+from engine.broker.metadata_log import write_bootstrap
 from engine.broker.producer_ids import ProducerIds
 from engine.broker.publisher import Publisher
+from engine.broker.quorum.batches import MetadataNotUnderstood
+from engine.broker.quorum.quorum_state_file import QuorumStateError
+from engine.broker.quorum.snapshot_files import SnapshotCorrupt
 from engine.broker.quorum_host import QuorumHost
 from engine.broker.refusals import Refusals
 from engine.broker.replica_fetchers import ReplicaFetchers
@@ -31,7 +35,13 @@ from engine.broker.server import Server
 from engine.broker.upkeep import Upkeep
 from engine.client.channel import Channel
 from engine.client.errors import ConnectionLost
-from engine.core.controller.feature_control import SUPPORTED_FEATURES
+from engine.core.controller.feature_control import (
+    SUPPORTED_FEATURES,
+    FeatureNotSupported,
+    bootstrap_records,
+    check_features,
+    feature_levels,
+)
 from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
@@ -101,7 +111,7 @@ _NO_LIMIT = 0x7FFFFFFF
 
 
 class LogDirsRefused(Exception):
-    """The log directories are not this node's; the message says whose, and what to do."""
+    """The log directories are not this node's, or not to be understood; the message says why, and what to do."""
 
 
 class Broker:
@@ -200,7 +210,7 @@ class Broker:
 
         Raises:
             OSError: an address is taken, or a log directory cannot be used.
-            LogDirsRefused: a log directory belongs to another node or cluster.
+            LogDirsRefused: a log directory belongs to another node or cluster, or its metadata cannot be understood.
         """
         self._starting = asyncio.current_task()
         try:
@@ -257,7 +267,12 @@ class Broker:
                 on_notes=self.publisher.notes,
             )
             self._undo.callback(self.controller.stop)
-        await self.quorum.start()
+        write_bootstrap(world.disk, metadata_dir, bootstrap_records(), world.clock.now_ms())
+        try:
+            await self.quorum.start()
+            check_features(feature_levels(self.quorum.bootstrap_records))
+        except (FeatureNotSupported, MetadataNotUnderstood, QuorumStateError, SnapshotCorrupt, KafkaError) as error:
+            raise LogDirsRefused(f"{metadata_dir}: {error}") from error
         controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
         if config.is_broker:
             await self._start_broker(controllers)

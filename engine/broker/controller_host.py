@@ -52,6 +52,9 @@ class MetadataQuorum(Protocol):
     @property
     def log_end_offset(self) -> int: ...
 
+    @property
+    def bootstrap_records(self) -> list[Message]: ...
+
     def propose(self, records: list[Message], *, epoch: int) -> int: ...
 
     async def wait_committed(self, offset: int, epoch: int) -> None: ...
@@ -157,7 +160,7 @@ class ControllerHost:
         )
         self._machine = machine
         self._last_offset = machine.next_offset - 1
-        effects = machine.activate()
+        effects = machine.activate(self._quorum.bootstrap_records)
         effects.notes.append(
             Note(
                 NoteKind.CONTROLLER_ACTIVATED,

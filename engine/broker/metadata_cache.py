@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from engine.core.controller.feature_control import check_features
 from engine.core.controller.image import BrokerImage, MetadataDelta, MetadataImage
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class MetadataCache:
         self._apply(delta, offset, epoch)
 
     def _apply(self, delta: MetadataDelta, offset: int, epoch: int) -> None:
+        """Raises: FeatureNotSupported: who wrote the metadata knows more than this node."""
+        if delta.changed_features:
+            check_features(delta.image.features)
         for broker_id, broker in delta.changed_brokers.items():
             before = delta.before.brokers.get(broker_id)
             if broker is None or not broker.fenced:

@@ -16,6 +16,7 @@ from engine.broker.quorum.snapshot_files import (
     BOOTSTRAP_FILE_NAME,
     PARTIAL_SUFFIX,
     decode_snapshot,
+    encode_bootstrap,
     parse_snapshot_file_name,
     snapshot_file_name,
 )
@@ -188,7 +189,7 @@ class MetadataLog:
         return self._snapshots[snapshot_id]
 
     def load_snapshot(self, snapshot_id: OffsetAndEpoch) -> list[Message]:
-        """The records of a snapshot. Raises SnapshotCorrupt, KafkaError, DecodeError."""
+        """The records of a snapshot. Raises SnapshotCorrupt, KafkaError, MetadataNotUnderstood."""
         return decode_snapshot(self._disk.read(self._path(snapshot_id)))
 
     def read_snapshot_part(self, snapshot_id: OffsetAndEpoch, position: int, max_bytes: int) -> bytes:
@@ -302,6 +303,13 @@ def read_bootstrap_records(disk: Disk, metadata_log_dir: str) -> list[Message]:
     except FileNotFoundError:
         return []
     return decode_snapshot(content)
+
+
+def write_bootstrap(disk: Disk, metadata_log_dir: str, records: Iterable[Message], now_ms: int) -> None:
+    """The file that formatting the directory leaves, if no cluster has begun there. Raises ``OSError``."""
+    path = f"{metadata_log_dir}/{BOOTSTRAP_FILE_NAME}"
+    if not disk.exists(path) and not disk.is_dir(f"{metadata_log_dir}/{METADATA_TOPIC}-0"):
+        disk.write_atomic(path, encode_bootstrap(records, now_ms))
 
 
 def _log_config(config: Any) -> LogConfig:

@@ -129,6 +129,7 @@ class QuorumHost(QuorumRequestHandlers):
         self._bytes_since_snapshot = 0
         self._last_snapshot_ms = 0.0
         self._snapshotting: asyncio.Task[None] | None = None
+        # What formatting the directory wants a new cluster's log to begin with.
         self.bootstrap_records: list[Message] = []
 
     # -- life ---------------------------------------------------------------------------------------------------

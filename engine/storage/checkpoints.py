@@ -39,11 +39,13 @@ def encode_lines(lines: Iterable[str]) -> bytes:
 
 
 def decode_lines(path: str, content: bytes) -> list[str]:
-    """The lines of such a file.
+    """The lines of such a file. Kafka makes it empty and fills it later: one without a byte has no lines.
 
     Raises:
         CheckpointCorrupt: its version is another, or its count is wrong.
     """
+    if not content:
+        return []
     try:
         version, count, *lines = content.decode().splitlines()
         if int(version) != _VERSION:

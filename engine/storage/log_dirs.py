@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 DELETE_SUFFIX = "-delete"
 FUTURE_SUFFIX = "-future"
 STRAY_SUFFIX = "-stray"
-_METADATA_DIRECTORY = "__cluster_metadata-0"
+METADATA_DIRECTORY = "__cluster_metadata-0"
 _PARTITION_DIRECTORY = re.compile(r"(.+)-([0-9]+)", re.ASCII)
 _MAX_NAME_BYTES = 255
 
@@ -218,7 +218,7 @@ class LogDirs:
         directory.checkpointed = values = CheckpointValues(*({} if each is None else each for each in found))
         for name in disk.list_dir(directory.path):
             path = f"{directory.path}/{name}"
-            if not disk.is_dir(path) or name == _METADATA_DIRECTORY:
+            if not disk.is_dir(path) or name == METADATA_DIRECTORY:
                 continue
             if name.endswith(DELETE_SUFFIX):
                 disk.remove_tree(path)
@@ -560,7 +560,8 @@ def _has_records(disk: Disk, path: str) -> bool:
 def _read_checkpoint(disk: Disk, directory: str, name: str) -> dict[TopicPartition, int] | None:
     path = f"{directory}/{name}"
     try:
-        return read_offsets(disk, path) if disk.exists(path) else None
+        # Kafka makes it empty at its first start and fills it a minute later: it says as little as none.
+        return read_offsets(disk, path) if disk.exists(path) and disk.file_size(path) else None
     except CheckpointCorrupt as error:
         # Kafka begins without as well: logs are recovered from their start.
         log.warning("%s", error)

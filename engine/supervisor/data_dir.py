@@ -6,6 +6,7 @@ cluster.yaml         the cluster file it was last started with
 control.sock         the control socket, or control.path with its place when this path is too long for a socket
 broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
 broker-N/data/       log.dirs: Kafka's own files
+broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class DataDir:
     def properties_file(self, broker_id: int) -> str:
         """The broker's server.properties."""
         return os.path.join(self.broker_dir(broker_id), "server.properties")
+
+    def kafka_dir(self, broker_id: int) -> str:
+        """What Apache Kafka needs to take the broker over."""
+        return os.path.join(self.broker_dir(broker_id), "kafka")
 
     def control_socket(self) -> str:
         """Where a supervisor of this directory listens, or would."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import random
@@ -126,7 +127,8 @@ class RealFile:
 
 
 class RealDiskLock:
-    """flock(2): released by the kernel when the process ends, however it ends."""
+    """flock(2), and the lock of fcntl(2) that Java takes: of a broker here and Apache Kafka only one can have a
+    log directory. Released by the kernel when the process ends, however it ends."""
 
     __slots__ = ("_fd",)
 
@@ -210,9 +212,13 @@ class RealDisk:
     def lock(self, path: str) -> DiskLock:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            # Either alone is not enough: fcntl's does not exclude another owner in the same process, flock not Java.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             os.close(fd)
+            if error.errno == errno.EACCES:
+                raise BlockingIOError(error.errno, error.strerror, path) from error
             raise
         return RealDiskLock(fd)
 

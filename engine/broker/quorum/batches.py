@@ -8,6 +8,7 @@ from typing import Final
 from engine.record.builder import NewRecord, build_batch
 from engine.record.reader import read_records
 from engine.wire import codec
+from engine.wire.codec import DecodeError
 from engine.wire.message import Message
 from engine.wire.messages.leader_change_message import LeaderChangeMessage, Voter
 from engine.wire.messages.snapshot_footer_record import SnapshotFooterRecord
@@ -18,6 +19,10 @@ from engine.world import Buffer
 _LEADER_CHANGE_TYPE: Final = 2
 _SNAPSHOT_HEADER_TYPE: Final = 3
 _SNAPSHOT_FOOTER_TYPE: Final = 4
+
+
+class MetadataNotUnderstood(Exception):
+    """The metadata log has a record that this software cannot read: a newer Kafka wrote it."""
 
 
 def _control_batch(record_type: int, value: bytes, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
@@ -86,6 +91,15 @@ def decode_batch(batch: Buffer) -> list[Message]:
 
     Raises:
         KafkaError: the batch is corrupt.
-        DecodeError: a record is of a type or version that is not known.
+        MetadataNotUnderstood: a record is of a type or version that is not known.
     """
-    return [decode_metadata_record(record.value or b"")[0] for record in read_records(batch)]
+    found: list[Message] = []
+    for record in read_records(batch):
+        try:
+            found.append(decode_metadata_record(record.value or b"")[0])
+        except DecodeError as error:
+            raise MetadataNotUnderstood(
+                f"the record at offset {record.offset} of the metadata cannot be read ({error}): a newer version of "
+                "Kafka than 4.3 wrote it, or it is damaged; start that version on this directory"
+            ) from error
+    return found

@@ -67,12 +67,18 @@ def encode_snapshot(
     yield snapshot_footer_batch(base_offset=offset, epoch=epoch, timestamp_ms=now_ms)
 
 
+def encode_bootstrap(records: Iterable[Message], now_ms: int) -> bytes:
+    """``bootstrap.checkpoint``: the records that a new cluster's log begins with (BootstrapDirectory)."""
+    return b"".join(encode_snapshot(records, epoch=0, last_contained_log_timestamp_ms=0, now_ms=now_ms))
+
+
 def decode_snapshot(content: Buffer) -> list[Message]:
     """The metadata records of a snapshot.
 
     Raises:
         SnapshotCorrupt: it does not end with a footer.
-        KafkaError, DecodeError: a batch or a record is corrupt.
+        KafkaError: a batch is corrupt.
+        MetadataNotUnderstood: a record is of a type or version that is not known.
     """
     records: list[Message] = []
     has_footer = False

@@ -12,7 +12,7 @@ runs ahead of the log. So its shell
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.controller.alter_partition import AlterPartition
@@ -20,7 +20,7 @@ from engine.core.controller.cluster_control import ClusterControl
 from engine.core.controller.config_control import ConfigControl
 from engine.core.controller.directory_control import DirectoryControl
 from engine.core.controller.error_responses import error_response
-from engine.core.controller.feature_control import FeatureControl, bootstrap_records
+from engine.core.controller.feature_control import FeatureControl
 from engine.core.controller.image import MetadataImage
 from engine.core.controller.leadership import Leadership
 from engine.core.controller.producer_id_control import ProducerIdControl
@@ -145,11 +145,16 @@ class Controller:
 
     # -- inputs -------------------------------------------------------------------------------------------------
 
-    def activate(self) -> ControllerEffects:
-        """The first step: on an empty log, the records that every cluster starts with."""
+    def activate(self, bootstrap: Sequence[Any] = ()) -> ControllerEffects:
+        """The first step: on an empty log, the records that every cluster starts with. ``bootstrap`` are those of the
+        directory's bootstrap.checkpoint.
+
+        Raises:
+            FeatureNotSupported: they ask for a feature level that is not known here.
+        """
         step = Step()
         if self._state.image.is_empty:
-            step.records += bootstrap_records()
+            self._features.bootstrap(step, bootstrap)
         return self._effects(step)
 
     def handle(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from engine.core.controller.broker_image import VersionRange
 from engine.core.controller.image import BROKER_RESOURCE, METADATA_VERSION
 from engine.core.controller.state import ELR_FEATURE, MIN_INSYNC_REPLICAS, ControllerState, Step
@@ -20,6 +23,16 @@ SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
     ELR_FEATURE: VersionRange(0, 1),
 }
+# What Kafka 4.3 sets in a directory that it formats, and what is not built here: nodes take such levels as they are and
+# keep them, so that Kafka finds them again, and no client is told that they are supported.
+CARRIED_FEATURES: dict[str, VersionRange] = {
+    "group.version": VersionRange(0, 1),
+    "share.version": VersionRange(0, 1),
+    "streams.version": VersionRange(0, 1),
+    "transaction.version": VersionRange(0, 2),
+}
+# What nodes register with: their word that finalized levels in these ranges do no harm.
+NODE_FEATURES: dict[str, VersionRange] = {**SUPPORTED_FEATURES, **CARRIED_FEATURES}
 # What a new cluster starts with.
 BOOTSTRAP_FEATURES: dict[str, int] = {METADATA_VERSION: LATEST_METADATA_VERSION}
 
@@ -31,11 +44,47 @@ def bootstrap_records() -> list[FeatureLevelRecord]:
     return [FeatureLevelRecord(name=name, feature_level=level) for name, level in BOOTSTRAP_FEATURES.items()]
 
 
+class FeatureNotSupported(Exception):
+    """The metadata has a feature level that is not known here: going on could destroy what it stands for."""
+
+
+def check_features(levels: Mapping[str, int]) -> None:
+    """Raises: FeatureNotSupported: a finalized level is outside of what nodes here register with."""
+    for name, level in sorted(levels.items()):
+        known = NODE_FEATURES.get(name, VersionRange(0, 0))
+        if not known.min_version <= level <= known.max_version:
+            knows = f"levels {known.min_version} to {known.max_version}" if known.max_version else "no such feature"
+            raise FeatureNotSupported(
+                f"the cluster's metadata has {name} at level {level}, and this is kconsole for Kafka 4.3, which knows "
+                f"{knows}: use the Kafka that set it, or lower it there with kafka-features.sh first"
+            )
+
+
+def feature_levels(records: Sequence[Any]) -> dict[str, int]:
+    """The levels that metadata records set, by feature."""
+    return {each.name: each.feature_level for each in records if each.NAME == "FeatureLevelRecord"}
+
+
 class FeatureControl:
     """Raises and lowers feature levels."""
 
     def __init__(self, state: ControllerState) -> None:
         self._state = state
+
+    def bootstrap(self, step: Step, records: Sequence[Any]) -> None:
+        """The first records of the log: what formatting the directory asked for, or what a new cluster starts with.
+
+        Raises:
+            FeatureNotSupported: formatting asked for a level that is not known here.
+        """
+        levels = feature_levels(records)
+        if METADATA_VERSION not in levels:
+            records = [*bootstrap_records(), *(each for each in records if each.NAME != "FeatureLevelRecord")]
+            levels = dict(BOOTSTRAP_FEATURES)
+        check_features(levels)
+        step.records += records
+        if levels.get(ELR_FEATURE, 0) > 0:
+            step.records += self._elr_safety_records()
 
     def update_features(self, step: Step, request: UpdateFeaturesRequest, version: int) -> UpdateFeaturesResponse:
         """All updates or none: version 2 answers with the first error, older ones with each feature's."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,6 +142,26 @@ def test_a_lock_holds_against_another_process(tmp_path: Path) -> None:
     assert open_dirs(disk, path).logs.keys() == {A}
 
 
+def test_a_lock_of_java_holds_against_ours(tmp_path: Path) -> None:
+    """A FileLock of Java's is a lock of fcntl, which flock knows nothing of."""
+    path = str(tmp_path / "data")
+    open_dirs(RealDisk(), path).close(clean=True)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, f"{path}/.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(OSError, match="used by another process"):
+            open_dirs(RealDisk(), path)
+        holder.communicate(b"\n")
+    ours = open_dirs(RealDisk(), path)
+    seek = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    done = subprocess.run([sys.executable, "-c", seek, f"{path}/.lock"], capture_output=True)
+    assert b"BlockingIOError" in done.stderr
+    ours.close(clean=True)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"version=0\n", b"version=1\nnode.id=x\ncluster.id=y\n", b"version=1\nnode.id=1\n", b"\xff"]
 )
@@ -230,13 +252,17 @@ def test_offset_checkpoints_are_read_as_written_and_not_otherwise() -> None:
     write_offsets(disk, "/d/c", offsets)
     assert read_offsets(disk, "/d/c") == offsets
     assert read_offsets(disk, "/d/none") == {}
-    for content in (b"", b"0\n", b"1\n0\n", b"0\n2\na 0 1\n", b"0\n1\na 0\n", b"0\n1\na 0 x\n", b"0\nx\n", b"\xff\xfe"):
+    # As Kafka leaves it until it has something to write.
+    disk.write_atomic("/d/empty", b"")
+    assert read_offsets(disk, "/d/empty") == {}
+    for content in (b"0\n", b"1\n0\n", b"0\n2\na 0 1\n", b"0\n1\na 0\n", b"0\n1\na 0 x\n", b"0\nx\n", b"\xff\xfe"):
         disk.write_atomic("/d/c", content)
         with pytest.raises(CheckpointCorrupt):
             read_offsets(disk, "/d/c")
 
 
-def test_lost_checkpoints_cost_time_only() -> None:
+@pytest.mark.parametrize("content", [b"rubbish", b""])
+def test_lost_checkpoints_cost_time_only(content: bytes) -> None:
     disk = MemoryDisk()
     dirs = open_dirs(disk)
     for _ in range(10):
@@ -244,7 +270,7 @@ def test_lost_checkpoints_cost_time_only() -> None:
     dirs.logs[A].flush()
     dirs.checkpoint()
     for name in ("recovery-point", "replication", "log-start"):
-        disk.write_atomic(f"/one/{name}-offset-checkpoint", b"rubbish")
+        disk.write_atomic(f"/one/{name}-offset-checkpoint", content)
     again = open_dirs(crash(disk))
     assert again.logs[A].log_end_offset == 20
     assert read_offsets(disk, "/one/recovery-point-offset-checkpoint") == {A: 0}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.core.controller.controller import Controller
-from engine.core.controller.feature_control import SUPPORTED_FEATURES
+from engine.core.controller.feature_control import NODE_FEATURES
 from engine.core.controller.image import BrokerImage, MetadataImage, PartitionImage
 from engine.core.controller.kafka_config_schema import KafkaConfigSchema
 from engine.core.controller.state import ControllerEffects
@@ -76,7 +76,9 @@ def incarnation_of(broker_id: int, number: int) -> bytes:
 class ControllerHarness:
     """Feeds a controller and keeps what comes out."""
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, seed: int = 1) -> None:
+    def __init__(
+        self, properties: Mapping[str, str] | None = None, *, seed: int = 1, bootstrap: Sequence[object] = ()
+    ) -> None:
         self.config = BrokerConfig.from_properties(
             {
                 "node.id": str(NODE_ID),
@@ -103,7 +105,7 @@ class ControllerHarness:
         # The request that is being answered, -1: none.
         self.api_key = -1
         self.machine = self._new_machine()
-        self.perform(self.machine.activate())
+        self.perform(self.machine.activate(bootstrap))
 
     def _new_machine(self) -> Controller:
         return Controller(
@@ -229,7 +231,7 @@ class ControllerHarness:
         if incarnation is None:
             incarnation = self.incarnations.get(broker_id, 0) + 1
         self.incarnations[broker_id] = max(incarnation, self.incarnations.get(broker_id, 0))
-        ranges = SUPPORTED_FEATURES if features is None else features
+        ranges = NODE_FEATURES if features is None else features
         request = BrokerRegistrationRequest(
             broker_id=broker_id,
             cluster_id=cluster_id,

@@ -1,0 +1,291 @@
+"""From kconsole to Apache Kafka on the same directories, and back: everything stays as it is.
+
+The picture that is compared is a Java client's (``java/Picture.java``); that every file is sound is what Kafka's
+DumpLogSegments says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from tests.integration.apache_kafka import apache_kafka, java_source
+from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
+from tests.integration.java_tools import kafka_tool
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+
+# Small segments and snapshots of the metadata, so that there is more than one of each.
+SPEC = """
+configs:
+  group.initial.rebalance.delay.ms: 0
+  offsets.topic.num.partitions: 4
+  transaction.state.log.num.partitions: 3
+  log.segment.bytes: 1048576
+  metadata.log.max.record.bytes.between.snapshots: 3000
+  metadata.log.segment.bytes: 8388608
+brokers:
+  - {id: 1, rack: a}
+  - {id: 2, rack: b}
+  - {id: 3, rack: c}
+"""
+CODECS = {
+    "plain": "none",
+    "gzipped": "gzip",
+    "snappied": "snappy",
+    "lz4ed": "lz4",
+    "zstded": "zstd",
+    "compacted": "none",
+}
+PARTITIONS = 2
+DUMP = "org.apache.kafka.tools.DumpLogSegments"
+# An hour ago, so that retention leaves them alone.
+BASE_TIMESTAMP = int(time.time() * 1000) - 3_600_000
+
+
+def admin_of(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def create_topics(bootstrap: str) -> None:
+    topics = [
+        NewTopic(
+            name,
+            PARTITIONS,
+            3,
+            config={
+                "min.insync.replicas": "2",
+                **({"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.9"} if name == "compacted" else {}),
+            },
+        )
+        for name in CODECS
+    ]
+    admin = admin_of(bootstrap)
+    for future in admin.create_topics(topics).values():
+        future.result(30)
+
+
+def set_config(bootstrap: str, topic: str, config: str, value: str) -> None:
+    entry = ConfigEntry(config, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = admin_of(bootstrap)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+def delete_records(bootstrap: str, before: TopicPartition) -> None:
+    admin = admin_of(bootstrap)
+    for future in admin.delete_records([before]).values():
+        assert future.result(30).low_watermark == before.offset
+
+
+def fill(bootstrap: str, first: int, count: int, *, large: int = 0) -> None:
+    """Records of every shape into each topic with its codec; ``large`` ones of 2 KB into the plain one."""
+    for topic, codec in CODECS.items():
+        producer = Producer(
+            {"bootstrap.servers": bootstrap, "compression.type": codec, "enable.idempotence": True, "linger.ms": 20}
+        )
+        for number in range(first, first + count):
+            producer.produce(
+                topic,
+                None if number % 11 == 0 else b"value %d " % number + b"x" * (number % 50),
+                None if number % 7 == 0 and topic != "compacted" else b"key %d" % (number % 40),
+                number % PARTITIONS,
+                timestamp=BASE_TIMESTAMP + number,
+                headers=[("n", b"%d" % number), ("null", None)] if number % 3 == 0 else [],
+            )
+        for number in range(large if topic == "plain" else 0):
+            producer.produce(topic, b"%d" % number * 400, b"large", 0, timestamp=BASE_TIMESTAMP + number)
+            if number % 300 == 0:
+                producer.flush(30)
+        assert producer.flush(30) == 0
+
+
+def commit(bootstrap: str, group: str, offset: int) -> None:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    offsets = [TopicPartition(topic, 0, offset, f"{group} at {offset}") for topic in CODECS]
+    committed = consumer.commit(offsets=offsets, asynchronous=False)
+    assert committed is not None and all(each.error is None for each in committed)
+    consumer.close()
+
+
+def consume(bootstrap: str, group: str, topic: str, **more: str) -> None:
+    """A group with a member that reads a topic and commits what it read."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            **more,
+        }
+    )
+    consumer.subscribe([topic])
+    assert len(consumer.consume(20, 30)) == 20
+    consumer.commit(asynchronous=False)
+    consumer.close()
+
+
+def transact(bootstrap: str) -> None:
+    """A transaction that is committed and one that is aborted."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "mover", "linger.ms": 5})
+    producer.init_transactions(30)
+    for outcome in ("committed", "aborted", "committed again"):
+        producer.begin_transaction()
+        for number in range(20):
+            producer.produce("lz4ed", f"{outcome} {number}".encode(), b"k", number % PARTITIONS)
+        producer.flush(30)
+        (producer.abort_transaction if outcome == "aborted" else producer.commit_transaction)(30)
+
+
+def picture(bootstrap: str) -> list[str]:
+    return java_source(ROOT / "tests/integration/java/Picture.java", bootstrap).splitlines()
+
+
+def assert_same(before: list[str], after: list[str]) -> None:
+    assert len(before) > 1000
+    missing, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    assert not missing and not new, f"gone: {missing[:10]}\ncame: {new[:10]}"
+    assert before == after
+
+
+def ends(data_dir: Path) -> dict[str, int]:
+    """Where each broker's logs end, now that they are closed in order."""
+    found: dict[str, int] = {}
+    for file in sorted(data_dir.glob("broker-*/data/recovery-point-offset-checkpoint")):
+        for line in file.read_text().splitlines()[2:]:
+            topic, partition, end = line.split()
+            found[f"{file.parent.relative_to(data_dir)}/{topic}-{partition}"] = int(end)
+    return found
+
+
+def epochs(data_dir: Path, ends: dict[str, int]) -> dict[str, list[tuple[int, int]]]:
+    """The leader epochs of the records below ``ends`` as each broker's file has them."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for log, end in ends.items():
+        file = data_dir / log / "leader-epoch-checkpoint"
+        lines = file.read_text().splitlines()[2:] if file.exists() else []
+        entries = [(int(epoch), int(start)) for epoch, start in map(str.split, lines)]
+        found[log] = [each for each in entries if each[1] < end]
+    return found
+
+
+def graduate(data_dir: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [str(KCONSOLE), "storage", "graduate", str(data_dir), "--json"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def dump_everything(data_dir: Path) -> None:
+    """DumpLogSegments over every file of every broker finds nothing wrong."""
+    for data in sorted(data_dir.glob("broker-*/data")):
+        metadata = data / "__cluster_metadata-0"
+        logs = [file for file in sorted(data.glob("*/*.log")) if file.parent != metadata]
+        assert len(logs) > 12
+        out = kafka_tool(DUMP, "--files", ",".join(map(str, logs)), "--deep-iteration")
+        check_dump(out, logs)
+        groups = [file for file in logs if file.parent.name.startswith("__consumer_offsets")]
+        check_dump(kafka_tool(DUMP, "--files", ",".join(map(str, groups)), "--offsets-decoder"), groups)
+        indexes = sorted(data.glob("*/*.index")) + sorted(data.glob("*/*.timeindex"))
+        out = kafka_tool(DUMP, "--files", ",".join(map(str, indexes)), "--verify-index-only")
+        check_dump(out, indexes)
+        out = kafka_tool(DUMP, "--files", ",".join(map(str, indexes)), "--index-sanity-check")
+        assert out.count("passed sanity check") + out.count("is empty") == len(indexes), out
+        others = sorted(data.glob("*/*.snapshot")) + sorted(data.glob("*/*.txnindex"))
+        check_dump(kafka_tool(DUMP, "--files", ",".join(map(str, others))), others)
+        files = [data / "bootstrap.checkpoint", *sorted(metadata.glob("*.log")), *sorted(metadata.glob("*.checkpoint"))]
+        out = kafka_tool(DUMP, "--files", ",".join(map(str, files)), "--cluster-metadata-decoder")
+        check_dump(out, files)
+        for kind in ("FEATURE_LEVEL_RECORD", "PARTITION_RECORD", "LeaderChange", "SnapshotHeader", "SnapshotFooter"):
+            assert kind in out, (data, kind)
+
+
+def check_dump(out: str, files: list[Path]) -> None:
+    assert len(re.findall(r"^Dumping ", out, re.MULTILINE)) == len(files), out[:2000]
+    wrong = re.findall(
+        r"^.*(?:isvalid: false|mismatch|out of order|non-consecutive|Non-secutive|rror|xception|Could not).*$",
+        out,
+        re.MULTILINE,
+    )
+    assert not wrong, wrong[:5]
+
+
+def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> None:
+    cluster = start_cluster(tmp_path, SPEC)
+    assert cluster.data_dir is not None
+    data_dir, bootstrap = cluster.data_dir, cluster.bootstrap
+    addresses = bootstrap.split(",")
+    create_topics(bootstrap)
+    fill(bootstrap, 0, 150, large=1200)
+    cluster.cli("restart")
+    fill(bootstrap, 150, 150)
+    set_config(bootstrap, "gzipped", "retention.ms", "86400000")
+    set_config(bootstrap, "plain", "compression.type", "zstd")
+    kafka_tool(
+        "kafka.admin.ConfigCommand",
+        *("--bootstrap-server", bootstrap, "--alter", "--entity-type", "brokers", "--entity-default"),
+        *("--add-config", "log.retention.ms=172800000"),
+    )
+    commit(bootstrap, "billing", 17)
+    consume(bootstrap, "readers", "zstded")
+    of_kconsole = picture(bootstrap)
+    stop_cluster(cluster)
+    ends_of_kconsole = ends(data_dir)
+    epochs_of_kconsole = epochs(data_dir, ends_of_kconsole)
+    assert sum(len(each) > 1 for each in epochs_of_kconsole.values()) >= 3 * PARTITIONS * len(CODECS)
+
+    plan = graduate(data_dir)
+    dump_everything(data_dir)
+    files = [Path(each["properties"]) for each in plan["brokers"]]
+    with apache_kafka(files, addresses, tmp_path):
+        assert_same(of_kconsole, picture(bootstrap))
+        assert epochs(data_dir, ends_of_kconsole) == epochs_of_kconsole
+        server = ("--bootstrap-server", bootstrap)
+        kafka_tool("org.apache.kafka.tools.FeatureCommand", *server, "upgrade", "--release-version", "4.3")
+        fill(bootstrap, 300, 60, large=700)
+        transact(bootstrap)
+        delete_records(bootstrap, TopicPartition("snappied", 0, 12))
+        consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
+        commit(bootstrap, "billing", 170)
+        set_config(bootstrap, "gzipped", "retention.bytes", "123456789")
+        of_kafka = picture(bootstrap)
+    ends_of_kafka = ends(data_dir)
+    epochs_of_kafka = epochs(data_dir, ends_of_kafka)
+
+    back = start_again(tmp_path)
+    assert_same(of_kafka, picture(bootstrap))
+    assert epochs(data_dir, ends_of_kafka) == epochs_of_kafka
+    fill(bootstrap, 360, 20)
+    stop_cluster(back)
+    again = graduate(data_dir)
+    assert again["brokers"] == [{**each, "written": False} for each in plan["brokers"]]
+    # The features are raised by now.
+    assert again["notes"] == plan["notes"][1:]
+    dump_everything(data_dir)
+
+
+def start_again(directory: Path) -> Cluster:
+    """``kconsole up`` on the directory as it is."""
+    process = subprocess.Popen(
+        [str(KCONSOLE), "up", "--json", "--data-dir", str(directory / "data")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    return Cluster(line["bootstrap_servers"], directory / "data", process, line)
