@@ -65,16 +65,3 @@ def apache_kafka(properties_files: Iterable[Path], addresses: Iterable[str], log
     finally:
         for broker in brokers:
             broker.kill()
-
-
-def java_source(source: Path, *arguments: str, timeout_s: float = 60) -> str:
-    """Run a Java program from its source beside Kafka's jars; its standard output."""
-    done = subprocess.run(
-        ["java", *_OPTIONS, "-cp", f"{KAFKA_LIBS}/*", str(source), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.integration.apache_kafka import apache_kafka, java_source
+from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
 from tests.integration.java_tools import kafka_tool
 
@@ -154,7 +154,7 @@ def transact(bootstrap: str) -> None:
 
 
 def picture(bootstrap: str) -> list[str]:
-    return java_source(ROOT / "tests/integration/java/Picture.java", bootstrap).splitlines()
+    return kafka_tool(str(ROOT / "tests/integration/java/Picture.java"), bootstrap).splitlines()
 
 
 def assert_same(before: list[str], after: list[str]) -> None:

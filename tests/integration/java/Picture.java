@@ -19,6 +19,7 @@ public class Picture {
     static final List<String> lines = new ArrayList<>();
 
     public static void main(String[] args) throws Exception {
+        lines.clear();
         Properties p = new Properties();
         p.put("bootstrap.servers", args[0]);
         try (Admin admin = Admin.create(p)) {
