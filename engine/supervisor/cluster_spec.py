@@ -72,7 +72,7 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
     if root is None:
         raise SpecErrors([SpecError(1, 1, "the file is empty", "describe at least one broker under `brokers:`")])
     top = MappingReader(root, "the cluster file", problems)
-    durability = top.text("durability", "page-cache", choices=DURABILITIES) or "page-cache"
+    durability = top.text("durability", "fsync", choices=DURABILITIES) or "fsync"
     config_nodes = top.mapping("configs")
     configs = _broker_configs(config_nodes, problems)
     brokers = _brokers(top, problems)

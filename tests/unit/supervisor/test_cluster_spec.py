@@ -43,7 +43,7 @@ def test_a_file_with_brokers_alone_gets_the_defaults_of_its_size() -> None:
     assert properties["default.replication.factor"] == "3"
     assert properties["min.insync.replicas"] == "2"
     assert properties["listeners"] == "PLAINTEXT://127.0.0.1:1001,CONTROLLER://127.0.0.1:2000"
-    assert "log.flush.interval.messages" not in properties
+    assert properties["log.flush.interval.messages"] == "1"
     assert "broker.rack" not in properties
 
 
@@ -58,6 +58,21 @@ def test_fsync_durability_flushes_before_every_ack_and_a_brokers_own_config_hide
     assert properties["broker.rack"] == "a"
     assert properties["controller.quorum.voters"] == "1@[::1]:9093"
     assert properties["offsets.topic.replication.factor"] == "1"
+
+
+def test_records_are_synced_before_they_count_unless_the_file_leaves_that_to_the_operating_system() -> None:
+    """docs/decisions/0007-records-are-synced-before-they-count.md"""
+
+    def flushes(text: str) -> str | None:
+        spec = spec_of(text)
+        addresses = {1: Address("127.0.0.1", 9092, 9093)}
+        return broker_properties(spec, spec.brokers[0], addresses, "/d").get("log.flush.interval.messages")
+
+    assert flushes("brokers:\n  - {id: 1}\n") == "1"
+    assert flushes("durability: page-cache\nbrokers:\n  - {id: 1}\n") is None
+    assert flushes("brokers:\n  - {id: 1, configs: {log.flush.interval.messages: 1000}}\n") == "1000"
+    sample = (ROOT / "sample_cluster.yaml").read_text()
+    assert spec_of(sample).durability == "fsync"
 
 
 def test_the_quorum_has_an_odd_number_of_voters_up_to_five() -> None:
