@@ -17,6 +17,8 @@ from engine.sim.violation import Violation
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
     from engine.broker.replica import Replica
+    from engine.core.controller.image import MetadataImage
+    from engine.core.controller.topic_image import PartitionImage
     from engine.sim.cluster import SimCluster
     from engine.storage.log import Log
 
@@ -41,6 +43,8 @@ class Invariants:
         self._leader_of: dict[tuple[bytes, int, int], int] = {}
         self._high_watermark: dict[tuple[bytes, int, int, str], int] = {}
         self._replica_high_watermark: dict[tuple[Partition, str], tuple[Replica, int]] = {}
+        # By topic id, partition and member of the ISR: its broker epoch, and the newest state that it was a member of.
+        self._member_since: dict[tuple[bytes, int, int], tuple[int, int]] = {}
         # How far replicas were compared.
         self._compared: dict[tuple[Partition, int, int], int] = {}
         # How far the batches of logs were walked.
@@ -85,11 +89,32 @@ class Invariants:
                             f"{topic.name}-{number} epoch {state.leader_epoch}: leaders {known} and {state.leader}",
                         )
                 if len(state.isr) > 1:
+                    self._check_incarnations(image, topic.topic_id, each, state)
                     fenced = [
                         member for member in state.isr if member in image.brokers and image.brokers[member].fenced
                     ]
                     if fenced:
                         raise Violation("K10", f"{topic.name}-{number}: fenced brokers {fenced} in the ISR {state.isr}")
+
+    def _check_incarnations(
+        self, image: MetadataImage, topic_id: bytes, each: Partition, state: PartitionImage
+    ) -> None:
+        """R8: a broker that registered anew is not in the ISR by what its last process had."""
+        for member in state.isr:
+            broker = image.brokers.get(member)
+            if broker is None:
+                continue
+            key = (topic_id, each[1], member)
+            known = self._member_since.get(key, (-1, -1))
+            if broker.broker_epoch > known[0]:
+                if state.partition_epoch == known[1]:
+                    raise Violation(
+                        "R8",
+                        f"{each[0]}-{each[1]}: broker {member} registered anew, and is still in the ISR {state.isr}",
+                    )
+                self._member_since[key] = (broker.broker_epoch, state.partition_epoch)
+            elif broker.broker_epoch == known[0] and state.partition_epoch > known[1]:
+                self._member_since[key] = (broker.broker_epoch, state.partition_epoch)
 
     def _check_acknowledged(self, brokers: dict[int, Broker]) -> None:
         """R3: whoever the controller may elect has everything that was acknowledged; R4: the leader counts all of them;

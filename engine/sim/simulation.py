@@ -163,6 +163,7 @@ class Simulation:
         self.invariants.compare_logs()
         self._check_failures()
         self.ledger.check()
+        self.workload.contended.check()
         await asyncio.sleep(_QUIET_S)
         self.invariants.check_quiet()
 

@@ -13,6 +13,7 @@ from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.cluster import SimCluster
 from engine.sim.consumer import SimReader
+from engine.sim.contended import ContendedTopics, Contender
 from engine.sim.invariants import Violation
 from engine.sim.ledger import RecordLedger, partition_name
 from engine.sim.options import Options
@@ -52,6 +53,7 @@ class Workload:
         # No member leaves any more: groups must come to rest.
         self.calm = False
         self.members: list[GroupMember] = []
+        self.contended = ContendedTopics()
         self.is_light = options.load == "light"
         self.pace = _LIGHT_PACE if self.is_light else 1.0
         # What the operator makes of the cluster, for the others to use; it tells the story of it.
@@ -122,6 +124,9 @@ class Workload:
         if rng.random() < 0.3:
             self._start("lone", lambda client, own: LoneCommitter(self, client, own).run())
         self._start("operator", lambda client, own: Operator(self, client, own).run())
+        if rng.random() < 0.4:
+            for number in range(2):
+                self._start(f"contender-{number}", lambda client, own: Contender(self, client, own).run())
 
     def _member(
         self, group_id: str, instance_id: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from engine.sim.mutants.mutant import CRASHES, POWER, Mutant, Undo, all_of, replace
@@ -41,6 +42,15 @@ def _leaves_fenced_in_isr() -> Undo:
         )
 
     return replace(Leadership, "_update", update)
+
+
+def _keeps_new_incarnations_in_isr() -> Undo:
+    from engine.core.controller.leadership import Leadership
+
+    def forget(self: Any, step: Any, broker_id: int, *, is_clean_shutdown: bool) -> None:
+        """Whoever comes back is taken for who went."""
+
+    return replace(Leadership, "forget_incarnation", forget)
 
 
 def _elects_anybody() -> Undo:
@@ -124,6 +134,28 @@ def _leader_starts_at_a_snapshot() -> Undo:
     return replace(Elections, "_become_leader", become_leader)
 
 
+def _tells_of_topics_before_the_commit() -> Undo:
+    from engine.broker.controller_host import ControllerHost
+    from engine.broker.quorum_host import QuorumHost
+    from engine.wire.apis import ApiKey
+
+    handle, wait_committed = ControllerHost.handle, QuorumHost.wait_committed
+    is_hasty = ContextVar("is_hasty", default=False)
+
+    async def handle_hastily(self: Any, api_key: int, *others: Any) -> Any:
+        token = is_hasty.set(api_key in (ApiKey.CREATE_TOPICS, ApiKey.DELETE_TOPICS))
+        try:
+            return await handle(self, api_key, *others)
+        finally:
+            is_hasty.reset(token)
+
+    async def wait(self: Any, offset: int, epoch: int) -> None:
+        if not is_hasty.get():
+            await wait_committed(self, offset, epoch)
+
+    return all_of(replace(ControllerHost, "handle", handle_hastily), replace(QuorumHost, "wait_committed", wait))
+
+
 def _misses_a_record() -> Undo:
     """Every seventh change of a partition passes a broker by."""
     from engine.core.controller import image
@@ -155,6 +187,8 @@ MUTANTS = (
     Mutant("cleans its log without a snapshot", ("K6",), _cleans_without_snapshot, CRASHES),
     Mutant("a leader starts at a snapshot", ("K7",), _leader_starts_at_a_snapshot, CRASHES),
     Mutant("misses a record of the metadata", ("K9",), _misses_a_record, CRASHES),
+    Mutant("tells of topics before they are committed", ("K11",), _tells_of_topics_before_the_commit, ("cut",)),
     Mutant("leaves fenced brokers in the ISR", ("K10",), _leaves_fenced_in_isr, CRASHES),
+    Mutant("keeps new incarnations in the ISR", ("R8",), _keeps_new_incarnations_in_isr, ("kill",)),
     Mutant("elects anybody", ("R2",), _elects_anybody, CRASHES),
 )
