@@ -8,6 +8,8 @@ import click
 
 # The command's name: the module and the attribute that it is.
 _COMMANDS = {
+    "dump-log": ("console.storage_dump", "dump_log"),
+    "dump-metadata": ("console.storage_dump", "dump_metadata"),
     "graduate": ("console.storage_graduate", "graduate"),
 }
 
@@ -27,4 +29,4 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup)
 def storage() -> None:
-    """Work on the files of a cluster that does not run."""
+    """Look into the files of a cluster, and hand them over to Apache Kafka."""
