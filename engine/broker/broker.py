@@ -19,6 +19,7 @@ from engine.broker.fetch_sessions import FetchSessions
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
 from engine.broker.group_logs import TopicLogs
 from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, LifecycleState
+from engine.broker.log_cleaner import LogCleaner
 from engine.broker.metadata_cache import MetadataCache
 from engine.broker.metadata_log import write_bootstrap
 from engine.broker.producer_ids import ProducerIds
@@ -361,6 +362,9 @@ class Broker:
         upkeep = Upkeep(self.world, self.replicas, self.log_dirs)
         self._undo.push_async_callback(upkeep.stop)
         upkeep.start()
+        cleaner = LogCleaner(self.world, self.replicas, self.log_dirs)
+        self._undo.push_async_callback(cleaner.stop)
+        cleaner.start()
 
     def _own_epoch_in_metadata(self) -> int:
         own = self.metadata.image.brokers.get(self.config.node_id)

@@ -79,7 +79,7 @@ class ReplicaManager:
         self._high_watermark_listeners: dict[str, list[HighWatermarkListener]] = {}
         self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)
         self._directories = DirectoryAssignments(config.node_id, broker_epoch, send_to_controller)
-        self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self._on_flush_failed)
+        self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self.on_disk_failed)
         self.fetchers: ReplicaFetchers | None = None
         self._failed_log_dirs: set[str] = set()
         self.suspects = SuspectedLeaders(world.clock)
@@ -202,7 +202,8 @@ class ReplicaManager:
         while waiters and waiters[0][0] <= end_offset:
             waiters.popleft()[1].on_committed(answer)
 
-    def _on_flush_failed(self, replica: Replica, error: BaseException) -> None:
+    def on_disk_failed(self, replica: Replica, error: BaseException) -> None:
+        """What a worker thread did with the replica's log failed."""
         self._log_dir_failed(replica.log_dir, error)
 
     def flush_old(self) -> None:

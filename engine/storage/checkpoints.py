@@ -1,6 +1,6 @@
 """The small text files of a log directory. Each is replaced as a whole, so that a crash leaves the old or the new one.
 
-``recovery-point-offset-checkpoint``, ``replication-offset-checkpoint`` and ``log-start-offset-checkpoint`` are those of
+``recovery-point-``, ``replication-``, ``log-start-`` and ``cleaner-offset-checkpoint`` are those of
 OffsetCheckpointFile, ``.kafka_cleanshutdown`` that of CleanShutdownFileHandler, ``meta.properties`` (version 1) that of
 MetaProperties, and a partition's ``partition.metadata`` that of PartitionMetadataFile.
 """
@@ -19,6 +19,7 @@ from engine.world import Disk
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 LOG_START_OFFSETS = "log-start-offset-checkpoint"
+CLEANER_OFFSETS = "cleaner-offset-checkpoint"
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 META_PROPERTIES = "meta.properties"
 LOCK = ".lock"

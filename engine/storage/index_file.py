@@ -61,6 +61,11 @@ class IndexFile:
         self._pending = []
         self.last = None
 
+    def move_to(self, path: str, pool: FilePool) -> None:
+        """The file has another name, and is read through ``pool``."""
+        self.path = path
+        self._pool = pool
+
     def add(self, first: int, second: int) -> None:
         """Append an entry."""
         self.last = (first, second)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 from engine.model.errors import ErrorCode, KafkaError
@@ -21,7 +21,7 @@ from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.file_slice import FileSlice
 from engine.storage.index_file import TIME_ENTRY
-from engine.storage.segment import Segment
+from engine.storage.segment import MAX_RELATIVE_OFFSET, SWAP_SUFFIX, Segment
 from engine.world import Disk
 
 # Batches whose positions are remembered, twice as many at most: reads of the tail need no index.
@@ -40,12 +40,25 @@ class _Deleted(NamedTuple):
     paths: list[str]
 
 
+class CleaningGuard:
+    """The segments that a cleaning reads. It is void as soon as one of them is cut or dropped by somebody else."""
+
+    __slots__ = ("is_void", "segments", "waiting")
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = set(segments)
+        self.is_void = False
+        # Has .swap names and does not belong to the log yet.
+        self.waiting: Segment | None = None
+
+
 class LocalLog:
     """The files; :class:`engine.storage.log.Log` knows what they mean."""
 
     __slots__ = (
         "_active",
         "_bases",
+        "_cleaning",
         "_config",
         "_deleted",
         "_directory_changed",
@@ -63,7 +76,9 @@ class LocalLog:
         "_state_lock",
         "_truncations",
         "after_roll",
+        "before_gap",
         "directory",
+        "first_dirty_offset",
         "log_end_offset",
         "log_start_offset",
         "recovery_point",
@@ -91,6 +106,9 @@ class LocalLog:
         self.log_end_offset = 0
         # Everything below is on the device.
         self.recovery_point = 0
+        # Everything below was compacted; None if nothing says that the log ever was. Kept in cleaner-offset-checkpoint.
+        self.first_dirty_offset: int | None = None
+        self._cleaning: CleaningGuard | None = None
         # Replaced when the segments change, never changed: a flush may be going through them.
         self._segments: list[Segment] = []
         self._bases: list[int] = []
@@ -110,6 +128,9 @@ class LocalLog:
         self._now_ms = now_ms
         # Called when a segment is complete: it can be synced now (UnifiedLog.roll flushes it in the background).
         self.after_roll: Callable[[], object] | None = None
+        # Called before the first batch that leaves a gap: cleaner-offset-checkpoint must name the log, lest recovery
+        # take the gap for bytes that are lost.
+        self.before_gap: Callable[[], object] | None = None
 
     def _use_config(self, config: LogConfig) -> None:
         self._config = config
@@ -205,12 +226,19 @@ class LocalLog:
             self.after_roll()
         return segment
 
+    def _roll_for(self, header: BatchHeader) -> Segment:
+        """Begin a segment for a replicated batch: at the log's end, so that between two segments there is no gap that
+        could be taken for lost bytes, unless the batch is too far behind. Raises ``OSError``."""
+        is_near = header.last_offset - self.log_end_offset <= MAX_RELATIVE_OFFSET
+        return self._roll(self._now_ms, self.log_end_offset if is_near else header.base_offset)
+
     def _complete_segment(self) -> None:
         """The active segment takes no more."""
 
     def _drop_segments(self, segments: Sequence[Segment], now_ms: int) -> None:
         """Rename the files; they are removed later (LocalLog.deleteSegmentFiles). Raises ``OSError``."""
         due_ms = now_ms + self._config.file_delete_delay_ms
+        self._break_cleaning(segments)
         for segment in segments:
             segment.is_active = False
             self._deleted.append(_Deleted(due_ms, segment, segment.rename_deleted()))
@@ -236,6 +264,102 @@ class LocalLog:
             self._flush_lock.release()
         return len(due)
 
+    # -- replacing ----------------------------------------------------------------------------------------------
+
+    @property
+    def disk(self) -> Disk:
+        """Where the log is."""
+        return self._disk
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether that is going on."""
+        return self._cleaning is not None
+
+    def begin_cleaning(self, segments: Sequence[Segment]) -> CleaningGuard:
+        """Somebody reads these segments to write them anew; one at a time."""
+        assert self._cleaning is None, f"{self.topic_partition} is being cleaned"
+        self._cleaning = guard = CleaningGuard(segments)
+        return guard
+
+    def end_cleaning(self, guard: CleaningGuard) -> None:
+        """It is over; a replacement that waits does not take its place. Raises ``OSError``."""
+        if self._cleaning is guard:
+            self._void(guard)
+
+    def _break_cleaning(self, segments: Iterable[Segment]) -> None:
+        """The segments change: what was made from them must not take their place, not even after a crash.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        guard = self._cleaning
+        if guard is not None and not guard.segments.isdisjoint(segments):
+            self._void(guard)
+
+    def _void(self, guard: CleaningGuard) -> None:
+        self._cleaning = None
+        guard.is_void = True
+        if guard.waiting is not None:
+            guard.waiting.remove_files()
+            guard.waiting = None
+            self._disk.sync_dir(self.directory)
+
+    def name_replacement(self, guard: CleaningGuard, new: Segment) -> None:
+        """Give a written and synced segment its ``.swap`` names: a start will complete what follows.
+
+        Raises:
+            LogDirFailure: the disk failed, now or before.
+            KafkaError: the log is closed.
+        """
+        if self._failure is not None:
+            guard.is_void = True
+            raise self._failure
+        try:
+            new.move_to(SWAP_SUFFIX, self._pool)
+        except OSError as error:
+            self._fail(error)
+        new.release()
+        guard.waiting = new
+
+    def use_replacement(self, guard: CleaningGuard, old: Sequence[Segment], new: Segment, now_ms: int) -> None:
+        """Read from the new segment; the old ones get their ``.deleted`` names (LocalLog.replaceSegments).
+
+        Raises:
+            LogDirFailure: the disk failed, now or before.
+            KafkaError: the log is closed.
+        """
+        if self._failure is not None:
+            guard.is_void = True
+            raise self._failure
+        number = self._segments.index(old[0])
+        assert self._segments[number : number + len(old)] == list(old), old
+        guard.waiting = None
+        guard.segments.difference_update(old)
+        self._use_segments([*self._segments[:number], new, *self._segments[number + len(old) :]])
+        try:
+            self._drop_segments(old, now_ms)
+        except OSError as error:
+            self._fail(error)
+
+    def settle_replacement(self, new: Segment) -> None:
+        """Give it its final names. Nothing if the log is closed: the next start does it.
+
+        Raises:
+            LogDirFailure: the disk failed, now or before.
+        """
+        if new.is_deleted:
+            return
+        if self._failure is not None:
+            if isinstance(self._failure, LogDirFailure):
+                raise self._failure
+            return
+        try:
+            new.move_to("", self._pool)
+        except OSError as error:
+            self._fail(error)
+        self._directory_changed = True
+
     # -- writing ------------------------------------------------------------------------------------------------
 
     def _append(self, segment: Segment, parts: list[Buffer], size: int, headers: list[BatchHeader]) -> None:
@@ -256,8 +380,12 @@ class LocalLog:
             positions[offset] = position
 
     def _append_final(self, segment: Segment, data: Buffer, headers: Sequence[BatchHeader]) -> None:
-        """The same for batches whose headers hold their offsets."""
+        """The same for batches whose headers hold their offsets: there are gaps if the leader's log is compacted."""
         position = segment.size
+        if self.first_dirty_offset is None and self._leaves_gap(headers):
+            self.first_dirty_offset = self.log_start_offset
+            if self.before_gap is not None:
+                self.before_gap()
         segment.append_final(data, headers)
         segment.unsynced = True
         positions = self._positions_for_more()
@@ -265,6 +393,14 @@ class LocalLog:
             positions[header.base_offset] = position
             position += header.batch_length + LOG_OVERHEAD_BYTES
         positions[headers[-1].next_offset] = position
+
+    def _leaves_gap(self, headers: Sequence[BatchHeader]) -> bool:
+        offset = self.log_end_offset
+        for header in headers:
+            if header.base_offset != offset:
+                return True
+            offset = header.next_offset
+        return False
 
     def _positions_for_more(self) -> dict[int, int]:
         if len(self._positions) >= _REMEMBERED_POSITIONS:
@@ -414,6 +550,8 @@ class LocalLog:
 
     def _lower_recovery_point(self, offset: int) -> bool:
         """Records from ``offset`` on will be removed; whether they were synced."""
+        if self.first_dirty_offset is not None:
+            self.first_dirty_offset = min(self.first_dirty_offset, offset)
         with self._state_lock:
             self._truncations += 1
             if offset >= self.recovery_point:
@@ -427,6 +565,8 @@ class LocalLog:
         self._disk.sync_dir(self.directory)
 
     def _close_files(self) -> None:
+        if self._cleaning is not None:
+            self._cleaning.is_void = True
         for segment in self._segments:
             segment.close()
         for each in self._deleted:

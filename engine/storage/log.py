@@ -91,6 +91,7 @@ class Log(LocalLog):
         recovery_point: int,
         trusts_recovery_point: bool = True,
         log_start_offset: int = 0,
+        first_dirty_offset: int | None = None,
         pool: FilePool | None = None,
         producer_id_expiration_ms: int = 86_400_000,
     ) -> Log:
@@ -119,10 +120,11 @@ class Log(LocalLog):
             clean_shutdown=clean_shutdown,
             recovery_point=recovery_point,
             log_start_offset=log_start_offset,
-            is_dense=trusts_recovery_point and not config.compact,
+            is_dense=trusts_recovery_point and not config.compact and first_dirty_offset is None,
             now_ms=now_ms,
         ).load()
         log._use_segments(loaded.segments)
+        log.first_dirty_offset = first_dirty_offset
         log.log_start_offset = log.high_watermark = loaded.log_start_offset
         log.log_end_offset = loaded.log_end_offset
         log.recovery_point = loaded.recovery_point
@@ -286,7 +288,7 @@ class Log(LocalLog):
                 if self._must_roll(
                     segment, header.size_in_bytes, header.last_offset, header.max_timestamp, self._now_ms
                 ):
-                    segment = self._roll(self._now_ms, header.base_offset)
+                    segment = self._roll_for(header)
                 # As many as the segment takes, one at least.
                 last, end = first + 1, start + header.size_in_bytes
                 room = start + limit - segment.size
@@ -425,6 +427,7 @@ class Log(LocalLog):
     def _truncate(self, offset: int) -> None:
         number = bisect_right(self._bases, offset) - 1
         segment = self._segments[number]
+        self._break_cleaning(self._segments[number:])
         position = segment.position_of(offset)
         if position < segment.size:
             offset = min(offset, read_header(segment.read(position, HEADER_BYTES)).base_offset)

@@ -18,6 +18,7 @@ from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import (
     CLEAN_SHUTDOWN,
+    CLEANER_OFFSETS,
     HIGH_WATERMARKS,
     LOCK,
     LOG_START_OFFSETS,
@@ -49,11 +50,13 @@ _MAX_NAME_BYTES = 255
 
 
 class CheckpointValues(NamedTuple):
-    """The three offset checkpoints of one directory."""
+    """The offset checkpoints of one directory. ``cleaner_offsets``: where the part of a log begins that was not
+    compacted."""
 
     recovery_points: dict[TopicPartition, int]
     high_watermarks: dict[TopicPartition, int]
     log_start_offsets: dict[TopicPartition, int]
+    cleaner_offsets: dict[TopicPartition, int]
 
 
 class _Directory:
@@ -80,7 +83,7 @@ class _Directory:
         # Whether there was no recovery-point-offset-checkpoint that can be read.
         self.lost_recovery_points = False
         # What the files say.
-        self.checkpointed = CheckpointValues({}, {}, {})
+        self.checkpointed = CheckpointValues({}, {}, {}, {})
 
 
 class _Removal(NamedTuple):
@@ -283,11 +286,12 @@ class LogDirs:
             recovery_point=values.recovery_points.get(topic_partition, 0),
             trusts_recovery_point=not directory.lost_recovery_points,
             log_start_offset=values.log_start_offsets.get(topic_partition, 0),
+            first_dirty_offset=values.cleaner_offsets.get(topic_partition),
             pool=self._pool,
             producer_id_expiration_ms=self._producer_id_expiration_ms,
         )
         opened.set_high_watermark(values.high_watermarks.get(topic_partition, 0))
-        opened.before_truncation = lambda: self._checkpoint(directory)
+        opened.before_truncation = opened.before_gap = lambda: self._checkpoint(directory)
         self.logs[topic_partition] = opened
         return opened
 
@@ -315,7 +319,7 @@ class LogDirs:
             if any(topic_partition in each for each in values):
                 # Of a partition of that name that was deleted: none of it is true of the new one.
                 self._checkpoint(directory)
-            opened = self._open(directory, topic_partition, topic_id, config, CheckpointValues({}, {}, {}), now_ms)
+            opened = self._open(directory, topic_partition, topic_id, config, CheckpointValues({}, {}, {}, {}), now_ms)
         except OSError as error:
             # It belongs there: made in another directory as well, it would be in both when this one is back.
             self._directory_of[topic_partition] = directory
@@ -426,7 +430,7 @@ class LogDirs:
         return {each.path: self._values_of(each) for each in self._directories if each.failure is None}
 
     def _values_of(self, directory: _Directory) -> CheckpointValues:
-        values = CheckpointValues({}, {}, {})
+        values = CheckpointValues({}, {}, {}, {})
         for topic_partition, each in list(self.logs.items()):
             if self._directory_of.get(topic_partition) is not directory:
                 continue
@@ -434,6 +438,8 @@ class LogDirs:
             values.high_watermarks[topic_partition] = each.high_watermark
             if each.log_start_offset > each.segments[0].base_offset:
                 values.log_start_offsets[topic_partition] = each.log_start_offset
+            if each.first_dirty_offset is not None:
+                values.cleaner_offsets[topic_partition] = each.first_dirty_offset
         # What is offline keeps what was known of it.
         for topic_partition in list(self.offline_logs):
             if self._directory_of.get(topic_partition) is directory:
@@ -443,7 +449,7 @@ class LogDirs:
         return values
 
     def checkpoint(self, values: Mapping[str, CheckpointValues] | None = None) -> None:
-        """Write recovery points, high watermarks and log start offsets of every directory.
+        """Write the checkpoints of every directory.
 
         Blocks; may run in a thread of its own. They are read when they are written: what was cut or deleted since
         :meth:`checkpoint_values` must not come back; ``values`` only name the directories.
@@ -496,7 +502,7 @@ class LogDirs:
             raise failure
 
 
-_CHECKPOINTS = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_START_OFFSETS)
+_CHECKPOINTS = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_START_OFFSETS, CLEANER_OFFSETS)
 
 
 def _lock(world: World, path: str) -> DiskLock:

@@ -24,9 +24,11 @@ from engine.storage.producer_snapshot import snapshot_offsets
 from engine.storage.producer_state import ProducerStateManager
 from engine.storage.rebuild import rebuild_producers
 from engine.storage.segment import (
+    CLEANED_SUFFIX,
     DELETED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
+    SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
     Segment,
@@ -36,8 +38,6 @@ from engine.world import Disk
 
 log = logging.getLogger(__name__)
 
-CLEANED_SUFFIX = ".cleaned"
-SWAP_SUFFIX = ".swap"
 # KRaft's snapshots that wait to be removed are the metadata log's business.
 _METADATA_SNAPSHOT = ".checkpoint"
 

@@ -20,9 +20,10 @@ INDEX_SUFFIX = ".index"
 TIME_INDEX_SUFFIX = ".timeindex"
 TXN_INDEX_SUFFIX = ".txnindex"
 DELETED_SUFFIX = ".deleted"
-SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX)
+CLEANED_SUFFIX = ".cleaned"
+SWAP_SUFFIX = ".swap"
 
-_MAX_RELATIVE_OFFSET = 0x7FFFFFFF
+MAX_RELATIVE_OFFSET = 0x7FFFFFFF
 _WALK_CHUNK_BYTES = 8 * 1024
 
 
@@ -61,7 +62,14 @@ class Segment:
     )
 
     def __init__(
-        self, pool: FilePool, directory: str, base_offset: int, index_interval_bytes: int, created_ms: int, size: int
+        self,
+        pool: FilePool,
+        directory: str,
+        base_offset: int,
+        index_interval_bytes: int,
+        created_ms: int,
+        size: int,
+        suffix: str = "",
     ) -> None:
         self.base_offset = base_offset
         self.created_ms = created_ms
@@ -73,11 +81,11 @@ class Segment:
         self.unsynced = False
         self._pool = pool
         self._prefix = f"{directory}/{file_name(base_offset)}"
-        self.log_path = self._prefix + LOG_SUFFIX
+        self.log_path = self._prefix + LOG_SUFFIX + suffix
         self._index_interval_bytes = index_interval_bytes
-        self._offset_index = IndexFile(pool, self._prefix + INDEX_SUFFIX, OFFSET_ENTRY)
-        self._time_index = IndexFile(pool, self._prefix + TIME_INDEX_SUFFIX, TIME_ENTRY)
-        self.txn_index = TransactionIndex(pool.disk, self._prefix + TXN_INDEX_SUFFIX)
+        self._offset_index = IndexFile(pool, self._prefix + INDEX_SUFFIX + suffix, OFFSET_ENTRY)
+        self._time_index = IndexFile(pool, self._prefix + TIME_INDEX_SUFFIX + suffix, TIME_ENTRY)
+        self.txn_index = TransactionIndex(pool.disk, self._prefix + TXN_INDEX_SUFFIX + suffix)
         self._indexes_loaded = size == 0
         self._bytes_since_index_entry = 0
         self._max_timestamp = NO_TIMESTAMP
@@ -88,10 +96,17 @@ class Segment:
 
     @classmethod
     def create(
-        cls, pool: FilePool, directory: str, base_offset: int, index_interval_bytes: int, created_ms: int
+        cls,
+        pool: FilePool,
+        directory: str,
+        base_offset: int,
+        index_interval_bytes: int,
+        created_ms: int,
+        *,
+        suffix: str = "",
     ) -> Segment:
         """A new segment; files of the same name that a crash left are emptied."""
-        segment = cls(pool, directory, base_offset, index_interval_bytes, created_ms, 0)
+        segment = cls(pool, directory, base_offset, index_interval_bytes, created_ms, 0, suffix)
         pool.forget(segment.log_path)
         segment._file = pool.disk.open(segment.log_path, append=True, create=True)
         if segment._file.size():
@@ -159,7 +174,13 @@ class Segment:
 
     def fits(self, last_offset: int) -> bool:
         """Whether an index can hold the offset."""
-        return last_offset - self.base_offset <= _MAX_RELATIVE_OFFSET
+        return last_offset - self.base_offset <= MAX_RELATIVE_OFFSET
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the larger one of both indexes."""
+        self._load_indexes()
+        return max(len(self._offset_index) * OFFSET_ENTRY.size, len(self._time_index) * TIME_ENTRY.size)
 
     def is_index_full(self, max_bytes: int) -> bool:
         """Whether an index has reached ``segment.index.bytes``."""
@@ -252,13 +273,41 @@ class Segment:
         disk = self._pool.disk
         self.is_deleted = True
         renamed = []
-        for suffix in SUFFIXES:
-            path = self._prefix + suffix
+        for path in self._paths():
             self._pool.forget(path)
             if disk.exists(path):
                 disk.rename(path, path + DELETED_SUFFIX)
                 renamed.append(path + DELETED_SUFFIX)
         return renamed
+
+    def _paths(self) -> tuple[str, str, str, str]:
+        return self.log_path, self._offset_index.path, self._time_index.path, self.txn_index.path
+
+    def move_to(self, suffix: str, pool: FilePool) -> None:
+        """Give the files other names, those that end with ``suffix``; from now on they are read through ``pool``
+        (LogSegment.changeFileSuffixes)."""
+        before = self._paths()
+        for path in before:
+            self._pool.forget(path)
+        self._pool = pool
+        self._offset_index.move_to(self._prefix + INDEX_SUFFIX + suffix, pool)
+        self._time_index.move_to(self._prefix + TIME_INDEX_SUFFIX + suffix, pool)
+        self.txn_index.path = self._prefix + TXN_INDEX_SUFFIX + suffix
+        self.log_path = self._prefix + LOG_SUFFIX + suffix
+        for old, new in zip(before, self._paths(), strict=True):
+            pool.forget(new)
+            if pool.disk.exists(old):
+                pool.disk.rename(old, new)
+
+    def remove_files(self) -> None:
+        """Close and remove a segment that was never part of a log."""
+        self.is_deleted = True
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for path in self._paths():
+            self._pool.forget(path)
+            self._pool.disk.remove(path)
 
     # -- indexes ------------------------------------------------------------------------------------------------
 

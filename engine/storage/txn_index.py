@@ -59,6 +59,10 @@ class TransactionIndex:
             self._disk.open(self.path, append=True, create=True).close()
             self.is_missing = False
 
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self._disk.exists(self.path)
+
     def entries(self) -> list[AbortedTxn]:
         """All, in the order of their ends; not to be changed.
 

@@ -32,6 +32,7 @@ def open_log(
     clean_shutdown: bool = False,
     recovery_point: int = 0,
     log_start_offset: int = 0,
+    first_dirty_offset: int | None = None,
     **overrides: object,
 ) -> Log:
     """A log on a disk in memory."""
@@ -45,6 +46,7 @@ def open_log(
         clean_shutdown=clean_shutdown,
         recovery_point=recovery_point,
         log_start_offset=log_start_offset,
+        first_dirty_offset=first_dirty_offset,
     )
 
 
