@@ -27,6 +27,7 @@ from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
 from engine.broker.quorum.quorum_state_file import QuorumStateError
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
+from engine.broker.quorum.voters import VotersNotServed, read_dynamic_voters
 from engine.broker.quorum_host import QuorumHost
 from engine.broker.refusals import Refusals
 from engine.broker.replica_fetchers import ReplicaFetchers
@@ -146,6 +147,7 @@ class Broker:
         self.refusals = Refusals(world.clock, self.publisher.notes)
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
         self.offline_log_dirs: set[str] = set()
+        self.quorum_voters: dict[int, tuple[str, int]] = {}
         self.controller: ControllerHost | None = None
         self._server = Server(
             world, self.router, max_frame_bytes=config.socket_request_max_bytes, idle_ms=config.connections_max_idle_ms
@@ -194,7 +196,7 @@ class Broker:
 
     def _controller_address(self) -> tuple[str, int] | None:
         leader_id = self.quorum.leader_and_epoch.leader_id
-        return None if leader_id is None else self.config.quorum_voters.get(leader_id)
+        return None if leader_id is None else self.quorum_voters.get(leader_id)
 
     def _broker_epoch(self) -> int:
         return -1 if self.lifecycle is None else self.lifecycle.broker_epoch
@@ -243,13 +245,15 @@ class Broker:
         self._undo.callback(self._controller_channel.close)
         directory_ids = self.log_dirs.directory_ids
         metadata_dir = config.metadata_log_dir
+        directory_id = directory_ids.get(metadata_dir) or next(iter(directory_ids.values()))
+        self.quorum_voters = self._find_voters(directory_id)
         self.quorum = QuorumHost(
             world,
             config,
             metadata_dir,
             config.node_id,
-            directory_ids.get(metadata_dir) or next(iter(directory_ids.values())),
-            config.quorum_voters,
+            directory_id,
+            self.quorum_voters,
             self._open_voter_channel,
             _QuorumListener(self),
             cluster_id=self.cluster_id,
@@ -280,6 +284,23 @@ class Broker:
         self._started = True
         self.publisher.publish("ready")
         self.publisher.start_counters(self._counters)
+
+    def _find_voters(self, directory_id: bytes) -> dict[int, tuple[str, int]]:
+        """Where the voters are: the log's word counts if it names them, else that of controller.quorum.voters."""
+        config = self.config
+        try:
+            named = read_dynamic_voters(self.world.disk, config.metadata_log_dir)
+            if named is not None:
+                named.check(config.node_id, directory_id, is_controller=config.is_controller)
+                return named.addresses()
+        except (VotersNotServed, KafkaError) as error:
+            raise LogDirsRefused(f"{config.metadata_log_dir}: {error}") from error
+        if not config.quorum_voters:
+            raise LogDirsRefused(
+                f"{config.metadata_log_dir} has no metadata log that names the voters, and controller.quorum.voters "
+                "does not either: set it, or format the directory with `kafka-storage.sh format --standalone`"
+            )
+        return config.quorum_voters
 
     async def _listen(self, name: str, host: str, port: int) -> AdvertisedListener:
         is_controller = name in self.config.controller_listener_names
@@ -377,7 +398,7 @@ class Broker:
     def _open_voter_channel(self, node_id: int) -> Channel:
         return Channel(
             self.world,
-            lambda: self.config.quorum_voters.get(node_id),
+            lambda: self.quorum_voters.get(node_id),
             f"raft-client-{self.config.node_id}",
             backoff_ms=10,
             backoff_max_ms=200,

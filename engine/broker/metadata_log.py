@@ -20,6 +20,7 @@ from engine.broker.quorum.snapshot_files import (
     parse_snapshot_file_name,
     snapshot_file_name,
 )
+from engine.broker.quorum.voters import DynamicVoters, read_dynamic_voters
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.raft.identity import ElectionState, OffsetAndEpoch, VoterSet
 from engine.core.raft.log_view import LogView
@@ -46,6 +47,8 @@ class MetadataLog:
         self._log = files
         self._snapshots = snapshots
         self._partial: tuple[OffsetAndEpoch, File] | None = None
+        # The voters, where the log names them itself.
+        self.voters: DynamicVoters | None = None
 
     @classmethod
     def open(cls, disk: Disk, clock: Clock, metadata_log_dir: str, config: Any) -> MetadataLog:
@@ -71,6 +74,7 @@ class MetadataLog:
         if not disk.exists(f"{directory}/{_PARTITION_METADATA}"):
             content = b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"
             disk.write_atomic(f"{directory}/{_PARTITION_METADATA}", content)
+        voters = read_dynamic_voters(disk, metadata_log_dir)
         start_offset = 0
         if first_segment:
             covering = sorted(each for each in snapshots if each.offset >= first_segment)
@@ -94,6 +98,7 @@ class MetadataLog:
             log_start_offset=start_offset,
         )
         opened = cls(disk, directory, files, snapshots)
+        opened.voters = voters
         opened._start_at_latest_snapshot_if_needed()
         return opened
 
@@ -174,7 +179,8 @@ class MetadataLog:
 
     def write_election(self, election: ElectionState, voters: VoterSet) -> None:
         """Replace the quorum-state file, durably."""
-        content = quorum_state_file.encode(election, voters)
+        kraft_version = 0 if self.voters is None else self.voters.kraft_version
+        content = quorum_state_file.encode(election, voters, kraft_version=kraft_version)
         self._disk.write_atomic(f"{self._directory}/{quorum_state_file.FILE_NAME}", content)
 
     # -- snapshots ----------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.broker.metadata_log import MetadataLog, read_bootstrap_records
-from engine.broker.quorum.batches import decode_batch, encode_records, leader_change_batch, metadata_batch
+from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
 from engine.broker.quorum.listener import QuorumListener
 from engine.broker.quorum.peers import PeerChannel, Peers
 from engine.broker.quorum.request_handlers import QuorumRequestHandlers
 from engine.broker.quorum.snapshot_files import encode_snapshot
 from engine.broker.quorum.timing import timing_from
+from engine.broker.quorum.voters import leader_change_encoder
 from engine.core.effects import Effects
 from engine.core.raft import messages
 from engine.core.raft.identity import Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoterSet
@@ -158,9 +159,7 @@ class QuorumHost(QuorumRequestHandlers):
             view,
             self._log.read_election(),
             jitter=self._world.random.random,
-            encode_leader_change=lambda leader, voters, granting: leader_change_batch(
-                leader, voters, granting, timestamp_ms=clock.now_ms()
-            ),
+            encode_leader_change=leader_change_encoder(clock, self._log.voters),
         )
         self._perform(self._machine.start(clock.monotonic_ms()))
 
@@ -565,6 +564,7 @@ class QuorumHost(QuorumRequestHandlers):
             epoch=snapshot_id.epoch,
             last_contained_log_timestamp_ms=self._applied_timestamp_ms,
             now_ms=now_ms,
+            voters=() if metadata_log.voters is None else metadata_log.voters.control_records(),
         )
         try:
             size = await self._world.disk.run_blocking(lambda: metadata_log.write_snapshot(snapshot_id, batches))

@@ -135,8 +135,6 @@ def _check_voters(
     if not voters:
         if not any(bootstrap):
             errors.append("controller.quorum.voters must name the voters, {id}@{host}:{port} each")
-        else:
-            errors.append("controller.quorum.bootstrap.servers alone is not served: set controller.quorum.voters")
     elif "controller" in roles and node_id not in voters:
         errors.append(
             f"If process.roles contains the 'controller' role, the node id {node_id} must be included in the set of "

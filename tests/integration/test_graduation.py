@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from confluent_kafka.admin import (
 from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
 from tests.integration.java_tools import kafka_tool
+from tests.integration.raw_client import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -62,14 +66,14 @@ def admin_of(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
 
-def create_topics(bootstrap: str) -> None:
+def create_topics(bootstrap: str, replication_factor: int = 3) -> None:
     topics = [
         NewTopic(
             name,
             PARTITIONS,
-            3,
+            replication_factor,
             config={
-                "min.insync.replicas": "2",
+                "min.insync.replicas": "2" if replication_factor > 1 else "1",
                 **({"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.9"} if name == "compacted" else {}),
             },
         )
@@ -157,8 +161,8 @@ def picture(bootstrap: str) -> list[str]:
     return kafka_tool(str(ROOT / "tests/integration/java/Picture.java"), bootstrap).splitlines()
 
 
-def assert_same(before: list[str], after: list[str]) -> None:
-    assert len(before) > 1000
+def assert_same(before: list[str], after: list[str], at_least: int = 1000) -> None:
+    assert len(before) > at_least
     missing, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
     assert not missing and not new, f"gone: {missing[:10]}\ncame: {new[:10]}"
     assert before == after
@@ -279,6 +283,86 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
     # The features are raised by now.
     assert again["notes"] == plan["notes"][1:]
     dump_everything(data_dir)
+
+
+SINGLE = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={directory}/one,{directory}/two
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.num.partitions=3
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+metadata.log.max.record.bytes.between.snapshots=3000
+"""
+
+
+def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Path) -> None:
+    """What `kafka-storage.sh format --standalone` makes: voters in the log (KIP-853), features of 4.3, two disks."""
+    port, controller = free_ports(2)
+    file = tmp_path / "server.properties"
+    file.write_text(SINGLE.format(port=port, controller=controller, directory=tmp_path))
+    bootstrap = f"127.0.0.1:{port}"
+    kafka_tool("kafka.tools.StorageTool", "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", str(file))
+
+    # Before any Kafka was there.
+    with kconsole_broker(file):
+        create_topics(bootstrap, replication_factor=1)
+        fill(bootstrap, 0, 100)
+        of_kconsole = picture(bootstrap)
+    with apache_kafka([file], [bootstrap], tmp_path) as (kafka,):
+        assert_same(of_kconsole, picture(bootstrap), at_least=400)
+        fill(bootstrap, 100, 60, large=700)
+        transact(bootstrap)
+        consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
+        commit(bootstrap, "billing", 60)
+        of_kafka = picture(bootstrap)
+        # Nobody else gets in meanwhile: Java's lock and ours know of each other.
+        refused = subprocess.run([str(KCONSOLE), "broker", "--properties", str(file)], capture_output=True, text=True)
+        assert refused.returncode == 1 and "used by another process" in refused.stderr
+        kafka.kill()
+    with kconsole_broker(file):
+        assert_same(of_kafka, picture(bootstrap), at_least=400)
+    metadata = tmp_path / "one" / "__cluster_metadata-0"
+    assert json.loads((metadata / "quorum-state").read_text())["data_version"] == 1
+    newest = sorted(metadata.glob("*.checkpoint"))[-1]
+    out = kafka_tool(DUMP, "--files", str(newest), "--cluster-metadata-decoder")
+    assert '"kRaftVersion":1' in out and f'"port":{controller}' in out and newest.name > "0" * 19 + "1"
+
+
+@contextmanager
+def kconsole_broker(properties_file: Path) -> Iterator[None]:
+    """``kconsole broker`` until SIGTERM."""
+    log_file = properties_file.parent / "kconsole.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [str(KCONSOLE), "broker", "--properties", str(properties_file)], stdout=log, stderr=log
+        )
+    try:
+        # Sooner it listens, and a client that learns of no broker then asks again half a minute later.
+        wait_until("it serves clients", lambda: process.poll() is not None or "serves clients" in log_file.read_text())
+        yield
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def start_again(directory: Path) -> Cluster:

@@ -40,7 +40,7 @@ def handle(context: RequestContext, request: DescribeClusterRequest) -> Describe
         )
         response.brokers = [
             DescribeClusterBroker(broker_id=node_id, host=host, port=port)
-            for node_id, (host, port) in sorted(broker.config.quorum_voters.items())
+            for node_id, (host, port) in sorted(broker.quorum_voters.items())
         ]
         return response
     metadata = broker.metadata

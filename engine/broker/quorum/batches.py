@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from engine.record.builder import NewRecord, build_batch
+from engine.record.control import ControlRecordType, control_key, control_type_of
 from engine.record.reader import read_records
 from engine.wire import codec
 from engine.wire.codec import DecodeError
@@ -16,21 +16,18 @@ from engine.wire.messages.snapshot_header_record import SnapshotHeaderRecord
 from engine.wire.record_frames import decode_metadata_record, encode_metadata_record
 from engine.world import Buffer
 
-_LEADER_CHANGE_TYPE: Final = 2
-_SNAPSHOT_HEADER_TYPE: Final = 3
-_SNAPSHOT_FOOTER_TYPE: Final = 4
+# What follows the first record of a control batch where the log names its voters itself: type and value of each.
+ControlRecords = Sequence[tuple[ControlRecordType, bytes]]
 
 
 class MetadataNotUnderstood(Exception):
     """The metadata log has a record that this software cannot read: a newer Kafka wrote it."""
 
 
-def _control_batch(record_type: int, value: bytes, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
-    # Key: version 0 and the type, both int16.
-    key = b"\x00\x00" + record_type.to_bytes(2, "big")
+def _control_batch(records: ControlRecords, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
     return bytes(
         build_batch(
-            [NewRecord(key, value, timestamp=timestamp_ms)],
+            [NewRecord(control_key(kind), value, timestamp=timestamp_ms) for kind, value in records],
             base_offset=base_offset,
             leader_epoch=epoch,
             is_control=True,
@@ -39,35 +36,43 @@ def _control_batch(record_type: int, value: bytes, *, base_offset: int, epoch: i
 
 
 def leader_change_batch(
-    leader_id: int, voter_ids: Iterable[int], granting_ids: Iterable[int], *, timestamp_ms: int
+    leader_id: int,
+    voter_ids: Iterable[int],
+    granting_ids: Iterable[int],
+    *,
+    timestamp_ms: int,
+    more: ControlRecords = (),
 ) -> bytes:
-    """The first batch of a leader's epoch, version 0 of the message as with kraft.version 0."""
+    """The first batch of a leader's epoch; ``more`` are further records in it."""
     message = LeaderChangeMessage(
         version=0,
         leader_id=leader_id,
         voters=[Voter(voter_id=each) for each in voter_ids],
         granting_voters=[Voter(voter_id=each) for each in granting_ids],
     )
-    return _control_batch(
-        _LEADER_CHANGE_TYPE, codec.encode(message, 0), base_offset=0, epoch=0, timestamp_ms=timestamp_ms
-    )
+    first = (ControlRecordType.LEADER_CHANGE, codec.encode(message, 0))
+    return _control_batch([first, *more], base_offset=0, epoch=0, timestamp_ms=timestamp_ms)
 
 
-def snapshot_header_batch(last_contained_log_timestamp_ms: int, *, epoch: int, timestamp_ms: int) -> bytes:
+def snapshot_header_batch(
+    last_contained_log_timestamp_ms: int, *, epoch: int, timestamp_ms: int, more: ControlRecords = ()
+) -> bytes:
     """The first batch of a snapshot."""
     value = codec.encode(SnapshotHeaderRecord(0, last_contained_log_timestamp_ms), 0)
-    return _control_batch(_SNAPSHOT_HEADER_TYPE, value, base_offset=0, epoch=epoch, timestamp_ms=timestamp_ms)
+    records = [(ControlRecordType.SNAPSHOT_HEADER, value), *more]
+    return _control_batch(records, base_offset=0, epoch=epoch, timestamp_ms=timestamp_ms)
 
 
 def snapshot_footer_batch(*, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
     """The last batch of a snapshot."""
     value = codec.encode(SnapshotFooterRecord(0), 0)
-    return _control_batch(_SNAPSHOT_FOOTER_TYPE, value, base_offset=base_offset, epoch=epoch, timestamp_ms=timestamp_ms)
+    records = [(ControlRecordType.SNAPSHOT_FOOTER, value)]
+    return _control_batch(records, base_offset=base_offset, epoch=epoch, timestamp_ms=timestamp_ms)
 
 
 def is_snapshot_footer(key: bytes | memoryview | None) -> bool:
     """Whether a control record's key is that of a snapshot's footer."""
-    return key is not None and len(key) == 4 and int.from_bytes(key[2:4], "big") == _SNAPSHOT_FOOTER_TYPE
+    return control_type_of(key) is ControlRecordType.SNAPSHOT_FOOTER
 
 
 def encode_records(records: Iterable[Message]) -> list[bytes]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from engine.broker.quorum.batches import (
+    ControlRecords,
     decode_batch,
     is_snapshot_footer,
     metadata_batch,
@@ -46,11 +47,16 @@ def parse_snapshot_file_name(name: str) -> OffsetAndEpoch | None:
 
 
 def encode_snapshot(
-    records: Iterable[Message], *, epoch: int, last_contained_log_timestamp_ms: int, now_ms: int
+    records: Iterable[Message],
+    *,
+    epoch: int,
+    last_contained_log_timestamp_ms: int,
+    now_ms: int,
+    voters: ControlRecords = (),
 ) -> Iterator[bytes]:
-    """The batches of a snapshot, in order."""
-    yield snapshot_header_batch(last_contained_log_timestamp_ms, epoch=epoch, timestamp_ms=now_ms)
-    offset = 1
+    """The batches of a snapshot, in order. ``voters``: the control records of the quorum that belong into it."""
+    yield snapshot_header_batch(last_contained_log_timestamp_ms, epoch=epoch, timestamp_ms=now_ms, more=voters)
+    offset = 1 + len(voters)
     pending: list[bytes] = []
     size = 0
     for record in records:
