@@ -74,6 +74,7 @@ API_MODULES = (
     "create_partitions",
     "create_topics",
     "delete_groups",
+    "delete_records",
     "delete_topics",
     "describe_cluster",
     "describe_configs",

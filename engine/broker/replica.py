@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.replica.partition import Partition
@@ -60,6 +61,7 @@ class Replica:
         "log",
         "log_dir",
         "partition",
+        "start_watches",
         "sync_waiters",
         "topic_id",
         "topic_partition",
@@ -77,6 +79,8 @@ class Replica:
         self.last_flush_ms = 0.0
         # Appends with acks=1 that count once they are synced: (offset that must be durable, who waits), by offset.
         self.sync_waiters: deque[tuple[int, CommitWaiter]] = deque()
+        # Called when the starts of logs may have moved, here or elsewhere.
+        self.start_watches: list[Callable[[], None]] = []
         self.use_config()
         self.follower_watches: dict[FetchWatch, Any] = {}
         self.consumer_watches: dict[FetchWatch, Any] = {}
@@ -101,8 +105,14 @@ class Replica:
         for watch, key in self.follower_watches.items():
             watch.moved[key] = None
 
+    def on_starts_moved(self) -> None:
+        """Another replica's log starts later, or its broker does not count any more."""
+        for look in self.start_watches:
+            look()
+
     def on_changed(self) -> None:
-        """Leadership changed, or the replica goes: every fetch looks again."""
+        """Leadership changed, or the replica goes: everybody looks again."""
+        self.on_starts_moved()
         self.on_log_grew()
         self.on_high_watermark_moved()
 

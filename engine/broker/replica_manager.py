@@ -290,6 +290,8 @@ class ReplicaManager:
             self._clock.monotonic_ms(),
         )
         self._after(replica, effects)
+        if replica.start_watches:
+            replica.on_starts_moved()
 
     # -- replicas that follow -----------------------------------------------------------------------------------
 
@@ -388,6 +390,7 @@ class ReplicaManager:
             for replica in self._replicas.values():
                 if replica.partition.is_leader:
                     self._after(replica, replica.partition.on_cluster_changed(now_ms))
+                    replica.on_starts_moved()
         if self.fetchers is not None and (touched or delta.changed_brokers or delta.deleted_topics):
             self.fetchers.assign(image, touched)
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from engine.model.ids import Uuid, uuid_from_str, uuid_to_str
+from engine.model.errors import ErrorCode, KafkaError
+from engine.model.ids import ZERO_UUID, Uuid, uuid_from_str, uuid_to_str
 from engine.model.properties import read_properties
 from engine.model.topic_partition import TopicPartition
 from engine.world import Disk
@@ -178,3 +179,20 @@ def write_partition_metadata(disk: Disk, directory: str, topic_id: Uuid) -> None
     """Write it, durably."""
     content = f"version: {_VERSION}\ntopic_id: {uuid_to_str(topic_id)}"
     disk.write_atomic(f"{directory}/{PARTITION_METADATA}", content.encode())
+
+
+def settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None) -> Uuid:
+    """The id of the topic whose directory it is; ``topic_id``, noted there, if nothing says so yet.
+
+    Raises:
+        CheckpointCorrupt: the file does not say.
+        KafkaError: INCONSISTENT_TOPIC_ID if it is another one.
+    """
+    known = read_partition_metadata(disk, directory)
+    if topic_id is None or topic_id == ZERO_UUID:
+        return ZERO_UUID if known is None else known
+    if known is None:
+        write_partition_metadata(disk, directory, topic_id)
+    elif known != topic_id:
+        raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, f"{directory} belongs to another topic of the same name")
+    return topic_id

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import ZERO_UUID, Uuid
+from engine.model.ids import Uuid
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import (
@@ -24,7 +24,7 @@ from engine.record.batch import (
 from engine.record.control import read_end_transaction_marker
 from engine.record.validation import AppendRules, check_client_batch, look_inside, with_append_time
 from engine.storage import log_lookup, retention
-from engine.storage.checkpoints import read_partition_metadata, write_partition_metadata
+from engine.storage.checkpoints import settle_topic_id
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.leader_epochs import LeaderEpochs
@@ -109,7 +109,7 @@ class Log(LocalLog):
         if not disk.is_dir(directory):
             disk.make_dirs(directory)
             disk.sync_dir(directory.rpartition("/")[0] or "/")
-        topic_id = _settle_topic_id(disk, directory, topic_id)
+        topic_id = settle_topic_id(disk, directory, topic_id)
         log = cls(disk, directory, topic_partition, topic_id, config, pool, producer_id_expiration_ms, now_ms)
         loaded = LogLoader(
             log._pool,
@@ -279,7 +279,12 @@ class Log(LocalLog):
         if now_ms is not None:
             self._now_ms = now_ms
         view = memoryview(records)
-        headers = self._check_replicated(view)
+        end_offset = self._end_for(view)
+        headers = self._check_replicated(view, end_offset)
+        if end_offset < self.log_end_offset:
+            start_offset = self.log_start_offset
+            self.truncate_fully_and_start_at(end_offset)
+            self.log_start_offset = self.high_watermark = start_offset
         limit = self._config.segment_bytes
         first = start = 0
         try:
@@ -303,10 +308,20 @@ class Log(LocalLog):
         except OSError as error:
             self._fail(error)
 
-    def _check_replicated(self, view: memoryview) -> list[BatchHeader]:
+    def _end_for(self, view: memoryview) -> int:
+        """Where batches must begin: the log's end; but a log that is empty takes a batch that holds its start
+        (UnexpectedAppendOffsetException): DeleteRecords made the leader's log start within that batch."""
+        end_offset = self.log_end_offset
+        if end_offset == self.log_start_offset and not self._active.size and len(view) >= HEADER_BYTES:
+            header = read_header(view)
+            if header.base_offset < end_offset <= header.last_offset:
+                return header.base_offset
+        return end_offset
+
+    def _check_replicated(self, view: memoryview, offset: int) -> list[BatchHeader]:
         headers: list[BatchHeader] = []
         total = len(view)
-        position, offset = 0, self.log_end_offset
+        position = 0
         epoch = self.leader_epochs.epoch_for_offset(offset - 1)
         while total - position >= HEADER_BYTES:
             header = read_header(view, position)
@@ -574,17 +589,6 @@ class Log(LocalLog):
 
     def __repr__(self) -> str:
         return f"Log({self.topic_partition}, {self.log_start_offset}..{self.log_end_offset} in {self.directory})"
-
-
-def _settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None) -> Uuid:
-    known = read_partition_metadata(disk, directory)
-    if topic_id is None or topic_id == ZERO_UUID:
-        return ZERO_UUID if known is None else known
-    if known is None:
-        write_partition_metadata(disk, directory, topic_id)
-    elif known != topic_id:
-        raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID, f"{directory} belongs to another topic of the same name")
-    return topic_id
 
 
 def _check_coordinators_batch(header: BatchHeader, batch: Buffer) -> None:

@@ -186,6 +186,9 @@ class _Fetch:
                 if not has_more:
                     scope.watch.moved.pop(key, None)
                 continue
+            elif not self.is_full and self.is_follower and answer.log_start_offset != fetched.told_log_start_offset:
+                # Somebody waits for it (DeleteRecords).
+                at_once = True
             answers = topics.get(key[0])
             if answers is None:
                 answers = topics[key[0]] = []
