@@ -2,8 +2,8 @@
 
 The leader moves the start of its log and answers when every replica on a broker that is alive has moved its own, or
 with REQUEST_TIMED_OUT after the request's time (DelayedDeleteRecords); the start stays moved then. Offset -1 means the
-high watermark. Segments that end before the start go with the next retention check. Refused for internal topics, and for
-those whose cleanup.policy is compact alone.
+high watermark. Segments that end before the start go with the next retention check. Refused for internal topics, and
+for those whose cleanup.policy is compact alone.
 """
 
 from __future__ import annotations
