@@ -10,6 +10,7 @@ import click
 _COMMANDS = {
     "dump-log": ("console.storage_dump", "dump_log"),
     "dump-metadata": ("console.storage_dump", "dump_metadata"),
+    "verify": ("console.storage_verify", "verify"),
     "graduate": ("console.storage_graduate", "graduate"),
 }
 

@@ -199,6 +199,7 @@ def graduate(data_dir: Path) -> dict[str, Any]:
 
 def dump_everything(data_dir: Path) -> None:
     """DumpLogSegments over every file of every broker finds nothing wrong."""
+    verify_everything(data_dir)
     for data in sorted(data_dir.glob("broker-*/data")):
         metadata = data / "__cluster_metadata-0"
         logs = [file for file in sorted(data.glob("*/*.log")) if file.parent != metadata]
@@ -219,6 +220,15 @@ def dump_everything(data_dir: Path) -> None:
         check_dump(out, files)
         for kind in ("FEATURE_LEVEL_RECORD", "PARTITION_RECORD", "LeaderChange", "SnapshotHeader", "SnapshotFooter"):
             assert kind in out, (data, kind)
+
+
+def verify_everything(data_dir: Path) -> None:
+    """Our own verification finds nothing wrong in what either of the two wrote."""
+    done = subprocess.run(
+        [str(KCONSOLE), "storage", "verify", str(data_dir), "--deep"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ": nothing is wrong" in done.stdout.splitlines()[-1]
 
 
 def check_dump(out: str, files: list[Path]) -> None:
@@ -270,6 +280,7 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
         commit(bootstrap, "billing", 170)
         set_config(bootstrap, "gzipped", "retention.bytes", "123456789")
         of_kafka = picture(bootstrap)
+    verify_everything(data_dir)
     ends_of_kafka = ends(data_dir)
     epochs_of_kafka = epochs(data_dir, ends_of_kafka)
 
