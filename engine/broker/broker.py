@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.model.topic_config import LogConfig
 from engine.record.compression import Compression
+from engine.storage.failure import LogDirFailure
 from engine.storage.log_dirs import LogDirs
 
 if TYPE_CHECKING:
@@ -277,6 +279,9 @@ class Broker:
         try:
             await self.quorum.start()
             check_features(feature_levels(self.quorum.bootstrap_records))
+        except LogDirFailure as error:
+            # The disk may work the next time: nothing is wrong with what it holds.
+            raise OSError(errno.EIO, error.message, metadata_dir) from error
         except (FeatureNotSupported, MetadataNotUnderstood, QuorumStateError, SnapshotCorrupt, KafkaError) as error:
             raise LogDirsRefused(f"{metadata_dir}: {error}") from error
         controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]

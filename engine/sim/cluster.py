@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from engine.broker.broker import Broker
+from engine.broker.broker import Broker, LogDirsRefused
 from engine.model.broker_config import BrokerConfig
 from engine.model.errors import KafkaError
 from engine.model.ids import uuid_to_str
@@ -184,7 +184,7 @@ class SimCluster:
             asyncio.get_running_loop().create_task(self._watch(machine, broker))
             try:
                 await broker.start()
-            except (OSError, ValueError, KafkaError) as error:
+            except (OSError, ValueError, KafkaError, LogDirsRefused) as error:
                 self._exited(machine, f"start failed: {error}")
 
         return self.loop.spawn(process, run())
