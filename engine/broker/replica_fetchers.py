@@ -82,9 +82,13 @@ class ReplicaFetchers:
         self._fetchers: dict[int, ReplicaFetcher] = {}
         # Where each replica is fetched from.
         self._leader_of: dict[Replica, int] = {}
+        self._stopped = False
 
     def assign(self, image: MetadataImage, replicas: Iterable[Replica]) -> None:
         """Fetch each replica from its present leader, if another broker leads it."""
+        # The quorum ends after the replicas: metadata goes on to change meanwhile.
+        if self._stopped:
+            return
         started: dict[int, None] = {}
         for replica in replicas:
             partition = replica.partition
@@ -117,7 +121,8 @@ class ReplicaFetchers:
             self._fetchers[leader_id].remove(replica)
 
     async def stop(self) -> None:
-        """End all fetchers."""
+        """End all fetchers, and start no more: what they copied would go into logs that are closed."""
+        self._stopped = True
         fetchers = list(self._fetchers.values())
         self._fetchers.clear()
         self._leader_of.clear()

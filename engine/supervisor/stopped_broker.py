@@ -214,7 +214,9 @@ class StoppedBroker:
         except quorum_state_file.QuorumStateError as error:
             self._complain(state, str(error), "bring it back")
         except (KafkaError, MetadataNotUnderstood, ReplayError, SnapshotCorrupt, CheckpointCorrupt, OSError) as error:
-            self._complain(directory, _said(error), "start the cluster: it copies the log anew, and stop it")
+            self._complain(
+                directory, _said(error), "start the cluster: a voter copies what a majority has; then stop it"
+            )
 
     def _replay(self, directory: str) -> tuple[OffsetAndEpoch, MetadataImage]:
         """The newest snapshot and the batches after it."""

@@ -313,3 +313,16 @@ async def test_every_acknowledged_record_survives_a_change_of_leader_under_load(
     missing = [each for each in acknowledged if each not in kept]
     assert not missing
     await cluster.until(lambda: all(records_of(cluster, each) == kept for each in (1, 2, 3)))
+
+
+async def test_a_broker_that_stops_copies_nothing_more(cluster: InProcessCluster) -> None:
+    """Metadata goes on to change while the logs are closed: a fetcher that it starts would write to them."""
+    await create_topic(cluster, "t", [[1, 2, 3]])
+    manager = cluster[2].replicas
+    assert manager.fetchers is not None
+    replica = replica_of(cluster, 2, "t")
+    await manager.fetchers.stop()
+    manager.fetchers.assign(cluster[2].metadata.image, [replica])
+    await produce_ok(cluster, 1, "t", b"x", acks=1)
+    await cluster.until(lambda: replica_of(cluster, 3, "t").log.log_end_offset == 1, "the other follower copies")
+    assert replica.log.log_end_offset == 0 and not manager.fetchers._fetchers
