@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ screenshots: dev ## take the README's pictures anew: the console over a real clu
 
 bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
 	$(BIN)/python -m bench
+
+bench-compaction: dev jars ## five million updates of ten thousand keys, compacted meanwhile, beside Apache Kafka
+	$(BIN)/python -m bench compaction
 
 clean: ## remove what the targets made, not the data of any cluster
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

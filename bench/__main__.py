@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|throughput|durability …]``: the first three without argument."""
+"""``python -m bench [idle|failover|throughput|durability|compaction …]``: the first three without argument."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from bench import durability, failover, idle, throughput
+from bench import compaction, durability, failover, idle, throughput
 from bench.clusters import ApacheKafkaCluster, KconsoleCluster, both
 
 
 def main() -> None:
     """Run the chosen measurements and print their lines."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["idle", "failover", "throughput", "durability"], default=[])
+    parser.add_argument(
+        "which", nargs="*", choices=["idle", "failover", "throughput", "durability", "compaction"], default=[]
+    )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a throughput sample")
     parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster")
+    parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
     options = parser.parse_args()
     which = options.which or ["idle", "failover", "throughput"]
     with tempfile.TemporaryDirectory(prefix="kconsole-bench-") as name:
@@ -40,6 +43,11 @@ def main() -> None:
                 print(failover.report("Apache Kafka's failover of the leader", *outcome), flush=True)
         if "durability" in which:
             for line in durability.compare(directory / "durability", options.records, options.rounds):
+                print(line, flush=True)
+        if "compaction" in which:
+            for line in compaction.compare(
+                directory / "compaction", options.updates, with_kafka=options.kafka_rounds > 0
+            ):
                 print(line, flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):

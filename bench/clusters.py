@@ -145,7 +145,8 @@ class ApacheKafkaCluster:
 
     name = "Apache Kafka"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: str = "") -> None:
+        """``more``: lines for server.properties."""
         if not KAFKA_LIBS.is_dir():
             raise SystemExit(f"{KAFKA_LIBS} is missing: run `make jars`")
         shutil.rmtree(directory, ignore_errors=True)
@@ -159,6 +160,7 @@ class ApacheKafkaCluster:
                 KAFKA_PROPERTIES.format(
                     id=broker_id, port=port, controller_port=controller_port, voters=voters, directory=directory
                 )
+                + more
             )
             with (directory / f"format-{broker_id}.log").open("w") as log:
                 subprocess.run(

@@ -98,10 +98,6 @@ class LogCleaner:
         config = self._replicas.config
         room = config.log_cleaner_dedupe_buffer_size / config.log_cleaner_threads
         try:
-            if files.first_dirty_offset is None:
-                # Before there is a gap in its offsets: see LocalLog.before_gap.
-                files.first_dirty_offset = to_clean.first_dirty_offset
-                await self._checkpoint(replica)
             started_ms = self._world.clock.monotonic_ms()
             cleaning = clean(to_clean, self._world.clock.now_ms(), int(room * config.log_cleaner_io_buffer_load_factor))
             cleaned = await self._drive(cleaning, config.log_cleaner_io_max_bytes_per_second)

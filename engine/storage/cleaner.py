@@ -84,6 +84,10 @@ def clean(to_clean: LogToClean, now_ms: int, map_bytes: int) -> Cleaning:
     log = to_clean.log
     guard = log.begin_cleaning(to_clean.segments)
     try:
+        if log.first_dirty_offset is None:
+            log.first_dirty_offset = to_clean.first_dirty_offset
+            if log.before_gap is not None:
+                yield from _in_one(log.before_gap)
         offsets = OffsetMap(map_bytes)
         dirty = [each for each in to_clean.segments if _end_of(to_clean, each) > to_clean.first_dirty_offset]
         aborted = log.aborted_transactions(to_clean.first_dirty_offset, to_clean.end_offset)

@@ -128,8 +128,9 @@ class LocalLog:
         self._now_ms = now_ms
         # Called when a segment is complete: it can be synced now (UnifiedLog.roll flushes it in the background).
         self.after_roll: Callable[[], object] | None = None
-        # Called before the first batch that leaves a gap: cleaner-offset-checkpoint must name the log, lest recovery
-        # take the gap for bytes that are lost.
+        # Called before there is the first gap in the offsets, where first_dirty_offset is noted:
+        # cleaner-offset-checkpoint must name the log, lest recovery take the gap for bytes that are lost. May run in a
+        # thread of its own.
         self.before_gap: Callable[[], object] | None = None
 
     def _use_config(self, config: LogConfig) -> None:
@@ -564,9 +565,16 @@ class LocalLog:
         segment.sync()
         self._disk.sync_dir(self.directory)
 
+    def _settle_end(self) -> None:
+        """A compacted log may have been cut within a gap: a segment that begins at the end tells the next start where
+        that is. Raises ``OSError``."""
+        if self.first_dirty_offset is not None and self._active.next_offset() < self.log_end_offset:
+            self._sync_cut(self._roll(self._now_ms))
+
     def _close_files(self) -> None:
         if self._cleaning is not None:
             self._cleaning.is_void = True
+            self._cleaning = None
         for segment in self._segments:
             segment.close()
         for each in self._deleted:

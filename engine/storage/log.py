@@ -463,6 +463,7 @@ class Log(LocalLog):
         rebuild_producers(self.producers, self._segments, self.log_start_offset, offset, offset, self._now_ms)
         self.producers.take_snapshot()
         self.producers.on_high_watermark(self.high_watermark)
+        self._settle_end()
 
     def truncate_fully_and_start_at(self, offset: int) -> None:
         """Remove everything; the log is empty and begins at ``offset`` (UnifiedLog.truncateFullyAndStartAt).

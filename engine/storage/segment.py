@@ -464,6 +464,11 @@ class Segment:
             return end, last_offset + 1
         raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{self.log_path}: no batch at {position}")
 
+    def next_offset(self) -> int:
+        """The offset that follows the last batch (LogSegment.readNextOffset)."""
+        found = self.last_end_within(0, self.size) if self.size else None
+        return self.base_offset if found is None else found[1]
+
     def last_end_within(self, start: int, limit: int) -> tuple[int, int] | None:
         """The last batch's end at or before ``limit``, and the next offset; ``None`` if the batch at ``start`` is
         longer."""
