@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|throughput|durability|compaction …]``: the first three without argument."""
+"""``python -m bench [idle|failover|throughput|durability|compaction|growth …]``: the first three without argument."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from bench import compaction, durability, failover, idle, throughput
+from bench import compaction, durability, failover, growth, idle, throughput
 from bench.clusters import ApacheKafkaCluster, KconsoleCluster, both
 
 
@@ -15,13 +15,21 @@ def main() -> None:
     """Run the chosen measurements and print their lines."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "which", nargs="*", choices=["idle", "failover", "throughput", "durability", "compaction"], default=[]
+        "which",
+        nargs="*",
+        choices=["idle", "failover", "throughput", "durability", "compaction", "growth"],
+        default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a throughput sample")
     parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster")
     parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
+    parser.add_argument("--sizes", default="0,1,10,30", help="growth: GiB of the log at each measurement (0,1,10,30)")
+    parser.add_argument(
+        "--partitions", type=int, default=2000, help="growth: partitions of the last measurement (2000)"
+    )
+    parser.add_argument("--durability", choices=durability.MODES, default="page-cache", help="growth: (page-cache)")
     options = parser.parse_args()
     which = options.which or ["idle", "failover", "throughput"]
     with tempfile.TemporaryDirectory(prefix="kconsole-bench-") as name:
@@ -49,6 +57,9 @@ def main() -> None:
                 directory / "compaction", options.updates, with_kafka=options.kafka_rounds > 0
             ):
                 print(line, flush=True)
+        if "growth" in which:
+            sizes = [float(each) for each in options.sizes.split(",") if each]
+            growth.measure(directory, sizes, options.partitions, options.pairs, options.durability)
         if "throughput" in which:
             with both(directory) as (mine, other):
                 for line in throughput.compare(mine.bootstrap, other.bootstrap, options.records, options.pairs):

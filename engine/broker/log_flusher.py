@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Nobody waits for epochs to be saved, but everybody who waits for a flush waits for a whole round.
+_MOST_SAVES_A_ROUND = 8
+
 
 class LogFlusher:
     """Flushes the logs that asked since the last round began, all in one go; appends go on meanwhile. Epochs that began
-    are saved in the same way, which needs no flush. Each log directory has its own rounds: a disk that hangs keeps no
-    other waiting.
+    are saved in the same way, which needs no flush, a few in each round. Each log directory has its own rounds: a disk
+    that hangs keeps no other waiting.
 
     ``on_flushed(replica)`` is called on the loop once the replica's log is on the device as far as it then reached;
     ``on_failed(replica, error)`` if the device failed: what was written may be lost, so it is never tried again (L4).
@@ -34,50 +37,102 @@ class LogFlusher:
         self._disk = world.disk
         self._on_flushed = on_flushed
         self._on_failed = on_failed
-        # By log directory: what is asked of each replica, a flush or only to save its epochs.
-        self._asked: dict[str, dict[Replica, bool]] = {}
+        # By log directory: who asked for a flush, and who only to save its epochs.
+        self._asked: dict[str, _Asked] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
 
     def ask(self, replica: Replica) -> None:
         """Flush this log soon."""
-        self._asked_in(replica.log_dir)[replica] = True
+        self._asked_in(replica.log_dir).flushes[replica] = None
 
     def ask_to_save_epochs(self, replica: Replica) -> None:
         """Save the epochs that began in this log soon."""
-        self._asked_in(replica.log_dir).setdefault(replica, False)
+        self._asked_in(replica.log_dir).saves[replica] = None
 
-    def _asked_in(self, log_dir: str) -> dict[Replica, bool]:
+    def _asked_in(self, log_dir: str) -> _Asked:
         if log_dir not in self._rounds:
             self._rounds[log_dir] = asyncio.get_running_loop().create_task(self._run(log_dir))
-        return self._asked.setdefault(log_dir, {})
+        asked = self._asked.get(log_dir)
+        if asked is None:
+            asked = self._asked[log_dir] = _Asked()
+        return asked
 
     async def flush(self, replica: Replica) -> None:
         """Flush this log and return when everything that it holds now is on the device, or was cut, or it failed."""
         end_offset = replica.log.log_end_offset
         while replica.log.durable_end_offset < min(end_offset, replica.log.log_end_offset) and not replica.is_offline:
-            self.ask(replica)
-            await asyncio.wait((self._rounds[replica.log_dir],))
+            asked = self._asked_in(replica.log_dir)
+            asked.flushes[replica] = None
+            # Not for the end of all rounds: under load one follows the other.
+            await asyncio.wait((asked.round_done(),))
 
     async def _run(self, log_dir: str) -> None:
+        asked = self._asked[log_dir]
         try:
-            while asking := self._asked.pop(log_dir, None):
-                asked = list(asking.items())
-                outcomes = await self._disk.run_blocking(partial(_flush_all, asked))
-                for (replica, is_flush), error in zip(asked, outcomes, strict=True):
-                    if replica.is_offline:
-                        continue
-                    if error is not None:
-                        self._on_failed(replica, error)
-                    elif is_flush:
-                        self._on_flushed(replica)
+            while asked.flushes or asked.saves:
+                await self._round(asked)
         finally:
             del self._rounds[log_dir]
+            asked.end_round()
+
+    async def _round(self, asked: _Asked) -> None:
+        done, asked.done = asked.done, None
+        try:
+            replicas = asked.take()
+            outcomes = await self._disk.run_blocking(partial(_flush_all, replicas))
+            for (replica, is_flush), error in zip(replicas, outcomes, strict=True):
+                if replica.is_offline:
+                    continue
+                if error is not None:
+                    self._on_failed(replica, error)
+                elif is_flush:
+                    self._on_flushed(replica)
+        finally:
+            if done is not None:
+                done.set_result(None)
 
     async def stop(self) -> None:
         """Wait for the rounds that are under way."""
-        self._asked.clear()
+        for asked in self._asked.values():
+            asked.flushes.clear()
+            asked.saves.clear()
         if self._rounds:
             await asyncio.wait(list(self._rounds.values()))
+
+
+class _Asked:
+    """What is asked of one log directory; both are sets in the order in which they were asked."""
+
+    __slots__ = ("done", "flushes", "saves")
+
+    def __init__(self) -> None:
+        self.flushes: dict[Replica, None] = {}
+        self.saves: dict[Replica, None] = {}
+        # Done when the round is that takes what is asked now, if somebody waits for it.
+        self.done: asyncio.Future[None] | None = None
+
+    def round_done(self) -> asyncio.Future[None]:
+        """Wait for it without cancelling it: others wait, too."""
+        if self.done is None:
+            self.done = asyncio.get_running_loop().create_future()
+        return self.done
+
+    def end_round(self) -> None:
+        """No further round comes: nobody waits for it."""
+        if self.done is not None:
+            self.done.set_result(None)
+            self.done = None
+
+    def take(self) -> list[tuple[Replica, bool]]:
+        """What the next round does: replicas, and whether they are flushed."""
+        flushes, self.flushes = self.flushes, {}
+        saves: list[Replica] = []
+        while self.saves and len(saves) < _MOST_SAVES_A_ROUND:
+            replica, _ = self.saves.popitem()
+            # A flush saves them as well.
+            if replica not in flushes:
+                saves.append(replica)
+        return [*((each, True) for each in flushes), *((each, False) for each in saves)]
 
 
 def _flush_all(asked: list[tuple[Replica, bool]]) -> list[BaseException | None]:

@@ -457,6 +457,8 @@ class ReplicaManager:
         replica.last_flush_ms = self._clock.monotonic_ms()
         files.after_roll = lambda: self.flusher.ask(replica)
         files.set_high_watermark(partition.high_watermark)
+        if files.leader_epochs.is_unsaved:
+            self.flusher.ask_to_save_epochs(replica)
         if replica.durable:
             # What the last process wrote may not be on the device yet.
             partition.durable_end_offset = files.durable_end_offset

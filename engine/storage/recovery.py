@@ -274,7 +274,9 @@ class LogLoader:
             for entry in known:
                 epochs.note(entry.epoch, entry.start_offset)
         if epochs.entries != (saved or []):
-            epochs.save()
+            # The next flush saves them, before the recovery point passes what they were made from. Here thousands of
+            # logs would wait for the device, one after the other.
+            epochs.is_unsaved = True
         epochs.truncate_from_end(end_offset)
         epochs.truncate_from_start(start_offset)
 

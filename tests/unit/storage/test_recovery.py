@@ -243,6 +243,8 @@ def test_lost_leader_epochs_are_made_again(content: bytes | None) -> None:
         disk.files[path].data[:] = content
     opened = open_log(disk, segment_bytes=300, clean_shutdown=True, recovery_point=12)
     assert opened.leader_epochs.entries == entries
+    assert opened.leader_epochs.is_unsaved
+    opened.save_epochs()
     assert disk.read(path) == saved
 
 
