@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Nobody waits for epochs to be saved, but everybody who waits for a flush waits for a whole round.
-_MOST_SAVES_A_ROUND = 8
+# Of logs that nobody writes, in each round: everybody who waits for a flush waits for a whole round.
+_MOST_IN_BACKGROUND = 8
 
 
 class LogFlusher:
     """Flushes the logs that asked since the last round began, all in one go; appends go on meanwhile. Epochs that began
-    are saved in the same way, which needs no flush, a few in each round. Each log directory has its own rounds: a disk
-    that hangs keeps no other waiting.
+    are saved in the same way, which needs no flush, a few in each round, and so are logs flushed that nobody writes.
+    Each log directory has its own rounds: a disk that hangs keeps no other waiting.
 
     ``on_flushed(replica)`` is called on the loop once the replica's log is on the device as far as it then reached;
     ``on_failed(replica, error)`` if the device failed: what was written may be lost, so it is never tried again (L4).
@@ -45,9 +46,13 @@ class LogFlusher:
         """Flush this log soon."""
         self._asked_in(replica.log_dir).flushes[replica] = None
 
+    def ask_in_background(self, replica: Replica) -> None:
+        """Flush this log after those that are written: all logs of a broker that starts are asked for at once."""
+        self._asked_in(replica.log_dir).background[replica] = True
+
     def ask_to_save_epochs(self, replica: Replica) -> None:
         """Save the epochs that began in this log soon."""
-        self._asked_in(replica.log_dir).saves[replica] = None
+        self._asked_in(replica.log_dir).background.setdefault(replica, False)
 
     def _asked_in(self, log_dir: str) -> _Asked:
         if log_dir not in self._rounds:
@@ -69,7 +74,7 @@ class LogFlusher:
     async def _run(self, log_dir: str) -> None:
         asked = self._asked[log_dir]
         try:
-            while asked.flushes or asked.saves:
+            while asked.flushes or asked.background:
                 await self._round(asked)
         finally:
             del self._rounds[log_dir]
@@ -95,19 +100,20 @@ class LogFlusher:
         """Wait for the rounds that are under way."""
         for asked in self._asked.values():
             asked.flushes.clear()
-            asked.saves.clear()
+            asked.background.clear()
         if self._rounds:
             await asyncio.wait(list(self._rounds.values()))
 
 
 class _Asked:
-    """What is asked of one log directory; both are sets in the order in which they were asked."""
+    """What is asked of one log directory."""
 
-    __slots__ = ("done", "flushes", "saves")
+    __slots__ = ("background", "done", "flushes")
 
     def __init__(self) -> None:
         self.flushes: dict[Replica, None] = {}
-        self.saves: dict[Replica, None] = {}
+        # What has time: a flush, or only to save the epochs.
+        self.background: dict[Replica, bool] = {}
         # Done when the round is that takes what is asked now, if somebody waits for it.
         self.done: asyncio.Future[None] | None = None
 
@@ -126,13 +132,13 @@ class _Asked:
     def take(self) -> list[tuple[Replica, bool]]:
         """What the next round does: replicas, and whether they are flushed."""
         flushes, self.flushes = self.flushes, {}
-        saves: list[Replica] = []
-        while self.saves and len(saves) < _MOST_SAVES_A_ROUND:
-            replica, _ = self.saves.popitem()
-            # A flush saves them as well.
+        taken = [(each, True) for each in flushes]
+        for replica in list(islice(self.background, _MOST_IN_BACKGROUND)):
+            is_flush = self.background.pop(replica)
+            # A flush saves the epochs as well.
             if replica not in flushes:
-                saves.append(replica)
-        return [*((each, True) for each in flushes), *((each, False) for each in saves)]
+                taken.append((replica, is_flush))
+        return taken
 
 
 def _flush_all(asked: list[tuple[Replica, bool]]) -> list[BaseException | None]:

@@ -287,7 +287,7 @@ class ReplicaFetcher:
                 max_wait_ms = min(max_wait_ms, not_before_ms - now_ms)
             elif replica.durable and replica.log.durable_end_offset < replica.log.log_end_offset:
                 # An offset says "I have everything before", which means the device here; after a start it may not have.
-                self._manager.flusher.ask(replica)
+                self._manager.flusher.ask_in_background(replica)
                 max_wait_ms = min(max_wait_ms, _UNFLUSHED_RETRY_MS)
                 unflushed = True
             else:

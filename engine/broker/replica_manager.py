@@ -462,7 +462,7 @@ class ReplicaManager:
         if replica.durable:
             # What the last process wrote may not be on the device yet.
             partition.durable_end_offset = files.durable_end_offset
-            self.flusher.ask(replica)
+            self.flusher.ask_in_background(replica)
         self._replicas[topic_partition] = replica
         self._by_id[topic.topic_id, topic_partition.partition] = replica
         return replica

@@ -78,19 +78,22 @@ async def test_a_log_that_is_always_written_keeps_no_other_waiting() -> None:
     await under_test.stop()
 
 
-async def test_epochs_of_many_logs_are_saved_a_few_at_a_time_and_a_flush_comes_between() -> None:
+async def test_what_has_time_is_done_a_few_at_a_time_and_a_flush_comes_between() -> None:
     done: list[str] = []
     disk = Disk()
     under_test = flusher(disk, lambda _: None)
     for number in range(100):
-        under_test.ask_to_save_epochs(replica(done, str(number)))
+        ask = under_test.ask_to_save_epochs if number % 2 else under_test.ask_in_background
+        ask(replica(done, str(number)))
     await asyncio.sleep(0)
     other = replica(done, "other")
     await soon(under_test.flush(other))
     assert done.index("flush other") < 20
     while len(done) < 101:
         await soon(asyncio.sleep(0))
-    assert sorted(done) == sorted(["flush other", *(f"save {number}" for number in range(100))])
+    assert sorted(done) == sorted(
+        ["flush other", *(f"{('flush', 'save')[number % 2]} {number}" for number in range(100))]
+    )
 
 
 async def test_who_waits_when_it_stops_does_not_wait_for_ever() -> None:
