@@ -284,6 +284,10 @@ def _clean_group(
     if guard.is_void:
         return None
     log.use_replacement(guard, group, new, now_ms)
+    for each in group[1:]:
+        # Nothing begins there any more (UnifiedLog.replaceSegments).
+        if each.base_offset in log.producers.snapshots.offsets:
+            log.producers.snapshots.remove(each.base_offset)
     yield from _in_one(sync)
     log.settle_replacement(new)
     yield from _in_one(sync)

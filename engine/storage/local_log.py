@@ -72,6 +72,7 @@ class LocalLog:
         "_pool",
         "_positions",
         "_read_ends",
+        "_segment_ms",
         "_segments",
         "_state_lock",
         "_truncations",
@@ -138,6 +139,9 @@ class LocalLog:
         # Between two entries of an index lies an interval: a shorter segment has none that is full.
         entries = config.segment_index_bytes // TIME_ENTRY.size - 2
         self._index_full_from_bytes = entries * config.index_interval_bytes
+        # What takes appends is not compacted: it ends in time for max.compaction.lag.ms (LogConfig.maxSegmentMs).
+        is_hurried = config.compact and config.max_compaction_lag_ms > 0
+        self._segment_ms = min(config.max_compaction_lag_ms, config.segment_ms) if is_hurried else config.segment_ms
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -192,9 +196,9 @@ class LocalLog:
         config = self._config
         if segment.size + size > config.segment_bytes:
             return True
-        wait_ms = config.segment_ms
+        wait_ms = self._segment_ms
         if config.segment_jitter_ms:
-            wait_ms -= segment.roll_jitter_ms(config.segment_jitter_ms)
+            wait_ms -= segment.roll_jitter_ms(min(config.segment_jitter_ms, wait_ms))
         return (
             segment.waited_for_roll_ms(now_ms, timestamp) > wait_ms
             or (segment.size >= self._index_full_from_bytes and segment.is_index_full(config.segment_index_bytes))

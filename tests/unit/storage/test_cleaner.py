@@ -211,7 +211,8 @@ def test_a_log_is_due_when_its_dirty_share_is_large_enough() -> None:
 
 
 def test_small_segments_become_one() -> None:
-    log = a_log(segment_bytes=250)
+    disk = MemoryDisk()
+    log = a_log(disk, segment_bytes=250)
     for number in range(20):
         put(log, (b"%d" % (number % 3), b"%d" % number * 10))
     close_segment(log)
@@ -219,6 +220,7 @@ def test_small_segments_become_one() -> None:
     count = log.segment_count
     compact(log)
     assert count > 8 and log.segment_count == 2
+    assert [int(name[:20]) for name in names(disk) if name.endswith(".snapshot")] == [20]
     assert [offset for offset, _, _ in contents(log)] == [17, 18, 19]
     assert log.offset_for_timestamp(NOW_MS, 20) == (NOW_MS, 17, 0)
 
@@ -434,3 +436,34 @@ def test_a_replica_takes_the_gaps_and_keeps_them_after_a_crash() -> None:
         assert opened.leader_epochs.end_offset_for(0) == (0, 30)
         opened.truncate_to(25)
         assert opened.log_end_offset == 25 and everything(opened) == [each for each in batches if each[0] < 25]
+
+
+# -- rolling --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("configs", "lasts_ms"),
+    [
+        ({"segment_ms": 5000}, 5000),
+        ({"segment_ms": 5000, "max_compaction_lag_ms": 2000}, 2000),
+        ({"segment_ms": 1000, "max_compaction_lag_ms": 2000}, 1000),
+        ({"segment_ms": 5000, "max_compaction_lag_ms": 2000, "cleanup_policy": "delete"}, 5000),
+    ],
+)
+def test_a_segment_ends_in_time_to_be_compacted(configs: dict[str, object], lasts_ms: int) -> None:
+    log = a_log(**configs)
+    for timestamp in (NOW_MS, NOW_MS + lasts_ms, NOW_MS + lasts_ms + 1):
+        append(log, build_batch([NewRecord(b"a", b"1", timestamp=timestamp)]))
+    assert [each.base_offset for each in log.segments] == [0, 2]
+
+
+def test_jitter_spreads_the_ends_of_segments_and_is_no_longer_than_they_last() -> None:
+    lasted = set()
+    for number in range(30):
+        log = open_log(directory=f"/data/orders-{number}", segment_ms=1000, segment_jitter_ms=1_000_000)
+        timestamp = NOW_MS
+        while log.segment_count == 1:
+            append(log, build_batch([NewRecord(b"a", b"1", timestamp=timestamp)]))
+            timestamp += 100
+        lasted.add(timestamp - NOW_MS)
+    assert len(lasted) > 4 and max(lasted) <= 1200
