@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from memory_disk import MemoryDisk
 from storage_harness import DIRECTORY, NOW_MS, append, config, everything, open_log
@@ -149,6 +151,14 @@ def test_records_without_a_key_go_once_the_topic_is_compacted() -> None:
     assert caught.value.code is ErrorCode.INVALID_RECORD
     compact(log)
     assert contents(log) == [(1, b"a", b"2")]
+    log.update_config(config(cleanup_policy="delete", segment_bytes=300))
+    put(log, (None, b"3"))
+    close_segment(log)
+    log.update_config(config(cleanup_policy="compact", segment_bytes=300))
+    compact(log)
+    assert contents(log) == [(1, b"a", b"2")]
+    # The last batch of what was compacted stays, emptied: where the next one goes on is not forgotten.
+    assert [(each.base_offset, each.next_offset, each.record_count) for each in headers(log)] == [(0, 2, 1), (2, 3, 0)]
 
 
 # -- what is due ----------------------------------------------------------------------------------------------------
@@ -344,7 +354,7 @@ def dirty_log(disk: MemoryDisk) -> Log:
     return log
 
 
-@pytest.mark.parametrize("change", ["cut", "cut to nothing", "retention", "close"])
+@pytest.mark.parametrize("change", ["cut", "cut a little", "cut to nothing", "retention", "close"])
 def test_a_log_that_is_cut_or_closed_meanwhile_is_left_as_it_is(change: str) -> None:
     count = 0
     for at in range(100):
@@ -360,6 +370,8 @@ def test_a_log_that_is_cut_or_closed_meanwhile_is_left_as_it_is(change: str) -> 
         count += 1
         if change == "cut":
             log.truncate_to(2)
+        elif change == "cut a little":
+            log.truncate_to(19)
         elif change == "cut to nothing":
             log.truncate_fully_and_start_at(5)
         elif change == "retention":
@@ -383,7 +395,7 @@ def test_a_log_that_is_cut_or_closed_meanwhile_is_left_as_it_is(change: str) -> 
         assert not log.is_cleaned
         if change.startswith("cut"):
             assert contents(log) == before
-            assert log.log_end_offset == (5 if change == "cut to nothing" else 2)
+            assert log.log_end_offset == {"cut": 2, "cut a little": 19, "cut to nothing": 5}[change]
         end_offset = log.log_end_offset
         opened = a_log(disk, segment_bytes=250, first_dirty_offset=0, recovery_point=log.recovery_point)
         assert opened.log_end_offset == end_offset
@@ -413,11 +425,13 @@ def test_bytes_that_changed_end_the_cleaning_and_stay_as_they_are() -> None:
 
 def test_a_replica_takes_the_gaps_and_keeps_them_after_a_crash() -> None:
     leader = dirty_log(MemoryDisk())
-    for number in range(20, 30):
-        put(leader, (b"%d" % number, b"%d" % number * 10))
+    for number in range(20, 40):
+        put(leader, (b"%d" % (number if number % 3 == 0 else 1), b"%d" % number * 10))
+    close_segment(leader)
+    put(leader, (b"last", b""))
     compact(leader)
     batches = everything(leader)
-    assert [base for base, _ in batches][:2] != [0, 1]
+    assert [base for base, _ in batches] == [16, 18, 19, 21, 24, 27, 30, 33, 36, 38, 39, 40]
     for size in (1, 3, 100):
         disk = MemoryDisk()
         log = a_log(disk, segment_bytes=250)
@@ -428,14 +442,16 @@ def test_a_replica_takes_the_gaps_and_keeps_them_after_a_crash() -> None:
         assert everything(log) == batches and told == [0]
         assert log.first_dirty_offset == 0
         # Nothing was synced, and the topic's configuration is not known when logs are opened.
+        crashed = copy.deepcopy(disk)
         opened = open_log(disk, first_dirty_offset=0)
         assert everything(opened) == batches and opened.log_end_offset == leader.log_end_offset
-        assert open_log(disk).log_end_offset <= leader.log_end_offset
-        for offset in range(30):
+        for offset in range(41):
             assert read_header(opened.read(offset, 1 << 20)).last_offset >= offset
-        assert opened.leader_epochs.end_offset_for(0) == (0, 30)
+        assert opened.leader_epochs.end_offset_for(0) == (0, 41)
         opened.truncate_to(25)
         assert opened.log_end_offset == 25 and everything(opened) == [each for each in batches if each[0] < 25]
+        # Of a log that is not known to have gaps they are taken for bytes that are lost.
+        assert open_log(crashed).log_end_offset < leader.log_end_offset
 
 
 # -- rolling --------------------------------------------------------------------------------------------------------
