@@ -55,6 +55,7 @@ class Polled(NamedTuple):
     partition: int
     offset: int
     value: bytes
+    key: bytes
 
 
 class SimReader:
@@ -133,10 +134,13 @@ class SimReader:
                         continue
                     for record in read_records(batch):
                         if record.offset >= self.positions[each]:
-                            found.append(Polled(*each, record.offset, bytes(record.value or b"")))
-                            self.positions[each] = record.offset + 1
+                            found.append(
+                                Polled(*each, record.offset, bytes(record.value or b""), bytes(record.key or b""))
+                            )
+                    # A compaction may have taken the last records of a batch, or all of them.
+                    self.positions[each] = header.last_offset + 1
         if poll is not None and recorder is not None:
-            poll.ok([(f"{topic}-{number}", offset, value.decode()) for topic, number, offset, value in found])
+            poll.ok([(f"{each.topic}-{each.partition}", each.offset, each.value.decode()) for each in found])
             if resets:
                 recorder.seek(resets)
         return found

@@ -76,6 +76,12 @@ class SimProducer:
 
     async def send(self, topic: str, partition: int, values: Sequence[bytes], *, for_s: float) -> Sent:
         """Send one batch; an idempotent producer tries again for ``for_s`` seconds."""
+        return await self.send_keyed(topic, partition, [(None, value) for value in values], for_s=for_s)
+
+    async def send_keyed(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes | None, bytes | None]], *, for_s: float
+    ) -> Sent:
+        """Send one batch of keys and values."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + for_s
         now_ms = self._client.world.clock.now_ms()
@@ -89,7 +95,7 @@ class SimProducer:
                     await self._init(max(0.1, deadline - loop.time()))
                 if batch is None:
                     batch = build_batch(
-                        [NewRecord(None, value, timestamp=now_ms) for value in values],
+                        [NewRecord(key, value, timestamp=now_ms) for key, value in records],
                         producer_id=self.producer_id,
                         producer_epoch=self._epoch,
                         base_sequence=self._sequences.get((topic, partition), 0) if self.idempotent else -1,
@@ -102,7 +108,7 @@ class SimProducer:
                 self._client.forget_leader(topic, partition)
             if code is ErrorCode.NONE:
                 if self.idempotent:
-                    self._sequences[topic, partition] = self._sequences.get((topic, partition), 0) + len(values)
+                    self._sequences[topic, partition] = self._sequences.get((topic, partition), 0) + len(records)
                 return Sent(Outcome.OK if self.acks else Outcome.INFO, offset, attempts=attempts)
             if code in _RETRIED or code is ErrorCode.NETWORK_EXCEPTION:
                 self._client.forget_leader(topic, partition)

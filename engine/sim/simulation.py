@@ -241,6 +241,8 @@ class _ErrorLog(logging.Handler):
 def _configs(options: Options) -> dict[str, str]:
     configs: dict[str, Any] = {
         "log.retention.check.interval.ms": 5_000,
+        "log.cleaner.backoff.ms": 1_000,
+        "log.cleaner.min.cleanable.ratio": 0.1,
         "replica.lag.time.max.ms": 4_000,
         "broker.session.timeout.ms": 3_000,
         "broker.heartbeat.interval.ms": 500,

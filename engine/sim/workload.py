@@ -12,7 +12,8 @@ from engine.core.replica.roles import Leader
 from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.cluster import SimCluster
-from engine.sim.consumer import SimReader
+from engine.sim.compacted import COMPACTED_PARTITIONS, COMPACTED_TOPIC, CONFIGS, Keeper
+from engine.sim.consumer import Polled, SimReader
 from engine.sim.contended import ContendedTopics, Contender
 from engine.sim.invariants import Violation
 from engine.sim.ledger import RecordLedger, partition_name
@@ -54,6 +55,7 @@ class Workload:
         self.calm = False
         self.members: list[GroupMember] = []
         self.contended = ContendedTopics()
+        self._keeper: Keeper | None = None
         self.is_light = options.load == "light"
         self.pace = _LIGHT_PACE if self.is_light else 1.0
         # What the operator makes of the cluster, for the others to use; it tells the story of it.
@@ -79,6 +81,7 @@ class Workload:
             _topic(UNSAFE_TOPIC, UNSAFE_PARTITIONS, -1, segments),
             _topic(MOVING_TOPIC, MOVING_PARTITIONS, factor, segments),
             _topic(BRIEF_TOPIC, 1, -1, brief),
+            _topic(COMPACTED_TOPIC, COMPACTED_PARTITIONS, -1, CONFIGS),
         ]
         await self.cluster.loop.spawn(self._admin.process, self._create(topics))
         if self.options.eligible_leader_replicas:
@@ -125,6 +128,8 @@ class Workload:
             self._start("lone", lambda client, own: LoneCommitter(self, client, own).run())
         self._start("operator", lambda client, own: Operator(self, client, own).run())
         if rng.random() < 0.4:
+            self._start("keeper", self._keep)
+        if rng.random() < 0.4:
             for number in range(2):
                 self._start(f"contender-{number}", lambda client, own: Contender(self, client, own).run())
 
@@ -132,6 +137,10 @@ class Workload:
         self, group_id: str, instance_id: str | None
     ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
         return lambda client, own: GroupMember(self, client, own, group_id, instance_id).run()
+
+    def _keep(self, client: SimClient, rng: random.Random) -> Coroutine[Any, Any, None]:
+        self._keeper = Keeper(self, client, rng)
+        return self._keeper.run()
 
     def _start(self, name: str, work: Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]) -> None:
         client = SimClient(self.cluster, name)
@@ -254,6 +263,24 @@ class Workload:
                 else:
                     at = reader.positions[each]
                     raise Violation("V1", f"{each} could not be read to its end {self._log_end(each)}: stuck at {at}")
+
+        if self._keeper is not None:
+            for number in range(COMPACTED_PARTITIONS):
+                self._keeper.judge(number, await self._read_compacted((COMPACTED_TOPIC, number)))
+
+    async def _read_compacted(self, each: Partition) -> list[Polled]:
+        reader = SimReader(self._admin)
+        reader.positions[each] = 0
+        found: list[Polled] = []
+        for _ in range(_FINAL_READS):
+            found += await reader.poll(max_wait_ms=50)
+            end = self._log_end(each)
+            # What a compaction took from the log's end, if all of it was, no fetch tells of.
+            if end is not None and reader.positions[each] >= end:
+                break
+        else:
+            raise Violation("V1", f"{each} could not be read to its end: stuck at {reader.positions[each]}")
+        return found
 
     def _log_end(self, each: Partition) -> int | None:
         """The end of the log of the leader with the highest epoch."""

@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from engine.broker.group_coordinator_service import OFFSETS_TOPIC
 from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.consumer import SimMember
@@ -19,6 +20,11 @@ from engine.wire.messages.alter_partition_reassignments_request import (
 )
 from engine.wire.messages.create_partitions_request import CreatePartitionsRequest, CreatePartitionsTopic
 from engine.wire.messages.create_topics_request import CreatableTopic, CreateTopicsRequest
+from engine.wire.messages.delete_records_request import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+)
 from engine.wire.messages.delete_topics_request import DeleteTopicsRequest, DeleteTopicState
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest
 from engine.wire.messages.incremental_alter_configs_request import (
@@ -57,6 +63,7 @@ class Operator:
             self._delete_topic,
             self._elect_leaders,
             self._change_config,
+            self._delete_records,
             self._add_partitions,
             self._reassign,
             self._reassign,
@@ -91,17 +98,30 @@ class Operator:
         await self._ask(ElectLeadersRequest(election_type=0, topic_partitions=None, timeout_ms=2000), 2)
 
     async def _change_config(self) -> None:
-        name, values = self._rng.choice(
+        topic, name, values = self._rng.choice(
             (
-                ("retention.ms", ("2000", "20000", "3600000")),
-                ("retention.bytes", ("-1", "10000", "100000")),
-                ("internal.segment.bytes", ("4096", "16384", "1048576")),
-                ("max.message.bytes", ("1048588", "100000")),
+                # Small segments are compacted soon.
+                (OFFSETS_TOPIC, "internal.segment.bytes", ("4096", "16384")),
+                (_BRIEF_TOPIC, "retention.ms", ("2000", "20000", "3600000")),
+                (_BRIEF_TOPIC, "retention.bytes", ("-1", "10000", "100000")),
+                (_BRIEF_TOPIC, "internal.segment.bytes", ("4096", "16384", "1048576")),
+                (_BRIEF_TOPIC, "max.message.bytes", ("1048588", "100000")),
             )
         )
         config = AlterableConfig(name=name, config_operation=0, value=self._rng.choice(values))
-        resource = AlterConfigsResource(resource_type=2, resource_name=_BRIEF_TOPIC, configs=[config])
+        resource = AlterConfigsResource(resource_type=2, resource_name=topic, configs=[config])
         await self._ask(IncrementalAlterConfigsRequest(resources=[resource]), 1)
+
+    async def _delete_records(self) -> None:
+        """Of the topic that nobody judges: up to its high watermark."""
+        leader_id, _ = await self._client.leader(_BRIEF_TOPIC, 0)
+        partition = DeleteRecordsPartition(0, -1)
+        request = DeleteRecordsRequest(topics=[DeleteRecordsTopic(_BRIEF_TOPIC, [partition])], timeout_ms=2000)
+        answer = await self._client.ask(leader_id, request, 2, _REQUEST_S)
+        if answer.topics[0].partitions[0].error_code:
+            self._client.forget_leader(_BRIEF_TOPIC, 0)
+        else:
+            self._workload.done["DeleteRecords"] += 1
 
     async def _add_partitions(self) -> None:
         """To a topic of the moment, or to the one that clients write to."""

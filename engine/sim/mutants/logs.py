@@ -90,6 +90,13 @@ def _removes_what_is_not_committed() -> Undo:
     return replace(retention, "REASONS", (lambda log, now_ms: len(log._segments),))
 
 
+def _compacts_the_last_of_each_key() -> Undo:
+    from engine.storage.offset_map import OffsetMap
+
+    before = OffsetMap.put
+    return replace(OffsetMap, "put", lambda self, key, offset: before(self, key, offset + 1))
+
+
 def _forgets_producers_at_restart() -> Undo:
     from engine.storage.producer_state import ProducerStateManager
 
@@ -124,6 +131,7 @@ MUTANTS = (
     Mutant("replaces files without a sync", ("L5",), _replaces_files_without_a_sync, POWER, "fsync"),
     Mutant("takes any high watermark", ("L6",), _takes_any_high_watermark, CRASHES),
     Mutant("removes what is not committed", ("L7",), _removes_what_is_not_committed, CRASHES),
+    Mutant("compacts the last of each key", ("L7",), _compacts_the_last_of_each_key, CRASHES),
     Mutant("serves what is not committed", ("R5",), _serves_uncommitted, CRASHES),
     Mutant("forgets duplicates", ("T1",), _forgets_duplicates, ("kill", "reset", "cut", "hiccup")),
     Mutant("forgets producers at a restart", ("T1",), _forgets_producers_at_restart, ("kill", "stop", "reset")),
