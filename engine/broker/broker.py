@@ -292,13 +292,14 @@ class Broker:
         self.publisher.start_counters(self._counters)
 
     def _find_voters(self, directory_id: bytes) -> dict[int, tuple[str, int]]:
-        """Where the voters are: the log's word counts if it names them, else that of controller.quorum.voters."""
+        """Where the voters are: the log says who they are if it names them, else controller.quorum.voters does."""
         config = self.config
         try:
             named = read_dynamic_voters(self.world.disk, config.metadata_log_dir)
             if named is not None:
                 named.check(config.node_id, directory_id, is_controller=config.is_controller)
-                return named.addresses()
+                # Addresses may have changed since the log was written; the operator's word is newer.
+                return {each: config.quorum_voters.get(each, at) for each, at in named.addresses().items()}
         except (VotersNotServed, KafkaError) as error:
             raise LogDirsRefused(f"{config.metadata_log_dir}: {error}") from error
         if not config.quorum_voters:

@@ -29,7 +29,7 @@ from confluent_kafka.admin import (
 
 from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
-from tests.integration.java_tools import kafka_tool
+from tests.integration.java_tools import kafka_tool, run_tool
 from tests.integration.raw_client import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -57,6 +57,7 @@ CODECS = {
     "compacted": "none",
 }
 PARTITIONS = 2
+GROUPS = ("billing", "readers", "new-protocol")
 DUMP = "org.apache.kafka.tools.DumpLogSegments"
 # An hour ago, so that retention leaves them alone.
 BASE_TIMESTAMP = int(time.time() * 1000) - 3_600_000
@@ -157,8 +158,16 @@ def transact(bootstrap: str) -> None:
         (producer.abort_transaction if outcome == "aborted" else producer.commit_transaction)(30)
 
 
+def raise_features(bootstrap: str) -> None:
+    """All that 4.3 has; kraft.version among them, which waits until each voter has told the leader what it can do."""
+    features = ("org.apache.kafka.tools.FeatureCommand", "--bootstrap-server", bootstrap)
+    wait_until(
+        "the features are raised", lambda: run_tool(*features, "upgrade", "--release-version", "4.3").exit_code == 0
+    )
+
+
 def picture(bootstrap: str) -> list[str]:
-    return kafka_tool(str(ROOT / "tests/integration/java/Picture.java"), bootstrap).splitlines()
+    return kafka_tool(str(ROOT / "tests/integration/java/Picture.java"), bootstrap, *GROUPS).splitlines()
 
 
 def assert_same(before: list[str], after: list[str], at_least: int = 1000) -> None:
@@ -271,8 +280,7 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
     with apache_kafka(files, addresses, tmp_path):
         assert_same(of_kconsole, picture(bootstrap))
         assert epochs(data_dir, ends_of_kconsole) == epochs_of_kconsole
-        server = ("--bootstrap-server", bootstrap)
-        kafka_tool("org.apache.kafka.tools.FeatureCommand", *server, "upgrade", "--release-version", "4.3")
+        raise_features(bootstrap)
         fill(bootstrap, 300, 60, large=700)
         transact(bootstrap)
         delete_records(bootstrap, TopicPartition("snappied", 0, 12))

@@ -13,7 +13,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 /**
  * Everything that a Java client can learn of a cluster's contents, one sorted line each: topics, configs that somebody
  * set, committed offsets, and every committed record with its leader epoch. Two clusters that give the same lines hold
- * the same.
+ * the same. Groups that are named are asked for as well: until coordinators have loaded theirs, a list lacks them.
  */
 public class Picture {
     static final List<String> lines = new ArrayList<>();
@@ -27,7 +27,7 @@ public class Picture {
             Collections.sort(topics);
             topics(admin, topics);
             configs(admin, topics);
-            groups(admin);
+            groups(admin, Arrays.asList(args).subList(1, args.length));
             records(p, topics);
         }
         Collections.sort(lines);
@@ -51,10 +51,12 @@ public class Picture {
         }));
     }
 
-    static void groups(Admin admin) throws Exception {
-        for (GroupListing group : admin.listGroups().all().get()) {
-            admin.listConsumerGroupOffsets(group.groupId()).partitionsToOffsetAndMetadata().get().forEach((partition, each) ->
-                lines.add("offset " + group.groupId() + " " + partition + " " + each.offset() + " epoch "
+    static void groups(Admin admin, List<String> named) throws Exception {
+        Set<String> groups = new TreeSet<>(named);
+        for (GroupListing group : admin.listGroups().all().get()) groups.add(group.groupId());
+        for (String group : groups) {
+            admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().forEach((partition, each) ->
+                lines.add("offset " + group + " " + partition + " " + each.offset() + " epoch "
                     + each.leaderEpoch().map(String::valueOf).orElse("-") + " '" + each.metadata() + "'"));
         }
     }

@@ -148,3 +148,19 @@ async def test_a_node_that_cannot_know_its_voters_says_so(formatted: Path) -> No
     meta = formatted / "meta.properties"
     meta.write_text(meta.read_text().replace(DIRECTORY_ID, "AAAAAAAAAAAAAAAAAAAACg"))
     assert f"by the directory {DIRECTORY_ID}" in await refusal(properties)
+
+
+def test_the_log_says_who_votes_and_the_properties_where(formatted: Path) -> None:
+    """The voters of an embedded cluster get other ports, and the records of its log still have the old ones."""
+    properties = {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+        "advertised.listeners": "PLAINTEXT://127.0.0.1:1",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "controller.quorum.voters": "1@127.0.0.1:7,2@127.0.0.1:8",
+        "log.dirs": str(formatted),
+    }
+    broker = Broker(real_world(), BrokerConfig.from_properties(properties))
+    assert broker._find_voters(uuid_from_str(DIRECTORY_ID)) == {1: ("127.0.0.1", 7)}
