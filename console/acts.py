@@ -20,6 +20,7 @@ class Need(StrEnum):
     WORKLOAD = "workload"
     LOGS = "logs"
     SIMULATION = "simulation"
+    FILES = "files"
 
 
 def reason_against(need: Need, capabilities: Capabilities) -> str:
@@ -28,6 +29,8 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
         return ""
     if need is Need.LOGS:
         return capabilities.no_broker_logs
+    if need is Need.FILES:
+        return reason_against_view("segments", capabilities)
     if need is Need.SIMULATION:
         return capabilities.no_simulation
     # What can never be done here comes before what was switched off.

@@ -196,7 +196,13 @@ KEYS: tuple[Key, ...] = (
         help="SIGKILL of the broker that leads this partition",
     ),
     Key("p", "produce", "produce", "partitions", "p", _A, Need.WRITE, hint=True),
+    Key("s", "segments", "segments", "partitions", "s", _N, Need.FILES, hint=True, help="its files on each broker"),
     Key("E", "elect_preferred", "preferred election", "partitions", "E", _A, Need.WRITE, hint=True),
+    # -- segments and batches -------------------------------------------------------------------------------------
+    Key("enter", "open", "batches", "segments", "enter", _N, hint=True),
+    Key("enter", "open", "byte by byte", "batches", "enter", _N, hint=True),
+    Key("s", "seek", "seek", "batches", "s", _N, hint=True, help="to an offset, by the segment's index"),
+    Key("b", "start", "from the start", "batches", "b", _N, hint=True),
     # -- records --------------------------------------------------------------------------------------------------
     Key("enter", "open", "whole record", "records", "enter", _N, hint=True),
     Key("f,space", "follow", "follow/pause", "records", "f", _N, hint=True),
@@ -301,6 +307,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "topics": ("topics", *TABLE_WITH_MARKS),
     "partitions": ("partitions", *TABLE_WITH_MARKS),
     "records": ("records", *TABLE),
+    "segments": ("segments", *TABLE),
+    "batches": ("batches", *TABLE),
     "groups": ("groups", *TABLE),
     "group": ("group", *TABLE),
     "events": ("events", *TABLE),

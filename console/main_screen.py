@@ -255,6 +255,8 @@ class MainScreen(Screen[None]):
             if target != "partitions" and not arguments:
                 raise CommandError(f"name a topic: :{target} TOPIC")
             about = {"topic": arguments[0]} if target == "configs" else {"topics": arguments}
+        elif target == "segments":
+            about = self._partition(arguments)
         elif target == "groups" and arguments:
             if arguments[0] not in known["group"] and known["group"]:
                 raise CommandError(f"there is no group {arguments[0]}")
@@ -262,6 +264,20 @@ class MainScreen(Screen[None]):
         elif target == "log":
             about = {"broker": self._broker(arguments)}
         return ViewSpec(target, about)
+
+    def _partition(self, arguments: tuple[str, ...]) -> dict[str, Any]:
+        """``orders 3``, ``orders-3``, or ``orders`` for its first partition."""
+        if not arguments:
+            raise CommandError("name a partition: :segments TOPIC PARTITION")
+        topics = self.console.names()["topic"]
+        topic, number = arguments[0], arguments[1] if len(arguments) > 1 else "0"
+        if topic not in topics and len(arguments) == 1 and "-" in topic:
+            topic, _, number = topic.rpartition("-")
+        if topic not in topics and topics:
+            raise CommandError(f"there is no topic {topic}")
+        if not number.isdigit():
+            raise CommandError(f"{number} is not a partition's number: :segments {topic} 0")
+        return {"topic": topic, "partition": int(number)}
 
     def _broker(self, arguments: tuple[str, ...]) -> int:
         known = self.console.names()["broker"]

@@ -24,6 +24,8 @@ _SCOPES = {
     "cluster": "Cluster",
     "topics": "Topics",
     "partitions": "Partitions",
+    "segments": "Segments",
+    "batches": "Batches of a segment",
     "records": "Records",
     "record": "A whole record",
     "groups": "Groups",

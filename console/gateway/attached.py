@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.gateway.producing import ProducerPool
 from console.gateway.protocol import (
+    NO_SIMULATION,
     BrokerLog,
     Capabilities,
     ConfigValue,
@@ -21,6 +22,7 @@ from console.gateway.protocol import (
     TailBatch,
 )
 from console.viewmodel.records import RecordView
+from console.viewmodel.segments import BatchPage, BatchView, Segments
 from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ResourceType
 from engine.client.admin.topics import NewTopic as TopicToCreate
@@ -43,6 +45,7 @@ T = TypeVar("T")
 NEEDS_PROCESSES = "needs the broker processes of an embedded cluster"
 NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
 NEEDS_LOGS = "needs the log files of an embedded cluster"
+NEEDS_FILES = "needs the data directories of an embedded cluster; `kconsole storage dump-log` reads any"
 READ_ONLY = "the console was opened with --read-only"
 
 
@@ -78,6 +81,7 @@ class AttachedGateway:
             no_process_control=NEEDS_PROCESSES,
             no_workload=NEEDS_WORKLOAD,
             no_broker_logs=NEEDS_LOGS,
+            missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES},
         )
         self._client_config = dict(client_config)
         self._observer: ClusterObserver | None = None
@@ -160,6 +164,18 @@ class AttachedGateway:
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         raise GatewayError(NEEDS_LOGS)
+
+    async def segments(self, topic: str, partition: int) -> Segments:
+        raise GatewayError(NEEDS_FILES)
+
+    async def batches(self, path: str, position: int, limit: int) -> BatchPage:
+        raise GatewayError(NEEDS_FILES)
+
+    async def find_batch(self, path: str, offset: int) -> int:
+        raise GatewayError(NEEDS_FILES)
+
+    async def batch(self, path: str, position: int) -> BatchView:
+        raise GatewayError(NEEDS_FILES)
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         return await self._configs(ConfigResource(ResourceType.TOPIC, topic))

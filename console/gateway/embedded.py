@@ -12,7 +12,10 @@ from typing import Any
 
 from console.gateway.attached import READ_ONLY, AttachedGateway, addresses_of
 from console.gateway.protocol import BrokerLog, Capabilities, EventBatch, GatewayError
+from console.gateway.segment_files import find_position, list_segments, read_batch, read_batches
+from console.viewmodel.segments import BatchPage, BatchView, Segments
 from engine.client.channel import Address
+from engine.model.properties import read_properties
 from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
 from engine.supervisor.fact_view import FactView
 from engine.supervisor.snapshot import (
@@ -239,6 +242,41 @@ class EmbeddedGateway(AttachedGateway):
         whole = data.rfind(b"\n") + 1
         lines = data[:whole].decode(errors="replace").splitlines()
         return BrokerLog(lines, cut + whole, path, restarted)
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    async def segments(self, topic: str, partition: int) -> Segments:
+        self._begin()
+        found = await asyncio.to_thread(self._list_segments, topic, partition)
+        if not self._facts.processes:
+            raise GatewayError("the supervisor has not told yet where its brokers keep their files")
+        return found
+
+    def _list_segments(self, topic: str, partition: int) -> Segments:
+        log_dirs = {
+            broker_id: self._log_dirs(broker_id, process.log_dir)
+            for broker_id, process in list(self._facts.processes.items())
+        }
+        return list_segments(self._world.disk, log_dirs, topic, partition)
+
+    def _log_dirs(self, broker_id: int, usual: str) -> list[str]:
+        """The broker's ``log.dirs``, as the file says that it was started with."""
+        path = os.path.join(os.path.dirname(self._facts.log_files.get(broker_id, "")), "server.properties")
+        try:
+            with open(path, encoding="utf-8") as file:
+                said = read_properties(file.read()).get("log.dirs", usual)
+        except (OSError, ValueError):
+            said = usual
+        return [each.strip() for each in said.split(",") if each.strip()]
+
+    async def batches(self, path: str, position: int, limit: int) -> BatchPage:
+        return await asyncio.to_thread(read_batches, self._world.disk, path, position, limit)
+
+    async def find_batch(self, path: str, offset: int) -> int:
+        return await asyncio.to_thread(find_position, self._world.disk, path, offset)
+
+    async def batch(self, path: str, position: int) -> BatchView:
+        return await asyncio.to_thread(read_batch, self._world.disk, path, position)
 
     # -- processes ------------------------------------------------------------------------------------------------
 

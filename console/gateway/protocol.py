@@ -8,7 +8,10 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from console.viewmodel.records import RecordView
+from console.viewmodel.segments import BatchPage, BatchView, Segments
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+NO_SIMULATION = "`kconsole sim` opens one"
 
 
 class GatewayError(Exception):
@@ -25,9 +28,9 @@ class Capabilities(NamedTuple):
     no_workload: str = ""
     no_broker_logs: str = ""
     no_writing: str = ""
-    no_simulation: str = "`kconsole sim` opens one"
+    no_simulation: str = NO_SIMULATION
     # Screens that have nothing to show, with the reason.
-    missing_views: Mapping[str, str] = {"simulation": "`kconsole sim` opens one"}
+    missing_views: Mapping[str, str] = {"simulation": NO_SIMULATION}
 
     @property
     def attached(self) -> bool:
@@ -155,6 +158,18 @@ class Gateway(Protocol):
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         """Lines after ``position``; with ``None`` the last ones."""
+
+    async def segments(self, topic: str, partition: int) -> Segments:
+        """The partition's segments in the log directories of all brokers."""
+
+    async def batches(self, path: str, position: int, limit: int) -> BatchPage:
+        """Batches of a segment's file, from a position at which one begins."""
+
+    async def find_batch(self, path: str, offset: int) -> int:
+        """A position at or before the batch of an offset, by the segment's index."""
+
+    async def batch(self, path: str, position: int) -> BatchView:
+        """One batch, byte by byte."""
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         """All configs of a topic."""

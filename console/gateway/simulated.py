@@ -21,6 +21,7 @@ from console.gateway.protocol import (
 from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
 from console.viewmodel.records import RecordView
+from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
@@ -29,7 +30,9 @@ from engine.sim.world import EPOCH_MS
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 _OWN_CLIENTS = "the clients of a simulated cluster are its own: the seed decides what they do"
+_NO_FILES = "simulated disks are in memory: there are no files to look into"
 _MISSING = {
+    "segments": _NO_FILES,
     "failover": "the timeline of the simulation (0) shows every step of a failover",
     "workload": "the clients of a simulated cluster belong to its seed",
 }
@@ -279,6 +282,18 @@ class SimulatedGateway:
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         raise GatewayError(_CAPABILITIES.no_broker_logs)
+
+    async def segments(self, topic: str, partition: int) -> Segments:
+        raise GatewayError(_NO_FILES)
+
+    async def batches(self, path: str, position: int, limit: int) -> BatchPage:
+        raise GatewayError(_NO_FILES)
+
+    async def find_batch(self, path: str, offset: int) -> int:
+        raise GatewayError(_NO_FILES)
+
+    async def batch(self, path: str, position: int) -> BatchView:
+        raise GatewayError(_NO_FILES)
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         snapshot = self.simulation.snapshot

@@ -11,6 +11,7 @@ from console.screens.groups import GroupsView, GroupView
 from console.screens.partitions import PartitionsView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
+from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
 from console.screens.topics import TopicsView
 from console.screens.workload import WorkloadView
@@ -23,6 +24,8 @@ VIEWS: dict[str, type[View]] = {
         TopicsView,
         PartitionsView,
         RecordsView,
+        SegmentsView,
+        BatchesView,
         GroupsView,
         GroupView,
         EventsView,

@@ -151,6 +151,12 @@ class PartitionsView(View):
             about = {"topics": (row.partition.topic,), "partitions": (row.partition.partition,)}
             self.console.push_view(ViewSpec("records", about))
 
+    def action_segments(self) -> None:
+        row: PartitionRow | None = self.table.cursor_row
+        if row is not None:
+            about = {"topic": row.partition.topic, "partition": row.partition.partition}
+            self.console.push_view(ViewSpec("segments", about))
+
     def action_tail(self) -> None:
         topics = dict.fromkeys(row.partition.topic for row in self.table.chosen())
         if topics:

@@ -20,7 +20,14 @@ from console.gateway import (
     Tail,
     TailBatch,
 )
+from console.gateway.protocol import NO_SIMULATION
+from console.gateway.segment_files import read_batch, read_batches
 from console.viewmodel.records import RecordView
+from console.viewmodel.segments import BatchPage, BatchView, SegmentRow, Segments
+from engine.record.builder import NewRecord as RecordToBuild
+from engine.record.builder import build_batch
+from engine.record.compression import Compression
+from engine.record.control import build_end_transaction_marker
 from engine.supervisor.snapshot import (
     Act,
     BrokerState,
@@ -43,6 +50,7 @@ from engine.supervisor.snapshot import (
     WorkloadMember,
     WorkloadState,
 )
+from tests.unit.storage.memory_disk import MemoryDisk
 
 START_MS = 1_795_521_600_000
 
@@ -54,6 +62,7 @@ ATTACHED = Capabilities(
     no_process_control=_NEEDS,
     no_workload="the workload belongs to an embedded cluster",
     no_broker_logs="needs the log files of an embedded cluster",
+    missing_views={"simulation": NO_SIMULATION, "segments": "needs the data directories of an embedded cluster"},
 )
 
 
@@ -380,6 +389,28 @@ class ScriptedGateway:
         lines = self.logs.get((broker_id, previous), [])
         return BrokerLog(lines[position or 0 :], len(lines), f"/data/broker-{broker_id}/broker.log")
 
+    async def segments(self, topic: str, partition: int) -> Segments:
+        self._maybe_refuse()
+        return Segments(
+            tuple(
+                _segment(broker_id, f"{topic}-{partition}", base, self.clock.at_ms)
+                for broker_id in (1, 2, 3)
+                for base in (0, 41_207, 79_990)
+            )
+        )
+
+    async def batches(self, path: str, position: int, limit: int) -> BatchPage:
+        self._maybe_refuse()
+        return read_batches(sample_disk(path), path, position, limit)
+
+    async def find_batch(self, path: str, offset: int) -> int:
+        self.calls.append(("find_batch", offset))
+        return 0
+
+    async def batch(self, path: str, position: int) -> BatchView:
+        self._maybe_refuse()
+        return read_batch(sample_disk(path), path, position)
+
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         self._maybe_refuse()
         return [
@@ -467,6 +498,65 @@ class ScriptedGateway:
 
     async def remove_member(self, group: str) -> None:
         await self._act("remove_member", group)
+
+
+def _segment(broker_id: int, partition: str, base: int, at_ms: int) -> SegmentRow:
+    """Of three, the last one active and a little behind on followers."""
+    is_active = base == 79_990
+    return SegmentRow(
+        broker_id,
+        f"/data/broker-{broker_id}/data/{partition}/{base:020d}.log",
+        base,
+        {0: 41_207, 41_207: 79_990}.get(base, 80_004 - broker_id % 2),
+        7_411 if is_active else 67_108_000,
+        (0, 0, -1) if is_active else (98_304, 147_456, -1),
+        12 if is_active else None,
+        14 if is_active else None,
+        START_MS - 3_600_000 + base * 40,
+        START_MS - 3_600_000 + base * 44 if not is_active else at_ms - 900,
+        at_ms - 900 if is_active else START_MS - 1_000_000 + base,
+        is_active,
+    )
+
+
+def sample_disk(path: str) -> MemoryDisk:
+    """A segment with batches of each codec, an aborted transaction, and one batch that lost a bit."""
+    disk = MemoryDisk()
+    disk.make_dirs(path.rpartition("/")[0])
+    file = disk.open(path, append=True, create=True)
+    offset, at_ms = 79_990, START_MS + 5_000
+    for number in range(12):
+        records = [
+            RecordToBuild(
+                b"key-%d" % (number * 7 + each), b'{"order":%d,"currency":"EUR"}' % (offset + each), timestamp=at_ms
+            )
+            for each in range(1 + number % 3)
+        ]
+        batch = bytearray(
+            build_batch(
+                records,
+                base_offset=offset,
+                leader_epoch=4,
+                compression=Compression(number % 5),
+                **({"producer_id": 2001, "producer_epoch": 0, "base_sequence": number} if number % 2 else {}),
+                is_transactional=number == 9,
+            )
+        )
+        if number == 6:
+            batch[-3] ^= 4
+        file.append([bytes(batch)])
+        offset, at_ms = offset + len(records), at_ms + 1_700
+    marker = build_end_transaction_marker(
+        committed=False,
+        producer_id=2001,
+        producer_epoch=0,
+        coordinator_epoch=3,
+        timestamp=at_ms,
+        base_offset=offset,
+        leader_epoch=4,
+    )
+    file.append([marker, bytes(marker[:20])])
+    return disk
 
 
 def record(topic: str, partition: int, offset: int, at_ms: int, **fields: Any) -> RecordView:

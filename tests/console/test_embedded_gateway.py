@@ -10,6 +10,7 @@ import pytest
 
 from console.gateway import GatewayError
 from console.gateway.embedded import EmbeddedGateway
+from engine.record.builder import NewRecord, build_batch
 from engine.supervisor.broker_supervision import CommandError
 from engine.supervisor.control_server import ControlServer
 from engine.supervisor.facts import FactBus
@@ -206,3 +207,53 @@ async def test_without_supervisor_the_reason_is_told(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="no supervisor listens"):
         await picture(gateway, lambda each: True)
     await gateway.close()
+
+
+async def test_segments_are_read_from_the_brokers_directories(
+    supervisor: Supervisor, gateway: EmbeddedGateway, tmp_path: Path
+) -> None:
+    """Of two brokers, one with two log directories; one segment has a batch that lost a bit."""
+    directories = {1: [tmp_path / "a"], 2: [tmp_path / "b", tmp_path / "c"]}
+    for broker_id, holder in ((1, "a"), (2, "c")):
+        directory = tmp_path / holder / "orders-0"
+        directory.mkdir(parents=True)
+        for base in (0, 3):
+            records = [NewRecord(b"k%d" % each, b"v", timestamp=1_000 * (base + each)) for each in range(3)]
+            batch = bytearray(build_batch(records, base_offset=base, leader_epoch=broker_id))
+            batch[-1] ^= base
+            (directory / f"{base:020d}.log").write_bytes(batch)
+        home = tmp_path / f"broker-{broker_id}"
+        home.mkdir()
+        (home / "server.properties").write_text(f"log.dirs={','.join(map(str, directories[broker_id]))}\n")
+        supervisor.process(broker_id, "running", 71, str(home / "broker.log"))
+    await picture(gateway, lambda each: len(each.brokers) == 2)
+    found = await gateway.segments("orders", 0)
+    assert [(row.broker_id, row.base_offset, row.end_offset, row.records, row.is_active) for row in found.rows] == [
+        (1, 0, 3, 3, False),
+        (1, 3, 6, 3, True),
+        (2, 0, 3, 3, False),
+        (2, 3, 6, 3, True),
+    ]
+    assert (found.rows[0].first_ms, found.rows[0].last_ms) == (0, 2_000)
+    assert found.rows[0].index_sizes == (-1, -1, -1)
+    path = found.rows[1].path
+    assert path == str(tmp_path / "a/orders-0" / f"{3:020d}.log")
+    page = await gateway.batches(path, 0, 500)
+    assert [(row.base_offset, row.count, row.leader_epoch, row.crc_matches) for row in page.rows] == [(3, 3, 1, False)]
+    assert (page.next_position, page.end) == (found.rows[1].size, "")
+    page = await gateway.batches(found.rows[0].path, 0, 1)
+    assert page.end is None and page.rows[0].crc_matches
+    assert await gateway.find_batch(path, 5) == 0
+    batch = await gateway.batch(found.rows[0].path, 0)
+    assert [(each.offset, each.key, each.value) for each in batch.records] == [
+        (0, "k0", "v"),
+        (1, "k1", "v"),
+        (2, "k2", "v"),
+    ]
+    assert next(field.said for field in batch.fields if field.name == "crc").endswith("✓ matches")
+    assert len(b"".join(field.data for field in batch.fields) + batch.body) == batch.size == found.rows[0].size
+    assert not (await gateway.segments("nothing", 0)).rows
+    with pytest.raises(GatewayError, match="not there any more"):
+        await gateway.batches(path + "x", 0, 1)
+    with pytest.raises(GatewayError, match="ends before byte"):
+        await gateway.batch(path, 100_000)

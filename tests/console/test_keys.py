@@ -70,6 +70,10 @@ class Driver:
     def flash(self) -> str:
         return self.app.flash_message.text if self.app.flash_message is not None else ""
 
+    @property
+    def screen(self) -> str:
+        return "\n".join(text_of_screen(self.app))
+
     def calls(self, name: str) -> list[tuple[Any, ...]]:
         return [call for call in self.gateway.calls if call[0] == name]
 
@@ -294,10 +298,10 @@ async def test_events_of_one_kind_and_moment_share_a_line_below_the_brokers() ->
 async def test_a_partition_shows_what_happened_to_it_below_its_replicas() -> None:
     async with driving() as driver:
         await driver.press("2", "j", "j", "enter", "j", "j", "j")
-        shown = "\n".join(text_of_screen(driver.app))
+        shown = driver.screen
         assert "replica.lag.time.max.ms" in shown and "broker 3 caught up" in shown
         await driver.press("k")
-        assert "nothing happened to orders-2" in "\n".join(text_of_screen(driver.app))
+        assert "nothing happened to orders-2" in driver.screen
 
 
 async def test_faults_of_the_events_are_those_that_made_something_worse() -> None:
@@ -630,3 +634,63 @@ async def test_keys_typed_ahead_reach_the_screen_they_are_meant_for() -> None:
         await driver.settle()
         assert isinstance(driver.app.screen, Form)
         assert driver.app.crumbs == ["topics", "orders", "records"]
+
+
+async def test_segments_lead_to_batches_and_a_batch_byte_by_byte() -> None:
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "enter", "j", "s")
+        assert driver.view.NAME == "segments" and driver.view.scope_word() == "orders-1"
+        rows = driver.view.table.shown
+        # The leader's come first.
+        assert [row.broker_id for row in rows] == [2, 2, 2, 1, 1, 1, 3, 3, 3]
+        assert [row.is_active for row in rows[:3]] == [False, False, True]
+        await driver.press("j", "j", "enter")
+        assert driver.view.NAME == "batches"
+        batches = driver.view.table.shown
+        assert len(batches) == 13 and sum(row.count for row in batches) == 25
+        assert [row.base_offset for row in batches if not row.crc_matches] == [80_002]
+        assert "1 batch corrupt · tail not complete at byte 1,804" in driver.screen
+        await driver.press("ctrl+z")
+        assert len(driver.view.table.shown) == 1
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, Detail)
+        assert "crc" in driver.screen and "✗ it is" in driver.screen
+        await driver.press("escape", "ctrl+z", "G", "enter")
+        assert '{"type":"EndTxnMarker","marker":"ABORT"' in driver.app.screen.copied()
+        await driver.press("escape", "s")
+        await driver.type("80,005")
+        await driver.press("enter")
+        assert [row.base_offset for row in driver.view.table.shown][:2] == [80_005, 80_008]
+        assert ("find_batch", 80_005) in driver.gateway.calls
+        await driver.press("b")
+        assert len(driver.view.table.shown) == 13
+        await driver.press("escape", "escape")
+        assert driver.view.NAME == "partitions"
+
+
+async def test_segments_by_command_and_what_stands_in_the_way() -> None:
+    async with driving() as driver:
+        await driver.command("segments orders 3")
+        assert driver.view.NAME == "segments" and driver.view.scope_word() == "orders-3"
+        driver.app.main.run_command("segments payments-2")
+        await driver.settle()
+        assert driver.view.scope_word() == "payments-2"
+        for line, sentence in (
+            ("segments", "name a partition"),
+            ("segments nope 1", "there is no topic nope"),
+            ("segments orders x", "x is not a partition's number"),
+        ):
+            driver.app.main.run_command(line)
+            await driver.settle()
+            assert sentence in driver.screen, line
+        driver.gateway.refusing = "/data/broker-1 cannot be read: Permission denied"
+        driver.app.main.run_command("segments orders 2")
+        await driver.settle()
+        assert "Permission denied" in driver.screen
+    async with driving(ATTACHED) as driver:
+        await driver.press("2", "j", "j", "enter", "s")
+        assert driver.view.NAME == "partitions"
+        assert "segments: needs the data directories of an embedded cluster" in driver.screen
+        driver.app.main.run_command("segments orders")
+        await driver.settle()
+        assert driver.view.NAME == "partitions" and "needs the data directories" in driver.screen
