@@ -28,7 +28,8 @@ class Options(NamedTuple):
 
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
     and leave meanwhile. ``log_dirs``: how many disks a broker has.
-    ``eligible_leader_replicas``: KIP-966 is switched on.
+    ``eligible_leader_replicas``: KIP-966 is switched on. ``compacted``: logs are compacted all the time; no record is
+    superseded, so that all of them must stay. No seed chooses that by itself.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class Options(NamedTuple):
     joining: bool
     log_dirs: int
     eligible_leader_replicas: bool
+    compacted: bool
 
     def words(self) -> str:
         """As the command line takes them: all of them, whatever seeds come to choose later."""
@@ -54,7 +56,8 @@ class Options(NamedTuple):
             f"--hiccup-chance {self.hiccup_chance!r} --longest-delay {self.longest_delay_s!r} "
             f"--connection-loss-detection {_yes(self.connection_loss_detection)} "
             f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)} "
-            f"--log-dirs {self.log_dirs} --eligible-leader-replicas {_yes(self.eligible_leader_replicas)}"
+            f"--log-dirs {self.log_dirs} --eligible-leader-replicas {_yes(self.eligible_leader_replicas)} "
+            f"--compacted {_yes(self.compacted)}"
         )
 
 
@@ -98,6 +101,7 @@ def options_from(
         joining=rng.random() < 0.2,
         log_dirs=rng.choices((1, 2, 3), (16, 3, 1))[0],
         eligible_leader_replicas=rng.random() < 0.2,
+        compacted=False,
     )._replace(**others)
 
 
@@ -119,6 +123,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joining", type=_flag, metavar="yes|no", help="brokers join and leave")
     parser.add_argument("--log-dirs", type=int, choices=(1, 2, 3), help="each on a disk of its own")
     parser.add_argument("--eligible-leader-replicas", type=_flag, metavar="yes|no", help="KIP-966 is switched on")
+    parser.add_argument(
+        "--compacted", type=_flag, metavar="yes|no", help="logs are compacted, and lose no record by it"
+    )
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -64,11 +64,15 @@ class Sent(NamedTuple):
 class SimProducer:
     """Sends to one partition at a time; sequences are kept by partition."""
 
-    def __init__(self, client: SimClient, *, acks: int, idempotent: bool, request_timeout_ms: int = 2000) -> None:
+    def __init__(
+        self, client: SimClient, *, acks: int, idempotent: bool, keyed: bool = False, request_timeout_ms: int = 2000
+    ) -> None:
+        """``keyed``: each record has a key, which no other one has."""
         assert acks == -1 or not idempotent, "an idempotent producer needs acks=all"
         self._client = client
         self.acks = acks
         self.idempotent = idempotent
+        self._keyed = keyed
         self._timeout_ms = request_timeout_ms
         self.producer_id = -1
         self._epoch = -1
@@ -76,7 +80,9 @@ class SimProducer:
 
     async def send(self, topic: str, partition: int, values: Sequence[bytes], *, for_s: float) -> Sent:
         """Send one batch; an idempotent producer tries again for ``for_s`` seconds."""
-        return await self.send_keyed(topic, partition, [(None, value) for value in values], for_s=for_s)
+        return await self.send_keyed(
+            topic, partition, [(value if self._keyed else None, value) for value in values], for_s=for_s
+        )
 
     async def send_keyed(
         self, topic: str, partition: int, records: Sequence[tuple[bytes | None, bytes | None]], *, for_s: float

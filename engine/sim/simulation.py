@@ -253,6 +253,8 @@ def _configs(options: Options) -> dict[str, str]:
     }
     if options.durability == "fsync":
         configs["log.flush.interval.messages"] = 1
+    if options.compacted:
+        configs["log.cleaner.backoff.ms"] = 100
     if options.load == "light":
         configs["metadata.log.max.snapshot.interval.ms"] = 120_000
         # By the wall clock: where that is wrong, what is judged would be forgotten too early.

@@ -74,6 +74,8 @@ class Workload:
     async def create_topics(self) -> None:
         """Make the topics that last for the run."""
         segments = {"internal.segment.bytes": str(self.options.segment_bytes)}
+        if self.options.compacted:
+            segments |= {"cleanup.policy": "compact,delete", "min.cleanable.dirty.ratio": "0"}
         factor = min(2, len(self.cluster.machines))
         brief = {"internal.segment.bytes": "4096", "retention.ms": "5000", "file.delete.delay.ms": "1000"}
         topics = [
@@ -211,7 +213,7 @@ class Workload:
         self, topic: str, *, acks: int, idempotent: bool, pace: float = 1.0, is_judged: bool = True
     ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
         async def work(client: SimClient, rng: random.Random) -> None:
-            producer = SimProducer(client, acks=acks, idempotent=idempotent)
+            producer = SimProducer(client, acks=acks, idempotent=idempotent, keyed=self.options.compacted)
             recorder = self.ledger.client(client.name)
             self.expect(client.name)
             number = 0

@@ -32,7 +32,13 @@ def hunt(mutant: Mutant, seeds: int) -> Found | None:
     undo = mutant.change()
     try:
         for seed in range(seeds):
-            options = options_from(seed, seconds=_SECONDS, faults=mutant.faults, durability=mutant.durability)
+            options = options_from(
+                seed,
+                seconds=_SECONDS,
+                faults=mutant.faults,
+                durability=mutant.durability,
+                compacted=mutant.compacted,
+            )
             try:
                 run_seed(options)
             except SimulationFailed as failure:

@@ -123,6 +123,20 @@ def _replaces_files_without_a_sync() -> Undo:
     return replace(replacement, "replace_file", replace_file)
 
 
+def _compacts_without_a_sync() -> Undo:
+    from engine.storage.segment import CLEANED_SUFFIX, Segment
+
+    before = Segment.sync
+
+    def sync(self: Any) -> None:
+        if self.log_path.endswith(CLEANED_SUFFIX):
+            self.unsynced = False
+        else:
+            before(self)
+
+    return replace(Segment, "sync", sync)
+
+
 MUTANTS = (
     Mutant("leaves a gap", ("L1",), _leaves_a_gap, CRASHES),
     Mutant("trusts torn tails", ("L2",), _trusts_torn_tails, POWER, "fsync"),
@@ -132,6 +146,7 @@ MUTANTS = (
     Mutant("takes any high watermark", ("L6",), _takes_any_high_watermark, CRASHES),
     Mutant("removes what is not committed", ("L7",), _removes_what_is_not_committed, CRASHES),
     Mutant("compacts the last of each key", ("L7",), _compacts_the_last_of_each_key, CRASHES),
+    Mutant("compacts without a sync", ("L4", "L7"), _compacts_without_a_sync, POWER, "fsync", compacted=True),
     Mutant("serves what is not committed", ("R5",), _serves_uncommitted, CRASHES),
     Mutant("forgets duplicates", ("T1",), _forgets_duplicates, ("kill", "reset", "cut", "hiccup")),
     Mutant("forgets producers at a restart", ("T1",), _forgets_producers_at_restart, ("kill", "stop", "reset")),

@@ -12,7 +12,7 @@ POWER = ("power", "power-all")
 
 
 class Mutant(NamedTuple):
-    """``change`` does harm and returns what undoes it; ``faults`` and ``durability`` are those under which it shows.
+    """``change`` does harm and returns what undoes it; the options that follow are those under which it shows.
 
     ``promises`` are those that it breaks. A seed may notice another one that follows from it.
     """
@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
     change: Callable[[], Undo]
     faults: tuple[str, ...] | None = None
     durability: str | None = None
+    compacted: bool = False
 
 
 def replace(owner: Any, name: str, value: Any) -> Undo:
