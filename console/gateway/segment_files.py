@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import calcsize
-from typing import Any
+from typing import Any, NamedTuple
 
 from console.gateway.protocol import GatewayError
 from console.viewmodel.segments import (
@@ -31,8 +32,10 @@ from engine.storage.inspection.payloads import Decoder, decoded, decoder_for
 from engine.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX
 from engine.world import Disk
 
-# Batches of smaller segments are counted by their headers whenever somebody looks.
+# Batches of smaller segments are counted by their headers, as long as there are not too many of them: this thread
+# shares the interpreter with the screen. What was counted of a file that does not change is remembered.
 _COUNTED_BYTES = 8 << 20
+_COUNTED_BATCHES = 20_000
 _END = 1 << 62
 _SHOWN_VALUE = 2_000
 
@@ -66,39 +69,65 @@ def _segments_in(disk: Disk, broker_id: int, directory: str) -> list[SegmentRow]
     return rows
 
 
-def _segment(disk: Disk, broker_id: int, prefix: str, base: int, following: int | None) -> SegmentRow:
-    path = prefix + LOG_SUFFIX
-    about = os.stat(path)
+class _Counted(NamedTuple):
+    """What the headers of a segment's batches say; ``None`` where that would take too long."""
+
+    batches: int | None
+    records: int | None
+    end_offset: int | None
+    first_ms: int | None
+    last_ms: int | None
+
+
+@lru_cache(maxsize=4096)
+def _count(disk: Disk, path: str, base: int, size: int, _modified_ns: int) -> _Counted:
     file = disk.open(path, read_only=True)
     try:
-        size = file.size()
         first = next((header for _, header in scan_headers(file, 0, size)), None)
-        is_counted = size <= _COUNTED_BYTES
+        if first is None:
+            return _Counted(0, 0, base, None, None)
+        is_whole = size <= _COUNTED_BYTES
+        # Of a large one only what follows the last entry of its index.
+        start = 0 if is_whole else position_of(disk, path, base, _END)
         batches = records = 0
-        end_offset, last_ms = base, first.max_timestamp if first is not None else None
-        start = 0 if is_counted else position_of(disk, path, base, _END)
+        end_offset, last_ms = base, first.max_timestamp
         for _, header in scan_headers(file, start, size):
+            if batches == _COUNTED_BATCHES:
+                return _Counted(None, None, None, first.base_timestamp, None)
             batches += 1
             records += header.record_count
             end_offset = header.next_offset
-            last_ms = header.max_timestamp if last_ms is None else max(last_ms, header.max_timestamp)
+            last_ms = max(last_ms, header.max_timestamp)
     finally:
         file.close()
+    if not is_whole:
+        return _Counted(None, None, end_offset, first.base_timestamp, last_ms)
+    return _Counted(batches, records, end_offset, first.base_timestamp, last_ms)
+
+
+def _segment(disk: Disk, broker_id: int, prefix: str, base: int, following: int | None) -> SegmentRow:
+    path = prefix + LOG_SUFFIX
+    about = os.stat(path)
+    size = about.st_size
+    counted = _count(disk, path, base, size, about.st_mtime_ns)
+    end_offset = counted.end_offset
+    if following is not None and (end_offset is None or following > end_offset):
+        end_offset = following
     return SegmentRow(
         broker_id,
         path,
         base,
-        following if following is not None and following > end_offset else end_offset,
+        end_offset,
         size,
         (
             _size(disk, prefix + INDEX_SUFFIX),
             _size(disk, prefix + TIME_INDEX_SUFFIX),
             _size(disk, prefix + TXN_INDEX_SUFFIX),
         ),
-        batches if is_counted else None,
-        records if is_counted else None,
-        first.base_timestamp if first is not None else None,
-        last_ms,
+        counted.batches,
+        counted.records,
+        counted.first_ms,
+        counted.last_ms,
         int(about.st_mtime * 1000),
         following is None,
     )

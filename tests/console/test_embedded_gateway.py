@@ -10,6 +10,7 @@ import pytest
 
 from console.gateway import GatewayError
 from console.gateway.embedded import EmbeddedGateway
+from console.gateway.segment_files import _count
 from engine.record.builder import NewRecord, build_batch
 from engine.supervisor.broker_supervision import CommandError
 from engine.supervisor.control_server import ControlServer
@@ -257,3 +258,30 @@ async def test_segments_are_read_from_the_brokers_directories(
         await gateway.batches(path + "x", 0, 1)
     with pytest.raises(GatewayError, match="ends before byte"):
         await gateway.batch(path, 100_000)
+
+
+async def test_large_segments_are_not_counted(
+    supervisor: Supervisor, gateway: EmbeddedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their bytes, or by their batches: the end is known where the index leads near it."""
+    directory = tmp_path / "data/orders-0"
+    directory.mkdir(parents=True)
+    batches = [build_batch([NewRecord(b"k", b"v", timestamp=7_000)], base_offset=offset) for offset in range(40)]
+    (directory / f"{0:020d}.log").write_bytes(b"".join(batches))
+    position = len(batches[0]) * 30
+    (directory / f"{0:020d}.index").write_bytes((30).to_bytes(4, "big") + position.to_bytes(4, "big"))
+    (tmp_path / "server.properties").write_text(f"log.dirs={tmp_path / 'data'}\n")
+    supervisor.process(1, "running", 71, str(tmp_path / "broker.log"))
+    await picture(gateway, lambda each: len(each.brokers) == 1)
+    for most_bytes, most_batches, expected in (
+        (1 << 20, 50, (40, 40, 40)),
+        (1_000, 20, (None, None, 40)),
+        (1_000, 5, (None, None, None)),
+        (1 << 20, 20, (None, None, None)),
+    ):
+        monkeypatch.setattr("console.gateway.segment_files._COUNTED_BYTES", most_bytes)
+        monkeypatch.setattr("console.gateway.segment_files._COUNTED_BATCHES", most_batches)
+        _count.cache_clear()
+        (row,) = (await gateway.segments("orders", 0)).rows
+        assert (row.batches, row.records, row.end_offset) == expected
+        assert row.first_ms == 7_000
