@@ -30,11 +30,21 @@ _COORDINATORS = {
 def encode_metadata_record(record: Message, version: int | None = None) -> bytes:
     """Frame version, API key and version as unsigned varints, then the record (MetadataRecordSerde).
 
-    ``version`` defaults to the highest of the schema.
+    ``version`` defaults to the one that Kafka's controller writes at metadata.version 30 (4.3-IV0).
     """
-    chosen = record.MAX_VERSION if version is None else version
+    chosen = _written_version(record) if version is None else version
     head = bytes((_FRAME_VERSION,)) + encode_uvarint(record.API_KEY) + encode_uvarint(chosen)
     return head + codec.encode(record, chosen)
+
+
+def _written_version(record: Any) -> int:
+    """The highest of the schema, but for this record, of which each change has the version that brought it
+    (ReplicationControlManager)."""
+    if record.NAME != "BrokerRegistrationChangeRecord":
+        return int(record.MAX_VERSION)
+    if record.cordoned_log_dirs is not None:
+        return 3
+    return 2 if record.log_dirs else 1 if record.in_controlled_shutdown else 0
 
 
 def decode_metadata_record(buffer: bytes | memoryview) -> tuple[Message, int]:

@@ -83,6 +83,22 @@ def test_a_metadata_record_has_its_frame_type_and_version_before_it() -> None:
         decode_metadata_record(b"\x01\x63" + data[2:])
 
 
+def test_a_change_of_a_broker_is_written_in_the_version_that_brought_it() -> None:
+    """As the metadata log of Apache Kafka 4.3.1 has them."""
+    from engine.wire.messages.broker_registration_change_record import BrokerRegistrationChangeRecord
+
+    for version, more, tagged in [
+        (0, {"fenced": -1}, b"\x01\x00\x01\xff"),
+        (1, {"in_controlled_shutdown": 1}, b"\x01\x01\x01\x01"),
+        (2, {"log_dirs": [bytes(range(16))]}, b"\x01\x02\x11\x02" + bytes(range(16))),
+        (3, {"cordoned_log_dirs": []}, b"\x01\x03\x01\x01"),
+    ]:
+        record = BrokerRegistrationChangeRecord(broker_id=3, broker_epoch=85, **more)  # type: ignore[arg-type]
+        data = encode_metadata_record(record)
+        assert data == b"\x01\x11" + bytes((version,)) + b"\x00\x00\x00\x03" + bytes(7) + b"\x55" + tagged
+        assert decode_metadata_record(data) == (record, version)
+
+
 def test_a_coordinator_record_has_its_type_before_the_key_and_its_version_before_the_value() -> None:
     from engine.wire.messages.offset_commit_key import OffsetCommitKey
     from engine.wire.messages.offset_commit_value import OffsetCommitValue
