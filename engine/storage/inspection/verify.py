@@ -189,7 +189,7 @@ class LogDirectory:
             before = self.topic_ids.setdefault(match[1], (directory, verified.topic_id))
             yield from _same_topic(directory, match[1], verified.topic_id, before)
         if verified.has_gaps and not is_metadata:
-            yield note(directory, None, "some offsets have no batch: compaction removes records, nothing else does")
+            yield note(directory, None, "some offsets have no record: compaction removes records, nothing else does")
         self._total.add(verified)
         yield verified.entry(expected)
 

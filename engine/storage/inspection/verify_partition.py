@@ -200,6 +200,12 @@ class PartitionVerifier:
         if base < result.end_offset:
             what = f"the segment before it ends at offset {result.end_offset}, behind this one's base"
             yield finding(path, 0, what, COPY_ANEW)
+        elif base > result.end_offset:
+            result.has_gaps = True
+            self._transactions.is_complete = False
+            if self._is_dense and result.is_whole:
+                what = f"the segment before it ends at offset {result.end_offset}: what is between them is missing"
+                yield finding(path, 0, what, COPY_ANEW)
         result.end_offset = max(result.end_offset, base)
         offsets, times = None, None
         file = disk.open(path, read_only=True)
@@ -267,11 +273,14 @@ class PartitionVerifier:
         if header.base_offset < result.end_offset:
             what = f"{at} follows offset {result.end_offset - 1}: offsets do not ascend"
             yield finding(path, found.position, what, COPY_ANEW)
-        elif header.base_offset > result.end_offset and result.batches > 1:
+        elif header.base_offset > result.end_offset:
             result.has_gaps = True
             if self._is_dense:
                 what = f"{at} follows offset {result.end_offset - 1}: what is between them is missing"
                 yield finding(path, found.position, what, COPY_ANEW)
+        if header.record_count != header.last_offset_delta + 1:
+            result.has_gaps = True
+        if result.has_gaps:
             self._transactions.is_complete = False
         if following is not None and header.last_offset >= following:
             what = f"{at} reaches into the next segment, which begins at {following}"

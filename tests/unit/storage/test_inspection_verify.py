@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from log_scenario import INDEX_INTERVAL_BYTES, NOW_MS, SEGMENT_BYTES, TOPIC_ID, Append, operations
+from memory_disk import MemoryDisk
+from storage_harness import append, open_log
 
 from console.cli import main
 from engine.broker.quorum.batches import leader_change_batch, metadata_batch
@@ -19,6 +22,9 @@ from engine.model.errors import KafkaError
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import iter_batches
+from engine.record.builder import NewRecord, build_batch
+from engine.record.compression import Compression
+from engine.record.control import build_end_transaction_marker
 from engine.storage.checkpoints import (
     HIGH_WATERMARKS,
     RECOVERY_POINTS,
@@ -28,6 +34,8 @@ from engine.storage.checkpoints import (
     write_offsets,
     write_partition_metadata,
 )
+from engine.storage.cleaner import clean, run
+from engine.storage.cleaner_plan import plan
 from engine.storage.inspection.verify import verify
 from engine.storage.log import Log
 from engine.wire.messages.topic_record import TopicRecord
@@ -250,3 +258,52 @@ def test_several_brokers_are_compared(sound: Path, tmp_path: Path) -> None:
     said = [each["what"] for each in found(tmp_path)]
     assert len(said) == 3 and "belongs to cluster another" in said[0] and "one is a copy" in said[1], said
     assert "it says that golden has id" in said[2]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
+    """Compaction leaves gaps, batches without records, and index entries of transactions whose records are gone."""
+    rng = random.Random(seed)
+    disk = MemoryDisk()
+    log = open_log(disk, cleanup_policy="compact", segment_bytes=400, index_interval_bytes=100, delete_retention_ms=0)
+    sequences = {1: 0, 2: 0}
+    cleaned = False
+    for step in range(120):
+        producer_id, count = rng.choice((1, 2)), rng.randrange(1, 4)
+        new = [NewRecord(b"k%d" % rng.randrange(5), b"v%d" % step, timestamp=NOW_MS + step * 10) for _ in range(count)]
+        if rng.random() < 0.5:
+            append(log, build_batch(new, compression=rng.choice(list(Compression))), epoch=step // 40)
+        else:
+            sequence = sequences[producer_id]
+            sequences[producer_id] += count
+            options = {"producer_id": producer_id, "producer_epoch": 0, "base_sequence": sequence}
+            append(log, build_batch(new, is_transactional=True, **options), epoch=step // 40)
+        if step % 7 == 6:
+            for each in sequences:
+                marker = build_end_transaction_marker(
+                    committed=rng.random() < 0.5,
+                    producer_id=each,
+                    producer_epoch=0,
+                    coordinator_epoch=1,
+                    timestamp=NOW_MS + step * 10,
+                )
+                append(log, marker, epoch=step // 40, origin="coordinator")
+        if step % 35 == 34:
+            log.roll(NOW_MS)
+            log.flush()
+            log.set_high_watermark(log.log_end_offset)
+            to_clean = plan(log, NOW_MS + step * 100)
+            if to_clean.end_offset > to_clean.first_dirty_offset:
+                done = run(clean(to_clean, NOW_MS + step * 100, 1 << 20))
+                assert done is not None
+                log.first_dirty_offset = done.end_offset
+                cleaned = True
+    log.flush()
+    log.close()
+    for name in (RECOVERY_POINTS, HIGH_WATERMARKS):
+        write_offsets(disk, f"/data/{name}", {TopicPartition("orders", 0): log.log_end_offset})
+    write_clean_shutdown(disk, "/data", 5)
+    write_meta_properties(disk, "/data", MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(16))))
+    entries = list(verify(disk, "/data", deep=True))
+    assert not [each for each in entries if each["kind"] == "finding"]
+    assert cleaned and any("compaction removes records" in each["what"] for each in entries if each["kind"] == "note")
