@@ -8,6 +8,7 @@ until the next start, as in Kafka; where a disk fails its directory goes offline
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,9 @@ class LogCleaner:
             files.first_dirty_offset = cleaned.end_offset
             await self._checkpoint(replica)
         except (LogDirFailure, OSError) as failure:
+            if isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE):
+                # Descriptors that ran out say nothing about the disk.
+                raise
             self._replicas.on_disk_failed(replica, failure)
             return False
         except KafkaError as error:

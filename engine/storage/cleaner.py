@@ -89,23 +89,25 @@ def clean(to_clean: LogToClean, now_ms: int, map_bytes: int) -> Cleaning:
             if log.before_gap is not None:
                 yield from _in_one(log.before_gap)
         offsets = OffsetMap(map_bytes)
-        dirty = [each for each in to_clean.segments if _end_of(to_clean, each) > to_clean.first_dirty_offset]
-        aborted = log.aborted_transactions(to_clean.first_dirty_offset, to_clean.end_offset)
-        ends = [_end_of(to_clean, each) for each in dirty]
-        yield from _in_pieces(_index(log.disk, dirty, ends, to_clean.first_dirty_offset, aborted, offsets), guard)
+        start_offset = to_clean.first_dirty_offset
+        ends = [*[each.base_offset for each in to_clean.segments[1:]], to_clean.end_offset]
+        dirty = [(each, end) for each, end in zip(to_clean.segments, ends, strict=True) if end > start_offset]
+        aborted = log.aborted_transactions(start_offset, to_clean.end_offset)
+        yield from _in_pieces(_index(log.disk, dirty, start_offset, aborted, offsets), guard)
         if guard.is_void:
             return None
         end_offset = offsets.latest_offset + 1
-        if end_offset <= to_clean.first_dirty_offset:
+        if end_offset <= start_offset:
             raise KafkaError(
                 ErrorCode.INVALID_CONFIG,
-                f"{log.topic_partition}: not even the key at offset {to_clean.first_dirty_offset} fits into "
+                f"{log.topic_partition}: not even the key at offset {start_offset} fits into "
                 f"{map_bytes} bytes: set log.cleaner.dedupe.buffer.size higher",
             )
         segments = [each for each in to_clean.segments if each.base_offset < end_offset]
-        upper = _end_of(to_clean, segments[-1])
+        upper = ends[len(segments) - 1]
         before = after = 0
         transactions = CleanedTransactions()
+        transactions.add(log.aborted_transactions(segments[0].base_offset, upper))
         for group in group_segments(segments, upper, log.config.segment_bytes, log.config.segment_index_bytes):
             old_bytes = sum(each.size for each in group)
             new = yield from _clean_group(log, guard, group, to_clean, offsets, transactions, now_ms)
@@ -114,7 +116,7 @@ def clean(to_clean: LogToClean, now_ms: int, map_bytes: int) -> Cleaning:
             before += old_bytes
             after += new.size
         log.end_cleaning(guard)
-        return CleanedLog(end_offset, before, after, before + sum(each.size for each in dirty), len(offsets))
+        return CleanedLog(end_offset, before, after, before + sum(each.size for each, _ in dirty), len(offsets))
     # Not in "finally": a generator that nobody remembers, because its process died, must not touch the disk any more.
     except (OSError, KafkaError):
         if guard.is_void:
@@ -140,13 +142,6 @@ def run(cleaning: Cleaning) -> CleanedLog | None:
     except StopIteration as stop:
         result: CleanedLog | None = stop.value
         return result
-
-
-def _end_of(to_clean: LogToClean, segment: Segment) -> int:
-    """Where the segment that follows begins."""
-    segments = to_clean.segments
-    number = segments.index(segment) + 1
-    return segments[number].base_offset if number < len(segments) else to_clean.end_offset
 
 
 def _in_pieces(steps: Iterator[int], guard: CleaningGuard) -> Generator[Work, Piece, None]:
@@ -207,17 +202,16 @@ def _corrupt(segment: Segment, position: int) -> None:
 
 def _index(
     disk: Disk,
-    segments: Sequence[Segment],
-    ends: Sequence[int],
+    segments: Sequence[tuple[Segment, int]],
     start_offset: int,
     aborted: Sequence[AbortedTxn],
     offsets: OffsetMap,
 ) -> Iterator[int]:
-    """Fill the map from the dirty segments, as far as it has room (Cleaner.buildOffsetMap)."""
+    """Fill the map from the dirty segments, each with its end, as far as there is room (Cleaner.buildOffsetMap)."""
     transactions = CleanedTransactions()
     transactions.add(aborted)
     step = 0
-    for segment, end_offset in zip(segments, ends, strict=True):
+    for segment, end_offset in segments:
         for header, batch in _batches(disk, segment):
             if header.is_control:
                 transactions.on_control(header, batch)
@@ -255,7 +249,6 @@ def _clean_group(
         each.producer_id: _LastRecord(each.last_data_offset, each.producer_epoch)
         for each in log.producers.entries.values()
     }
-    aborted = [log.aborted_transactions(each.base_offset, _end_of(to_clean, each)) for each in group]
     rules = _Rules(offsets, transactions, producers, to_clean.end_offset, now_ms, log.config.delete_retention_ms)
     had_txn_index = any(each.txn_index.exists() for each in group)
     # A pool of its own: the log's is the loop's.
@@ -269,7 +262,7 @@ def _clean_group(
         suffix=CLEANED_SUFFIX,
     )
     try:
-        yield from _in_pieces(_write(log.disk, group, aborted, new, rules, had_txn_index), guard)
+        yield from _in_pieces(_write(log.disk, group, new, rules, had_txn_index), guard)
         if guard.is_void:
             new.remove_files()
             return None
@@ -364,7 +357,6 @@ class _Rules:
 def _write(
     disk: Disk,
     group: Sequence[Segment],
-    aborted: Sequence[Sequence[AbortedTxn]],
     new: Segment,
     rules: _Rules,
     has_txn_index: bool,
@@ -373,8 +365,7 @@ def _write(
     headers: list[BatchHeader] = []
     parts: list[bytes] = []
     waiting = step = 0
-    for segment, transactions in zip(group, aborted, strict=True):
-        rules.transactions.add(transactions)
+    for segment in group:
         for header, batch in _batches(disk, segment):
             step += len(batch)
             stays = rules.apply(header, batch)
