@@ -86,7 +86,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (RECOVERY_POINTS, HIGH_WATERMARKS):
         write_offsets(DISK, str(root / name), {PARTITION: END})
     write_clean_shutdown(DISK, str(root), 5)
-    write_meta_properties(DISK, str(root), MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(16))))
+    write_meta_properties(DISK, str(root), MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(8))))
     records = [TopicRecord("orders", TOPIC_ID), TopicRecord("clicks", bytes(range(1, 17)))]
     (root / "bootstrap.checkpoint").write_bytes(encode_bootstrap(records, NOW_MS))
     metadata = root / METADATA
@@ -260,7 +260,7 @@ def test_several_brokers_are_compared(sound: Path, tmp_path: Path) -> None:
     assert "it says that golden has id" in said[2]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
     """Compaction leaves gaps, batches without records, and index entries of transactions whose records are gone."""
     rng = random.Random(seed)
@@ -279,7 +279,8 @@ def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
             options = {"producer_id": producer_id, "producer_epoch": 0, "base_sequence": sequence}
             append(log, build_batch(new, is_transactional=True, **options), epoch=step // 40)
         if step % 7 == 6:
-            for each in sequences:
+            # The others stay open, until a segment is to be cleaned.
+            for each in sequences if step % 35 == 34 else (producer_id,):
                 marker = build_end_transaction_marker(
                     committed=rng.random() < 0.5,
                     producer_id=each,
@@ -303,7 +304,7 @@ def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
     for name in (RECOVERY_POINTS, HIGH_WATERMARKS):
         write_offsets(disk, f"/data/{name}", {TopicPartition("orders", 0): log.log_end_offset})
     write_clean_shutdown(disk, "/data", 5)
-    write_meta_properties(disk, "/data", MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(16))))
+    write_meta_properties(disk, "/data", MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(8))))
     entries = list(verify(disk, "/data", deep=True))
     assert not [each for each in entries if each["kind"] == "finding"]
     assert cleaned and any("compaction removes records" in each["what"] for each in entries if each["kind"] == "note")
