@@ -86,7 +86,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (RECOVERY_POINTS, HIGH_WATERMARKS):
         write_offsets(DISK, str(root / name), {PARTITION: END})
     write_clean_shutdown(DISK, str(root), 5)
-    write_meta_properties(DISK, str(root), MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(8))))
+    write_meta_properties(DISK, str(root), MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(16))))
     records = [TopicRecord("orders", TOPIC_ID), TopicRecord("clicks", bytes(range(1, 17)))]
     (root / "bootstrap.checkpoint").write_bytes(encode_bootstrap(records, NOW_MS))
     metadata = root / METADATA
@@ -304,7 +304,7 @@ def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
     for name in (RECOVERY_POINTS, HIGH_WATERMARKS):
         write_offsets(disk, f"/data/{name}", {TopicPartition("orders", 0): log.log_end_offset})
     write_clean_shutdown(disk, "/data", 5)
-    write_meta_properties(disk, "/data", MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(8))))
+    write_meta_properties(disk, "/data", MetaProperties("MkU3OEVBNTcwNTJENDM2Qk", 1, bytes(range(16))))
     entries = list(verify(disk, "/data", deep=True))
     assert not [each for each in entries if each["kind"] == "finding"]
     assert cleaned and any("compaction removes records" in each["what"] for each in entries if each["kind"] == "note")
