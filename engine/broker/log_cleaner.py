@@ -66,11 +66,15 @@ class LogCleaner:
             elif number:
                 del self._threads[number]
                 return
-            try:
-                async with asyncio.timeout(max(config.log_cleaner_backoff_ms, 1) / 1000):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._pause(max(config.log_cleaner_backoff_ms, 1) / 1000)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, not beyond the end."""
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
 
     def dirtiest(self) -> tuple[Replica, LogToClean] | None:
         """The log to compact next: one that waited too long, else the one with the largest dirty share
@@ -148,7 +152,7 @@ class LogCleaner:
                 if max_bytes_per_second < _NO_LIMIT:
                     wait_s = done.bytes / max_bytes_per_second - (clock.monotonic_ms() - began_ms) / 1000
                     if wait_s > 0:
-                        await asyncio.sleep(wait_s)
+                        await self._pause(wait_s)
                 work = cleaning.send(done)
         except StopIteration as stop:
             cleaned: CleanedLog | None = stop.value

@@ -39,7 +39,7 @@ _WRITE_BYTES = 256 * 1024
 
 
 class Piece(NamedTuple):
-    """What one piece of work did: whether it was the last of its kind, and about how many bytes it read."""
+    """What one piece of work did: whether it was the last of its kind, and how many bytes it read and wrote."""
 
     is_last: bool
     bytes: int
@@ -145,7 +145,7 @@ def run(cleaning: Cleaning) -> CleanedLog | None:
 
 
 def _in_pieces(steps: Iterator[int], guard: CleaningGuard) -> Generator[Work, Piece, None]:
-    """Each step is a piece and says how many bytes it read."""
+    """Each step is a piece and says how many bytes it read and wrote."""
 
     def piece() -> Piece:
         found = next(steps, None)
@@ -231,6 +231,7 @@ def _index(
                 step = 0
         # What a compaction took from the segment's end counts as read.
         offsets.latest_offset = end_offset - 1
+    yield step
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -373,12 +374,14 @@ def _write(
                 headers.append(stays[0])
                 parts.append(stays[1])
                 waiting += len(stays[1])
+                step += len(stays[1])
                 if waiting >= _WRITE_BYTES:
                     new.append_final(b"".join(parts), headers)
                     headers, parts, waiting = [], [], 0
             if step >= _STEP_BYTES:
                 yield step
                 step = 0
+    yield step
     if headers:
         new.append_final(b"".join(parts), headers)
     for each in rules.transactions.kept:

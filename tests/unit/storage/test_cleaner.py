@@ -235,6 +235,20 @@ def test_small_segments_become_one() -> None:
     assert log.offset_for_timestamp(NOW_MS, 20) == (NOW_MS, 17, 0)
 
 
+def test_every_byte_that_is_read_or_written_counts_for_the_limit() -> None:
+    """log.cleaner.io.max.bytes.per.second."""
+    log = dirty_log(MemoryDisk())
+    size = sum(each.size for each in log.segments[:-1])
+    cleaning = clean(plan(log, NOW_MS), NOW_MS, ROOM)
+    work, total = next(cleaning), 0
+    with pytest.raises(StopIteration) as stopped:
+        while True:
+            done = work()
+            total += done.bytes
+            work = cleaning.send(done)
+    assert total == 2 * size + stopped.value.value.bytes_after
+
+
 def test_memory_for_few_keys_takes_several_passes() -> None:
     log = a_log(segment_bytes=100_000)
     put(log, *[(b"%d" % (number % 10), b"%d" % number) for number in range(40)])
