@@ -103,7 +103,7 @@ def make_plan(data_dir: DataDir, disk: Disk) -> Plan:
         stopped = StoppedBroker(disk, broker_id, log_dirs, properties.get("metadata.log.dir", log_dirs[0]))
         stopped.read(state["cluster_id"], is_voter=broker_id in state["voters"])
         found.append(stopped)
-    image = _check_as_a_cluster(found, state)
+    image = _check_as_a_cluster(found, state, addresses)
     partitions = sum(len(topic.partitions) for topic in image.topics_by_id.values())
     servers = ",".join(str(addresses[each.broker_id]) for each in brokers)
     return Plan(state["cluster_id"], brokers, servers, partitions, _notes(image, spec, text, servers))
@@ -206,7 +206,9 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
-def _check_as_a_cluster(brokers: list[StoppedBroker], state: Mapping[str, Any]) -> MetadataImage:
+def _check_as_a_cluster(
+    brokers: list[StoppedBroker], state: Mapping[str, Any], addresses: Mapping[int, Address]
+) -> MetadataImage:
     """What only all directories together tell; the cluster's metadata. Raises ``NotReady``."""
     problems = [each for broker in brokers for each in broker.problems]
     owner_of: dict[bytes, str] = {}
@@ -229,6 +231,14 @@ def _check_as_a_cluster(brokers: list[StoppedBroker], state: Mapping[str, Any]) 
         if not any(each.path in broker.log_dirs for each in broker.problems):
             problems += missing_replicas(image, broker)
     directory = f"{latest.metadata_log_dir}/{METADATA_DIRECTORY}"
+    # Kafka looks for its voters where the log says, whatever its properties say.
+    named = {} if latest.voters is None else latest.voters.addresses()
+    for voter_id, (host, port) in sorted(named.items()):
+        own = addresses.get(voter_id)
+        if own is None or (own.host, own.controller_port) != (host, port):
+            what = f"it says that voter {voter_id} listens on {host}:{port}, and the cluster does not"
+            remedy = "give that broker this host and controller_port again, and start and stop the cluster"
+            problems.append(Problem(voter_id, directory, what, remedy))
     for name, level in sorted(image.features.items()):
         known = {**CARRIED_FEATURES, **SUPPORTED_FEATURES}.get(name)
         if known is None or not known.min_version <= level <= known.max_version:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from engine.broker.quorum import quorum_state_file
 from engine.broker.quorum.batches import MetadataNotUnderstood, decode_batch
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt, decode_snapshot, parse_snapshot_file_name
+from engine.broker.quorum.voters import DynamicVoters, read_dynamic_voters
 from engine.core.controller.image import MetadataImage, ReplayError
 from engine.core.raft.identity import OffsetAndEpoch
 from engine.model.errors import KafkaError
@@ -64,7 +65,8 @@ class StoppedBroker:
     """The log directories of one broker, read once.
 
     ``problems`` has all that is wrong, ``logs`` what could be read, ``directory_ids`` whose each directory is, and
-    ``metadata`` the metadata log's end with the image that it makes (``None`` where there is no such log).
+    ``metadata`` the metadata log's end with the image that it makes (``None`` where there is no such log), ``voters``
+    those that the log names itself.
     """
 
     def __init__(self, disk: Disk, broker_id: int, log_dirs: list[str], metadata_log_dir: str) -> None:
@@ -77,6 +79,7 @@ class StoppedBroker:
         self.logs: dict[TopicPartition, FoundLog] = {}
         self.directory_ids: dict[str, Uuid] = {}
         self.metadata: tuple[OffsetAndEpoch, MetadataImage] | None = None
+        self.voters: DynamicVoters | None = None
 
     def read(self, cluster_id: str, *, is_voter: bool) -> None:
         """Look at everything. ``cluster_id``: the one that the directories must have."""
@@ -211,6 +214,7 @@ class StoppedBroker:
             elif is_voter:
                 self._complain(state, "it is missing, and says whom this voter voted for", "bring it back")
             self.metadata = self._replay(directory)
+            self.voters = read_dynamic_voters(self._disk, self.metadata_log_dir)
         except quorum_state_file.QuorumStateError as error:
             self._complain(state, str(error), "bring it back")
         except (KafkaError, MetadataNotUnderstood, ReplayError, SnapshotCorrupt, CheckpointCorrupt, OSError) as error:

@@ -15,11 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli import main
+from engine.broker.metadata_log import MetadataLog
+from engine.broker.quorum.batches import leader_change_batch
+from engine.broker.quorum.voters import DynamicVoters
+from engine.model.broker_config import BrokerConfig
 from engine.model.ids import uuid_to_str
 from engine.model.properties import read_properties
-from engine.record.batch import read_header
+from engine.record.batch import read_header, stamp
 from engine.supervisor import graduation
 from engine.supervisor.data_dir import DataDir
+from engine.wire.messages.voters_record import Endpoint, Voter, VotersRecord
 from engine.world.real import real_world
 from tests.unit.broker.broker_requests import create_topic, produce_ok, until_in_sync
 from tests.unit.broker.in_process_cluster import CLUSTER_ID, InProcessCluster
@@ -277,6 +282,42 @@ def test_every_bad_state_names_broker_path_and_remedy(path: Path, name: str) -> 
     assert lines[0].startswith(f"kconsole: broker {broker_id}: {path}/broker-{broker_id}/data"), lines
     assert str(remedy) in lines[0]
     assert not list(path.glob("broker-*/kafka"))
+
+
+@pytest.mark.parametrize("port", [29093, 29094])
+def test_voters_that_the_log_names_must_be_where_it_says(path: Path, port: int) -> None:
+    """kafka-features.sh wrote them there, and the cluster file gave a broker another controller_port since."""
+    world = real_world()
+    ports = {1: 19093, 2: port, 3: 39093}
+    record = VotersRecord(
+        voters=[
+            Voter(each, bytes([each, 0]) + bytes(13) + b"\x01", [Endpoint("CONTROLLER", "127.0.0.1", at)])
+            for each, at in ports.items()
+        ]
+    )
+    more = DynamicVoters(1, record, True).control_records()
+    for broker_id in ports:
+        config = BrokerConfig.from_properties(
+            {
+                "node.id": str(broker_id),
+                "process.roles": "controller",
+                "listeners": "CONTROLLER://127.0.0.1:1",
+                "controller.listener.names": "CONTROLLER",
+                "controller.quorum.voters": f"{broker_id}@127.0.0.1:1",
+                "log.dirs": str(data(path, broker_id)),
+            }
+        )
+        metadata_log = MetadataLog.open(world.disk, world.clock, str(data(path, broker_id)), config)
+        batch = bytearray(leader_change_batch(1, [1, 2, 3], [1, 2], timestamp_ms=1, more=more))
+        stamp(batch, 0, metadata_log.end_offset, 9)
+        metadata_log.append(bytes(batch))
+        metadata_log.close()
+    code, out = graduate(path)
+    if port == 29093:
+        assert code == 0, out
+    else:
+        assert code == 1 and "kconsole: broker 2: " in out
+        assert f"voter 2 listens on 127.0.0.1:{port}" in out and "controller_port again" in out
 
 
 def test_all_that_is_wrong_is_told_at_once(path: Path) -> None:
