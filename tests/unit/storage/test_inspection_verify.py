@@ -308,3 +308,27 @@ def test_compacted_logs_with_transactions_are_sound(seed: int) -> None:
     entries = list(verify(disk, "/data", deep=True))
     assert not [each for each in entries if each["kind"] == "finding"]
     assert cleaned and any("compaction removes records" in each["what"] for each in entries if each["kind"] == "note")
+
+
+def test_a_transaction_whose_begin_was_compacted_away_is_no_finding() -> None:
+    """The last stable offset in the index is that of a record that is gone."""
+    disk = MemoryDisk()
+    log = open_log(disk, cleanup_policy="compact", delete_retention_ms=1_000_000)
+    for sequence, producer_id in ((0, 1), (1, 1), (0, 2)):
+        options = {"producer_id": producer_id, "producer_epoch": 0, "base_sequence": sequence}
+        append(log, build_batch([NewRecord(b"k", b"v", timestamp=NOW_MS)], is_transactional=True, **options))
+    for producer_id in (2, 1):
+        marker = build_end_transaction_marker(
+            committed=False, producer_id=producer_id, producer_epoch=0, coordinator_epoch=1, timestamp=NOW_MS
+        )
+        append(log, marker, origin="coordinator")
+    log.roll(NOW_MS)
+    log.flush()
+    log.set_high_watermark(log.log_end_offset)
+    assert [each.last_stable_offset for each in log.aborted_transactions(0, 5)] == [0, 5]
+    assert run(clean(plan(log, NOW_MS), NOW_MS, 1 << 20)) is not None
+    log.close()
+    write_clean_shutdown(disk, "/data", 5)
+    entries = list(verify(disk, "/data/orders-0"))
+    assert [(each["batches"], each["records"]) for each in entries if each["kind"] == "partition"] == [(4, 0)]
+    assert not [each for each in entries if each["kind"] == "finding"]
