@@ -363,3 +363,16 @@ def test_dump_log_segments_reads_the_files_of_a_broker_that_runs_and_of_one_that
     assert '"generation":1' in out and "isvalid: false" not in out
     said = kafka_tool("kafka.tools.StorageTool", "info", "-c", str(tmp_path / "data/broker-1/server.properties"))
     assert "node.id=1" in said and "version=1" in said
+
+
+def test_records_are_deleted_and_refusals_are_told(
+    java_cluster: Cluster, server: tuple[str, str], tmp_path: Path
+) -> None:
+    create_topic(java_cluster, "deleted-records", 1)
+    produce(java_cluster, "deleted-records", [b"%d" % each for each in range(10)])
+    asked = tmp_path / "offsets.json"
+    for offset, said in ((4, "low_watermark: 4"), (-1, "low_watermark: 10"), (11, "OffsetOutOfRange")):
+        partitions = [{"topic": "deleted-records", "partition": 0, "offset": offset}]
+        asked.write_text(json.dumps({"version": 1, "partitions": partitions}))
+        out = kafka_tool(TOOLS + "DeleteRecordsCommand", *server, "--offset-json-file", str(asked))
+        assert said in out, out
