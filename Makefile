@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ screenshots: dev ## take the README's pictures anew: the console over a real clu
 
 bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
 	$(BIN)/python -m bench
+
+GROWTH ?=
+bench-growth: dev ## what a log of 0, 1, 10, 30 GiB costs, and 2,000 partitions: make bench-growth GROWTH="--sizes 0,1"
+	$(BIN)/python -m bench growth --pairs 7 $(GROWTH)
 
 bench-compaction: dev jars ## five million updates of ten thousand keys, compacted meanwhile, beside Apache Kafka
 	$(BIN)/python -m bench compaction

@@ -41,6 +41,9 @@ _LEAST_BYTES = 64 << 20
 _RECORD_BYTES = 10_000
 _SAMPLE_RECORDS = 10_000
 _START_TIMEOUT_S = 120.0
+_SETTLE_TIMEOUT_S = 120.0
+# The quorum of an idle broker appends now and then.
+_IDLE_WRITES_A_SECOND = 30
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -192,6 +195,18 @@ class OneBroker:
         assert self._process is not None
         return float(psutil.Process(self._process.pid).memory_info().rss / (1 << 20))
 
+    async def settle(self) -> None:
+        """Wait until it hardly writes: after a start the new leader epochs of all partitions are saved."""
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+        deadline, before = time.perf_counter() + _SETTLE_TIMEOUT_S, -_IDLE_WRITES_A_SECOND
+        while time.perf_counter() < deadline:
+            written = process.io_counters().write_count
+            if written - before < _IDLE_WRITES_A_SECOND:
+                return
+            before = written
+            await asyncio.sleep(1.0)
+
     def kill(self) -> None:
         """SIGKILL."""
         if self._connection is not None:
@@ -271,6 +286,8 @@ async def _measure(name: str, large: OneBroker, empty: OneBroker, pairs: int, se
     unsafe_mib = large.unsafe_mib
     starts = await _restarts(large, 3, serves)
     control = await _restarts(empty, 3, [0])
+    for each in (large, empty):
+        await each.settle()
     rng = random.Random(1)
     append = await _in_turn(large, empty, pairs, _append)
     warm = await _in_turn(large, empty, pairs, lambda broker: _warm(broker, rng))
