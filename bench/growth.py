@@ -34,6 +34,9 @@ from engine.world.real import real_world
 
 GIB = 1 << 30
 TOPIC = "growth"
+# Of thousands of partitions, none of which a sample is about: librdkafka itself slows down with those that it writes.
+_MANY = "many"
+_RECORDS_EACH = 10
 _FETCH_VERSION = 12
 _FETCH_BYTES = 16 << 10
 # The smallest log has something to read.
@@ -43,7 +46,8 @@ _SAMPLE_RECORDS = 10_000
 _START_TIMEOUT_S = 120.0
 _SETTLE_TIMEOUT_S = 120.0
 # The quorum of an idle broker appends now and then.
-_IDLE_WRITES_A_SECOND = 30
+_IDLE_WRITES_A_SECOND = 10
+_QUIET_SECONDS = 4
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -76,19 +80,20 @@ class OneBroker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self.end_offset = 0
+        self.many = 0
 
     @property
     def log_files(self) -> list[Path]:
         """Files of the first partition."""
         return sorted((self._directory / "data" / f"{TOPIC}-0").iterdir())
 
-    async def start(self, serves: Sequence[int] = ()) -> float:
-        """Start it; seconds until it answers a fetch of the last record of each of these partitions."""
+    async def start(self, *, is_new: bool = False) -> float:
+        """Start it; seconds until it answers a fetch of the last record, and one of the last of many partitions."""
         began = time.perf_counter()
         self._spawn()
         while time.perf_counter() - began < _START_TIMEOUT_S:
             with contextlib.suppress(ClientError):
-                if await self._serves(serves):
+                if await self._serves(is_new):
                     return time.perf_counter() - began
             await asyncio.sleep(0.01)
         raise SystemExit(f"the broker does not serve within {_START_TIMEOUT_S:g} s: {self._directory}/broker.log")
@@ -103,39 +108,46 @@ class OneBroker:
                 env={**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "2"},
             )
 
-    async def _serves(self, partitions: Sequence[int]) -> bool:
+    async def _serves(self, is_new: bool) -> bool:
         if self._connection is None or self._connection.closed:
             self._connection = None
             self._connection = await Connection.open(
                 self._world, "127.0.0.1", self.port, client_id="growth", timeout_ms=1000
             )
-        for partition in partitions:
-            error, size = await self.fetch(self.end_offset - 1, partition)
-            if error or not size:
-                return False
-        return True
+        if is_new:
+            return True
+        found = [await self.fetch(self.end_offset - 1)]
+        if self.many:
+            found.append(await self.fetch(_RECORDS_EACH - 1, self.many - 1, _MANY))
+        return all(size and not error for error, size in found)
 
-    async def fetch(self, offset: int, partition: int = 0) -> tuple[int, int]:
+    async def fetch(self, offset: int, partition: int = 0, topic: str = TOPIC) -> tuple[int, int]:
         """Error code and bytes of one small fetch."""
         assert self._connection is not None
         part = FetchPartition(
             partition=partition, fetch_offset=offset, partition_max_bytes=_FETCH_BYTES, log_start_offset=-1
         )
         request = FetchRequest(
-            max_wait_ms=0, min_bytes=0, max_bytes=_FETCH_BYTES, topics=[FetchTopic(TOPIC, partitions=[part])]
+            max_wait_ms=0, min_bytes=0, max_bytes=_FETCH_BYTES, topics=[FetchTopic(topic, partitions=[part])]
         )
         answer: Any = await self._connection.send(request, version=_FETCH_VERSION, timeout_ms=30_000)
         (found,) = answer.responses[0].partitions
         return found.error_code, len(found.records or b"")
 
-    def create_topic(self, partitions: int) -> None:
-        """Make the topic."""
+    def create_topic(self, topic: str = TOPIC, partitions: int = 1) -> None:
+        """Make a topic."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         # Asked before the broker is registered, librdkafka hears of no controller, and waits for one for good.
         wait_for("the broker to be registered", lambda: admin.list_topics(timeout=10).brokers, 30)
-        admin.create_topics([NewTopic(TOPIC, partitions, 1)], request_timeout=120)[TOPIC].result(120)
+        admin.create_topics([NewTopic(topic, partitions, 1)], request_timeout=120)[topic].result(120)
 
-    def append(self, records: int, *, partitions: int = 1) -> float:
+    def create_many(self, partitions: int) -> None:
+        """A topic of so many partitions beside the other one, each with a few records."""
+        self.create_topic(_MANY, partitions)
+        self.append(partitions * _RECORDS_EACH, topic=_MANY, partitions=partitions)
+        self.many = partitions
+
+    def append(self, records: int, *, topic: str = TOPIC, partitions: int = 1) -> float:
         """Bytes a second that one producer gets acknowledged (acks=all), the partitions in turn."""
         producer = Producer(
             {
@@ -148,20 +160,21 @@ class OneBroker:
                 "log_level": 0,
             }
         )
-        producer.list_topics(TOPIC, 30)
+        producer.list_topics(topic, 30)
         value = random.randbytes(_RECORD_BYTES)
         began = time.perf_counter()
         for number in range(records):
             while True:
                 try:
-                    producer.produce(TOPIC, value, partition=number % partitions)
+                    producer.produce(topic, value, partition=number % partitions)
                     break
                 except BufferError:
                     producer.poll(0.01)
             producer.poll(0)
         if producer.flush(120):
             raise SystemExit("records were not acknowledged within two minutes")
-        self.end_offset += records // partitions
+        if topic == TOPIC:
+            self.end_offset += records
         return records * _RECORD_BYTES / (time.perf_counter() - began)
 
     @property
@@ -199,11 +212,10 @@ class OneBroker:
         """Wait until it hardly writes: after a start the new leader epochs of all partitions are saved."""
         assert self._process is not None
         process = psutil.Process(self._process.pid)
-        deadline, before = time.perf_counter() + _SETTLE_TIMEOUT_S, -_IDLE_WRITES_A_SECOND
-        while time.perf_counter() < deadline:
+        deadline, before, quiet = time.perf_counter() + _SETTLE_TIMEOUT_S, 0, 0
+        while quiet < _QUIET_SECONDS and time.perf_counter() < deadline:
             written = process.io_counters().write_count
-            if written - before < _IDLE_WRITES_A_SECOND:
-                return
+            quiet = quiet + 1 if written - before < _IDLE_WRITES_A_SECOND else 0
             before = written
             await asyncio.sleep(1.0)
 
@@ -273,19 +285,19 @@ async def _cold(broker: OneBroker, rng: random.Random) -> float:
     return await _latency(broker, _offsets(broker, 60, rng))
 
 
-async def _restarts(broker: OneBroker, times: int, serves: Sequence[int]) -> list[float]:
+async def _restarts(broker: OneBroker, times: int) -> list[float]:
     """Seconds of each start after a SIGKILL; the first one comes right after what was appended last."""
     found = []
     for _ in range(times):
         broker.kill()
-        found.append(await broker.start(serves))
+        found.append(await broker.start())
     return found
 
 
-async def _measure(name: str, large: OneBroker, empty: OneBroker, pairs: int, serves: Sequence[int]) -> str:
+async def _measure(name: str, large: OneBroker, empty: OneBroker, pairs: int) -> str:
     unsafe_mib = large.unsafe_mib
-    starts = await _restarts(large, 3, serves)
-    control = await _restarts(empty, 3, [0])
+    starts = await _restarts(large, 3)
+    control = await _restarts(empty, 3)
     for each in (large, empty):
         await each.settle()
     rng = random.Random(1)
@@ -316,23 +328,24 @@ def _broker(directory: Path, durability: str) -> Iterator[OneBroker]:
 
 async def _run(directory: Path, sizes_gib: Sequence[float], partitions: int, pairs: int, durability: str) -> None:
     with _broker(directory / "empty", durability) as empty:
-        await empty.start()
-        empty.create_topic(1)
+        await empty.start(is_new=True)
+        empty.create_topic()
         empty.grow_to(_LEAST_BYTES)
         with _broker(directory / "large", durability) as large:
-            await large.start()
-            large.create_topic(1)
+            await large.start(is_new=True)
+            large.create_topic()
             for size in sizes_gib:
                 began = time.perf_counter()
                 large.grow_to(max(_LEAST_BYTES, int(size * GIB)))
                 print(f"  ({size:g} GiB: filled in {time.perf_counter() - began:.0f} s)", flush=True)
-                print(await _measure(f"{size:g} GiB", large, empty, pairs, [0]), flush=True)
+                print(await _measure(f"{size:g} GiB", large, empty, pairs), flush=True)
         if partitions:
             with _broker(directory / "many", durability) as many:
-                await many.start()
-                many.create_topic(partitions)
-                many.append(partitions * 10, partitions=partitions)
-                print(await _measure(f"{partitions:,} partitions", many, empty, pairs, [0, partitions - 1]), flush=True)
+                await many.start(is_new=True)
+                many.create_topic()
+                many.grow_to(_LEAST_BYTES)
+                many.create_many(partitions)
+                print(await _measure(f"{partitions:,} partitions", many, empty, pairs), flush=True)
 
 
 def measure(directory: Path, sizes_gib: Sequence[float], partitions: int, pairs: int, durability: str) -> None:
