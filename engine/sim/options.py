@@ -29,7 +29,7 @@ class Options(NamedTuple):
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
     and leave meanwhile. ``log_dirs``: how many disks a broker has.
     ``eligible_leader_replicas``: KIP-966 is switched on. ``compacted``: logs are compacted all the time; no record is
-    superseded, so that all of them must stay. No seed chooses that by itself.
+    superseded, so that all of them must stay.
     """
 
     seed: int
@@ -101,7 +101,7 @@ def options_from(
         joining=rng.random() < 0.2,
         log_dirs=rng.choices((1, 2, 3), (16, 3, 1))[0],
         eligible_leader_replicas=rng.random() < 0.2,
-        compacted=False,
+        compacted=rng.random() < 0.1,
     )._replace(**others)
 
 
