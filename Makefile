@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants chaos power-cuts screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ sim: setup ## run seeds of the simulator: make sim SEEDS=500 FIRST=0, or SEED=7 
 
 sim-mutants: setup ## known-bad changes of the engine: seeds must fail under each of them (takes a while)
 	$(BIN)/python -m engine.sim.mutants
+
+crash-points: setup ## cut the power at every operation of the storage's disk: make crash-points SEEDS=100 FIRST=0
+	$(BIN)/python -m engine.sim.crash_points --seeds $(SEEDS) --first $(FIRST) --jobs 2
 
 SECONDS ?= 60
 chaos: setup ## break real brokers under real clients, and judge: make chaos SECONDS=1800 CHAOS="--seed 7" (docs/chaos.md)

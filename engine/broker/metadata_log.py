@@ -28,6 +28,7 @@ from engine.model.ids import METADATA_TOPIC_ID
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import BatchHeader, iter_batches
+from engine.storage.file_sync import make_dirs_synced
 from engine.storage.log import Log
 from engine.wire.message import Message
 from engine.world import Buffer, Clock, Disk, File
@@ -59,7 +60,7 @@ class MetadataLog:
             OSError: the directory cannot be read or written.
         """
         directory = f"{metadata_log_dir}/{METADATA_TOPIC}-0"
-        disk.make_dirs(directory)
+        make_dirs_synced(disk, directory)
         snapshots: dict[OffsetAndEpoch, int] = {}
         first_segment = None
         for name in disk.list_dir(directory):

@@ -24,7 +24,7 @@ _BLOCK_ENTRIES = 512
 class IndexFile:
     """A file of fixed-size entries, ascending in their first field; entries are pairs as they stand in the file."""
 
-    __slots__ = ("_count", "_entry", "_pending", "_pool", "last", "path")
+    __slots__ = ("_count", "_entry", "_pending", "_pool", "last", "path", "unsynced", "was_cut")
 
     def __init__(self, pool: FilePool, path: str, entry: Struct) -> None:
         self._pool = pool
@@ -34,6 +34,10 @@ class IndexFile:
         self._count = 0
         self._pending: list[tuple[int, int]] = []
         self.last: tuple[int, int] | None = None
+        # Whether the file was written since the last fsync began.
+        self.unsynced = False
+        # The same for a cut: what was cut would be back after a loss of power, and speak of other batches.
+        self.was_cut = False
 
     def __len__(self) -> int:
         return self._count + len(self._pending)
@@ -84,9 +88,11 @@ class IndexFile:
             file.close()
         self._count += len(self._pending)
         self._pending = []
+        self.unsynced = True
 
     def sync(self) -> None:
         """fsync of the file, if there is one. Safe in another thread. Raises ``OSError``."""
+        self.unsynced = self.was_cut = False
         with suppress(FileNotFoundError):
             sync_file(self._pool.disk, self.path)
 
@@ -101,11 +107,26 @@ class IndexFile:
             self._pool.forget(self.path)
             file = self._pool.disk.open(self.path)
             try:
+                self.unsynced = self.was_cut = True
                 file.truncate(count * self._entry.size)
             finally:
                 file.close()
             self._count = count
         self.last = self.entry(count - 1) if count else None
+
+    def cut_where_it_falls(self) -> None:
+        """Keep the first entries that ascend in both fields: what was not synced may read as anything.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        data = self._pool.file(self.path).pread(self._count * self._entry.size, 0)
+        first = second = -1
+        for number, (next_first, next_second) in enumerate(self._entry.iter_unpack(data)):
+            if next_first <= first or next_second < second:
+                self.truncate(number)
+                return
+            first, second = next_first, next_second
 
     def entry(self, number: int) -> tuple[int, int]:
         """An entry by its number."""

@@ -61,7 +61,8 @@ class LocalLog:
         "_cleaning",
         "_config",
         "_deleted",
-        "_directory_changed",
+        "_directory_changes",
+        "_directory_synced",
         "_disk",
         "_failure",
         "_flush_lock",
@@ -121,7 +122,8 @@ class LocalLog:
         self._read_ends: dict[int, tuple[Segment, int]] = {}
         # Why the log refuses everything: its disk failed, or it is closed.
         self._failure: KafkaError | None = None
-        self._directory_changed = False
+        # Changes of names since the log was opened, and how many of them were on the device when it was last asked.
+        self._directory_changes = self._directory_synced = 0
         self._flush_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._truncations = 0
@@ -169,6 +171,11 @@ class LocalLog:
     def segments(self) -> Sequence[Segment]:
         """The segments, oldest first; the last one takes appends. For reading."""
         return self._segments
+
+    @property
+    def has_unsynced_names(self) -> bool:
+        """Whether a loss of power may take segments that were made, or bring back those that were removed."""
+        return self._directory_changes != self._directory_synced
 
     @property
     def failure(self) -> LogDirFailure | None:
@@ -220,7 +227,7 @@ class LocalLog:
             old.become_inactive()
         segment = Segment.create(self._pool, self.directory, base_offset, self._config.index_interval_bytes, now_ms)
         segment.is_active = True
-        self._directory_changed = True
+        self._directory_changes += 1
         self._use_segments([*remaining, segment])
         self._forget_positions()
         if self._flush_lock.acquire(blocking=False):
@@ -247,7 +254,7 @@ class LocalLog:
         for segment in segments:
             segment.is_active = False
             self._deleted.append(_Deleted(due_ms, segment, segment.rename_deleted()))
-        self._directory_changed = True
+        self._directory_changes += 1
 
     def remove_deleted(self, now_ms: int) -> int:
         """Remove files whose file.delete.delay.ms is over; how many segments. May run in a thread of its own.
@@ -363,7 +370,7 @@ class LocalLog:
             new.move_to("", self._pool)
         except OSError as error:
             self._fail(error)
-        self._directory_changed = True
+        self._directory_changes += 1
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -538,11 +545,12 @@ class LocalLog:
             try:
                 self._before_flush()
                 for segment in self._segments:
-                    if segment.unsynced or segment.txn_index.unsynced:
+                    if segment.needs_sync:
                         segment.sync()
-                if self._directory_changed:
-                    self._directory_changed = False
+                if self.has_unsynced_names:
+                    changes = self._directory_changes
                     self._disk.sync_dir(self.directory)
+                    self._directory_synced = changes
             except OSError as error:
                 self._fail(error)
             with self._state_lock:
@@ -563,6 +571,11 @@ class LocalLog:
                 return False
             self.recovery_point = offset
             return True
+
+    def _all_is_durable(self) -> None:
+        """The log is on the device as it is now."""
+        with self._state_lock:
+            self.recovery_point = self.log_end_offset
 
     def _sync_cut(self, segment: Segment) -> None:
         """The log now ends in ``segment``: make that last. Raises ``OSError``."""

@@ -27,6 +27,7 @@ from engine.storage import log_lookup, retention
 from engine.storage.checkpoints import settle_topic_id
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
+from engine.storage.file_sync import make_dirs_synced
 from engine.storage.leader_epochs import LeaderEpochs
 from engine.storage.local_log import LocalLog
 from engine.storage.producer_snapshot import ProducerSnapshots
@@ -107,8 +108,7 @@ class Log(LocalLog):
             OSError: the disk fails.
         """
         if not disk.is_dir(directory):
-            disk.make_dirs(directory)
-            disk.sync_dir(directory.rpartition("/")[0] or "/")
+            make_dirs_synced(disk, directory)
         topic_id = settle_topic_id(disk, directory, topic_id)
         log = cls(disk, directory, topic_partition, topic_id, config, pool, producer_id_expiration_ms, now_ms)
         loaded = LogLoader(
@@ -129,7 +129,7 @@ class Log(LocalLog):
         log.log_end_offset = loaded.log_end_offset
         log.recovery_point = loaded.recovery_point
         # The process that made the last segment may have died before the name of its file was on the device.
-        log._directory_changed = not clean_shutdown
+        log._directory_changes = int(loaded.is_changed or not clean_shutdown)
         return log
 
     def update_config(self, config: LogConfig) -> None:
@@ -474,7 +474,8 @@ class Log(LocalLog):
         if self._failure is not None:
             raise self._failure
         try:
-            self._before_truncation(offset)
+            # A crash on the way may leave any part of the log, or nothing.
+            self._before_truncation(0)
             self.producers.start_at(offset)
             self._drop_segments(self._segments, self._now_ms)
             self.leader_epochs.clear()
@@ -487,6 +488,7 @@ class Log(LocalLog):
         self._use_segments([segment])
         self._forget_positions()
         self.log_start_offset = self.log_end_offset = self.high_watermark = offset
+        self._all_is_durable()
 
     def _before_truncation(self, offset: int) -> None:
         if self._lower_recovery_point(offset) and self.before_truncation is not None:
@@ -565,8 +567,10 @@ class Log(LocalLog):
         """Write the producers' state at the log's end. Raises ``OSError``."""
         self.producers.take_snapshot()
 
-    def close(self) -> None:
+    def close(self, *, clean: bool = False) -> None:
         """Save the indexes and the producers' state, and close the files. What was not flushed is not flushed now.
+
+        ``clean``: the log was flushed, and the next start will not look at its batches: its indexes must be whole then.
 
         Raises:
             OSError: the disk fails; the files are closed nevertheless.
@@ -577,6 +581,8 @@ class Log(LocalLog):
                     self.leader_epochs.save_new()
                     self._complete_segment()
                     self._active.save_indexes()
+                    if clean:
+                        self._active.sync_indexes()
             finally:
                 self._close_files()
 

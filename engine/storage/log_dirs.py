@@ -35,6 +35,7 @@ from engine.storage.checkpoints import (
 )
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
+from engine.storage.file_sync import make_dirs_synced
 from engine.storage.log import Log
 from engine.storage.segment import LOG_SUFFIX
 from engine.world import Disk, DiskLock, World
@@ -136,7 +137,7 @@ class LogDirs:
         directories: list[_Directory] = []
         try:
             for path in paths:
-                world.disk.make_dirs(path)
+                make_dirs_synced(world.disk, path)
                 directories.append(_Directory(path, _lock(world, path)))
             found = _identify(world, directories, node_id, cluster_id, may_found_cluster)
             for directory in directories:
@@ -436,7 +437,8 @@ class LogDirs:
                 continue
             values.recovery_points[topic_partition] = each.recovery_point
             values.high_watermarks[topic_partition] = each.high_watermark
-            if each.log_start_offset > each.segments[0].base_offset:
+            # Where the first segment begins says it as well, once those before it are sure to stay away.
+            if each.log_start_offset > (0 if each.has_unsynced_names else each.segments[0].base_offset):
                 values.log_start_offsets[topic_partition] = each.log_start_offset
             if each.first_dirty_offset is not None:
                 values.cleaner_offsets[topic_partition] = each.first_dirty_offset
@@ -487,7 +489,7 @@ class LogDirs:
                 for each in logs:
                     if clean:
                         each.flush()
-                    each.close()
+                    each.close(clean=clean)
                 if clean and directory.failure is None:
                     self._checkpoint(directory)
                     write_clean_shutdown(self._disk, directory.path, broker_epoch)

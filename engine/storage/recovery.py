@@ -35,6 +35,7 @@ from engine.storage.segment import (
     file_name,
 )
 from engine.world import Disk
+from engine.world.replacement import BESIDE_SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,16 @@ _METADATA_SNAPSHOT = ".checkpoint"
 
 
 class LoadedLog(NamedTuple):
-    """What an opened log starts with. ``segments`` has one at least, the last of which takes appends."""
+    """What an opened log starts with. ``segments`` has one at least, the last of which takes appends.
+
+    ``is_changed``: something was cut or removed, which is not on the device yet.
+    """
 
     segments: list[Segment]
     log_start_offset: int
     log_end_offset: int
     recovery_point: int
+    is_changed: bool
 
 
 class LogLoader:
@@ -81,6 +86,9 @@ class LogLoader:
         self._is_dense = is_dense
         self._now_ms = now_ms
         self._segments: list[Segment] = []
+        # The segment whose end was cut.
+        self._cut: Segment | None = None
+        self._is_changed = False
 
     def load(self) -> LoadedLog:
         """Do it.
@@ -96,7 +104,7 @@ class LogLoader:
         first = self._check_synced_segments()
         end_offset = self._recover(first)
         segments = self._segments
-        if segments and end_offset < self._recovery_point:
+        if end_offset < self._recovery_point:
             raise LogCorrupt(
                 self._directory, f"it was synced up to offset {self._recovery_point} and ends at {end_offset}"
             )
@@ -123,8 +131,13 @@ class LogLoader:
         self._load_producers(start_offset, end_offset)
         recovery_point = end_offset if self._clean_shutdown else min(self._recovery_point, end_offset)
         for segment in segments:
-            segment.unsynced = recovery_point < end_offset and (segment is segments[-1] or segment.unsynced)
-        return LoadedLog(segments, start_offset, end_offset, recovery_point)
+            # What was cut, now or by a process that was killed before it synced that, must not be back behind a clean
+            # shutdown, which has nobody look at it again.
+            segment.unsynced = segment is self._cut or (
+                not self._clean_shutdown
+                and (segment is segments[-1] or (recovery_point < end_offset and segment.unsynced))
+            )
+        return LoadedLog(segments, start_offset, end_offset, recovery_point, self._is_changed)
 
     # -- files --------------------------------------------------------------------------------------------------
 
@@ -135,7 +148,9 @@ class LogLoader:
             stem, _, suffix = name.partition(".")
             if not stem.isdigit():
                 continue
-            if "." + suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX) and int(stem) not in known:
+            if suffix.endswith(BESIDE_SUFFIX):
+                self._disk.remove(f"{self._directory}/{name}")
+            elif "." + suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX) and int(stem) not in known:
                 log.warning("removed %s/%s: there is no log file of that name", self._directory, name)
                 self._disk.remove(f"{self._directory}/{name}")
         interval = self._config.index_interval_bytes
@@ -206,6 +221,7 @@ class LogLoader:
                     end_offset,
                 )
                 segment.truncate(end_position, end_offset)
+                self._cut, self._is_changed = segment, True
             elif following is not None:
                 gap = following.base_offset - end_offset
                 if gap == 0 or (gap > 0 and (not self._is_dense or end_offset < self._recovery_point)):
@@ -217,12 +233,19 @@ class LogLoader:
             for each in segments[number + 1 :]:
                 log.warning("removed %s: it follows on bytes that are lost", each.log_path)
                 _remove_segment(self._disk, each)
+                self._is_changed = True
             del segments[number + 1 :]
             break
         return end_offset
 
     def _recover_segment(self, segment: Segment) -> tuple[int, int]:
         """Check every batch that may not have been synced; returns where the valid ones end, and the next offset."""
+        try:
+            segment.txn_index.entries()
+        except ValueError as error:
+            # A loss of power tore it; it is made again with the producers.
+            log.warning("%s", error)
+            segment.txn_index.reset()
         start = segment.begin_recovery(max(self._recovery_point, segment.base_offset))
         end_position, end_offset = start, segment.base_offset
         epochs, last_epoch = self._epochs, NO_LEADER_EPOCH
@@ -300,8 +323,10 @@ class LogLoader:
                 lost.append((segment, end))
                 rebuild_from = min(rebuild_from, segment.base_offset)
         for segment in segments:
-            segment.txn_index.truncate_to(rebuild_from)
+            segment.txn_index.begin_rebuild(rebuild_from)
         rebuild_producers(producers, segments, start_offset, end_offset, rebuild_from, self._now_ms)
+        for segment in segments:
+            segment.txn_index.end_rebuild()
         for segment, end in lost:
             if end < end_offset and producers.snapshots.knows_transactions(end):
                 segment.txn_index.make()

@@ -85,7 +85,7 @@ class Segment:
         self._index_interval_bytes = index_interval_bytes
         self._offset_index = IndexFile(pool, self._prefix + INDEX_SUFFIX + suffix, OFFSET_ENTRY)
         self._time_index = IndexFile(pool, self._prefix + TIME_INDEX_SUFFIX + suffix, TIME_ENTRY)
-        self.txn_index = TransactionIndex(pool.disk, self._prefix + TXN_INDEX_SUFFIX + suffix)
+        self.txn_index = TransactionIndex(pool.disk, self._prefix + TXN_INDEX_SUFFIX + suffix, base_offset)
         self._indexes_loaded = size == 0
         self._bytes_since_index_entry = 0
         self._max_timestamp = NO_TIMESTAMP
@@ -229,9 +229,25 @@ class Segment:
         # Aborted transactions cannot be told from the index's absence, as the other indexes can.
         if self.txn_index.unsynced:
             self.txn_index.sync()
-        if not self.is_active and not self.is_deleted:
-            self._offset_index.sync()
-            self._time_index.sync()
+        if self._indexes_need_sync and not self.is_deleted:
+            self.sync_indexes()
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether :meth:`sync` has something to do."""
+        return self.unsynced or self.txn_index.unsynced or self._indexes_need_sync
+
+    @property
+    def _indexes_need_sync(self) -> bool:
+        # What is added to the active segment's indexes is found again in its batches.
+        offsets, times = self._offset_index, self._time_index
+        return offsets.was_cut or times.was_cut or (not self.is_active and (offsets.unsynced or times.unsynced))
+
+    def sync_indexes(self) -> None:
+        """fsync of the indexes as far as they are written. Safe in another thread."""
+        for index in (self._offset_index, self._time_index):
+            if index.unsynced:
+                index.sync()
 
     def release(self) -> None:
         """Give back the descriptor of a segment that is complete and synced."""
@@ -383,7 +399,11 @@ class Segment:
         try:
             self._offset_index.load()
             self._time_index.load()
-            number = self._offset_index.floor(from_offset - 1 - self.base_offset)
+            self._offset_index.cut_where_it_falls()
+            self._time_index.cut_where_it_falls()
+            # Neither is synced before the segment is complete: one may have lost more than the other.
+            known = -1 if self._time_index.last is None else self._time_index.last[1]
+            number = self._offset_index.floor(min(from_offset - 1 - self.base_offset, known))
             start, end_offset = 0, self.base_offset
             if number >= 0:
                 relative, start = self._offset_index.entry(number)

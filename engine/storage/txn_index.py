@@ -30,19 +30,28 @@ class TransactionIndex:
     lost, or there is nothing to lose (L3).
     """
 
-    __slots__ = ("_disk", "_entries", "is_missing", "path", "unsynced")
+    __slots__ = ("_base_offset", "_disk", "_entries", "_is_in_memory", "_kept", "is_missing", "path", "unsynced")
 
-    def __init__(self, disk: Disk, path: str) -> None:
+    def __init__(self, disk: Disk, path: str, base_offset: int) -> None:
+        """``base_offset`` is the segment's."""
         self._disk = disk
+        self._base_offset = base_offset
         self.path = path
         # Whether something was written since the last fsync began.
         self.unsynced = False
         # Whether there is no file, once entries() looked.
         self.is_missing = False
         self._entries: list[AbortedTxn] | None = None
+        # Whether what is appended is written by end_rebuild() only.
+        self._is_in_memory = False
+        self._kept = 0
 
     def append(self, aborted: AbortedTxn) -> None:
         """Add the transaction that ended last. Raises ``OSError``."""
+        if self._is_in_memory:
+            assert self._entries is not None
+            self._entries.append(aborted)
+            return
         file = self._disk.open(self.path, append=True, create=True)
         try:
             file.append([_ENTRY.pack(_VERSION, *aborted)])
@@ -78,11 +87,21 @@ class TransactionIndex:
             self.is_missing = True
         if len(data) % _ENTRY.size:
             raise ValueError(f"{self.path}: {len(data)} bytes are no whole number of entries")
-        found = []
+        found: list[AbortedTxn] = []
         for version, *fields in _ENTRY.iter_unpack(data):
             if version > _VERSION:
                 raise ValueError(f"{self.path}: version {version} of an entry is not known")
-            found.append(AbortedTxn(*fields))
+            entry = AbortedTxn(*fields)
+            # No checksum covers it: what was never written reads as zeroes.
+            if (
+                version < _VERSION
+                or entry.producer_id < 0
+                or not 0 <= entry.first_offset < entry.last_offset
+                or entry.last_offset < (found[-1].last_offset + 1 if found else self._base_offset)
+                or not 0 <= entry.last_stable_offset <= entry.last_offset + 1
+            ):
+                raise ValueError(f"{self.path}: {entry} cannot stand there")
+            found.append(entry)
         self._entries = found
         return found
 
@@ -99,6 +118,28 @@ class TransactionIndex:
             file.close()
         self.unsynced = True
         self._entries = kept
+
+    def begin_rebuild(self, offset: int) -> None:
+        """Transactions that ended at ``offset`` or later are told anew; the file stays as it is so far.
+
+        Raises:
+            ValueError: the file is corrupt.
+        """
+        self._entries = [entry for entry in self.entries() if entry.last_offset < offset]
+        self._kept = len(self._entries)
+        self._is_in_memory = True
+
+    def end_rebuild(self) -> None:
+        """All were told: replace the file if it says something else. A crash before leaves it as it was, to be seen for
+        what it is by the next start. Raises ``OSError``."""
+        self._is_in_memory = False
+        entries = self.entries()
+        # Whoever wrote them may have died before they were synced.
+        self.unsynced = self.unsynced or len(entries) > self._kept
+        content = b"".join([_ENTRY.pack(_VERSION, *each) for each in entries])
+        if (entries or not self.is_missing) and (self.is_missing or content != self._disk.read(self.path)):
+            self._disk.write_atomic(self.path, content)
+            self.is_missing = False
 
     def sync(self) -> None:
         """fsync. Safe in another thread."""

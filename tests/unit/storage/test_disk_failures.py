@@ -187,6 +187,8 @@ def test_a_flush_in_another_thread_disturbs_nothing(tmp_path: Path) -> None:
     while len(ends) <= 5 and not failures and time.monotonic() < deadline:
         # A disk that is slow today.
         append(log, batch, epoch)
+        log.set_high_watermark(log.log_end_offset)
+        log.delete_old_segments(NOW_MS)
     done.set()
     for each in threads:
         each.join()

@@ -1,0 +1,426 @@
+"""What a broker does to its log directories, as a seed has it, and what must be there after each step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from engine.model.topic_config import LogConfig
+from engine.model.topic_partition import TopicPartition
+from engine.record.batch import STAMP_BYTES, read_header, stamp_prefix
+from engine.record.builder import NewRecord, build_batch
+from engine.record.compression import Compression
+from engine.record.control import build_end_transaction_marker
+from engine.sim.crash_points.expected import Batch, ExpectedLog, batch_of
+from engine.sim.crash_points.judge import Broken, check_logs, compare, everything, seen_now, watched_files
+from engine.sim.disk import SimDisk, Survivors
+from engine.sim.world import EPOCH_MS, SimRandom
+from engine.storage.log import Log
+from engine.storage.log_dirs import LogDirs
+from engine.world import Clock, Disk, Listener, Network, Random
+
+PATHS = ("/disks/one/data", "/disks/two/data")
+NODE_ID = 1
+CLUSTER_ID = "crash-points"
+_PLAIN, _TRANSACTIONS, _FOLLOWED = "orders", "payments", "copied"
+_TOPICS = (_PLAIN, _TRANSACTIONS, _FOLLOWED, "made", "more")
+_MOST_LATER_MS = 1_000_000
+
+# Kinds of operations, and how often each is chosen.
+KINDS = {
+    "append": 24,
+    "append as follower": 8,
+    "flush": 9,
+    "roll": 5,
+    "epoch": 4,
+    "save epochs": 2,
+    "producer snapshot": 2,
+    "checkpoint": 6,
+    "truncate": 5,
+    "truncate fully": 2,
+    "delete records": 4,
+    "retention": 4,
+    "remove deleted": 3,
+    "create": 2,
+    "delete": 2,
+    "clean restart": 3,
+    "recovery after SIGKILL": 3,
+    "recovery after a power cut": 4,
+}
+
+
+class FixedClock:
+    """Time that the script moves."""
+
+    def __init__(self) -> None:
+        self.at_ms = EPOCH_MS
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def monotonic_ms(self) -> float:
+        return float(self.at_ms)
+
+    def monotonic_ns(self) -> int:
+        return self.at_ms * 1_000_000
+
+
+class _NoNetwork:
+    async def listen(self, *_: Any, **__: Any) -> Listener:
+        raise OSError("there is no network")
+
+    async def connect(self, *_: Any, **__: Any) -> Any:
+        raise OSError("there is no network")
+
+
+class DiskWorld:
+    """A world of a disk and a clock."""
+
+    def __init__(self, disk: SimDisk, clock: FixedClock, rng: random.Random) -> None:
+        self.clock: Clock = clock
+        self.random: Random = SimRandom(rng)
+        self.disk: Disk = disk
+        self.network: Network = _NoNetwork()
+
+    def environment(self) -> Iterable[tuple[str, str]]:
+        return ()
+
+
+def config_for(topic: str) -> LogConfig:
+    """Small segments, so that a few appends fill them."""
+    texts = {
+        "internal.segment.bytes": "1500" if topic != _FOLLOWED else "700",
+        "index.interval.bytes": "200",
+        "retention.ms": "-1",
+        "retention.bytes": "2500",
+    }
+    return LogConfig.from_(None, texts)
+
+
+class BrokerScript:
+    """Steps over the logs of one broker. ``operation`` is the kind that is under way; ``expected`` what must be there.
+
+    ``optional`` partitions may be there or not: they are being made or deleted. ``seen`` are the contents that the
+    files which are replaced as a whole had since the operation began (``None``: no file).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(f"crash points {seed}")
+        self.disk = SimDisk(random.Random(f"crash points, disk {seed}"))
+        self.clock = FixedClock()
+        self.expected: dict[TopicPartition, ExpectedLog] = {}
+        self.optional: set[TopicPartition] = set()
+        self.seen: dict[str, list[bytes | None]] = {}
+        self.operation = ""
+        self.paths = PATHS[: self.rng.choice((1, 1, 2))]
+        self._uuids = 0
+        self._dirs: LogDirs | None = None
+        self._coordinator_epoch = 0
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self, steps: int) -> None:
+        """Begin, and do so many operations. Raises ``Broken`` if what a restart finds is wrong."""
+        self._do("first start", self._start)
+        for topic in (_PLAIN, _TRANSACTIONS, _FOLLOWED):
+            self._do("create", lambda topic=topic: self._create(topic))  # type: ignore[misc]
+        kinds, weights = list(KINDS), list(KINDS.values())
+        for _ in range(steps):
+            self.clock.at_ms += self.rng.randrange(1, 2000)
+            kind = self.rng.choices(kinds, weights)[0]
+            self._do(kind, self._acts()[kind])
+        self._do("clean shutdown", self._close)
+
+    def _acts(self) -> dict[str, Callable[[], None]]:
+        return {
+            "append": self._append,
+            "append as follower": self._append_as_follower,
+            "flush": self._flush,
+            "roll": lambda: self._some_log()[1].roll(self.clock.at_ms),
+            "epoch": self._new_epoch,
+            "save epochs": lambda: self._some_log()[1].save_epochs(),
+            "producer snapshot": lambda: self._some_log()[1].take_producer_snapshot(),
+            "checkpoint": self._checkpoint,
+            "truncate": self._truncate,
+            "truncate fully": self._truncate_fully,
+            "delete records": self._delete_records,
+            "retention": self._retention,
+            "remove deleted": self._remove_deleted,
+            "create": lambda: self._create(self.rng.choice(_TOPICS)),
+            "delete": self._delete,
+            "clean restart": self._restart,
+            "recovery after SIGKILL": self._recover_after_kill,
+            "recovery after a power cut": self._recover_after_power_cut,
+        }
+
+    def _do(self, kind: str, act: Callable[[], None]) -> None:
+        self.operation = kind
+        self.seen = {path: [self.disk.read(path)] for path in watched_files(self.disk)}
+        act()
+        for each in self.expected.values():
+            each.done()
+        self.optional = set()
+
+    def note_files(self) -> None:
+        """Look at the files that are replaced as a whole, before the next operation of the disk."""
+        seen_now(self.disk, self.seen)
+
+    @property
+    def dirs(self) -> LogDirs:
+        """The log directories of the present process."""
+        assert self._dirs is not None
+        return self._dirs
+
+    def _world(self, disk: SimDisk) -> DiskWorld:
+        self._uuids += 1
+        return DiskWorld(disk, self.clock, random.Random(f"crash points, ids {self.seed} {self._uuids}"))
+
+    # -- judging ------------------------------------------------------------------------------------------------
+
+    def start_on(self, disk: SimDisk) -> LogDirs:
+        """What a process finds that starts on this disk."""
+        dirs = LogDirs.open(self._world(disk), self.paths, node_id=NODE_ID, cluster_id=CLUSTER_ID, max_open_files=16)
+        dirs.load(config_for, self.clock.at_ms)
+        return dirs
+
+    def check(self, found: LogDirs) -> None:
+        """Raises ``Broken`` if that is not what was promised."""
+        check_logs(found, self.expected, self.optional)
+
+    def go_on(self, disk: SimDisk, found: LogDirs, rng: random.Random) -> None:
+        """What is appended and flushed after a start lasts, as what was there before it does. Raises ``Broken``."""
+        if not found.logs:
+            return
+        topic_partition = rng.choice(sorted(found.logs))
+        log = found.logs[topic_partition]
+        before = everything(log)
+        known = self.expected.get(topic_partition)
+        epoch = max(log.leader_epochs.latest_epoch, 0 if known is None else known.leader_epoch) + 1
+        log.append_as_leader(build_batch([NewRecord(b"k", b"after")]), epoch, now_ms=self.clock.at_ms)
+        log.flush()
+        wanted = everything(log)
+        assert len(wanted) == len(before) + 1
+        disk.on_power_lost(rng.choice((Survivors.NONE, Survivors.SOME)))
+        again = self.start_on(disk)
+        later = again.get(topic_partition)
+        batches = [] if later is None else everything(later)
+        if batches[-len(wanted) :] != wanted:
+            raise Broken(
+                f"{topic_partition}: {len(wanted)} batches were flushed after the start, "
+                f"{len(batches)} are there after the next one {again.offline_logs}"
+            )
+
+    # -- logs ---------------------------------------------------------------------------------------------------
+
+    def _some_log(self, topic: str | None = None) -> tuple[TopicPartition, Log]:
+        found = sorted(self.dirs.logs)
+        topic_partition = self.rng.choice(found) if topic is None else TopicPartition(topic, 0)
+        if topic_partition not in self.dirs.logs:
+            topic_partition = self.rng.choice(found)
+        return topic_partition, self.dirs.logs[topic_partition]
+
+    def _start(self) -> None:
+        self._dirs = self.start_on(self.disk)
+
+    def _create(self, topic: str) -> None:
+        topic_partition = TopicPartition(topic, 0)
+        if topic_partition in self.dirs.logs:
+            return
+        self.optional = {topic_partition}
+        self.expected[topic_partition] = ExpectedLog()
+        topic_id = self.rng.randbytes(16)
+        self.dirs.get_or_create(topic_partition, topic_id, config_for(topic), self.clock.at_ms)
+
+    def _delete(self) -> None:
+        if len(self.dirs.logs) < 3:
+            return
+        topic_partition = self._some_log()[0]
+        self.optional = {topic_partition}
+        self.dirs.delete(topic_partition, self.clock.at_ms)
+        del self.expected[topic_partition]
+
+    def _batch(self, topic: str, log: Log) -> bytes:
+        rng = self.rng
+        now = self.clock.at_ms
+        many = [
+            NewRecord(
+                rng.choice((None, b"a", b"bb", b"ccc")),
+                rng.randbytes(rng.choice((0, 5, 40, 120))),
+                timestamp=now + rng.randrange(-500, 500),
+            )
+            for _ in range(rng.choice((1, 1, 2, 4)))
+        ]
+        compression = rng.choice(list(Compression))
+        if topic == _PLAIN and rng.random() < 0.5:
+            return build_batch(many, compression=compression)
+        producer_id = rng.choice((1, 2, 3) if topic != _TRANSACTIONS else (1, 7, 8, 9))
+        entry = log.producers.entries.get(producer_id)
+        epoch = 0 if entry is None else max(entry.producer_epoch, 0)
+        is_open = entry is not None and entry.current_txn_first_offset >= 0
+        sequence = 0 if entry is None else entry.last_sequence + 1
+        if entry is not None and not is_open and rng.random() < 0.1:
+            epoch, sequence = epoch + 1, 0
+        return build_batch(
+            many,
+            compression=compression,
+            producer_id=producer_id,
+            producer_epoch=epoch,
+            base_sequence=sequence,
+            is_transactional=producer_id >= 7,
+        )
+
+    def _append(self) -> None:
+        topic_partition, log = self._some_log(self.rng.choice((_PLAIN, _TRANSACTIONS, None)))
+        expected = self.expected[topic_partition]
+        epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch)
+        open_txns = [each for each in log.producers.entries.values() if each.current_txn_first_offset >= 0]
+        if open_txns and self.rng.random() < 0.4:
+            ending = self.rng.choice(open_txns)
+            data = build_end_transaction_marker(
+                committed=self.rng.random() < 0.5,
+                producer_id=ending.producer_id,
+                producer_epoch=ending.producer_epoch,
+                coordinator_epoch=self._coordinator_epoch,
+                timestamp=self.clock.at_ms,
+            )
+            origin = "coordinator"
+        else:
+            data, origin = self._batch(topic_partition.topic, log), "client"
+        header = read_header(data)
+        stamped = stamp_prefix(header, log.log_end_offset, epoch) + data[STAMP_BYTES:]
+        expected.under_way([*expected.batches, batch_of(stamped)])
+        log.append_as_leader(data, epoch, now_ms=self.clock.at_ms, origin=origin)
+
+    def _append_as_follower(self) -> None:
+        topic_partition, log = self._some_log(_FOLLOWED)
+        expected = self.expected[topic_partition]
+        epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch)
+        offset, added = log.log_end_offset, list[Batch]()
+        for _ in range(self.rng.choice((1, 2, 5))):
+            if self.rng.random() < 0.15:
+                epoch += 1
+            data = build_batch(
+                [NewRecord(b"k", self.rng.randbytes(60), timestamp=self.clock.at_ms)],
+                base_offset=offset,
+                leader_epoch=epoch,
+            )
+            added.append(batch_of(data))
+            offset = added[-1].next_offset
+        expected.leader_epoch = epoch
+        expected.under_way([*expected.batches, *added])
+        log.append_as_follower(b"".join(each.data for each in added), now_ms=self.clock.at_ms)
+
+    def _flush(self) -> None:
+        topic_partition, log = self._some_log()
+        log.flush()
+        self.expected[topic_partition].durable = log.log_end_offset
+
+    def _new_epoch(self) -> None:
+        topic_partition, log = self._some_log()
+        expected = self.expected[topic_partition]
+        expected.leader_epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch) + self.rng.choice((1, 1, 3))
+        if self.rng.random() < 0.5:
+            # A leader notes its epoch before it writes.
+            log.leader_epochs.assign(expected.leader_epoch, log.log_end_offset)
+            log.save_epochs()
+
+    def _checkpoint(self) -> None:
+        for _, log in sorted(self.dirs.logs.items()):
+            log.set_high_watermark(self.rng.randint(log.log_start_offset, log.log_end_offset))
+        self.dirs.checkpoint()
+        for topic_partition, log in self.dirs.logs.items():
+            self.expected[topic_partition].durable_start = log.log_start_offset
+
+    # -- cutting ------------------------------------------------------------------------------------------------
+
+    def _truncate(self) -> None:
+        topic_partition, log = self._some_log()
+        expected = self.expected[topic_partition]
+        there = [each for each in expected.batches if each.base_offset >= log.log_start_offset]
+        if not there:
+            return
+        offset = self.rng.choice(there[-6:]).base_offset
+        expected.under_way([each for each in expected.batches if each.base_offset < offset], durable=offset)
+        expected.durable_start = min(expected.durable_start, offset)
+        log.truncate_to(offset)
+        expected.leader_epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch) + 1
+
+    def _truncate_fully(self) -> None:
+        topic_partition, log = self._some_log()
+        expected = self.expected[topic_partition]
+        offset = log.log_end_offset + self.rng.choice((0, 1, 40))
+        expected.may_begin_anew = True
+        log.truncate_fully_and_start_at(offset)
+        anew = self.expected[topic_partition] = ExpectedLog(offset)
+        anew.leader_epoch = expected.leader_epoch + 1
+
+    def _delete_records(self) -> None:
+        topic_partition, log = self._some_log()
+        expected = self.expected[topic_partition]
+        if log.log_start_offset == log.log_end_offset:
+            return
+        log.set_high_watermark(log.log_end_offset)
+        expected.start = self.rng.randint(log.log_start_offset, log.log_end_offset)
+        log.increment_log_start_offset(expected.start)
+
+    def _retention(self) -> None:
+        topic_partition, log = self._some_log()
+        log.set_high_watermark(self.rng.randint(log.log_start_offset, log.log_end_offset))
+        expected = self.expected[topic_partition]
+        expected.may_start_later = True
+        log.delete_old_segments(self.clock.at_ms)
+        expected.start = log.log_start_offset
+
+    def _remove_deleted(self) -> None:
+        self.dirs.remove_deleted(self.clock.at_ms + _MOST_LATER_MS)
+
+    # -- ends and beginnings ------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        self.dirs.close(clean=True, broker_epoch=self.rng.randrange(100))
+        for topic_partition, log in self.dirs.logs.items():
+            expected = self.expected[topic_partition]
+            expected.durable, expected.durable_start = expected.end, log.log_start_offset
+        self._dirs = None
+
+    def _restart(self) -> None:
+        self._close()
+        self._start()
+        self._adopt(is_whole=True)
+
+    def _recover_after_kill(self) -> None:
+        self.disk.on_process_died()
+        self._start()
+        self._adopt(is_whole=True)
+
+    def _recover_after_power_cut(self) -> None:
+        self.disk.on_power_lost()
+        for path, contents in self.seen.items():
+            # Whatever was under way is over: what a file holds now, it keeps.
+            contents[:] = [self.disk.read(path) if self.disk.exists(path) else None]
+        self._start()
+        self._adopt(is_whole=False)
+
+    def _adopt(self, *, is_whole: bool) -> None:
+        """Go on from what a start has found."""
+        for topic_partition, log in self.dirs.logs.items():
+            expected = self.expected[topic_partition]
+            history = compare(topic_partition, log, expected)
+            found = everything(log)
+            if is_whole and log.log_end_offset != expected.end:
+                raise Broken(f"{topic_partition} ends at {log.log_end_offset} after a start, not at {expected.end}")
+            if not found and log.log_end_offset != expected.end:
+                anew = self.expected[topic_partition] = ExpectedLog(log.log_end_offset)
+                anew.leader_epoch = expected.leader_epoch + 1
+                continue
+            if found:
+                expected.batches = history
+            expected.start = log.log_start_offset
+            expected.leader_epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch) + 1
+        missing = [each for each in self.expected if each not in self.dirs.logs]
+        for topic_partition in missing:
+            if self.expected[topic_partition].durable > self.expected[topic_partition].begin:
+                raise Broken(f"{topic_partition} is gone after a start: {self.dirs.offline_logs}")
+            del self.expected[topic_partition]
