@@ -172,11 +172,12 @@ class LogLoader:
         for number in range(first):
             segment, following = segments[number], segments[number + 1]
             end = self._end_of(segment)
-            if end is not None and end > following.base_offset >= self._recovery_point and not self._clean_shutdown:
-                # It was cut, which was not synced and is undone.
+            if end is not None and end <= following.base_offset:
+                continue
+            if following.base_offset >= self._recovery_point and not self._clean_shutdown:
+                # It was cut, there or before, which was not synced and is undone.
                 return number
-            if end is None or end > following.base_offset:
-                raise LogCorrupt(self._directory, f"{segment.log_path} does not end with a whole batch")
+            raise LogCorrupt(self._directory, f"{segment.log_path} does not end with a whole batch")
         return first
 
     def _end_of(self, segment: Segment) -> int | None:

@@ -133,7 +133,7 @@ def compare(topic_partition: TopicPartition, log: Log, expected: ExpectedLog) ->
     if not start <= log.high_watermark <= end:
         raise broken(f"high watermark {log.high_watermark} is not within {start} and {end}")
     _check_epochs(log, history, broken)
-    _check_producers(log, history, broken)
+    _check_producers(log, history, max(start, expected.start), broken)
     _check_lookups(log, found, broken)
     return history
 
@@ -151,10 +151,11 @@ def _check_epochs(log: Log, history: list[Batch], broken: Callable[[str], Broken
         raise broken(f"its leader epochs are {found}, and its batches have {entries}")
 
 
-def _check_producers(log: Log, history: list[Batch], broken: Callable[[str], Broken]) -> None:
-    """As in a log that never crashed; of what retention removed, a start may know something or nothing."""
+def _check_producers(log: Log, history: list[Batch], known_from: int, broken: Callable[[str], Broken]) -> None:
+    """As in a log that never crashed; of what was before ``known_from``, where the log started once, a start may know
+    something or nothing."""
     whole = Derived(history)
-    rest = Derived([each for each in history if each.base_offset >= log.log_start_offset])
+    rest = Derived([each for each in history if each.base_offset >= known_from])
     entries = log.producers.entries
     for producer_id in rest.producers.keys() - entries.keys():
         raise broken(f"producer {producer_id} is forgotten")

@@ -118,6 +118,7 @@ class BrokerScript:
         self._uuids = 0
         self._dirs: LogDirs | None = None
         self._coordinator_epoch = 0
+        self._producer_epochs: dict[tuple[str, int], int] = {}
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -262,6 +263,11 @@ class BrokerScript:
         sequence = 0 if entry is None else entry.last_sequence + 1
         if entry is not None and not is_open and rng.random() < 0.1:
             epoch, sequence = epoch + 1, 0
+        # A producer that the log forgot does not go back by itself.
+        known = self._producer_epochs.get((topic, producer_id), 0)
+        if known > epoch and not is_open:
+            epoch, sequence = known, 0
+        self._producer_epochs[topic, producer_id] = epoch
         return build_batch(
             many,
             compression=compression,
