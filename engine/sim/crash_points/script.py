@@ -417,11 +417,12 @@ class BrokerScript:
             found = everything(log)
             if is_whole and log.log_end_offset != expected.end:
                 raise Broken(f"{topic_partition} ends at {log.log_end_offset} after a start, not at {expected.end}")
-            if not found and log.log_end_offset != expected.end:
+            ends_history = bool(history) and history[-1].next_offset == log.log_end_offset
+            if not found and not ends_history and log.log_end_offset != expected.end:
                 anew = self.expected[topic_partition] = ExpectedLog(log.log_end_offset)
                 anew.leader_epoch = expected.leader_epoch + 1
                 continue
-            if found:
+            if found or ends_history:
                 expected.batches = history
             expected.start = log.log_start_offset
             expected.leader_epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch) + 1
