@@ -15,6 +15,7 @@ from engine.broker.quorum import quorum_state_file
 from engine.broker.quorum.snapshot_files import (
     BOOTSTRAP_FILE_NAME,
     PARTIAL_SUFFIX,
+    SnapshotCorrupt,
     decode_snapshot,
     encode_bootstrap,
     parse_snapshot_file_name,
@@ -24,6 +25,7 @@ from engine.broker.quorum.voters import DynamicVoters, read_dynamic_voters
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.raft.identity import ElectionState, OffsetAndEpoch, VoterSet
 from engine.core.raft.log_view import LogView
+from engine.model.errors import KafkaError
 from engine.model.ids import METADATA_TOPIC_ID
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
@@ -196,8 +198,14 @@ class MetadataLog:
         return self._snapshots[snapshot_id]
 
     def load_snapshot(self, snapshot_id: OffsetAndEpoch) -> list[Message]:
-        """The records of a snapshot. Raises SnapshotCorrupt, KafkaError, MetadataNotUnderstood."""
-        return decode_snapshot(self._disk.read(self._path(snapshot_id)))
+        """The records of a snapshot. Raises SnapshotCorrupt, MetadataNotUnderstood."""
+        path = self._path(snapshot_id)
+        try:
+            return decode_snapshot(self._disk.read(path))
+        except KafkaError as error:
+            raise SnapshotCorrupt(
+                f"{path} is corrupt ({error}): move it away if an older snapshot is there, the log has what it says"
+            ) from error
 
     def read_snapshot_part(self, snapshot_id: OffsetAndEpoch, position: int, max_bytes: int) -> bytes:
         """Bytes of a snapshot's file, for a follower."""

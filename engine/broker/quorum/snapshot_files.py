@@ -18,7 +18,7 @@ from engine.broker.quorum.batches import (
     snapshot_header_batch,
 )
 from engine.core.raft.identity import OffsetAndEpoch
-from engine.record.batch import iter_batches
+from engine.record.batch import check_crc, iter_batches
 from engine.record.reader import read_records
 from engine.wire.message import Message
 from engine.wire.record_frames import encode_metadata_record
@@ -89,6 +89,7 @@ def decode_snapshot(content: Buffer) -> list[Message]:
     records: list[Message] = []
     has_footer = False
     for header, batch in iter_batches(content):
+        check_crc(batch, header)
         if header.is_control:
             has_footer = any(is_snapshot_footer(record.key) for record in read_records(batch))
         else:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.model.errors import ErrorCode
+from engine.broker.quorum.batches import MetadataNotUnderstood
+from engine.broker.quorum.snapshot_files import SnapshotCorrupt, decode_snapshot, encode_bootstrap
+from engine.core.controller.feature_control import bootstrap_records
+from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.messages.allocate_producer_ids_request import AllocateProducerIdsRequest
 from engine.wire.messages.create_topics_request import CreatableTopic, CreateTopicsRequest
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, PartitionData, TopicData
@@ -239,3 +242,17 @@ async def test_a_broker_that_is_no_voter_follows_the_quorum_and_serves(tmp_path:
         await cluster.start(4)
         assert await produce_ok(cluster, 4, "u", b"y") == 1
         assert await new_producer_id(cluster, 4) >= 0
+
+
+def test_a_bit_that_flips_in_a_snapshot_is_no_other_metadata() -> None:
+    content = bytearray(encode_bootstrap(bootstrap_records(), now_ms=1_000))
+    assert decode_snapshot(content)
+    flipped = 0
+    for at in range(0, len(content), 7):
+        content[at] ^= 1
+        try:
+            assert decode_snapshot(content) == bootstrap_records(), f"byte {at} is another, and so is the metadata"
+        except (KafkaError, SnapshotCorrupt, MetadataNotUnderstood):
+            flipped += 1
+        content[at] ^= 1
+    assert flipped
