@@ -41,7 +41,7 @@ _BROKER_KEYS = (
 # What a client that got no answer sends again over another connection. Not Produce, but of idempotent producers; and no
 # OffsetCommit: a second copy that comes late takes the offset back, which Kafka fences by generation only.
 _REPEATED_KEYS = tuple(each for each in _CLIENT_KEYS if each not in (ApiKey.PRODUCE, ApiKey.OFFSET_COMMIT))
-_IDEMPOTENT = "idempotent"
+_IDEMPOTENT, _CONTENDER = "idempotent", "contender"
 # A fault that lay in wait so long for its frame is given up.
 _ARMED_S = 10.0
 
@@ -157,7 +157,9 @@ class NetworkFaults:
         """One request comes twice, the second time over another connection."""
         kit = self._kit
         is_client = kit.rng.random() < 0.5
-        names = kit.cluster.client_machines if is_client else kit.broker_names()
+        # What contenders ask for happens once, or never: that is how it is judged.
+        clients = [each for each in kit.cluster.client_machines if not each.startswith(_CONTENDER)]
+        names = clients if is_client else kit.broker_names()
         source = kit.rng.choice(names)
         keys: list[ApiKey]
         if is_client and source.startswith(_IDEMPOTENT):
