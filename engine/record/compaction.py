@@ -22,22 +22,10 @@ from engine.record.batch import (
 )
 from engine.record.builder import encode_varint, finish
 from engine.record.compression import Compression, compress
+from engine.record.reader import long_varint
 
 # Start, attributes' end, timestamp's end, end; timestamp delta, offset delta, key, whether there is a value.
 Span: TypeAlias = tuple[int, int, int, int, int, int, bytes | None, bool]
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 128:
-            return (value >> 1) ^ -(value & 1), position
-        shift += 7
-        if shift > 63:
-            raise KafkaError(ErrorCode.INVALID_RECORD, "a varint in a record is longer than 10 bytes")
 
 
 def scan_records(data: bytes, count: int) -> Iterator[Span]:
@@ -56,7 +44,7 @@ def scan_records(data: bytes, count: int) -> Iterator[Span]:
             if length < 128:
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _varint(data, start)
+                length, position = long_varint(data, position, length)
             end = position + length
             if length < 0 or end > limit:
                 raise KafkaError(ErrorCode.INVALID_RECORD, f"a record claims {length} bytes of {limit - position}")
@@ -66,21 +54,20 @@ def scan_records(data: bytes, count: int) -> Iterator[Span]:
             if timestamp < 128:
                 timestamp = (timestamp >> 1) ^ -(timestamp & 1)
             else:
-                timestamp, position = _varint(data, attributes_end)
+                timestamp, position = long_varint(data, position, timestamp)
             timestamp_end = position
             offset = data[position]
             position += 1
             if offset < 128:
                 offset = (offset >> 1) ^ -(offset & 1)
             else:
-                offset, position = _varint(data, timestamp_end)
-            key_at = position
+                offset, position = long_varint(data, position, offset)
             length = data[position]
             position += 1
             if length < 128:
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _varint(data, key_at)
+                length, position = long_varint(data, position, length)
             key: bytes | None = None
             if length >= 0:
                 key = data[position : position + length]

@@ -20,7 +20,7 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
-def _long_varint(data: Buffer, position: int, first: int) -> tuple[int, int]:
+def long_varint(data: Buffer, position: int, first: int) -> tuple[int, int]:
     """The rest of a zigzag varint of up to 64 bits whose first byte had its high bit set."""
     value, shift = first & 0x7F, 7
     while True:
@@ -83,7 +83,7 @@ def records_in(data: bytes, header: BatchHeader) -> Iterator[Record]:
             if length < 128:
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _long_varint(data, position, length)
+                length, position = long_varint(data, position, length)
             end = position + length
             if length < 0 or end > limit:
                 raise _invalid(f"a record claims {length} bytes of {limit - position}")
@@ -93,20 +93,20 @@ def records_in(data: bytes, header: BatchHeader) -> Iterator[Record]:
             if delta < 128:
                 delta = (delta >> 1) ^ -(delta & 1)
             else:
-                delta, position = _long_varint(data, position, delta)
+                delta, position = long_varint(data, position, delta)
             offset = data[position]
             position += 1
             if offset < 128:
                 offset = (offset >> 1) ^ -(offset & 1)
             else:
-                offset, position = _long_varint(data, position, offset)
+                offset, position = long_varint(data, position, offset)
             # key
             length = data[position]
             position += 1
             if length < 128:
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _long_varint(data, position, length)
+                length, position = long_varint(data, position, length)
             key: bytes | None = None
             if length >= 0:
                 key = data[position : position + length]
@@ -117,7 +117,7 @@ def records_in(data: bytes, header: BatchHeader) -> Iterator[Record]:
             if length < 128:
                 length = (length >> 1) ^ -(length & 1)
             else:
-                length, position = _long_varint(data, position, length)
+                length, position = long_varint(data, position, length)
             value: bytes | None = None
             if length >= 0:
                 value = data[position : position + length]
@@ -149,7 +149,7 @@ def _read_headers(data: Buffer, position: int, first: int, end: int, headers: li
     if first < 128:
         count = (first >> 1) ^ -(first & 1)
     else:
-        count, position = _long_varint(data, position, first)
+        count, position = long_varint(data, position, first)
     # A header has two bytes at least, so a larger count is a lie, whatever memory it asks for.
     if not 0 <= count <= (end - position) // 2:
         raise _invalid(f"a record claims {count} headers in {end - position} bytes")
@@ -168,7 +168,7 @@ def _field(data: Buffer, position: int, end: int) -> tuple[bytes | None, int]:
     if length < 128:
         length = (length >> 1) ^ -(length & 1)
     else:
-        length, position = _long_varint(data, position, length)
+        length, position = long_varint(data, position, length)
     if length < 0:
         return None, position
     if length > end - position:

@@ -92,15 +92,21 @@ class ProcessFaults:
         if node_id is None or node_id not in self._kit.cluster.machines:
             return
         self._kills_on_ack -= 1
-        process = self._kit.cluster.machines[node_id].process
+        self._kill_soon([node_id], f"which acknowledged {each[0]}-{each[1]}", longest_s=0.004, down_s=8.0)
+
+    def _kill_soon(self, victims: list[int], why: str, *, longest_s: float, down_s: float) -> None:
+        """Kill within so many seconds the processes that run now, all at the same moment."""
+        kit = self._kit
+        processes = {node_id: kit.cluster.machines[node_id].process for node_id in victims}
 
         def kill() -> None:
-            machine = self._kit.cluster.machines.get(node_id)
-            if not self._kit.is_healed and process is not None and machine is not None and machine.process is process:
-                self._kit.tell(f"kill {node_id}, which acknowledged {each[0]}-{each[1]}")
-                self._kit.kill(node_id, 8.0)
+            for node_id, process in processes.items():
+                machine = kit.cluster.machines.get(node_id)
+                if not kit.is_healed and process is not None and machine is not None and machine.process is process:
+                    kit.tell(f"kill {node_id}, {why}")
+                    kit.kill(node_id, down_s)
 
-        self._kit.cluster.loop.call_later(self._kit.rng.uniform(0.0, 0.004), kill)
+        kit.cluster.loop.call_later(kit.rng.uniform(0.0, longest_s), kill)
 
     def _kill_on_vote(self) -> str:
         """The controller dies; then whoever votes in its place, or everybody once one of them is elected.
@@ -128,16 +134,7 @@ class ProcessFaults:
         else:
             return
         self._kills_on_vote -= 1
-        processes = {node_id: kit.cluster.machines[node_id].process for node_id in victims}
-
-        def kill() -> None:
-            for node_id, process in processes.items():
-                machine = kit.cluster.machines.get(node_id)
-                if not kit.is_healed and process is not None and machine is not None and machine.process is process:
-                    kit.tell(f"kill {node_id}, {why}")
-                    kit.kill(node_id, 2.0)
-
-        kit.cluster.loop.call_later(kit.rng.uniform(0.0, 0.002), kill)
+        self._kill_soon(victims, why, longest_s=0.002, down_s=2.0)
 
     def _crash_start(self) -> str:
         """A broker is started anew, and dies while it starts or recovers: once or twice."""

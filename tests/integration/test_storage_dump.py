@@ -11,18 +11,19 @@ import pytest
 from click.testing import CliRunner
 
 from console.cli import main
-from engine.model.errors import KafkaError
-from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
-from engine.storage.log import Log
 from engine.wire.api_table import GROUP_COORDINATOR_RECORDS, METADATA_RECORDS
 from engine.wire.apis import message_class
 from engine.wire.record_frames import encode_coordinator_key, encode_coordinator_value, encode_metadata_record
-from engine.world.real import RealDisk
 from tests.integration.java_tools import kafka_tool
-from tests.unit.storage.log_scenario import INDEX_INTERVAL_BYTES, NOW_MS, SEGMENT_BYTES, TOPIC_ID, Append, operations
+from tests.unit.storage.log_scenario import (
+    NOW_MS,
+    open_scenario_log,
+    operations,
+    perform,
+)
 from tests.unit.wire.random_messages import random_message
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -38,35 +39,9 @@ def kconsole(*arguments: str) -> str:
 
 def make_log(directory: Path) -> Path:
     """Idempotent producers, transactions of both outcomes, changes of leader, and all codecs; several segments."""
-    config = {"internal.segment.bytes": str(SEGMENT_BYTES), "index.interval.bytes": str(INDEX_INTERVAL_BYTES)}
-    log = Log.open(
-        RealDisk(),
-        str(directory / "orders-0"),
-        TopicPartition("orders", 0),
-        TOPIC_ID,
-        LogConfig.from_(None, config),
-        now_ms=NOW_MS,
-        clean_shutdown=False,
-        recovery_point=0,
-    )
+    log = open_scenario_log(directory, TopicPartition("orders", 0))
     for each in operations():
-        if isinstance(each, Append):
-            try:
-                log.append_as_leader(
-                    each.batch,
-                    each.leader_epoch,
-                    now_ms=NOW_MS,
-                    origin=each.origin,
-                    transaction_version=each.transaction_version,
-                )
-            except KafkaError:
-                continue
-        elif each.name == "high_watermark":
-            log.set_high_watermark(each.offset)
-        elif each.name == "truncate":
-            log.truncate_to(each.offset)
-        else:
-            log.roll(NOW_MS)
+        perform(log, each)
     for codec in Compression:
         records = [
             NewRecord(None, None, timestamp=NOW_MS + 1000),

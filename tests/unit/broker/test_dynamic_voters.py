@@ -31,17 +31,16 @@ STANDALONE = base64.b64decode(
 )
 DIRECTORY_ID = "VUTAUeeASJ6H8BISEM34yQ"
 CLOCK: Any = SimpleNamespace(now_ms=lambda: 1_700_000_000_000)
-CONFIG = BrokerConfig.from_properties(
-    {
-        "node.id": "1",
-        "process.roles": "broker,controller",
-        "listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
-        "advertised.listeners": "PLAINTEXT://127.0.0.1:1",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "controller.quorum.bootstrap.servers": "127.0.0.1:41093",
-    }
-)
+PROPERTIES = {
+    "node.id": "1",
+    "process.roles": "broker,controller",
+    "listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+    "advertised.listeners": "PLAINTEXT://127.0.0.1:1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "controller.quorum.bootstrap.servers": "127.0.0.1:41093",
+}
+CONFIG = BrokerConfig.from_properties(PROPERTIES)
 
 
 @pytest.fixture
@@ -131,16 +130,7 @@ async def refusal(properties: dict[str, str]) -> str:
 
 
 async def test_a_node_that_cannot_know_its_voters_says_so(formatted: Path) -> None:
-    properties = {
-        "node.id": "1",
-        "process.roles": "broker,controller",
-        "listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
-        "advertised.listeners": "PLAINTEXT://127.0.0.1:1",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "controller.quorum.bootstrap.servers": "127.0.0.1:41093",
-        "log.dirs": str(formatted),
-    }
+    properties = {**PROPERTIES, "log.dirs": str(formatted)}
     (formatted / "__cluster_metadata-0" / snapshot_file_name(OffsetAndEpoch(0, 0))).unlink()
     said = await refusal(properties)
     assert "has no metadata log that names the voters" in said and "controller.quorum.voters" in said

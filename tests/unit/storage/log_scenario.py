@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from engine.model.errors import KafkaError
 from engine.model.ids import uuid_from_str
+from engine.model.topic_config import LogConfig
+from engine.model.topic_partition import TopicPartition
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
 from engine.record.control import build_end_transaction_marker
+from engine.storage.log import AppendInfo, Log
+from engine.world.real import RealDisk
 
 NOW_MS = 1_700_000_000_000
 SEGMENT_BYTES = 1500
@@ -124,3 +130,52 @@ def operations() -> Iterator[Append | Act]:
     yield Act("truncate", 67)
     for number in range(12):
         yield data(70 + number, epoch=7, count=1, value_bytes=number)
+
+
+def open_scenario_log(
+    directory: Path, partition: TopicPartition, *, clean_shutdown: bool = False, recovery_point: int = 0
+) -> Log:
+    """The log in ``directory`` that goes through it."""
+    config = {"internal.segment.bytes": str(SEGMENT_BYTES), "index.interval.bytes": str(INDEX_INTERVAL_BYTES)}
+    return Log.open(
+        RealDisk(),
+        str(directory / str(partition)),
+        partition,
+        TOPIC_ID,
+        LogConfig.from_(None, config),
+        now_ms=NOW_MS,
+        clean_shutdown=clean_shutdown,
+        recovery_point=recovery_point,
+    )
+
+
+def append(log: Log, operation: Append) -> AppendInfo:
+    """Raises: KafkaError: the scenario has appends that are refused."""
+    return log.append_as_leader(
+        operation.batch,
+        operation.leader_epoch,
+        now_ms=NOW_MS,
+        origin=operation.origin,
+        transaction_version=operation.transaction_version,
+    )
+
+
+def perform(log: Log, operation: Append | Act) -> str:
+    """What the log answers, in a line."""
+    answer = ""
+    if isinstance(operation, Append):
+        name = "leader"
+        try:
+            info = append(log, operation)
+            answer = f" {info.base_offset} {info.last_offset}"
+        except KafkaError as error:
+            answer = f" {error.code.name}"
+    else:
+        name = operation.name
+        if name == "high_watermark":
+            log.set_high_watermark(operation.offset)
+        elif name == "truncate":
+            log.truncate_to(operation.offset)
+        else:
+            log.roll(NOW_MS)
+    return f"{name}{answer} end={log.log_end_offset} stable={log.last_stable_offset}"

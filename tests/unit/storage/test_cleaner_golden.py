@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from cleaner_scenario import DELETE_RETENTION_MS, INDEX_INTERVAL_BYTES, SEGMENT_BYTES, Clean, operations
-from log_scenario import NOW_MS, Append
+from log_scenario import NOW_MS, Append, append
 from memory_disk import MemoryDisk
 from storage_harness import DIRECTORY, open_log
 
@@ -48,13 +48,7 @@ def ours() -> Iterator[tuple[int, Files]]:
     )
     for each in operations():
         if isinstance(each, Append):
-            log.append_as_leader(
-                each.batch,
-                each.leader_epoch,
-                now_ms=NOW_MS,
-                origin=each.origin,
-                transaction_version=each.transaction_version,
-            )
+            append(log, each)
         elif isinstance(each, Clean):
             log.flush()
             done = run(clean(plan(log, each.now_ms), each.now_ms, 1 << 20))

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from log_scenario import INDEX_INTERVAL_BYTES, NOW_MS, SEGMENT_BYTES, TOPIC_ID, Append, operations
+from log_scenario import (
+    NOW_MS,
+    TOPIC_ID,
+    open_scenario_log,
+    operations,
+    perform,
+)
 from memory_disk import MemoryDisk
 from storage_harness import append, open_log
 
 from console.cli import main
 from engine.broker.quorum.batches import leader_change_batch, metadata_batch
 from engine.broker.quorum.snapshot_files import encode_bootstrap, encode_snapshot
-from engine.model.errors import KafkaError
-from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import iter_batches
 from engine.record.builder import NewRecord, build_batch
@@ -37,7 +41,6 @@ from engine.storage.checkpoints import (
 from engine.storage.cleaner import clean, run
 from engine.storage.cleaner_plan import plan
 from engine.storage.inspection.verify import verify
-from engine.storage.log import Log
 from engine.wire.messages.topic_record import TopicRecord
 from engine.wire.record_frames import encode_metadata_record
 from engine.world.real import RealDisk
@@ -52,35 +55,9 @@ METADATA = "__cluster_metadata-0"
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log directory of a broker that was stopped in order: aborted transactions, changes of leader, six segments."""
     root = tmp_path_factory.mktemp("sound")
-    config = {"internal.segment.bytes": str(SEGMENT_BYTES), "index.interval.bytes": str(INDEX_INTERVAL_BYTES)}
-    log = Log.open(
-        DISK,
-        str(root / "golden-0"),
-        PARTITION,
-        TOPIC_ID,
-        LogConfig.from_(None, config),
-        now_ms=NOW_MS,
-        clean_shutdown=False,
-        recovery_point=0,
-    )
+    log = open_scenario_log(root, PARTITION)
     for each in operations():
-        if isinstance(each, Append):
-            try:
-                log.append_as_leader(
-                    each.batch,
-                    each.leader_epoch,
-                    now_ms=NOW_MS,
-                    origin=each.origin,
-                    transaction_version=each.transaction_version,
-                )
-            except KafkaError:
-                continue
-        elif each.name == "high_watermark":
-            log.set_high_watermark(each.offset)
-        elif each.name == "truncate":
-            log.truncate_to(each.offset)
-        else:
-            log.roll(NOW_MS)
+        perform(log, each)
     assert log.log_end_offset == END
     log.close()
     for name in (RECOVERY_POINTS, HIGH_WATERMARKS):

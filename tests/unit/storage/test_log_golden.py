@@ -7,18 +7,12 @@ from pathlib import Path
 
 from log_scenario import (
     BROKER_EPOCH,
-    INDEX_INTERVAL_BYTES,
     LAST_TRUNCATED_SEGMENT,
-    NOW_MS,
-    SEGMENT_BYTES,
-    TOPIC_ID,
-    Act,
-    Append,
+    open_scenario_log,
     operations,
+    perform,
 )
 
-from engine.model.errors import KafkaError
-from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import write_clean_shutdown, write_offsets
 from engine.storage.log import Log
@@ -27,48 +21,10 @@ from engine.world.real import RealDisk
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "log-4.3.1.txt")
 PARTITION = TopicPartition("golden", 0)
-CONFIG = LogConfig.from_(
-    None, {"internal.segment.bytes": str(SEGMENT_BYTES), "index.interval.bytes": str(INDEX_INTERVAL_BYTES)}
-)
 
 
 def open_log(directory: Path, *, clean_shutdown: bool = False, recovery_point: int = 0) -> Log:
-    return Log.open(
-        RealDisk(),
-        str(directory / "golden-0"),
-        PARTITION,
-        TOPIC_ID,
-        CONFIG,
-        now_ms=NOW_MS,
-        clean_shutdown=clean_shutdown,
-        recovery_point=recovery_point,
-    )
-
-
-def perform(log: Log, operation: Append | Act) -> str:
-    answer = ""
-    if isinstance(operation, Append):
-        name = "leader"
-        try:
-            info = log.append_as_leader(
-                operation.batch,
-                operation.leader_epoch,
-                now_ms=NOW_MS,
-                origin=operation.origin,
-                transaction_version=operation.transaction_version,
-            )
-            answer = f" {info.base_offset} {info.last_offset}"
-        except KafkaError as error:
-            answer = f" {error.code.name}"
-    else:
-        name = operation.name
-        if name == "high_watermark":
-            log.set_high_watermark(operation.offset)
-        elif name == "truncate":
-            log.truncate_to(operation.offset)
-        else:
-            log.roll(NOW_MS)
-    return f"{name}{answer} end={log.log_end_offset} stable={log.last_stable_offset}"
+    return open_scenario_log(directory, PARTITION, clean_shutdown=clean_shutdown, recovery_point=recovery_point)
 
 
 def golden() -> tuple[list[str], dict[str, bytes]]:
