@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -29,10 +30,29 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [each for each in local if not (page.parent / each).exists()] == []
 
 
-def test_the_tables_of_keys_and_commands_are_those_of_the_console() -> None:
-    specification = importlib.util.spec_from_file_location("keys_as_markdown", ROOT / "tools/keys_as_markdown.py")
+def tool(name: str) -> ModuleType:
+    """A module of tools/, which is no package."""
+    specification = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_keys_and_commands_are_those_of_the_console() -> None:
+    module = tool("keys_as_markdown")
     written = module.PAGE.read_text()
     assert module.page(written) == written, "run python tools/keys_as_markdown.py"
+
+
+def test_the_page_of_the_protocol_is_that_of_the_code() -> None:
+    module = tool("protocol_page")
+    assert module.page() == module.PAGE.read_text(), "run make protocol-page"
+
+
+def test_what_each_api_says_of_itself_is_what_it_serves() -> None:
+    for each in tool("protocol_page").served():
+        low, high = each.spec.min_version, each.spec.max_version
+        versions = f"version {low}" if low == high else f"versions {low}-{high}"
+        heading = each.docstring.split("\n")[0]
+        assert re.search(rf" \({int(each.spec.key)}\), {versions}[,.:]", heading), f"{each.module}: {heading}"
