@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.core.controller.config_schema import ConfigSource
-from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE, MetadataImage
+from engine.core.controller.image import BROKER_RESOURCE, CLIENT_METRICS_RESOURCE, TOPIC_RESOURCE, MetadataImage
 from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
+from engine.model.client_metrics_config import CLIENT_METRICS_CONFIGS
 from engine.model.configs import ConfigError, ConfigKey, UpdateMode
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig
 from engine.wire.messages.describe_configs_response import DescribeConfigsResourceResult, DescribeConfigsSynonym
@@ -83,6 +84,20 @@ class ConfigDescriber:
             shown = None if key is None or key.is_sensitive else value
             found = [DescribeConfigsSynonym(name=name, value=shown, source=ConfigSource.DYNAMIC_DEFAULT_BROKER)]
             results.append(_result(name, shown, found, key, False, synonyms, documentation))
+        return results
+
+    def client_metrics(
+        self, name: str, wanted: Sequence[str] | None, *, synonyms: bool, documentation: bool
+    ) -> list[DescribeConfigsResourceResult]:
+        """All configs of a subscription that exists; none of one that does not."""
+        own = self._image.config(CLIENT_METRICS_RESOURCE, name)
+        results = []
+        for config, key in sorted(CLIENT_METRICS_CONFIGS.items()):
+            if not own or (wanted and config not in wanted):
+                continue
+            value = own.get(config, key.default)
+            found = [DescribeConfigsSynonym(name=config, value=value, source=ConfigSource.CLIENT_METRICS)]
+            results.append(_result(config, value, found if config in own else [], key, False, synonyms, documentation))
         return results
 
     def stored(

@@ -24,6 +24,8 @@ from engine.model.listeners import (
     parse_voters,
 )
 
+STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+
 BROKER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=True)
 
 
@@ -193,6 +195,7 @@ class BrokerConfig:
     log_local_retention_bytes: int
     log_local_retention_ms: int
     # policies and metrics that tools look for
+    authorizer_class_name: str
     quota_window_num: int
     quota_window_size_seconds: int
     metric_reporters: tuple[str, ...]
@@ -390,6 +393,15 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         )
     if attributes["group_min_session_timeout_ms"] > attributes["group_max_session_timeout_ms"]:
         errors.append("group.max.session.timeout.ms should be at least group.min.session.timeout.ms")
+    authorizer = attributes["authorizer_class_name"]
+    if authorizer == STANDARD_AUTHORIZER:
+        warnings.append(
+            "authorizer.class.name: access control lists are kept and shown, but nothing is refused because of them"
+        )
+    elif authorizer:
+        errors.append(
+            f"authorizer.class.name: {authorizer} is not known here: set {STANDARD_AUTHORIZER}, or leave it empty"
+        )
     if attributes["offsets_topic_compression_codec"] not in range(5):
         errors.append(f"Unknown compression type id: {attributes['offsets_topic_compression_codec']}")
 

@@ -316,6 +316,8 @@ log.local.retention.bytes long -2 -2.. cluster-wide medium
 log.local.retention.ms long -2 -2.. cluster-wide medium
     Local part of log.retention.ms with tiered storage; -2 means all of it.
 # policies and metrics that tools look for
+authorizer.class.name string "" * read-only low
+    Kafka's StandardAuthorizer: access control lists are kept and shown, not enforced; empty: they are refused.
 quota.window.num int 11 1.. read-only low
     Samples kept for client quotas.
 quota.window.size.seconds int 1 1.. read-only low

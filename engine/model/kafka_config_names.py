@@ -6,7 +6,7 @@ They are no mistakes in a server.properties, but whoever sets one has to be told
 _NAMES = """
 add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms alter.config.policy.class.name
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
-authorizer.class.name client.quota.callback.class config.providers connections.max.reauth.ms
+client.quota.callback.class config.providers connections.max.reauth.ms
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms
 controller.quorum.auto.join.enable controller.quota.window.num controller.quota.window.size.seconds
 create.topic.policy.class.name delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms

@@ -85,7 +85,7 @@ def _describe(
     if kind == CLIENT_METRICS_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
-        return describer.stored(kind, name, wanted, ConfigSource.CLIENT_METRICS)
+        return describer.client_metrics(name, wanted, synonyms=synonyms, documentation=documentation)
     if kind == BROKER_LOGGER_RESOURCE:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "Log levels cannot be described: they are not implemented here")
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {kind}")

@@ -1,7 +1,7 @@
 """IncrementalAlterConfigs (44), versions 0-1: set, delete, append to, subtract from configs (KIP-339).
 
 A broker checks changes of its own configs before the controller hears of them, as only it knows what it can apply. Log
-levels (BROKER_LOGGER) and client metrics are not built and refused by the controller.
+levels (BROKER_LOGGER) are not built and refused by the controller.
 """
 
 from __future__ import annotations

@@ -36,7 +36,12 @@ _OPERATION_NAMES = {SET: "SET", DELETE: "DELETE", APPEND: "APPEND", SUBTRACT: "S
 
 # The longest value of a config, in characters (Short.MAX_VALUE).
 _MAX_VALUE_LENGTH = 32_767
-_RESOURCE_NAMES = {TOPIC_RESOURCE: "topic", BROKER_RESOURCE: "broker", GROUP_RESOURCE: "group"}
+_RESOURCE_NAMES = {
+    TOPIC_RESOURCE: "topic",
+    BROKER_RESOURCE: "broker",
+    GROUP_RESOURCE: "group",
+    CLIENT_METRICS_RESOURCE: "client metrics",
+}
 
 
 class ConfigControl:
@@ -236,9 +241,13 @@ class ConfigControl:
             if not name:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
             schema.validate_group(configs)
-        elif resource_type in (BROKER_LOGGER_RESOURCE, CLIENT_METRICS_RESOURCE):
-            kind = "BROKER_LOGGER" if resource_type == BROKER_LOGGER_RESOURCE else "CLIENT_METRICS"
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Resource type {kind} is not implemented here.")
+        elif resource_type == CLIENT_METRICS_RESOURCE:
+            if not name:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Subscription name can't be empty")
+            schema.validate_client_metrics(configs)
+        elif resource_type == BROKER_LOGGER_RESOURCE:
+            # Levels of loggers are no metadata: the broker itself sets them.
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Unexpected resource type BROKER_LOGGER.")
         else:
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"Unknown resource type {resource_type}.")
 

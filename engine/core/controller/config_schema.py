@@ -45,6 +45,9 @@ class ConfigSchema(Protocol):
     def validate_group(self, configs: Mapping[str, str]) -> None:
         """Check a group's configs. Raises: KafkaError: INVALID_CONFIG."""
 
+    def validate_client_metrics(self, configs: Mapping[str, str]) -> None:
+        """Check a subscription to clients' metrics. Raises: KafkaError: INVALID_REQUEST, INVALID_CONFIG."""
+
     def is_list(self, resource_type: int, name: str) -> bool:
         """Whether the config is a comma-separated list, to which values can be appended."""
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.core.controller.access_control import AclControl
 from engine.core.controller.alter_partition import AlterPartition
+from engine.core.controller.client_quotas import ClientQuotaControl
 from engine.core.controller.cluster_control import ClusterControl
 from engine.core.controller.config_control import ConfigControl
 from engine.core.controller.directory_control import DirectoryControl
@@ -25,6 +27,7 @@ from engine.core.controller.image import MetadataImage
 from engine.core.controller.leadership import Leadership
 from engine.core.controller.producer_id_control import ProducerIdControl
 from engine.core.controller.reassignment import ReassignmentControl
+from engine.core.controller.scram_credentials import ScramControl
 from engine.core.controller.state import ControllerEffects, ControllerState, Step
 from engine.core.controller.topic_control import TopicControl
 from engine.core.effects import Effects, Reply
@@ -79,6 +82,9 @@ class Controller:
         self._reassignments = ReassignmentControl(state, self._leadership, self._topics)
         self._features = FeatureControl(state)
         self._producer_ids = ProducerIdControl(state)
+        self._quotas = ClientQuotaControl(state)
+        self._scram = ScramControl(state)
+        self._acls = AclControl(state)
         self._balance_interval_ms = config.leader_imbalance_check_interval_seconds * 1000.0
         self._next_balance_ms: float | None = None
         if config.auto_leader_rebalance_enable:
@@ -117,6 +123,10 @@ class Controller:
                 step, request, version
             ),
             ApiKey.ASSIGN_REPLICAS_TO_DIRS: lambda step, request, version, now: self._directories.assign(step, request),
+            ApiKey.ALTER_CLIENT_QUOTAS: lambda step, request, version, now: self._quotas.alter(step, request),
+            ApiKey.ALTER_USER_SCRAM_CREDENTIALS: lambda step, request, version, now: self._scram.alter(step, request),
+            ApiKey.CREATE_ACLS: lambda step, request, version, now: self._acls.create(step, request),
+            ApiKey.DELETE_ACLS: lambda step, request, version, now: self._acls.delete(step, request),
             ApiKey.ALLOCATE_PRODUCER_IDS: lambda step, request, version, now: self._producer_ids.allocate(
                 step, request
             ),

@@ -8,9 +8,13 @@ from typing import Any
 from engine.model.errors import ErrorCode
 from engine.wire.apis import ApiKey, response_class
 from engine.wire.messages import (
+    alter_client_quotas_response,
     alter_configs_response,
+    alter_user_scram_credentials_response,
+    create_acls_response,
     create_partitions_response,
     create_topics_response,
+    delete_acls_response,
     delete_topics_response,
     elect_leaders_response,
     incremental_alter_configs_response,
@@ -35,7 +39,7 @@ def is_not_controller(response: Any) -> bool:
     """Whether the node that answered was not the active controller: nothing was done, another must be asked."""
     if getattr(response, "error_code", 0) == ErrorCode.NOT_CONTROLLER:
         return True
-    for field in ("topics", "responses", "results"):
+    for field in ("topics", "responses", "results", "entries", "filter_results"):
         for item in getattr(response, field, None) or ():
             if getattr(item, "error_code", 0) == ErrorCode.NOT_CONTROLLER:
                 return True
@@ -108,6 +112,50 @@ def _incremental_alter_configs(request: Any, code: int, message: str) -> Any:
     )
 
 
+def _alter_client_quotas(request: Any, code: int, message: str) -> Any:
+    return alter_client_quotas_response.AlterClientQuotasResponse(
+        entries=[
+            alter_client_quotas_response.EntryData(
+                error_code=code,
+                error_message=message,
+                entity=[
+                    alter_client_quotas_response.EntityData(entity_type=each.entity_type, entity_name=each.entity_name)
+                    for each in entry.entity
+                ],
+            )
+            for entry in request.entries
+        ]
+    )
+
+
+def _alter_user_scram_credentials(request: Any, code: int, message: str) -> Any:
+    users = dict.fromkeys(each.name for each in (*request.deletions, *request.upsertions))
+    return alter_user_scram_credentials_response.AlterUserScramCredentialsResponse(
+        results=[
+            alter_user_scram_credentials_response.AlterUserScramCredentialsResult(
+                user=user, error_code=code, error_message=message
+            )
+            for user in users
+        ]
+    )
+
+
+def _create_acls(request: Any, code: int, message: str) -> Any:
+    return create_acls_response.CreateAclsResponse(
+        results=[
+            create_acls_response.AclCreationResult(error_code=code, error_message=message) for _ in request.creations
+        ]
+    )
+
+
+def _delete_acls(request: Any, code: int, message: str) -> Any:
+    return delete_acls_response.DeleteAclsResponse(
+        filter_results=[
+            delete_acls_response.DeleteAclsFilterResult(error_code=code, error_message=message) for _ in request.filters
+        ]
+    )
+
+
 def _elect_leaders(request: Any, code: int, message: str) -> Any:
     return elect_leaders_response.ElectLeadersResponse(
         error_code=code,
@@ -131,4 +179,8 @@ _PER_ITEM: dict[int, Build] = {
     ApiKey.ALTER_CONFIGS: _alter_configs,
     ApiKey.INCREMENTAL_ALTER_CONFIGS: _incremental_alter_configs,
     ApiKey.ELECT_LEADERS: _elect_leaders,
+    ApiKey.ALTER_CLIENT_QUOTAS: _alter_client_quotas,
+    ApiKey.ALTER_USER_SCRAM_CREDENTIALS: _alter_user_scram_credentials,
+    ApiKey.CREATE_ACLS: _create_acls,
+    ApiKey.DELETE_ACLS: _delete_acls,
 }

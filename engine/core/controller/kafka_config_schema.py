@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.core.controller.config_schema import ConfigSource, EffectiveConfig
-from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
+from engine.core.controller.image import BROKER_RESOURCE, CLIENT_METRICS_RESOURCE, TOPIC_RESOURCE
 from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
+from engine.model.client_metrics_config import (
+    CLIENT_METRICS_CONFIGS,
+    UnknownOrOutOfRange,
+    check_client_metrics,
+)
 from engine.model.configs import ConfigError, ConfigKey, ConfigType, UpdateMode, parse_all
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig, check_topic_configs
@@ -59,6 +64,15 @@ class KafkaConfigSchema:
         """
         for name in configs:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+
+    def validate_client_metrics(self, configs: Mapping[str, str]) -> None:
+        """Raises: KafkaError: INVALID_REQUEST, INVALID_CONFIG."""
+        try:
+            check_client_metrics(configs)
+        except UnknownOrOutOfRange as error:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, error.errors[0]) from None
+        except ConfigError as error:
+            raise KafkaError(ErrorCode.INVALID_CONFIG, error.errors[0]) from None
 
     def is_list(self, resource_type: int, name: str) -> bool:
         """Whether the config is a list."""
@@ -124,4 +138,6 @@ def topic_config_source(
 def _key(resource_type: int, name: str) -> ConfigKey | None:
     if resource_type == TOPIC_RESOURCE:
         return TOPIC_CONFIGS.get(name)
+    if resource_type == CLIENT_METRICS_RESOURCE:
+        return CLIENT_METRICS_CONFIGS.get(name)
     return BROKER_CONFIGS.get(name) if resource_type == BROKER_RESOURCE else None

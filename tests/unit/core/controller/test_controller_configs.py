@@ -285,3 +285,27 @@ def test_unclean_elections_follow_the_topic_the_node_and_the_cluster(kind_and_na
     assert h.machine.next_deadline_ms() == h.now_ms, "leaderless partitions are looked at at once"
     h.advance(0)
     assert (h.partition("t").leader, h.partition("t").isr) == (2, (2,))
+
+
+def test_subscriptions_to_clients_metrics_are_checked_as_kafka_checks_them() -> None:
+    h = ControllerHarness()
+    for name, value, code in (
+        ("interval.ms", "100", 0),
+        ("interval.ms", "99", ErrorCode.INVALID_REQUEST),
+        ("interval.ms", "3600001", ErrorCode.INVALID_REQUEST),
+        ("interval.ms", "often", ErrorCode.INVALID_CONFIG),
+        ("match", "client_id=a.*,client_software_name=b", 0),
+        ("match", "planet=a", ErrorCode.INVALID_CONFIG),
+        ("match", "client_id=(", ErrorCode.INVALID_CONFIG),
+        ("match", "client_id", ErrorCode.INVALID_CONFIG),
+        ("metrics", "org.apache.kafka.", 0),
+        ("planet", "a", ErrorCode.INVALID_REQUEST),
+    ):
+        assert alter(h, (name, SET, value), kind=METRICS, name="s") == code, (name, value)
+    assert alter(h, ("metrics", APPEND, "more."), kind=METRICS, name="s") == 0
+    assert h.image.config(METRICS, "s") == {
+        "interval.ms": "100",
+        "match": "client_id=a.*,client_software_name=b",
+        "metrics": "org.apache.kafka.,more.",
+    }
+    assert alter(h, ("metrics", SET, "*"), kind=METRICS, name="") == ErrorCode.INVALID_REQUEST
