@@ -1,12 +1,13 @@
 """Runs the shards of a coordinator: one pure machine for each led partition of an internal topic.
 
-The shell around :class:`engine.core.group.shard.GroupCoordinatorShard` (Kafka: CoordinatorRuntime), made so that the
-transaction coordinator can use it too. For each partition that this broker leads it
+The shell around :class:`engine.core.group.shard.GroupCoordinatorShard` and
+:class:`engine.core.txn.shard.TransactionCoordinatorShard` (Kafka: CoordinatorRuntime). For each partition that this
+broker leads it
 
 - loads: replays the log from its start into a new shard (requests meanwhile: COORDINATOR_LOAD_IN_PROGRESS);
 - acts: hands requests and deadlines to the shard, writes what the shard appends as one batch per turn of the loop with
-  acks=all, and holds every reply back until all that the shard appended before it is committed, so that no answer tells
-  of something that a failover could take back;
+  acks=all, and holds every reply and every send back until all that the shard appended before it is committed, so that
+  nobody hears of something that a failover could take back;
 - unloads when another broker leads: everyone who still waits is answered NOT_COORDINATOR.
 
 A failed append leaves a shard ahead of its log; the shard is dropped and loaded again, which everyone notices who waits
@@ -22,8 +23,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+from engine.broker.coordinator_log import APPENDED, CoordinatorLogs, KeyValue, RecordCodec, client_error
 from engine.core.effects import Effects, Reply
-from engine.core.group.context import Now
+from engine.core.now import Now
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.record.batch import iter_batches
@@ -37,8 +39,6 @@ _LOAD_CHUNK_BYTES = 128 * 1024
 # A bound on a record's own framing inside a batch, and on the batch's header.
 _RECORD_OVERHEAD_BYTES = 32
 _BATCH_OVERHEAD_BYTES = 64
-
-KeyValue = tuple[bytes, bytes | None]
 
 
 class CoordinatorShard(Protocol):
@@ -60,83 +60,19 @@ class CoordinatorShard(Protocol):
 Shard = TypeVar("Shard", bound=CoordinatorShard)
 
 
-class CoordinatorLogs(Protocol):
-    """The logs of the coordinator's topic on this broker, by partition number."""
-
-    def log_start_offset(self, partition: int) -> int:
-        """Raises: KafkaError: NOT_LEADER_OR_FOLLOWER if the partition is not led here."""
-
-    def log_end_offset(self, partition: int) -> int: ...
-
-    def high_watermark(self, partition: int) -> int: ...
-
-    def max_batch_bytes(self, partition: int) -> int:
-        """The topic's max.message.bytes."""
-
-    def read(self, partition: int, offset: int, max_bytes: int) -> Buffer:
-        """Whole batches from ``offset`` up to the log end, at least one."""
-
-    def check_append(self, partition: int) -> None:
-        """Raises: KafkaError: why an append would be refused now, for instance NOT_ENOUGH_REPLICAS."""
-
-    async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
-        """Append one batch and return when it is committed (acks=all).
-
-        The local append must happen before the first suspension, so that calls append in the order in which they are
-        started.
-
-        Raises:
-            KafkaError: REQUEST_TIMED_OUT or NOT_ENOUGH_REPLICAS_AFTER_APPEND when the batch is in the log but not
-                committed in time; anything else when it is not in the log.
-        """
-
-    def on_high_watermark_advanced(self, listener: Callable[[int, int], None]) -> None:
-        """Have ``listener(partition, high_watermark)`` called whenever a high watermark advances."""
-
-
-class RecordCodec(Protocol):
-    """How a shard's records become bytes."""
-
-    def encode(self, record: Any) -> KeyValue: ...
-
-    def decode(self, key: Buffer, value: Buffer | None) -> tuple[Any, Any] | None:
-        """Key and value, or None for a type of record that this version does not know."""
-
-
-# Errors of an append after which the batch is in the log all the same.
-_APPENDED = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND})
-
-
-def client_error(append_error: ErrorCode) -> ErrorCode:
-    """What a client is told when an append failed (CoordinatorOperationExceptionHelper)."""
-    match append_error:
-        case (
-            ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            | ErrorCode.NOT_ENOUGH_REPLICAS
-            | ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND
-            | ErrorCode.REQUEST_TIMED_OUT
-        ):
-            return ErrorCode.COORDINATOR_NOT_AVAILABLE
-        case ErrorCode.NOT_LEADER_OR_FOLLOWER | ErrorCode.FENCED_LEADER_EPOCH | ErrorCode.KAFKA_STORAGE_ERROR:
-            return ErrorCode.NOT_COORDINATOR
-        case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE | ErrorCode.INVALID_FETCH_SIZE:
-            return ErrorCode.UNKNOWN_SERVER_ERROR
-        case _:
-            return append_error
-
-
 class _Write:
-    """A batch on its way into the log, and the replies that wait for it.
+    """A batch on its way into the log, and the replies and sends that wait for it.
 
     ``required_offset`` is set when only the high watermark can tell that it is committed.
     """
 
-    __slots__ = ("committed", "records", "replies", "required_offset", "size_bytes", "started")
+    __slots__ = ("committed", "records", "replies", "required_offset", "sends", "size_bytes", "started")
 
     def __init__(self) -> None:
         self.records: list[KeyValue] = []
         self.size_bytes = _BATCH_OVERHEAD_BYTES
         self.replies: list[Reply] = []
+        self.sends: list[Any] = []
         self.started = False
         self.committed = False
         self.required_offset: int | None = None
@@ -190,8 +126,12 @@ class CoordinatorRuntime(Generic[Shard]):
         *,
         write_timeout_ms: int,
         publish: Callable[[Iterable[Note]], None],
+        send: Callable[[int, list[Any]], None] | None = None,
     ) -> None:
-        """``write_timeout_ms``: how long a write may wait to be committed (offsets.commit.timeout.ms)."""
+        """``write_timeout_ms``: how long a write may wait to be committed (offsets.commit.timeout.ms).
+
+        ``send(partition, messages)`` takes what shards send; None where they send nothing.
+        """
         self._clock = world.clock
         self._topic = topic
         self._logs = logs
@@ -199,6 +139,7 @@ class CoordinatorRuntime(Generic[Shard]):
         self._new_shard = new_shard
         self._write_timeout_ms = write_timeout_ms
         self._publish = publish
+        self._send = send
         self._partitions: dict[int, _Partition[Shard]] = {}
         # An ordered set: the order of iteration must replay.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -261,22 +202,26 @@ class CoordinatorRuntime(Generic[Shard]):
         """
         partition = self._active(number)
         if writes:
-            try:
-                self._logs.check_append(number)
-            except KafkaError as error:
-                raise KafkaError(client_error(error.code), error.message) from None
+            self._check_append(number)
         token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         partition.outstanding[token] = None
         self._step(partition, lambda shard, now: operation(shard, now, token))
         return token
 
-    def run(self, number: int, operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
+    def run(self, number: int, operation: Callable[[Shard, Now], Effects[Any, Any]], *, writes: bool = False) -> None:
         """Run an input that nobody waits for. Raises as :meth:`submit`."""
-        self._step(self._active(number), operation)
+        partition = self._active(number)
+        if writes:
+            self._check_append(number)
+        self._step(partition, operation)
 
     def shard(self, number: int) -> Shard:
         """The shard, for reading what needs no commitment. Raises as :meth:`submit`."""
         return self._active(number).shard
+
+    def leader_epoch(self, number: int) -> int:
+        """The leader epoch that the partition acts in. Raises as :meth:`submit`."""
+        return self._active(number).leader_epoch
 
     def active_partitions(self) -> list[int]:
         """Partitions that are loaded."""
@@ -289,6 +234,12 @@ class CoordinatorRuntime(Generic[Shard]):
     def is_loading(self) -> bool:
         """Some partition that this broker leads is not loaded yet."""
         return any(not partition.active for partition in self._partitions.values())
+
+    def _check_append(self, number: int) -> None:
+        try:
+            self._logs.check_append(number)
+        except KafkaError as error:
+            raise KafkaError(client_error(error.code), error.message) from None
 
     def _step(self, partition: _Partition[Shard], operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
         try:
@@ -425,6 +376,8 @@ class CoordinatorRuntime(Generic[Shard]):
             self._queue(partition, effects)
         elif effects.reply:
             self._hold(partition, effects.reply)
+        if effects.send:
+            self._hold_sends(partition, effects.send)
         if effects.notes:
             self._publish(effects.notes)
         self._arm_timer(partition)
@@ -477,6 +430,14 @@ class CoordinatorRuntime(Generic[Shard]):
                 self._write_timeout_ms / 1000, self._give_up, partition, [token for token, _ in replies]
             )
 
+    def _hold_sends(self, partition: _Partition[Shard], sends: list[Any]) -> None:
+        """Send behind everything appended so far, however long that takes."""
+        assert self._send is not None, f"a shard of {self._topic} sends {sends}"
+        if partition.writes:
+            partition.writes[-1].sends += sends
+        else:
+            self._send(partition.number, sends)
+
     def _give_up(self, partition: _Partition[Shard], tokens: list[Any]) -> None:
         for token in tokens:
             self._fail(partition, token, ErrorCode.COORDINATOR_NOT_AVAILABLE)
@@ -508,7 +469,7 @@ class CoordinatorRuntime(Generic[Shard]):
 
     def _append_failed(self, partition: _Partition[Shard], write: _Write, error: KafkaError) -> None:
         answer = client_error(error.code)
-        if error.code in _APPENDED:
+        if error.code in APPENDED:
             for token, _ in write.replies:
                 self._fail(partition, token, answer)
             write.replies.clear()
@@ -542,6 +503,8 @@ class CoordinatorRuntime(Generic[Shard]):
             writes.popleft()
             for token, response in write.replies:
                 self._deliver(partition, token, response)
+            if write.sends and self._send is not None:
+                self._send(partition.number, write.sends)
 
     @staticmethod
     def _deliver(partition: _Partition[Shard], token: Any, response: Any) -> None:

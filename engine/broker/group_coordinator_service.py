@@ -11,7 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-from engine.broker.coordinator_runtime import CoordinatorLogs, CoordinatorRuntime, KeyValue
+from engine.broker.coordinator_log import CoordinatorLogs, KeyValue
+from engine.broker.coordinator_runtime import CoordinatorRuntime
+from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.core.group.context import ClientContext, GroupLimits
 from engine.core.group.offset_requests import commit_error_response
 from engine.core.group.records import GroupKey, GroupRecord, GroupValue
@@ -47,27 +49,11 @@ from engine.world import Buffer, World
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
     from engine.core.controller.image import MetadataDelta, MetadataImage
-    from engine.core.controller.topic_image import TopicImage
     from engine.model.broker_config import BrokerConfig
 
 log = logging.getLogger(__name__)
 
 OFFSETS_TOPIC = "__consumer_offsets"
-
-
-def java_string_hash(text: str) -> int:
-    """Java's String.hashCode: over UTF-16 code units, as a signed 32-bit integer."""
-    value = 0
-    encoded = text.encode("utf-16-be", "surrogatepass")
-    for index in range(0, len(encoded), 2):
-        value = (value * 31 + (encoded[index] << 8 | encoded[index + 1])) & 0xFFFFFFFF
-    return value - (1 << 32) if value & 0x80000000 else value
-
-
-def partition_for(key: str, partition_count: int) -> int:
-    """The partition that coordinates a group (Utils.abs of the hash, modulo)."""
-    hashed = java_string_hash(key)
-    return (0 if hashed == -(1 << 31) else abs(hashed)) % partition_count
 
 
 def client_context(context: RequestContext) -> ClientContext:
@@ -101,10 +87,6 @@ class GroupCoordinatorService:
         logs: CoordinatorLogs,
         publish: Callable[[Iterable[Note]], None],
     ) -> None:
-        self._broker_id = broker_id
-        self._config = config
-        # Images are copied on write: another object means that something about the topic changed.
-        self._topic: TopicImage | None = None
         limits = GroupLimits(
             group_min_session_timeout_ms=config.group_min_session_timeout_ms,
             group_max_session_timeout_ms=config.group_max_session_timeout_ms,
@@ -124,14 +106,13 @@ class GroupCoordinatorService:
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,
         )
+        self._topic = CoordinatorTopic(OFFSETS_TOPIC, broker_id, self.runtime, config.offsets_topic_num_partitions)
 
     # -- metadata -----------------------------------------------------------------------------------------------
 
     def on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
         """Follow elections of the offsets topic, and forget offsets of deleted topics."""
-        topic = image.topics_by_name.get(OFFSETS_TOPIC)
-        if topic is not self._topic:
-            self._follow(topic)
+        self._topic.follow(image)
         deleted = [
             TopicPartition(each.name, number)
             for each in delta.deleted_topics.values()
@@ -141,28 +122,13 @@ class GroupCoordinatorService:
             for number in self.runtime.active_partitions():
                 self.runtime.run(number, lambda shard, now: shard.on_partitions_deleted(deleted))
 
-    def _follow(self, topic: TopicImage | None) -> None:
-        if topic is None or (self._topic is not None and self._topic.topic_id != topic.topic_id):
-            for number in self.runtime.known_partitions():
-                self.runtime.on_resigned(number)
-        self._topic = topic
-        if topic is None:
-            return
-        for number, partition in sorted(topic.partitions.items()):
-            if partition.leader == self._broker_id:
-                self.runtime.on_elected(number, partition.leader_epoch)
-            else:
-                self.runtime.on_resigned(number, partition.leader_epoch)
-
     async def shutdown(self) -> None:
         """Answer all who wait and stop."""
         await self.runtime.shutdown()
 
     def partition_for(self, group_id: str) -> int:
         """The partition of the offsets topic that coordinates the group."""
-        if self._topic is None:
-            return partition_for(group_id, self._config.offsets_topic_num_partitions)
-        return partition_for(group_id, len(self._topic.partitions))
+        return self._topic.partition_for(group_id)
 
     # -- membership ---------------------------------------------------------------------------------------------
 

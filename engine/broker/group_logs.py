@@ -12,7 +12,7 @@ from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
 
 if TYPE_CHECKING:
-    from engine.broker.coordinator_runtime import KeyValue
+    from engine.broker.coordinator_log import KeyValue
     from engine.broker.replica import Replica
     from engine.broker.replica_manager import ReplicaManager
     from engine.world import Buffer, World

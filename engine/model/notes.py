@@ -59,6 +59,8 @@ class NoteKind(StrEnum):
     MEMBER_EXPIRED = "member_expired"
     COORDINATOR_LOADED = "coordinator_loaded"
     COORDINATOR_UNLOADED = "coordinator_unloaded"
+    # transactions
+    TRANSACTION_ABORTED = "transaction_aborted"
     # what a client was refused
     PRODUCE_REFUSED = "produce_refused"
 

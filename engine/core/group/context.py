@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.core.now import Now
 
-class Now(NamedTuple):
-    """The time of an input.
-
-    Sessions and rebalances are measured with ``monotonic_ms``, so that a jump of the wall clock expires nobody;
-    ``wall_ms`` (since the Unix epoch) is what the records carry.
-    """
-
-    monotonic_ms: float
-    wall_ms: int
+__all__ = ["ClientContext", "GroupLimits", "Now"]
 
 
 class ClientContext(NamedTuple):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine.broker.coordinator_runtime import CoordinatorRuntime, KeyValue
+from engine.broker.coordinator_log import KeyValue
+from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.core.effects import Effects, Reply
 from engine.core.group.context import Now
 from engine.model.errors import ErrorCode, KafkaError

@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 
-from engine.broker.coordinator_runtime import client_error
+from engine.broker.coordinator_log import client_error
 from engine.model.errors import ErrorCode
 from engine.model.notes import NoteKind
 from engine.record.builder import NewRecord, build_batch
