@@ -24,13 +24,14 @@ API = ApiSpec(ApiKey.CREATE_DELEGATION_TOKEN, 1, 3, listeners=("broker", "contro
 
 def handle(context: RequestContext, request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse:
     """Always refused."""
-    return CreateDelegationTokenResponse(
+    response = CreateDelegationTokenResponse(
         error_code=int(ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED),
         principal_type="User",
         principal_name="ANONYMOUS",
-        token_requester_principal_type="User",
-        token_requester_principal_name="ANONYMOUS",
         issue_timestamp_ms=-1,
         expiry_timestamp_ms=-1,
         max_timestamp_ms=-1,
     )
+    if context.api_version >= 3:
+        response.token_requester_principal_type, response.token_requester_principal_name = "User", "ANONYMOUS"
+    return response
