@@ -248,13 +248,18 @@ class ReplicaManager:
     def _perform(self, replica: Replica, effects: PartitionEffects) -> None:
         for start in effects.append:
             replica.log.leader_epochs.assign(start.leader_epoch, start.start_offset)
-            self.flusher.ask_to_save_epochs(replica)
+            self._epoch_began(replica)
         for proposal in effects.send:
             self.proposals.submit(replica, proposal)
         if effects.reply:
             self._reply(effects)
         if effects.notes:
             self._publish(effects.notes)
+
+    def _epoch_began(self, replica: Replica) -> None:
+        # Every append is flushed, and the epoch saved with its first one: nobody waits for thousands of other epochs.
+        if not replica.durable:
+            self.flusher.ask_to_save_epochs(replica)
 
     @staticmethod
     def _reply(effects: PartitionEffects) -> None:
@@ -304,7 +309,7 @@ class ReplicaManager:
             self._log_dir_failed(replica.log_dir, failure)
             raise
         if replica.log.leader_epochs.is_unsaved:
-            self.flusher.ask_to_save_epochs(replica)
+            self._epoch_began(replica)
         end_offset = replica.log.log_end_offset
         replica.partition.on_follower_append(
             end_offset,
@@ -458,11 +463,12 @@ class ReplicaManager:
         files.after_roll = lambda: self.flusher.ask(replica)
         files.set_high_watermark(partition.high_watermark)
         if files.leader_epochs.is_unsaved:
-            self.flusher.ask_to_save_epochs(replica)
+            self._epoch_began(replica)
         if replica.durable:
             # What the last process wrote may not be on the device yet.
             partition.durable_end_offset = files.durable_end_offset
-            self.flusher.ask_in_background(replica)
+            if files.log_end_offset:
+                self.flusher.ask_in_background(replica)
         self._replicas[topic_partition] = replica
         self._by_id[topic.topic_id, topic_partition.partition] = replica
         return replica

@@ -176,19 +176,33 @@ def read_partition_metadata(disk: Disk, directory: str) -> Uuid | None:
 
 
 def write_partition_metadata(disk: Disk, directory: str, topic_id: Uuid) -> None:
-    """Write it, durably."""
-    content = f"version: {_VERSION}\ntopic_id: {uuid_to_str(topic_id)}"
-    disk.write_atomic(f"{directory}/{PARTITION_METADATA}", content.encode())
+    """Write it; it is not synced, as in Kafka, whose PartitionMetadataFile waits for the first append even to be
+    written: thousands of partitions are made at once."""
+    path = f"{directory}/{PARTITION_METADATA}"
+    disk.remove(path)
+    file = disk.open(path, append=True, create=True)
+    try:
+        file.append((f"version: {_VERSION}\ntopic_id: {uuid_to_str(topic_id)}".encode(),))
+    finally:
+        file.close()
 
 
-def settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None) -> Uuid:
-    """The id of the topic whose directory it is; ``topic_id``, noted there, if nothing says so yet.
+def settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None, *, may_be_torn: bool = False) -> Uuid:
+    """The id of the topic whose directory it is; ``topic_id``, noted there unsynced, if nothing says so yet.
+
+    ``may_be_torn``: the log was perhaps never flushed, so that a loss of power left anything in the file; it goes then.
 
     Raises:
         CheckpointCorrupt: the file does not say.
         KafkaError: INCONSISTENT_TOPIC_ID if it is another one.
     """
-    known = read_partition_metadata(disk, directory)
+    try:
+        known = read_partition_metadata(disk, directory)
+    except CheckpointCorrupt:
+        if not may_be_torn:
+            raise
+        disk.remove(f"{directory}/{PARTITION_METADATA}")
+        known = None
     if topic_id is None or topic_id == ZERO_UUID:
         return ZERO_UUID if known is None else known
     if known is None:

@@ -13,6 +13,7 @@ from engine.world import Disk
 FILE_NAME = "leader-epoch-checkpoint"
 UNDEFINED_EPOCH = -1
 UNDEFINED_OFFSET = -1
+_NOWHERE = 2**63
 
 
 class EpochEntry(NamedTuple):
@@ -25,14 +26,15 @@ class EpochEntry(NamedTuple):
 class LeaderEpochs:
     """The history of a log's leader epochs, ascending in both fields.
 
-    What a cut changes is on the device when it returns. A new epoch is not: ``is_unsaved`` until :meth:`save_new`,
-    which must come before the log's recovery point passes it. A log that is recovered before that finds its epochs in
-    its batches; an epoch without any is lost, and nobody can have records of it.
+    What a cut changes is on the device when it returns. A new epoch is not: those that begin at ``unsaved_from`` and
+    later wait for :meth:`save_new`, which must come before the log's recovery point passes their first record. A log
+    that is recovered before that finds its epochs in its batches; an epoch without any is lost, and nobody can have
+    records of it.
 
     Satisfies :class:`engine.core.replica.truncation.EpochHistory`.
     """
 
-    __slots__ = ("_disk", "_log_end_offset", "_path", "_save_lock", "entries", "is_unsaved", "latest_epoch")
+    __slots__ = ("_disk", "_log_end_offset", "_path", "_save_lock", "entries", "latest_epoch", "unsaved_from")
 
     def __init__(self, disk: Disk, directory: str, log_end_offset: Callable[[], int]) -> None:
         """Empty; see :meth:`load`."""
@@ -42,7 +44,7 @@ class LeaderEpochs:
         self.entries: list[EpochEntry] = []
         # -1 if there is none; read on every append.
         self.latest_epoch = UNDEFINED_EPOCH
-        self.is_unsaved = False
+        self.unsaved_from = _NOWHERE
         self._save_lock = threading.Lock()
 
     def load(self) -> bool:
@@ -79,7 +81,7 @@ class LeaderEpochs:
     def assign(self, epoch: int, start_offset: int) -> None:
         """The batch at ``start_offset`` has ``epoch``; entries that contradict go. :meth:`save_new` follows."""
         if self.note(epoch, start_offset):
-            self.is_unsaved = True
+            self.unsaved_from = min(self.unsaved_from, start_offset)
 
     def note(self, epoch: int, start_offset: int) -> bool:
         """The same for who saves by itself; whether something changed."""
@@ -134,7 +136,7 @@ class LeaderEpochs:
     def save(self) -> None:
         """Replace the file, durably. Raises ``OSError``."""
         with self._save_lock:
-            self.is_unsaved = False
+            self.unsaved_from = _NOWHERE
             entries = list(self.entries)
             self._disk.write_atomic(self._path, encode_lines(f"{epoch} {start}" for epoch, start in entries))
 
@@ -142,6 +144,11 @@ class LeaderEpochs:
         """Make epochs that were assigned last. May run in a thread of its own. Raises ``OSError``."""
         if self.is_unsaved:
             self.save()
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the file lacks an epoch."""
+        return self.unsaved_from != _NOWHERE
 
     # -- answers ------------------------------------------------------------------------------------------------
 

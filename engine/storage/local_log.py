@@ -17,9 +17,11 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader, Buffer
+from engine.storage.checkpoints import PARTITION_METADATA
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.file_slice import FileSlice
+from engine.storage.file_sync import sync_file
 from engine.storage.index_file import TIME_ENTRY
 from engine.storage.segment import MAX_RELATIVE_OFFSET, SWAP_SUFFIX, Segment
 from engine.world import Disk
@@ -67,6 +69,7 @@ class LocalLog:
         "_failure",
         "_flush_lock",
         "_index_full_from_bytes",
+        "_is_directory_synced",
         "_now_ms",
         "_older_positions",
         "_owns_pool",
@@ -124,6 +127,8 @@ class LocalLog:
         self._failure: KafkaError | None = None
         # Changes of names since the log was opened, and how many of them were on the device when it was last asked.
         self._directory_changes = self._directory_synced = 0
+        # Whether the directory itself, and what its partition.metadata says, is on the device.
+        self._is_directory_synced = False
         self._flush_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._truncations = 0
@@ -548,9 +553,7 @@ class LocalLog:
                     if segment.needs_sync:
                         segment.sync()
                 if self.has_unsynced_names:
-                    changes = self._directory_changes
-                    self._disk.sync_dir(self.directory)
-                    self._directory_synced = changes
+                    self._sync_names()
             except OSError as error:
                 self._fail(error)
             with self._state_lock:
@@ -580,7 +583,20 @@ class LocalLog:
     def _sync_cut(self, segment: Segment) -> None:
         """The log now ends in ``segment``: make that last. Raises ``OSError``."""
         segment.sync()
+        self._sync_names()
+
+    def _sync_names(self) -> None:
+        """Make the names of the files last, and at first that of the directory, with the note of whose it is. Raises
+        ``OSError``."""
+        changes = self._directory_changes
+        if not self._is_directory_synced:
+            note = f"{self.directory}/{PARTITION_METADATA}"
+            if self._disk.exists(note):
+                sync_file(self._disk, note)
+            self._disk.sync_dir(self.directory.rpartition("/")[0])
+            self._is_directory_synced = True
         self._disk.sync_dir(self.directory)
+        self._directory_synced = changes
 
     def _settle_end(self) -> None:
         """A compacted log may have been cut within a gap: a segment that begins at the end tells the next start where

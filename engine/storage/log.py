@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import Uuid
+from engine.model.ids import ZERO_UUID, Uuid
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import (
@@ -24,10 +24,9 @@ from engine.record.batch import (
 from engine.record.control import read_end_transaction_marker
 from engine.record.validation import AppendRules, check_client_batch, look_inside, with_append_time
 from engine.storage import log_lookup, retention
-from engine.storage.checkpoints import settle_topic_id
+from engine.storage.checkpoints import settle_topic_id, write_partition_metadata
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
-from engine.storage.file_sync import make_dirs_synced
 from engine.storage.leader_epochs import LeaderEpochs
 from engine.storage.local_log import LocalLog
 from engine.storage.producer_snapshot import ProducerSnapshots
@@ -107,9 +106,11 @@ class Log(LocalLog):
             KafkaError: INCONSISTENT_TOPIC_ID if it is the directory of another topic of that name.
             OSError: the disk fails.
         """
-        if not disk.is_dir(directory):
-            make_dirs_synced(disk, directory)
-        topic_id = settle_topic_id(disk, directory, topic_id)
+        # Not synced: nothing is acknowledged from a log before its first flush, which does that.
+        is_new = not disk.is_dir(directory)
+        if is_new:
+            disk.make_dirs(directory)
+        topic_id = settle_topic_id(disk, directory, topic_id, may_be_torn=recovery_point == 0 and not clean_shutdown)
         log = cls(disk, directory, topic_partition, topic_id, config, pool, producer_id_expiration_ms, now_ms)
         loaded = LogLoader(
             log._pool,
@@ -130,7 +131,16 @@ class Log(LocalLog):
         log.recovery_point = loaded.recovery_point
         # The process that made the last segment may have died before the name of its file was on the device.
         log._directory_changes = int(loaded.is_changed or not clean_shutdown)
+        log._is_directory_synced = not is_new and (clean_shutdown or recovery_point > 0)
         return log
+
+    def assign_topic_id(self, topic_id: Uuid) -> None:
+        """The power went before the directory's note of it was synced. Raises ``OSError``."""
+        assert self.topic_id == ZERO_UUID, self.topic_id
+        write_partition_metadata(self._disk, self.directory, topic_id)
+        self.topic_id = topic_id
+        self._directory_changes += 1
+        self._is_directory_synced = False
 
     def update_config(self, config: LogConfig) -> None:
         """The configuration changed; it counts from the next append on."""
@@ -545,7 +555,9 @@ class Log(LocalLog):
         return deleted
 
     def _before_flush(self) -> None:
-        self.leader_epochs.save_new()
+        # An epoch that has no record yet can wait: every broker that starts begins one in each of its logs.
+        if self.leader_epochs.unsaved_from < self.log_end_offset:
+            self.leader_epochs.save_new()
 
     def save_epochs(self) -> None:
         """Make epochs that began since last, without waiting for the records. May run in a thread of its own.

@@ -310,6 +310,8 @@ class LogDirs:
                 raise KafkaError(
                     ErrorCode.INCONSISTENT_TOPIC_ID, f"{existing.directory} belongs to another topic of that name"
                 )
+            if existing.topic_id != topic_id:
+                existing.assign_topic_id(topic_id)
             return existing
         reason = self.offline_logs.get(topic_partition)
         if reason is not None:

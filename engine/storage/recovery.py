@@ -124,7 +124,7 @@ class LogLoader:
             segments.append(
                 Segment.create(self._pool, self._directory, end_offset, self._config.index_interval_bytes, self._now_ms)
             )
-            self._disk.sync_dir(self._directory)
+            self._is_changed = True
         segments[-1].is_active = True
         start_offset = max(self._log_start_offset, segments[0].base_offset)
         self._settle_epochs(saved_epochs, start_offset, end_offset)
@@ -300,7 +300,7 @@ class LogLoader:
         if epochs.entries != (saved or []):
             # The next flush saves them, before the recovery point passes what they were made from. Here thousands of
             # logs would wait for the device, one after the other.
-            epochs.is_unsaved = True
+            epochs.unsaved_from = 0
         epochs.truncate_from_end(end_offset)
         epochs.truncate_from_start(start_offset)
 

@@ -425,10 +425,10 @@ def test_an_empty_log_makes_way_for_its_twin_in_another_directory(empty: str) ->
 def test_a_log_that_could_not_be_made_is_not_made_elsewhere() -> None:
     disk = MemoryDisk()
     dirs = open_dirs(disk)
-    disk.fails_syncs = True
+    disk.free = 0
     with pytest.raises(LogDirFailure):
         create(dirs)
-    disk.fails_syncs = False
+    disk.free = None
     assert list(dirs.offline_directories) == ["/one"]
     with pytest.raises(KafkaError, match="KAFKA_STORAGE_ERROR"):
         create(dirs)
