@@ -182,15 +182,20 @@ def write_partition_metadata(disk: Disk, directory: str, topic_id: Uuid) -> None
     disk.remove(path)
     file = disk.open(path, append=True, create=True)
     try:
-        file.append((f"version: {_VERSION}\ntopic_id: {uuid_to_str(topic_id)}".encode(),))
+        file.append((_note(topic_id),))
     finally:
         file.close()
+
+
+def _note(topic_id: Uuid) -> bytes:
+    return f"version: {_VERSION}\ntopic_id: {uuid_to_str(topic_id)}".encode()
 
 
 def settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None, *, may_be_torn: bool = False) -> Uuid:
     """The id of the topic whose directory it is; ``topic_id``, noted there unsynced, if nothing says so yet.
 
-    ``may_be_torn``: the log was perhaps never flushed, so that a loss of power left anything in the file; it goes then.
+    ``may_be_torn``: the log was perhaps never flushed, so that a loss of power left half of the file, or zeros; it goes
+    then.
 
     Raises:
         CheckpointCorrupt: the file does not say.
@@ -199,9 +204,11 @@ def settle_topic_id(disk: Disk, directory: str, topic_id: Uuid | None, *, may_be
     try:
         known = read_partition_metadata(disk, directory)
     except CheckpointCorrupt:
-        if not may_be_torn:
+        path = f"{directory}/{PARTITION_METADATA}"
+        content = disk.read(path)
+        if not may_be_torn or (len(content) >= len(_note(ZERO_UUID)) and b"\0" not in content):
             raise
-        disk.remove(f"{directory}/{PARTITION_METADATA}")
+        disk.remove(path)
         known = None
     if topic_id is None or topic_id == ZERO_UUID:
         return ZERO_UUID if known is None else known
