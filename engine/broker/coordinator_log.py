@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
 
 from engine.model.errors import ErrorCode
 from engine.world import Buffer
 
 KeyValue = tuple[bytes, bytes | None]
+
+
+class TransactionalProducer(NamedTuple):
+    """In whose transaction records are written. ``guard`` is what verified that the transaction is open, None where
+    that was not asked for."""
+
+    producer_id: int
+    producer_epoch: int
+    guard: object | None = None
+
+
+class TransactionMarker(NamedTuple):
+    """The end of a producer's transaction in one partition (WriteTxnMarkers)."""
+
+    producer_id: int
+    producer_epoch: int
+    coordinator_epoch: int
+    committed: bool
+    transaction_version: int
 
 
 class CoordinatorLogs(Protocol):
@@ -30,16 +49,29 @@ class CoordinatorLogs(Protocol):
     def check_append(self, partition: int) -> None:
         """Raises: KafkaError: why an append would be refused now, for instance NOT_ENOUGH_REPLICAS."""
 
-    async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
-        """Append one batch and return when it is committed (acks=all).
-
-        The local append must happen before the first suspension, so that calls append in the order in which they are
-        started.
+    def append(
+        self,
+        partition: int,
+        leader_epoch: int,
+        records: list[KeyValue],
+        timeout_ms: int,
+        producer: TransactionalProducer | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """Append one batch now, in ``producer``'s transaction if there is one; what is returned waits until it is
+        committed (acks=all).
 
         Raises:
-            KafkaError: REQUEST_TIMED_OUT or NOT_ENOUGH_REPLICAS_AFTER_APPEND when the batch is in the log but not
-                committed in time; anything else when it is not in the log.
+            KafkaError: the batch is not in the log.
+
+        What is returned raises:
+            KafkaError: REQUEST_TIMED_OUT or NOT_ENOUGH_REPLICAS_AFTER_APPEND when the batch is not committed in time;
+                any other when it will not be, or not here.
         """
+
+    def append_marker(
+        self, partition: int, leader_epoch: int, marker: TransactionMarker, timeout_ms: int
+    ) -> Coroutine[Any, Any, None]:
+        """The same for the end of a transaction."""
 
     def on_high_watermark_advanced(self, listener: Callable[[int, int], None]) -> None:
         """Have ``listener(partition, high_watermark)`` called whenever a high watermark advances."""
@@ -70,6 +102,9 @@ def client_error(append_error: ErrorCode) -> ErrorCode:
             return ErrorCode.COORDINATOR_NOT_AVAILABLE
         case ErrorCode.NOT_LEADER_OR_FOLLOWER | ErrorCode.FENCED_LEADER_EPOCH | ErrorCode.KAFKA_STORAGE_ERROR:
             return ErrorCode.NOT_COORDINATOR
+        case ErrorCode.NETWORK_EXCEPTION:
+            # A transaction could not be verified: a code at which clients of every age try again (KIP-890).
+            return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
         case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE | ErrorCode.INVALID_FETCH_SIZE:
             return ErrorCode.UNKNOWN_SERVER_ERROR
         case _:

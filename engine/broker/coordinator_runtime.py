@@ -19,11 +19,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic
 
-from engine.broker.coordinator_log import APPENDED, CoordinatorLogs, KeyValue, RecordCodec, client_error
+from engine.broker.coordinator_log import (
+    APPENDED,
+    CoordinatorLogs,
+    RecordCodec,
+    TransactionalProducer,
+    TransactionMarker,
+    client_error,
+)
+from engine.broker.coordinator_partition import (
+    BATCH_OVERHEAD_BYTES,
+    RECORD_OVERHEAD_BYTES,
+    Partition,
+    Shard,
+    Write,
+)
 from engine.core.effects import Effects, Reply
 from engine.core.now import Now
 from engine.model.errors import ErrorCode, KafkaError
@@ -36,81 +49,6 @@ from engine.world import Buffer, World
 log = logging.getLogger(__name__)
 
 _LOAD_CHUNK_BYTES = 128 * 1024
-# A bound on a record's own framing inside a batch, and on the batch's header.
-_RECORD_OVERHEAD_BYTES = 32
-_BATCH_OVERHEAD_BYTES = 64
-
-
-class CoordinatorShard(Protocol):
-    """A machine that the runtime can run."""
-
-    def replay(self, key: Any, value: Any, *, record_offset: int, producer_id: int) -> None: ...
-
-    def replay_end_transaction_marker(self, producer_id: int, committed: bool) -> None: ...
-
-    def on_loaded(self, now: Now) -> Effects[Any, Any]: ...
-
-    def on_unloaded(self, error: ErrorCode) -> Effects[Any, Any]: ...
-
-    def on_timer(self, now: Now) -> Effects[Any, Any]: ...
-
-    def next_deadline_ms(self) -> float | None: ...
-
-
-Shard = TypeVar("Shard", bound=CoordinatorShard)
-
-
-class _Write:
-    """A batch on its way into the log, and the replies and sends that wait for it.
-
-    ``required_offset`` is set when only the high watermark can tell that it is committed.
-    """
-
-    __slots__ = ("committed", "records", "replies", "required_offset", "sends", "size_bytes", "started")
-
-    def __init__(self) -> None:
-        self.records: list[KeyValue] = []
-        self.size_bytes = _BATCH_OVERHEAD_BYTES
-        self.replies: list[Reply] = []
-        self.sends: list[Any] = []
-        self.started = False
-        self.committed = False
-        self.required_offset: int | None = None
-
-
-class _Partition(Generic[Shard]):
-    """One led partition."""
-
-    __slots__ = (
-        "active",
-        "closed",
-        "high_watermark",
-        "leader_epoch",
-        "loading",
-        "max_batch_bytes",
-        "number",
-        "outstanding",
-        "shard",
-        "timer",
-        "timer_at_ms",
-        "writes",
-    )
-
-    def __init__(self, number: int, leader_epoch: int, shard: Shard) -> None:
-        self.number = number
-        self.leader_epoch = leader_epoch
-        self.shard = shard
-        self.active = False
-        self.closed = False
-        # As last heard of: only compared with the offsets that a write waits for.
-        self.high_watermark = -1
-        self.max_batch_bytes = 0
-        self.loading: asyncio.Task[None] | None = None
-        # Every request without an answer; a dictionary used as an ordered set.
-        self.outstanding: dict[asyncio.Future[Any], None] = {}
-        self.writes: deque[_Write] = deque()
-        self.timer: asyncio.TimerHandle | None = None
-        self.timer_at_ms = 0.0
 
 
 class CoordinatorRuntime(Generic[Shard]):
@@ -140,7 +78,7 @@ class CoordinatorRuntime(Generic[Shard]):
         self._write_timeout_ms = write_timeout_ms
         self._publish = publish
         self._send = send
-        self._partitions: dict[int, _Partition[Shard]] = {}
+        self._partitions: dict[int, Partition[Shard]] = {}
         # An ordered set: the order of iteration must replay.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stopped = False
@@ -241,7 +179,7 @@ class CoordinatorRuntime(Generic[Shard]):
         except KafkaError as error:
             raise KafkaError(client_error(error.code), error.message) from None
 
-    def _step(self, partition: _Partition[Shard], operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
+    def _step(self, partition: Partition[Shard], operation: Callable[[Shard, Now], Effects[Any, Any]]) -> None:
         try:
             self._perform(partition, operation(partition.shard, self._now()))
         except Exception:
@@ -249,7 +187,7 @@ class CoordinatorRuntime(Generic[Shard]):
             log.exception("an input of %s-%d failed", self._topic, partition.number)
             self._reload(partition, ErrorCode.UNKNOWN_SERVER_ERROR, "an input of the coordinator failed")
 
-    def _active(self, number: int) -> _Partition[Shard]:
+    def _active(self, number: int) -> Partition[Shard]:
         partition = self._partitions.get(number)
         if partition is None:
             raise KafkaError(ErrorCode.NOT_COORDINATOR, f"{self._topic}-{number} is not led by this broker")
@@ -260,14 +198,99 @@ class CoordinatorRuntime(Generic[Shard]):
     def _now(self) -> Now:
         return Now(self._clock.monotonic_ms(), self._clock.now_ms())
 
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    def write_in_transaction(
+        self,
+        number: int,
+        producer: TransactionalProducer,
+        operation: Callable[[Shard, Now, asyncio.Future[Any]], Effects[Any, Any]],
+    ) -> asyncio.Future[Any]:
+        """Write what ``operation`` appends in the name of ``producer``, with a token as :meth:`submit`.
+
+        The log may refuse a producer that was fenced. So this goes the other way round than other inputs: what the
+        operation appends has no effect on the shard yet, is written at once, and replayed when it is in the log.
+
+        Raises:
+            KafkaError: the log's refusal as :func:`client_error`, and as :meth:`submit`.
+        """
+        partition = self._ready_to_append(number)
+        token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        effects = operation(partition.shard, self._now(), token)
+        if not effects.append:
+            partition.outstanding[token] = None
+            self._perform(partition, effects)
+            return token
+        encoded = [self._codec.encode(record) for record in effects.append]
+        offset = self._logs.log_end_offset(number)
+        try:
+            committed = self._logs.append(number, partition.leader_epoch, encoded, self._write_timeout_ms, producer)
+        except KafkaError as error:
+            raise KafkaError(client_error(error.code), error.message) from None
+
+        def replay(shard: Shard) -> None:
+            for index, (key, value) in enumerate(encoded):
+                decoded = self._codec.decode(key, value)
+                assert decoded is not None, f"{self._topic} does not know what it wrote"
+                shard.replay(*decoded, record_offset=offset + index, producer_id=producer.producer_id)
+
+        self._after_append(partition, token, effects.reply, committed, replay)
+        self._publish(effects.notes)
+        return token
+
+    def complete_transaction(self, number: int, marker: TransactionMarker) -> asyncio.Future[Any]:
+        """Write the end of a transaction; the future that is returned is None once it is committed. Raises as
+        :meth:`write_in_transaction`."""
+        partition = self._ready_to_append(number)
+        try:
+            committed = self._logs.append_marker(number, partition.leader_epoch, marker, self._write_timeout_ms)
+        except KafkaError as error:
+            raise KafkaError(client_error(error.code), error.message) from None
+        token: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def replay(shard: Shard) -> None:
+            shard.replay_end_transaction_marker(marker.producer_id, marker.committed)
+
+        self._after_append(partition, token, [Reply(token, None)], committed, replay)
+        return token
+
+    def _ready_to_append(self, number: int) -> Partition[Shard]:
+        """The partition, with everything in its log that its shard has appended."""
+        partition = self._active(number)
+        self._check_append(number)
+        self._flush(partition)
+        if partition.closed:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR, f"{self._topic}-{number} is being loaded again")
+        return partition
+
+    def _after_append(
+        self,
+        partition: Partition[Shard],
+        token: asyncio.Future[Any],
+        replies: list[Reply],
+        committed: Coroutine[Any, Any, None],
+        replay: Callable[[Shard], None],
+    ) -> None:
+        partition.outstanding[token] = None
+        write = self._new_write(partition)
+        write.started = True
+        write.replies += replies
+        self._start(self._wait_until_committed(partition, write, committed))
+
+        def apply(shard: Shard, _: Now) -> Effects[Any, Any]:
+            replay(shard)
+            return Effects()
+
+        self._step(partition, apply)
+
     # -- loading ------------------------------------------------------------------------------------------------
 
     def _load(self, number: int, leader_epoch: int) -> None:
-        partition = _Partition(number, leader_epoch, self._new_shard())
+        partition = Partition(number, leader_epoch, self._new_shard())
         self._partitions[number] = partition
         partition.loading = self._start(self._replay_log(partition))
 
-    async def _replay_log(self, partition: _Partition[Shard]) -> None:
+    async def _replay_log(self, partition: Partition[Shard]) -> None:
         number = partition.number
         started_ms = self._clock.monotonic_ms()
         count = 0
@@ -297,7 +320,7 @@ class CoordinatorRuntime(Generic[Shard]):
         partition.active = True
         if partition.high_watermark < offset:
             # The tail was replayed but may not be committed yet: nothing may be told before it is.
-            tail = _Write()
+            tail = Write()
             tail.started = True
             tail.required_offset = offset
             partition.writes.append(tail)
@@ -342,7 +365,7 @@ class CoordinatorRuntime(Generic[Shard]):
 
     # -- unloading ----------------------------------------------------------------------------------------------
 
-    def _unload(self, partition: _Partition[Shard], error: ErrorCode, reason: str) -> None:
+    def _unload(self, partition: Partition[Shard], error: ErrorCode, reason: str) -> None:
         if self._partitions.get(partition.number) is partition:
             del self._partitions[partition.number]
         partition.closed = True
@@ -365,13 +388,13 @@ class CoordinatorRuntime(Generic[Shard]):
             self._fail(partition, token, error)
         partition.writes.clear()
 
-    def _reload(self, partition: _Partition[Shard], error: ErrorCode, reason: str) -> None:
+    def _reload(self, partition: Partition[Shard], error: ErrorCode, reason: str) -> None:
         self._unload(partition, error, reason)
         self._load(partition.number, partition.leader_epoch)
 
     # -- effects ------------------------------------------------------------------------------------------------
 
-    def _perform(self, partition: _Partition[Shard], effects: Effects[Any, Any]) -> None:
+    def _perform(self, partition: Partition[Shard], effects: Effects[Any, Any]) -> None:
         if effects.append:
             self._queue(partition, effects)
         elif effects.reply:
@@ -382,13 +405,13 @@ class CoordinatorRuntime(Generic[Shard]):
             self._publish(effects.notes)
         self._arm_timer(partition)
 
-    def _queue(self, partition: _Partition[Shard], effects: Effects[Any, Any]) -> None:
+    def _queue(self, partition: Partition[Shard], effects: Effects[Any, Any]) -> None:
         """Add records to the batch of this turn of the loop, or to a further one when it is full."""
         encoded = [self._codec.encode(record) for record in effects.append]
-        sizes = [len(key) + len(value or b"") + _RECORD_OVERHEAD_BYTES for key, value in encoded]
+        sizes = [len(key) + len(value or b"") + RECORD_OVERHEAD_BYTES for key, value in encoded]
         limit = partition.max_batch_bytes
         write = self._open_write(partition)
-        if effects.reply and _BATCH_OVERHEAD_BYTES + sum(sizes) <= limit:
+        if effects.reply and BATCH_OVERHEAD_BYTES + sum(sizes) <= limit:
             # The records of one request stand or fall together.
             if write.records and write.size_bytes + sum(sizes) > limit:
                 write = self._new_write(partition)
@@ -404,19 +427,19 @@ class CoordinatorRuntime(Generic[Shard]):
         # More than a batch holds: each record is true by itself, and the reply follows the last one.
         write.replies += effects.reply
 
-    def _open_write(self, partition: _Partition[Shard]) -> _Write:
+    def _open_write(self, partition: Partition[Shard]) -> Write:
         if partition.writes and not partition.writes[-1].started:
             return partition.writes[-1]
         asyncio.get_running_loop().call_soon(self._flush, partition)
         return self._new_write(partition)
 
     @staticmethod
-    def _new_write(partition: _Partition[Shard]) -> _Write:
-        write = _Write()
+    def _new_write(partition: Partition[Shard]) -> Write:
+        write = Write()
         partition.writes.append(write)
         return write
 
-    def _hold(self, partition: _Partition[Shard], replies: list[Reply]) -> None:
+    def _hold(self, partition: Partition[Shard], replies: list[Reply]) -> None:
         """Deliver replies behind everything appended so far."""
         if not partition.writes:
             for token, response in replies:
@@ -430,7 +453,7 @@ class CoordinatorRuntime(Generic[Shard]):
                 self._write_timeout_ms / 1000, self._give_up, partition, [token for token, _ in replies]
             )
 
-    def _hold_sends(self, partition: _Partition[Shard], sends: list[Any]) -> None:
+    def _hold_sends(self, partition: Partition[Shard], sends: list[Any]) -> None:
         """Send behind everything appended so far, however long that takes."""
         assert self._send is not None, f"a shard of {self._topic} sends {sends}"
         if partition.writes:
@@ -438,36 +461,45 @@ class CoordinatorRuntime(Generic[Shard]):
         else:
             self._send(partition.number, sends)
 
-    def _give_up(self, partition: _Partition[Shard], tokens: list[Any]) -> None:
+    def _give_up(self, partition: Partition[Shard], tokens: list[Any]) -> None:
         for token in tokens:
             self._fail(partition, token, ErrorCode.COORDINATOR_NOT_AVAILABLE)
 
-    def _flush(self, partition: _Partition[Shard]) -> None:
-        if partition.closed:
-            return
-        for write in partition.writes:
+    def _flush(self, partition: Partition[Shard]) -> None:
+        """Write what is queued."""
+        for write in list(partition.writes):
+            if partition.closed:
+                return  # an earlier one failed and the shard was reloaded: this one must not reach the log
             if not write.started:
                 write.started = True
-                self._start(self._append(partition, write))
+                try:
+                    committed = self._logs.append(
+                        partition.number, partition.leader_epoch, write.records, self._write_timeout_ms
+                    )
+                except Exception as error:
+                    self._write_failed(partition, write, error)
+                else:
+                    self._start(self._wait_until_committed(partition, write, committed))
 
-    async def _append(self, partition: _Partition[Shard], write: _Write) -> None:
-        if partition.closed:
-            return  # an earlier write failed and the shard was reloaded: this one must not reach the log
+    async def _wait_until_committed(
+        self, partition: Partition[Shard], write: Write, committed: Coroutine[Any, Any, None]
+    ) -> None:
         try:
-            await self._logs.append(partition.number, partition.leader_epoch, write.records, self._write_timeout_ms)
-        except KafkaError as error:
+            await committed
+        except Exception as error:
             if not partition.closed:
-                self._append_failed(partition, write, error)
-            return
-        except Exception:
-            log.exception("append to %s-%d failed", self._topic, partition.number)
-            if not partition.closed:
-                self._append_failed(partition, write, KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "append failed"))
+                self._write_failed(partition, write, error)
             return
         write.committed = True
         self._release(partition)
 
-    def _append_failed(self, partition: _Partition[Shard], write: _Write, error: KafkaError) -> None:
+    def _write_failed(self, partition: Partition[Shard], write: Write, error: Exception) -> None:
+        if not isinstance(error, KafkaError):
+            log.error("append to %s-%d failed", self._topic, partition.number, exc_info=error)
+            error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "append failed")
+        self._append_failed(partition, write, error)
+
+    def _append_failed(self, partition: Partition[Shard], write: Write, error: KafkaError) -> None:
         answer = client_error(error.code)
         if error.code in APPENDED:
             for token, _ in write.replies:
@@ -492,7 +524,7 @@ class CoordinatorRuntime(Generic[Shard]):
             partition.high_watermark = high_watermark
             self._release(partition)
 
-    def _release(self, partition: _Partition[Shard]) -> None:
+    def _release(self, partition: Partition[Shard]) -> None:
         """Deliver the replies behind all leading writes that are committed."""
         writes = partition.writes
         while writes:
@@ -507,13 +539,13 @@ class CoordinatorRuntime(Generic[Shard]):
                 self._send(partition.number, write.sends)
 
     @staticmethod
-    def _deliver(partition: _Partition[Shard], token: Any, response: Any) -> None:
+    def _deliver(partition: Partition[Shard], token: Any, response: Any) -> None:
         partition.outstanding.pop(token, None)
         if not token.done():
             token.set_result(response)
 
     @staticmethod
-    def _fail(partition: _Partition[Shard], token: Any, error: ErrorCode) -> None:
+    def _fail(partition: Partition[Shard], token: Any, error: ErrorCode) -> None:
         partition.outstanding.pop(token, None)
         if not token.done():
             token.set_exception(KafkaError(error, error.name))
@@ -522,7 +554,7 @@ class CoordinatorRuntime(Generic[Shard]):
 
     # -- time ---------------------------------------------------------------------------------------------------
 
-    def _arm_timer(self, partition: _Partition[Shard]) -> None:
+    def _arm_timer(self, partition: Partition[Shard]) -> None:
         deadline_ms = partition.shard.next_deadline_ms()
         if deadline_ms is None:
             return
@@ -534,7 +566,7 @@ class CoordinatorRuntime(Generic[Shard]):
         partition.timer_at_ms = deadline_ms
         partition.timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._on_timer, partition)
 
-    def _on_timer(self, partition: _Partition[Shard]) -> None:
+    def _on_timer(self, partition: Partition[Shard]) -> None:
         partition.timer = None
         if not partition.closed:
             self._step(partition, lambda shard, now: shard.on_timer(now))

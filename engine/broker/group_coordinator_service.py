@@ -11,11 +11,17 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-from engine.broker.coordinator_log import CoordinatorLogs, KeyValue
+from engine.broker.coordinator_log import (
+    CoordinatorLogs,
+    KeyValue,
+    TransactionalProducer,
+    TransactionMarker,
+    client_error,
+)
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.core.group.context import ClientContext, GroupLimits
-from engine.core.group.offset_requests import commit_error_response
+from engine.core.group.offset_requests import commit_error_response, txn_commit_error_response
 from engine.core.group.records import GroupKey, GroupRecord, GroupValue
 from engine.core.group.shard import GroupCoordinatorShard
 from engine.model.errors import ErrorCode, KafkaError
@@ -39,6 +45,8 @@ from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
 from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
+from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
+from engine.wire.messages.txn_offset_commit_response import TxnOffsetCommitResponse
 from engine.wire.record_frames import (
     decode_coordinator_record,
     encode_coordinator_key,
@@ -54,6 +62,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OFFSETS_TOPIC = "__consumer_offsets"
+
+VerifyTransaction = Callable[[TopicPartition, str, int, int, int], Awaitable[object | None]]
+"""``verify(partition, transactional_id, producer_id, producer_epoch, api_version)`` makes sure that the partition takes
+part in the producer's open transaction (adds it, from TxnOffsetCommit version 5 on), and returns the guard under which
+to append. Raises KafkaError with the code for the client."""
+
+# What a partition that is not, or not yet, coordinated here says: the marker's sender looks again for its leader
+# (KafkaApis.handleWriteTxnMarkersRequest).
+_RETRIED_BY_MARKERS = frozenset(
+    {
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.NOT_COORDINATOR,
+    }
+)
 
 
 def client_context(context: RequestContext) -> ClientContext:
@@ -106,6 +129,9 @@ class GroupCoordinatorService:
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,
         )
+        # Asks the transaction coordinator; None: transactions are taken at their producers' word
+        # (transaction.partition.verification.enable=false).
+        self.verify_transaction: VerifyTransaction | None = None
         self._topic = CoordinatorTopic(OFFSETS_TOPIC, broker_id, self.runtime, config.offsets_topic_num_partitions)
 
     # -- metadata -----------------------------------------------------------------------------------------------
@@ -200,6 +226,47 @@ class GroupCoordinatorService:
         except KafkaError as error:
             return commit_error_response(request, error.code)
         return answer
+
+    async def commit_offsets_in_transaction(
+        self, context: ClientContext, request: TxnOffsetCommitRequest
+    ) -> TxnOffsetCommitResponse:
+        """TxnOffsetCommit; returns when the offsets are in the log for the transaction's end to decide on."""
+        if not request.group_id:
+            return txn_commit_error_response(request, ErrorCode.INVALID_GROUP_ID)
+        number = self.partition_for(request.group_id)
+        try:
+            guard = None
+            if self.verify_transaction is not None:
+                guard = await self.verify_transaction(
+                    TopicPartition(OFFSETS_TOPIC, number),
+                    request.transactional_id,
+                    request.producer_id,
+                    request.producer_epoch,
+                    context.api_version,
+                )
+            answer: TxnOffsetCommitResponse = await self.runtime.write_in_transaction(
+                number,
+                TransactionalProducer(request.producer_id, request.producer_epoch, guard),
+                lambda shard, now, token: shard.handle_txn_offset_commit(context, request, now, token),
+            )
+        except KafkaError as error:
+            return txn_commit_error_response(request, client_error(error.code))
+        return answer
+
+    async def complete_transaction(self, number: int, marker: TransactionMarker) -> None:
+        """The group side of WriteTxnMarkers: write the marker into a partition of the offsets topic; returns when it
+        is committed, and with it what the transaction's offsets became.
+
+        Raises:
+            KafkaError: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED; NOT_LEADER_OR_FOLLOWER, at which the
+                transaction coordinator looks for the leader and tries again.
+        """
+        try:
+            await self.runtime.complete_transaction(number, marker)
+        except KafkaError as error:
+            if error.code in _RETRIED_BY_MARKERS:
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, error.message) from None
+            raise
 
     async def fetch_offsets(self, request: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup:
         """OffsetFetch of one group. Every topic must have its name."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from engine.core.replica.outputs import AppendCommitted
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
+from engine.record.control import build_end_transaction_marker
 
 if TYPE_CHECKING:
-    from engine.broker.coordinator_log import KeyValue
+    from engine.broker.coordinator_log import KeyValue, TransactionalProducer, TransactionMarker
     from engine.broker.replica import Replica
     from engine.broker.replica_manager import ReplicaManager
     from engine.world import Buffer, World
@@ -29,6 +30,19 @@ class _Committed:
     def on_committed(self, answer: AppendCommitted) -> None:
         if not self.future.done():
             self.future.set_result(answer.error)
+
+
+async def _wait(replica: Replica, waiter: _Committed, timeout_ms: int) -> None:
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            error = await waiter.future
+    except TimeoutError:
+        replica.partition.forget_waiting(waiter)
+        raise KafkaError(
+            ErrorCode.REQUEST_TIMED_OUT, f"{replica.topic_partition}: not committed within {timeout_ms} ms"
+        ) from None
+    if error is not ErrorCode.NONE:
+        raise KafkaError(error, f"{replica.topic_partition}: {error.name}")
 
 
 class TopicLogs:
@@ -74,38 +88,68 @@ class TopicLogs:
         """Raises as above, or NOT_ENOUGH_REPLICAS with an ISR below the minimum."""
         self._led(partition).partition.check_append(-1)
 
-    async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
-        """Append one batch and wait until it is committed.
+    def append(
+        self,
+        partition: int,
+        leader_epoch: int,
+        records: list[KeyValue],
+        timeout_ms: int,
+        producer: TransactionalProducer | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """Append one batch; what is returned waits until it is committed.
 
         Raises:
-            KafkaError: NOT_LEADER_OR_FOLLOWER if the broker does not lead in ``leader_epoch``; REQUEST_TIMED_OUT,
-                NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the log all the same.
+            KafkaError: NOT_LEADER_OR_FOLLOWER if the broker does not lead in ``leader_epoch``; INVALID_PRODUCER_EPOCH
+                for a producer that was fenced here. It is not in the log.
+
+        What is returned raises:
+            KafkaError: REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: it is in the log all the same.
         """
+        now_ms = self._clock.now_ms()
+        new = [NewRecord(key, value, timestamp=now_ms) for key, value in records]
+        if producer is None:
+            batch = build_batch(new, compression=self._compression)
+        else:
+            batch = build_batch(
+                new,
+                compression=self._compression,
+                producer_id=producer.producer_id,
+                producer_epoch=producer.producer_epoch,
+                is_transactional=True,
+            )
+        return self._append(partition, leader_epoch, batch, timeout_ms)
+
+    def append_marker(
+        self, partition: int, leader_epoch: int, marker: TransactionMarker, timeout_ms: int
+    ) -> Coroutine[Any, Any, None]:
+        """The same for the end of a transaction.
+
+        Raises also: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+        """
+        batch = build_end_transaction_marker(
+            committed=marker.committed,
+            producer_id=marker.producer_id,
+            producer_epoch=marker.producer_epoch,
+            coordinator_epoch=marker.coordinator_epoch,
+            timestamp=self._clock.now_ms(),
+        )
+        return self._append(partition, leader_epoch, batch, timeout_ms, marker.transaction_version)
+
+    def _append(
+        self, partition: int, leader_epoch: int, batch: bytes, timeout_ms: int, transaction_version: int = 0
+    ) -> Coroutine[Any, Any, None]:
         replica = self._led(partition)
         if replica.partition.leader_epoch != leader_epoch:
             raise KafkaError(
                 ErrorCode.NOT_LEADER_OR_FOLLOWER,
                 f"{replica.topic_partition} is led in epoch {replica.partition.leader_epoch}, not {leader_epoch}",
             )
-        now_ms = self._clock.now_ms()
-        batch = build_batch(
-            [NewRecord(key, value, timestamp=now_ms) for key, value in records], compression=self._compression
-        )
-        info = self._manager.append(replica, batch, -1, origin="coordinator")
+        info = self._manager.append(replica, batch, -1, origin="coordinator", transaction_version=transaction_version)
         waiter = _Committed()
         answer = replica.partition.wait_until_committed(info.last_offset + 1, waiter)
-        error = answer.error if answer is not None else None
-        if error is None:
-            try:
-                async with asyncio.timeout(timeout_ms / 1000):
-                    error = await waiter.future
-            except TimeoutError:
-                replica.partition.forget_waiting(waiter)
-                raise KafkaError(
-                    ErrorCode.REQUEST_TIMED_OUT, f"{replica.topic_partition}: not committed within {timeout_ms} ms"
-                ) from None
-        if error is not ErrorCode.NONE:
-            raise KafkaError(error, f"{replica.topic_partition}: {error.name}")
+        if answer is not None:
+            waiter.on_committed(answer)
+        return _wait(replica, waiter, timeout_ms)
 
     def on_high_watermark_advanced(self, listener: Callable[[int, int], None]) -> None:
         """Have ``listener(partition, high_watermark)`` called whenever a high watermark advances."""

@@ -148,9 +148,17 @@ class ReplicaManager:
 
     # -- the leader's appends -----------------------------------------------------------------------------------
 
-    def append(self, replica: Replica, records: Buffer, required_acks: int, *, origin: str = "client") -> AppendInfo:
+    def append(
+        self,
+        replica: Replica,
+        records: Buffer,
+        required_acks: int,
+        *,
+        origin: str = "client",
+        transaction_version: int = 0,
+    ) -> AppendInfo:
         """Append as the leader; who wants acks=all then calls ``replica.partition.wait_until_committed``, who wants
-        acks=1 :meth:`wait_until_synced`.
+        acks=1 :meth:`wait_until_synced`. The last two arguments are those of ``Log.append_as_leader``.
 
         Raises:
             KafkaError: what ``Partition.check_append`` and ``Log.append_as_leader`` raise.
@@ -164,6 +172,7 @@ class ReplicaManager:
                 partition.leader_epoch,
                 now_ms=self._clock.now_ms(),
                 origin=origin,
+                transaction_version=transaction_version,
             )
         except LogDirFailure as failure:
             self._log_dir_failed(replica.log_dir, failure)

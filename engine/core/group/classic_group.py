@@ -125,8 +125,13 @@ class ClassicGroup:
         if member_id not in self.members:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"member {member_id} is not in the group")
 
-    def validate_offset_commit(self, member_id: str, group_instance_id: str | None, generation_id: int) -> None:
+    def validate_offset_commit(
+        self, member_id: str, group_instance_id: str | None, generation_id: int, *, is_transactional: bool = False
+    ) -> None:
         """Check who commits (promises G1, G2).
+
+        A transactional commit may name no member, for producers before KIP-447 do not know theirs: they are fenced by
+        their transactional id. It may also come while the group waits for its leader's assignment.
 
         Raises:
             KafkaError: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS.
@@ -139,9 +144,9 @@ class ClassicGroup:
                 raise KafkaError(
                     ErrorCode.ILLEGAL_GENERATION, f"generation {generation_id} is not {self.generation_id}"
                 )
-        else:
+        elif not is_transactional:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, "the group has members and the commit names none")
-        if self.state is GroupState.COMPLETING_REBALANCE:
+        if self.state is GroupState.COMPLETING_REBALANCE and not is_transactional:
             # The member knows the new generation but not its assignment: it must not commit for what it may have lost.
             raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS, "the group waits for its leader's assignment")
 

@@ -19,6 +19,7 @@ from engine.core.group.rebalance import Rebalances
 from engine.core.group.records import GroupRecord, is_writable, offset_commit_record, offset_tombstone
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode, KafkaError
+from engine.model.ids import ZERO_UUID
 from engine.model.topic_partition import TopicPartition
 from engine.wire.messages.offset_commit_request import OffsetCommitRequest, OffsetCommitRequestPartition
 from engine.wire.messages.offset_commit_response import (
@@ -37,6 +38,12 @@ from engine.wire.messages.offset_fetch_response import (
     OffsetFetchResponseGroup,
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
+)
+from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition
+from engine.wire.messages.txn_offset_commit_response import (
+    TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
 )
 
 _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
@@ -89,6 +96,40 @@ class OffsetRequests:
             response.topics.append(
                 OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=results)
             )
+        return response, records
+
+    def commit_in_transaction(
+        self, request: TxnOffsetCommitRequest, now: Now
+    ) -> tuple[TxnOffsetCommitResponse, list[GroupRecord]]:
+        """Offsets that count when the producer's transaction is committed (TxnOffsetCommit, versions 0-5).
+
+        Raises:
+            KafkaError: the whole request is refused: the codes of :meth:`ClassicGroup.validate_offset_commit`,
+                ILLEGAL_GENERATION for a member of a group that does not exist, and INVALID_GROUP_ID.
+        """
+        group = self._rebalances.groups.get(request.group_id)
+        if group is not None:
+            group.validate_offset_commit(
+                request.member_id, request.group_instance_id, request.generation_id, is_transactional=True
+            )
+        elif not is_writable(request.group_id):
+            raise KafkaError(ErrorCode.INVALID_GROUP_ID, "the group id is too long")
+        elif request.generation_id >= 0:
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION, f"Group {request.group_id} not found.")
+        response = TxnOffsetCommitResponse()
+        records = []
+        for topic in request.topics:
+            results = []
+            for each in topic.partitions:
+                error = ErrorCode.NONE
+                if self._is_too_large(each.committed_metadata or ""):
+                    error = ErrorCode.OFFSET_METADATA_TOO_LARGE
+                else:
+                    # Without the topic's id, as Kafka writes them: no version of the request has it.
+                    offset = _offset_from_request(each, now, NO_EXPIRE_TIMESTAMP_MS, ZERO_UUID)
+                    records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
+                results.append(TxnOffsetCommitResponsePartition(each.partition_index, int(error)))
+            response.topics.append(TxnOffsetCommitResponseTopic(topic.name, results))
         return response, records
 
     def _is_too_large(self, metadata: str) -> bool:
@@ -267,13 +308,29 @@ def commit_error_response(request: OffsetCommitRequest, error: ErrorCode) -> Off
     )
 
 
+def txn_commit_error_response(request: TxnOffsetCommitRequest, error: ErrorCode) -> TxnOffsetCommitResponse:
+    """The refusal of a whole TxnOffsetCommit: the code at each partition."""
+    return TxnOffsetCommitResponse(
+        topics=[
+            TxnOffsetCommitResponseTopic(
+                topic.name,
+                [TxnOffsetCommitResponsePartition(each.partition_index, int(error)) for each in topic.partitions],
+            )
+            for topic in request.topics
+        ]
+    )
+
+
 def commit_refused(token: object, request: OffsetCommitRequest, error: ErrorCode) -> Reply:
     """The same as a reply."""
     return Reply(token, commit_error_response(request, error))
 
 
 def _offset_from_request(
-    each: OffsetCommitRequestPartition, now: Now, expire_timestamp_ms: int, topic_id: bytes
+    each: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition,
+    now: Now,
+    expire_timestamp_ms: int,
+    topic_id: bytes,
 ) -> OffsetAndMetadata:
     return OffsetAndMetadata(
         each.committed_offset,

@@ -73,9 +73,8 @@ class OffsetTable:
 class OffsetStore:
     """Committed offsets and, apart from them, those of transactions that have not ended.
 
-    This broker does not accept transactional commits yet, but a log that Kafka wrote may hold them: they count only
-    when their transaction's commit marker follows (KIP-98), and ``require_stable`` readers see them as pending
-    (KIP-447).
+    Those count only when their transaction's commit marker follows (KIP-98), and ``require_stable`` readers see them as
+    pending (KIP-447).
     """
 
     __slots__ = ("committed", "pending_by_producer")

@@ -23,7 +23,7 @@ from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.context import ClientContext, GroupLimits, Now
 from engine.core.group.join import Joins
 from engine.core.group.membership import Membership
-from engine.core.group.offset_requests import OffsetRequests, commit_refused
+from engine.core.group.offset_requests import OffsetRequests, commit_refused, txn_commit_error_response
 from engine.core.group.offsets import NO_PRODUCER_ID, OffsetStore
 from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
 from engine.core.group.records import (
@@ -56,6 +56,7 @@ from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
+from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
 
 
 class GroupCoordinatorShard:
@@ -130,7 +131,13 @@ class GroupCoordinatorShard:
             for group_id in sorted(self.offsets.committed.by_group)
             for topic, partition, offset in self.offsets.committed.of_group(group_id)
         ]
-        return {"groups": groups, "offsets": offsets}
+        pending = [
+            (producer_id, group_id, topic, partition, offset._replace(record_offset=-1))
+            for producer_id, table in sorted(self.offsets.pending_by_producer.items())
+            for group_id in sorted(table.by_group)
+            for topic, partition, offset in table.of_group(group_id)
+        ]
+        return {"groups": groups, "offsets": offsets, "pending": pending}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -245,6 +252,26 @@ class GroupCoordinatorShard:
             reason = f"client {context.client_id!r} committed offsets without being a member"
             out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         self._append(records, out)
+        out.reply.append(Reply(token, response))
+        return out
+
+    def handle_txn_offset_commit(
+        self, context: ClientContext, request: TxnOffsetCommitRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """TxnOffsetCommit, versions 0-5, of a transaction that is open.
+
+        What is appended has no effect yet: the shell writes it in the producer's name, which the log may refuse, and
+        then replays it.
+        """
+        out: GroupEffects = Effects()
+        try:
+            response, out.append = self._offset_requests.commit_in_transaction(request, now)
+        except KafkaError as error:
+            out.reply.append(Reply(token, txn_commit_error_response(request, error.code)))
+            return out
+        if out.append and request.group_id not in self.groups:
+            reason = f"client {context.client_id!r} committed offsets in a transaction without being a member"
+            out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         out.reply.append(Reply(token, response))
         return out
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine.broker.coordinator_log import KeyValue
+from engine.broker.coordinator_log import KeyValue, TransactionalProducer, TransactionMarker
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.core.effects import Effects, Reply
 from engine.core.group.context import Now
@@ -21,6 +21,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.record.batch import read_header
 from engine.record.builder import NewRecord, build_batch
+from engine.record.control import build_end_transaction_marker
 from engine.sim.loop import SimLoop
 from engine.sim.world import SimClock
 
@@ -100,19 +101,53 @@ class ScriptedLog:
         if self.refusal is not None:
             raise KafkaError(self.refusal, "refused")
 
-    async def append(self, partition: int, leader_epoch: int, records: list[KeyValue], timeout_ms: int) -> None:
-        self.check_append(partition)
+    def append(
+        self,
+        partition: int,
+        leader_epoch: int,
+        records: list[KeyValue],
+        timeout_ms: int,
+        producer: TransactionalProducer | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        new = [NewRecord(key, value, timestamp=0) for key, value in records]
+        arguments: dict[str, Any] = {}
+        if producer is not None:
+            arguments = {
+                "producer_id": producer.producer_id,
+                "producer_epoch": producer.producer_epoch,
+                "is_transactional": True,
+            }
+        values = [(value or b"").decode() for _, value in records]
+        return self._append(leader_epoch, values, build_batch(new, base_offset=self.end, **arguments), timeout_ms)
+
+    def append_marker(
+        self, partition: int, leader_epoch: int, marker: TransactionMarker, timeout_ms: int
+    ) -> Coroutine[Any, Any, None]:
+        batch = build_end_transaction_marker(
+            committed=marker.committed,
+            producer_id=marker.producer_id,
+            producer_epoch=marker.producer_epoch,
+            coordinator_epoch=marker.coordinator_epoch,
+            timestamp=0,
+            base_offset=self.end,
+        )
+        return self._append(leader_epoch, ["marker"], batch, timeout_ms)
+
+    def _append(self, leader_epoch: int, values: list[str], batch: bytes, timeout_ms: int) -> Coroutine[Any, Any, None]:
+        self.check_append(P)
         failure = self.script.popleft() if self.script else None
         if failure is not None and failure not in _APPENDED:
             raise KafkaError(failure, "scripted") if isinstance(failure, ErrorCode) else failure
-        new = [NewRecord(key, value, timestamp=0) for key, value in records]
-        self.appends.append((leader_epoch, [(value or b"").decode() for _, value in records]))
-        self.add(build_batch(new, base_offset=self.end))
+        self.appends.append((leader_epoch, values))
+        self.add(batch)
+        return self._wait(self.end, failure, timeout_ms)
+
+    async def _wait(self, end: int, failure: ErrorCode | Exception | None, timeout_ms: int) -> None:
         if failure is not None:
             assert isinstance(failure, ErrorCode)
             raise KafkaError(failure, "scripted")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append((self.end, future))
+        self.waiting.append((end, future))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 await future

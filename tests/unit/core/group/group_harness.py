@@ -5,10 +5,11 @@ After every input the harness checks the law of the machine: replaying the log g
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.core.group.context import ClientContext, GroupLimits, Now
-from engine.core.group.records import GroupEffects
+from engine.core.group.offsets import NO_PRODUCER_ID
+from engine.core.group.records import GroupEffects, GroupRecord
 from engine.core.group.shard import GroupCoordinatorShard
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode
@@ -24,6 +25,11 @@ from engine.wire.messages.offset_commit_request import (
 )
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from engine.wire.messages.sync_group_request import SyncGroupRequest, SyncGroupRequestAssignment
+from engine.wire.messages.txn_offset_commit_request import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
+)
 from engine.wire.record_frames import decode_coordinator_record, encode_coordinator_key, encode_coordinator_value
 
 EPOCH_WALL_MS = 1_750_000_000_000
@@ -37,13 +43,21 @@ def subscription(*topics: str) -> bytes:
     return body + (-1).to_bytes(4, "big", signed=True)
 
 
+class Logged(NamedTuple):
+    """A record, or with a key of None the end of a transaction: ``value`` None aborts it."""
+
+    key: bytes | None
+    value: bytes | None
+    producer_id: int = NO_PRODUCER_ID
+
+
 class GroupHarness:
     """Feeds a shard and keeps what comes out."""
 
     def __init__(self, limits: GroupLimits | None = None) -> None:
         self.limits = limits or GroupLimits(group_initial_rebalance_delay_ms=0)
         self.now_ms = 0.0
-        self.log: list[tuple[bytes, bytes | None]] = []
+        self.log: list[Logged] = []
         self.replies: dict[object, Any] = {}
         self.notes: list[Note] = []
         self._tokens = 0
@@ -70,20 +84,41 @@ class GroupHarness:
 
     def perform(self, effects: GroupEffects) -> GroupEffects:
         for record in effects.append:
-            value = None if record.value is None else encode_coordinator_value(record.value, record.value_version)
-            self.log.append((encode_coordinator_key(record.key), value))
+            self._log(record)
+        self._tell(effects)
+        self.check_law()
+        return effects
+
+    def _log(self, record: GroupRecord, producer_id: int = NO_PRODUCER_ID) -> None:
+        value = None if record.value is None else encode_coordinator_value(record.value, record.value_version)
+        self.log.append(Logged(encode_coordinator_key(record.key), value, producer_id))
+
+    def _tell(self, effects: GroupEffects) -> None:
         for token, response in effects.reply:
             assert token not in self.replies, f"request {token} was answered twice"
             self.replies[token] = response
         self.notes += effects.notes
+
+    def perform_in_transaction(self, effects: GroupEffects, producer_id: int) -> None:
+        """What the runtime does with a transactional write: the log first, then the machine."""
+        for record in effects.append:
+            self._log(record, producer_id)
+            self.shard.replay(record.key, record.value, record_offset=len(self.log) - 1, producer_id=producer_id)
+        self._tell(effects)
         self.check_law()
-        return effects
+
+    def end_transaction(self, producer_id: int, *, committed: bool) -> None:
+        """A marker."""
+        self.log.append(Logged(None, b"" if committed else None, producer_id))
+        self.shard.replay_end_transaction_marker(producer_id, committed)
+        self.check_law()
 
     def check_law(self) -> None:
         """Replay of the log equals the live durable state, for every group that is not in between."""
         live = self.shard.durable_state()
         replayed = self.replayed().durable_state()
         assert live["offsets"] == replayed["offsets"]
+        assert live["pending"] == replayed["pending"]
         live_groups: Any = live["groups"]
         replayed_groups: Any = replayed["groups"]
         for group_id, group in live_groups.items():
@@ -93,10 +128,13 @@ class GroupHarness:
 
     def replayed(self) -> GroupCoordinatorShard:
         shard = self._new_shard()
-        for offset, (key, value) in enumerate(self.log):
+        for offset, (key, value, producer_id) in enumerate(self.log):
+            if key is None:
+                shard.replay_end_transaction_marker(producer_id, committed=value is not None)
+                continue
             decoded = decode_coordinator_record(key, value, "group")
             assert decoded is not None
-            shard.replay(decoded[0], decoded[1], record_offset=offset)
+            shard.replay(decoded[0], decoded[1], record_offset=offset, producer_id=producer_id)
         return shard
 
     # -- time and failures --------------------------------------------------------------------------------------
@@ -237,6 +275,35 @@ class GroupHarness:
         )
         context = ClientContext(version, "c", "/127.0.0.1")
         self.perform(self.shard.handle_offset_commit(context, request, self.now, token))
+        return [ErrorCode(each.error_code) for topic in self.replies[token].topics for each in topic.partitions]
+
+    def commit_in_transaction(
+        self,
+        offsets: dict[tuple[str, int], int],
+        *,
+        producer_id: int = 77,
+        group: str = "g",
+        member_id: str = "",
+        generation: int = -1,
+        instance: str | None = None,
+        metadata: str | None = None,
+    ) -> list[ErrorCode]:
+        token = self.token()
+        request = TxnOffsetCommitRequest(
+            group_id=group,
+            transactional_id="x",
+            producer_id=producer_id,
+            generation_id=generation,
+            member_id=member_id,
+            group_instance_id=instance,
+            topics=[
+                TxnOffsetCommitRequestTopic(topic, [TxnOffsetCommitRequestPartition(partition, offset, -1, metadata)])
+                for (topic, partition), offset in offsets.items()
+            ],
+        )
+        context = ClientContext(5, "c", "/127.0.0.1")
+        effects = self.shard.handle_txn_offset_commit(context, request, self.now, token)
+        self.perform_in_transaction(effects, producer_id)
         return [ErrorCode(each.error_code) for topic in self.replies[token].topics for each in topic.partitions]
 
     def fetch(
