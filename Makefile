@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts protocol-page screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts protocol-page record-tools screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ power-cuts: setup ## cut the power of all brokers at once CUTS times, then KILLS
 
 protocol-page: dev ## write docs/protocol.md anew from the code, after a change of an API
 	$(BIN)/python tools/protocol_page.py
+
+record-tools: dev jars ## ask Kafka's tools of a real Kafka 4.3.1 and of kconsole, keep and compare the answers
+	$(BIN)/python -m tests.integration.record_tools
 
 screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
 	$(BIN)/python tools/take_screenshots.py

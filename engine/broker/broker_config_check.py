@@ -12,8 +12,12 @@ def check_broker_resource(node_id: int, resource_type: int, name: str) -> None:
     Raises:
         KafkaError: INVALID_REQUEST, in Kafka's words.
     """
-    if resource_type != BROKER_RESOURCE or not name:
-        return
+    if resource_type == BROKER_RESOURCE and name:
+        check_node(node_id, name)
+
+
+def check_node(node_id: int, name: str) -> None:
+    """What is this node's alone is asked of this node. Raises: KafkaError: INVALID_REQUEST, in Kafka's words."""
     try:
         broker_id = int(name)
     except ValueError:

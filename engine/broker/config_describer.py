@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile
 
 from engine.core.controller.config_schema import ConfigSource
 from engine.core.controller.image import BROKER_RESOURCE, CLIENT_METRICS_RESOURCE, TOPIC_RESOURCE, MetadataImage
@@ -48,7 +49,7 @@ class ConfigDescriber:
                 continue
             key = TOPIC_CONFIGS[config]
             shown = None if key.is_sensitive else value
-            found = self._synonyms([each for each, _ in TOPIC_SYNONYMS.get(config, ())])
+            found = self._synonyms([each for each, _ in TOPIC_SYNONYMS.get(config, ())], None)
             if config in overrides:
                 found.insert(0, DescribeConfigsSynonym(name=config, value=shown, source=ConfigSource.TOPIC))
             results.append(_result(config, shown, found, key, False, synonyms, documentation))
@@ -68,7 +69,7 @@ class ConfigDescriber:
             key = BROKER_CONFIGS.get(name)
             read_only = key is None or key.update_mode is UpdateMode.READ_ONLY
             shown = None if key is None or key.is_sensitive else value
-            found = self._synonyms(_FAMILIES.get(name, (name,)))
+            found = self._synonyms(_FAMILIES.get(name, (name,)), name)
             results.append(_result(name, shown, found, key, read_only, synonyms, documentation))
         return results
 
@@ -110,8 +111,14 @@ class ConfigDescriber:
             if not wanted or config in wanted
         ]
 
-    def _synonyms(self, names: Sequence[str]) -> list[DescribeConfigsSynonym]:
-        """Where the value could come from, the source that wins first."""
+    def _synonyms(self, names: Sequence[str], asked: str | None) -> list[DescribeConfigsSynonym]:
+        """Where the value could come from, the source that wins first.
+
+        Kafka passes over what comes before the first of the name that is ``asked`` for (the finest unit, if it is a
+        topic's config): ConfigHelper.configSynonyms.
+        """
+        if asked is None:
+            asked = names[0] if names else ""
         found = []
         for texts, source in (
             (self._own, ConfigSource.DYNAMIC_BROKER),
@@ -126,7 +133,7 @@ class ConfigDescriber:
                     found.append(
                         DescribeConfigsSynonym(name=name, value=None if hidden else texts[name], source=source)
                     )
-        return found
+        return list(dropwhile(lambda each: each.name != asked, found))
 
 
 _BROKER_DEFAULTS: dict[str, str] = {

@@ -1,6 +1,6 @@
 """DescribeConfigs (32), versions 1-4: configs of topics, of this broker, of the cluster's brokers (KIP-226, KIP-569).
 
-Answered from this node's own metadata. Log levels (BROKER_LOGGER) are not built and refused.
+Answered from this node's own metadata. Levels of loggers (BROKER_LOGGER, KIP-412) are those of this process.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
+from engine.broker.broker_config_check import check_node
 from engine.broker.config_describer import ConfigDescriber
+from engine.broker.logger_levels import logger_levels
 from engine.core.controller.config_schema import ConfigSource
 from engine.core.controller.image import (
     BROKER_LOGGER_RESOURCE,
@@ -87,5 +89,14 @@ def _describe(
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")
         return describer.client_metrics(name, wanted, synonyms=synonyms, documentation=documentation)
     if kind == BROKER_LOGGER_RESOURCE:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, "Log levels cannot be described: they are not implemented here")
+        if not name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
+        check_node(node_id, name)
+        return [
+            DescribeConfigsResourceResult(
+                name=logger, value=level, config_source=ConfigSource.DYNAMIC_BROKER_LOGGER, config_type=0
+            )
+            for logger, level in logger_levels().items()
+            if not wanted or logger in wanted
+        ]
     raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type: {kind}")

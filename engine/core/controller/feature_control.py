@@ -107,7 +107,8 @@ class FeatureControl:
         if failed is not None or request.validate_only:
             step.records.clear()
         if failed is not None and version >= 2:
-            return UpdateFeaturesResponse(error_code=int(failed.code), error_message=failed.message)
+            message = f"The update failed for all features since the following feature had an error: {failed.message}"
+            return UpdateFeaturesResponse(error_code=int(failed.code), error_message=message)
         return UpdateFeaturesResponse(error_code=0, error_message=None, results=results if version < 2 else [])
 
     def _update(self, step: Step, name: str, level: int, kind: int) -> None:
@@ -135,8 +136,8 @@ class FeatureControl:
         if name == METADATA_VERSION and level < current:
             raise KafkaError(
                 ErrorCode.INVALID_UPDATE_VERSION,
-                f"Invalid metadata.version {level}. Refusing to perform the requested downgrade because it might "
-                "delete metadata information.",
+                f"Unsupported metadata.version downgrade from {current} to {level}. Refusing to perform the requested "
+                "downgrade because it might delete metadata information.",
             )
         if name == ELR_FEATURE and level > 0:
             step.records += self._elr_safety_records()
@@ -168,8 +169,8 @@ class FeatureControl:
         for node, features in nodes:
             low, high = features.get(name, VersionRange(0, 0))
             if not low <= level <= high:
-                supported = f"only supports versions {low}-{high}" if high else "does not support this feature"
-                return f"{node} {supported}."
+                supported = f"only supports versions {low}-{high}" if high else "does not support this feature."
+                return f"{node} {supported}"
         return None
 
 

@@ -43,13 +43,13 @@ class KafkaConfigSchema:
         fixed = sorted(name for name, key in known.items() if key.update_mode is UpdateMode.READ_ONLY)
         if fixed:
             raise KafkaError(
-                ErrorCode.INVALID_REQUEST, f"Cannot update these configs dynamically: {{{', '.join(fixed)}}}"
+                ErrorCode.INVALID_REQUEST, f"Cannot update these configs dynamically: [{', '.join(fixed)}]"
             )
         per_broker = sorted(name for name, key in known.items() if key.update_mode is UpdateMode.PER_BROKER)
         if is_default and per_broker:
             raise KafkaError(
                 ErrorCode.INVALID_REQUEST,
-                f"Cannot update these configs at default cluster level: {{{', '.join(per_broker)}}}",
+                f"Cannot update these configs at default cluster level: [{', '.join(per_broker)}]",
             )
         errors: list[str] = []
         parse_all(known, configs, errors)

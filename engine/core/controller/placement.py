@@ -105,7 +105,7 @@ class ReplicaPlacer:
         if replication_factor > self._total:
             raise _invalid(
                 f"The target replication factor of {replication_factor} cannot be reached because only "
-                f"{self._total} broker(s) are registered."
+                f"{self._total} broker(s) are registered or some brokers have all their log directories cordoned."
             )
         return [self._place_one(replication_factor) for _ in range(partitions)]
 
