@@ -90,6 +90,7 @@ API_MODULES = (
     "describe_delegation_token",
     "describe_groups",
     "describe_log_dirs",
+    "describe_producers",
     "describe_quorum",
     "describe_topic_partitions",
     "describe_user_scram_credentials",
