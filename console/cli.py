@@ -10,27 +10,31 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from console.broker_moves import add_broker, drain, moves, rebalance
 from console.storage_commands import storage
+from console.supervisor_calls import (
+    DATA_DIR,
+    FAILED,
+    JSON,
+    USAGE,
+    call,
+    directory_of,
+    fail,
+    no_supervisor,
+    print_brokers,
+)
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
     from engine.supervisor.spec_types import ClusterSpec
-
-FAILED, USAGE = 1, 2
 
 _CONFIG = click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, readable=True),
     help="Cluster file; see sample_cluster.yaml. Default: the one last used with the data directory, else the sample.",
 )
-_DATA_DIR = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False),
-    help="Where the cluster lives. Default: kconsole/default under your XDG data home.",
-)
 _FRESH = click.option("--fresh", is_flag=True, help="Delete the data directory's cluster first.")
 _NO_WORKLOAD = click.option("--no-workload", is_flag=True, help="Leave the file's workload stopped.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 _EXAMPLES = """\b
 Examples:
@@ -41,6 +45,8 @@ Examples:
   kconsole up --json                                the cluster without a screen, for scripts
   kconsole kill 2                                   SIGKILL of broker 2, which stays down
   kconsole start 2                                  and up again
+  kconsole add-broker --rebalance                   one broker more, and its share of the replicas
+  kconsole drain 4 --remove                         its replicas go to the others, then it goes
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 
@@ -54,7 +60,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @_CONFIG
-@_DATA_DIR
+@DATA_DIR
 @_FRESH
 @_NO_WORKLOAD
 @click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
@@ -130,11 +136,11 @@ def _open_embedded(
     from engine.supervisor.control_client import ControlClient, NoSupervisor
     from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor
 
-    directory = _directory(data_dir)
+    directory = directory_of(data_dir)
     process = None
     if directory.is_owned():
         if fresh or config is not None:
-            _fail(
+            fail(
                 f"a supervisor runs for {directory.path} already: stop it (kconsole shutdown) before "
                 f"{'--fresh' if fresh else '--config'}, or use another --data-dir",
                 USAGE,
@@ -142,7 +148,7 @@ def _open_embedded(
         try:
             wait_for_supervisor(directory)
         except LaunchFailed as error:
-            _fail(str(error), error.exit_code)
+            fail(str(error), error.exit_code)
     else:
         # The supervisor would find the same mistakes, but its standard error is a file.
         _load_spec(directory, config, fresh)
@@ -199,18 +205,18 @@ Examples:
   kconsole up --json --fresh --config my_cluster.yaml --data-dir /tmp/k"""
 )
 @_CONFIG
-@_DATA_DIR
+@DATA_DIR
 @_FRESH
 @_NO_WORKLOAD
 @click.option("--keep", is_flag=True, help="Brokers outlive a supervisor that dies (not one that is stopped).")
-@_JSON
+@JSON
 def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, keep: bool, as_json: bool) -> None:
     """Run the embedded cluster in the foreground, without a screen.
 
     Prints one line once every partition has a leader, and stays until SIGINT or SIGTERM: then leaders are moved, the
     brokers stopped in order, and the exit code is 0.
     """
-    directory = _directory(data_dir)
+    directory = directory_of(data_dir)
     name, text, spec = _load_spec(directory, config, fresh)
     from engine.supervisor.supervisor import Options
     from engine.supervisor.up import run_supervisor
@@ -236,7 +242,7 @@ def _load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str
             text = file.read()
         spec, warnings = parse_cluster_spec(text)
     except (OSError, UnicodeDecodeError) as error:
-        _fail(f"cannot read {name}: {error}", USAGE)
+        fail(f"cannot read {name}: {error}", USAGE)
     except SpecErrors as error:
         from engine.supervisor.ports import taken_ports
 
@@ -252,16 +258,16 @@ def _load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str
 
 
 @main.command(epilog="\b\nExamples:\n  kconsole status\n  kconsole status --json")
-@_DATA_DIR
-@_JSON
+@DATA_DIR
+@JSON
 def status(data_dir: str | None, as_json: bool) -> None:
     """Show the embedded cluster's brokers: id, pid, state, address."""
-    answer = _call(_directory(data_dir), "status")
+    answer = call(directory_of(data_dir), "status")
     if as_json:
         click.echo(json.dumps(answer))
         return
     click.echo(f"cluster {answer['cluster_id']} in {answer['data_dir']}")
-    _print_rows(answer["brokers"])
+    print_brokers(answer["brokers"])
 
 
 def _broker_command(name: str, help_text: str) -> Callable[..., None]:
@@ -269,14 +275,14 @@ def _broker_command(name: str, help_text: str) -> Callable[..., None]:
         name, help=help_text, epilog=f"\b\nExamples:\n  kconsole {name} 2\n  kconsole {name} 1 3\n  kconsole {name}"
     )
     @click.argument("brokers", type=int, nargs=-1, metavar="[BROKER…]")
-    @_DATA_DIR
-    @_JSON
+    @DATA_DIR
+    @JSON
     def command(brokers: tuple[int, ...], data_dir: str | None, as_json: bool) -> None:
-        answer = _call(_directory(data_dir), name, brokers=list(brokers))
+        answer = call(directory_of(data_dir), name, brokers=list(brokers))
         if as_json:
             click.echo(json.dumps(answer))
         else:
-            _print_rows(answer["brokers"])
+            print_brokers(answer["brokers"])
 
     return command
 
@@ -297,19 +303,19 @@ Examples:
   kconsole kill                  every broker at once"""
 )
 @click.argument("brokers", type=int, nargs=-1, metavar="[BROKER…]")
-@_DATA_DIR
+@DATA_DIR
 @click.option("--measure", is_flag=True, help="Of one broker, with failover stopwatch and ledger of probe records.")
 @click.option("--acks", type=click.Choice(["all", "1", "0"]), default="all", show_default=True, help="Of the probe.")
-@_JSON
+@JSON
 def kill(brokers: tuple[int, ...], data_dir: str | None, measure: bool, acks: str, as_json: bool) -> None:
     """Kill brokers (SIGKILL); they stay down until they are started. Without BROKER: all of them."""
-    directory = _directory(data_dir)
+    directory = directory_of(data_dir)
     if not measure:
-        answer = _call(directory, "kill", brokers=list(brokers))
+        answer = call(directory, "kill", brokers=list(brokers))
         if as_json:
             click.echo(json.dumps(answer))
         else:
-            _print_rows(answer["brokers"])
+            print_brokers(answer["brokers"])
         return
     if len(brokers) != 1:
         raise click.UsageError("--measure is for one broker: name it")
@@ -342,9 +348,9 @@ def _measured_kill(directory: DataDir, broker: int, acks: str) -> dict[str, Any]
     try:
         return asyncio.run(run())
     except NoSupervisor as error:
-        _no_supervisor(directory, error)
+        no_supervisor(directory, error)
     except ControlError as error:
-        _fail(str(error), FAILED)
+        fail(str(error), FAILED)
 
 
 def _print_act(act: dict[str, Any]) -> None:
@@ -362,13 +368,13 @@ def _print_act(act: dict[str, Any]) -> None:
 
 
 @main.command(short_help="Stop the embedded cluster and its supervisor.", epilog="\b\nExamples:\n  kconsole shutdown")
-@_DATA_DIR
+@DATA_DIR
 def shutdown(data_dir: str | None) -> None:
     """Stop the embedded cluster and its supervisor, leaders moved first."""
     import time
 
-    directory = _directory(data_dir)
-    _call(directory, "shutdown")
+    directory = directory_of(data_dir)
+    call(directory, "shutdown")
     while directory.is_owned():
         time.sleep(0.05)
 
@@ -430,7 +436,7 @@ def sim(context: click.Context, scenario: str | None, **given: Any) -> None:
     given = {**_other_options(context.args), **{name: value for name, value in given.items() if value is not None}}
     options, planned = _run_of(scenario, given)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _fail(
+        fail(
             "sim opens a console and needs a terminal; "
             f"`python -m engine.sim --seed {options.seed}` runs a seed without one",
             USAGE,
@@ -478,7 +484,7 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
             with open(scenario, encoding="utf-8") as file:
                 read = parse_scenario(file.read(), brokers=given.get("brokers"))
         except (OSError, UnicodeDecodeError) as error:
-            _fail(f"cannot read {scenario}: {error}", USAGE)
+            fail(f"cannot read {scenario}: {error}", USAGE)
         except SpecErrors as error:
             click.echo(error.in_file(scenario), err=True)
             sys.exit(USAGE)
@@ -487,48 +493,8 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-main.add_command(storage)
-
-
-# -- shared -----------------------------------------------------------------------------------------------------
-
-
-def _directory(path: str | None) -> DataDir:
-    from engine.supervisor.data_dir import DataDir, default_data_dir
-    from engine.world.real import real_world
-
-    world = real_world()
-    return DataDir(world, path if path is not None else default_data_dir(world.environment()))
-
-
-def _call(directory: DataDir, command: str, **arguments: Any) -> Any:
-    from engine.supervisor.control_client import ControlClient, ControlError, NoSupervisor
-
-    try:
-        with ControlClient(directory.control_socket()) as control:
-            return control.call(command, **arguments)
-    except NoSupervisor as error:
-        _no_supervisor(directory, error)
-    except ControlError as error:
-        _fail(str(error), FAILED)
-
-
-def _no_supervisor(directory: DataDir, error: Exception) -> NoReturn:
-    if directory.is_owned():
-        _fail(str(error), FAILED)
-    _fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", FAILED)
-
-
-def _print_rows(rows: list[dict[str, Any]]) -> None:
-    click.echo(f"{'id':>4}  {'pid':>7}  {'state':<9} {'address':<22} why")
-    for row in rows:
-        pid = "-" if row["pid"] is None else row["pid"]
-        click.echo(f"{row['id']:>4}  {pid:>7}  {row['state']:<9} {row['address']:<22} {row['why']}")
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    click.echo(f"kconsole: {sentence}", err=True)
-    sys.exit(code)
+for _command in (storage, add_broker, drain, rebalance, moves):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

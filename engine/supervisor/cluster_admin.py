@@ -21,6 +21,7 @@ from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, 
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
 from engine.wire.messages.metadata_request import MetadataRequest
 from engine.wire.messages.metadata_response import MetadataResponse
+from engine.wire.messages.unregister_broker_request import UnregisterBrokerRequest
 from engine.world import World
 
 _POLL_S = 0.02
@@ -48,6 +49,54 @@ class ClusterAdmin:
         self._world = world
         self._addresses = dict(addresses)
         self._connections: dict[int, Connection] = {}
+
+    def learn(self, broker_id: int, address: Address | None) -> None:
+        """A broker came (or, with ``None``, left for good)."""
+        if address is not None:
+            self._addresses[broker_id] = address
+            return
+        self._addresses.pop(broker_id, None)
+        connection = self._connections.pop(broker_id, None)
+        if connection is not None:
+            connection.close()
+
+    async def replicas_of(self, broker_id: int, asked: Iterable[int]) -> int:
+        """How many replicas a broker has, by the first of the ``asked`` brokers that answers.
+
+        Raises:
+            ClusterAdminError: none does.
+        """
+        reason = "no broker runs"
+        for each in asked:
+            try:
+                metadata = await self.metadata(each)
+            except ClientError as error:
+                reason = str(error)
+                continue
+            return sum(
+                broker_id in partition.replica_nodes for topic in metadata.topics for partition in topic.partitions
+            )
+        raise ClusterAdminError(f"no broker tells what broker {broker_id} has: {reason}")
+
+    async def unregister(self, broker_id: int, asked: Iterable[int]) -> None:
+        """Have the cluster forget a broker that is down (KIP-500).
+
+        Raises:
+            ClusterAdminError: it is refused, or nobody answers.
+        """
+        reason = "no broker runs"
+        for each in asked:
+            try:
+                connection = await self._connection(each)
+                response = await connection.send(UnregisterBrokerRequest(broker_id=broker_id), timeout_ms=_TIMEOUT_MS)
+            except ClientError as error:
+                reason = str(error)
+                continue
+            code = ErrorCode(response.error_code)
+            if code in (ErrorCode.NONE, ErrorCode.BROKER_ID_NOT_REGISTERED):
+                return
+            reason = f"{code.name}: {response.error_message}"
+        raise ClusterAdminError(f"broker {broker_id} is still registered: {reason}")
 
     async def _connection(self, broker_id: int) -> Connection:
         connection = self._connections.get(broker_id)

@@ -4,6 +4,8 @@ status                                    cluster, brokers with their process fa
 kill {brokers, measure?, acks?, rate?}    SIGKILL; with measure true one broker, and ``act_id`` of its stopwatch
 stop start pause resume restart {brokers} an empty or absent list: every broker to which the command applies
 workload_start workload_stop              the whole workload
+add_broker {id?, rack?}                   one more, which is kept; answered once it serves
+remove_broker {broker}                    stop and forget one that holds no replica and is no voter
 add_member remove_member {group}          a consumer of the workload more or less
 set_rate {producer, rate}                 records a second
 shutdown                                  controlled shutdown of the cluster; answered before it begins
@@ -50,6 +52,8 @@ class Commands:
             "pause": self._pause,
             "resume": self._resume,
             "restart": self._restart,
+            "add_broker": self._add_broker,
+            "remove_broker": self._remove_broker,
             "workload_start": self._workload_start,
             "workload_stop": self._workload_stop,
             "add_member": self._add_member,
@@ -179,6 +183,21 @@ class Commands:
             await broker.restart()
             await broker.wait_ready()
         return self._rows(brokers)
+
+    async def _add_broker(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        broker_id, rack = arguments.get("id"), arguments.get("rack")
+        if broker_id is not None and not (isinstance(broker_id, int) and 0 <= broker_id < 1 << 31):
+            raise CommandError("id is a number of the broker's own, 0 or more")
+        if rack is not None and not (isinstance(rack, str) and rack):
+            raise CommandError("rack is a name")
+        return self._rows([await self._supervisor.add_broker(broker_id, rack)])
+
+    async def _remove_broker(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        broker_id = arguments.get("broker")
+        if not isinstance(broker_id, int):
+            raise CommandError("broker is an id")
+        await self._supervisor.remove_broker(broker_id)
+        return {}
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

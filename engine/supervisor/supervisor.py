@@ -16,7 +16,7 @@ from engine.supervisor.facts import FactBus
 from engine.supervisor.ports import choose_addresses
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
 from engine.supervisor.snapshot import ProcessState
-from engine.supervisor.spec_types import ClusterSpec
+from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
 from engine.supervisor.workload_process import WorkloadProcess
 from engine.supervisor.yaml_nodes import SpecError
 from engine.world import World
@@ -131,33 +131,114 @@ class Supervisor:
                 f"the voters of the cluster in {data_dir.path} are brokers {_ids(state['voters'])}, and the file's are "
                 f"{_ids(voters)}: use its own file, another --data-dir, or --fresh (which deletes it)"
             )
-        self._addresses, errors = choose_addresses(options.spec, state["brokers"], self._world.random)
+        self._state = state
+        brokers = brokers_of(options.spec, state)
+        spec = options.spec._replace(brokers=brokers)
+        self._addresses, errors = choose_addresses(spec, state["brokers"], self._world.random)
         if errors:
             raise PortsTaken(errors)
-        for broker in options.spec.brokers:
-            broker_id = broker.broker_id
-            known = state["brokers"].setdefault(str(broker_id), {"directory_id": data_dir.new_id()})
-            known.update(self._addresses[broker_id]._asdict())
-            data_dir.format_log_dir(broker_id, state["cluster_id"], known["directory_id"])
-            properties = broker_properties(options.spec, broker, self._addresses, data_dir.log_dir(broker_id))
-            text = properties_text(properties, "written by kconsole at every start; change the cluster file instead")
-            self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
-            self.brokers[broker_id] = BrokerSupervision(
-                self._world,
-                self.bus,
-                data_dir,
-                broker_id,
-                self._addresses[broker_id],
-                options.spec.restart,
-                keep=options.keep,
-                command=options.broker_command,
-            )
-        self._state = state
+        for broker in brokers:
+            self._add(broker)
         data_dir.write_state(state)
         self._world.disk.write_atomic(data_dir.spec_file, options.spec_text.encode())
         self.workload = WorkloadProcess(
             self._world, self.bus, data_dir.path, options.spec.workload, self.bootstrap_servers
         )
+
+    def _add(self, broker: BrokerSpec) -> BrokerSupervision:
+        """Have a log directory, properties and a supervision for a broker whose address is known."""
+        options, data_dir, state, broker_id = self._options, self._data_dir, self._state, broker.broker_id
+        known = state["brokers"].setdefault(str(broker_id), {"directory_id": data_dir.new_id()})
+        known.update(self._addresses[broker_id]._asdict())
+        data_dir.format_log_dir(broker_id, state["cluster_id"], known["directory_id"])
+        properties = broker_properties(options.spec, broker, self._addresses, data_dir.log_dir(broker_id))
+        text = properties_text(properties, "written by kconsole at every start; change the cluster file instead")
+        self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
+        self.brokers[broker_id] = supervision = BrokerSupervision(
+            self._world,
+            self.bus,
+            data_dir,
+            broker_id,
+            self._addresses[broker_id],
+            options.spec.restart,
+            keep=options.keep,
+            command=options.broker_command,
+        )
+        return supervision
+
+    # -- brokers that come and go -------------------------------------------------------------------------------
+
+    async def add_broker(self, broker_id: int | None, rack: str | None) -> BrokerSupervision:
+        """Start one broker more, and keep it: the next start of the cluster has it as well. It is no voter.
+
+        Raises:
+            CommandError: the id is taken, the cluster is not up, or the broker did not come up; it is kept then too.
+        """
+        if not self._ready:
+            raise CommandError("the cluster is not up yet")
+        if broker_id is None:
+            broker_id = max(self.brokers) + 1
+        if broker_id in self.brokers or broker_id in {each.broker_id for each in self._options.spec.brokers}:
+            raise CommandError(f"there is a broker {broker_id} in the cluster, or in its file: give another id")
+        host = next(iter(self._addresses.values())).host
+        broker = BrokerSpec(broker_id, host, AUTO_PORT, AUTO_PORT, rack, {})
+        chosen, _ = choose_addresses(self._options.spec._replace(brokers=(broker,)), {}, self._world.random)
+        self._addresses[broker_id] = chosen[broker_id]
+        self._state.setdefault("added", []).append({"id": broker_id, "host": host, "rack": rack})
+        supervision = self._add(broker)
+        self._data_dir.write_state(self._state)
+        if self._admin is not None:
+            self._admin.learn(broker_id, chosen[broker_id])
+        await supervision.start("it was added")
+        await supervision.wait_ready()
+        self.bus.publish(self.as_fact())
+        return supervision
+
+    async def remove_broker(self, broker_id: int) -> None:
+        """Stop a broker that holds no replica, unregister it and forget it, its directory included.
+
+        Raises:
+            CommandError: it is a voter or has replicas, or the cluster does not let it go.
+        """
+        broker = self.brokers.get(broker_id)
+        if broker is None:
+            raise CommandError(f"there is no broker {broker_id}; the cluster has {_ids(sorted(self.brokers))}")
+        if broker_id in voter_ids(self._options.spec):
+            raise CommandError(
+                f"broker {broker_id} is a voter of the metadata quorum, whose voters do not change: it can be drained, "
+                "not removed"
+            )
+        if self._admin is not None:
+            await self._let_go(self._admin, broker)
+        elif broker.is_alive:
+            await broker.stop()
+        await broker.close()
+        del self.brokers[broker_id], self._addresses[broker_id]
+        self._state["brokers"].pop(str(broker_id), None)
+        added = self._state.get("added", [])
+        self._state["added"] = [each for each in added if each["id"] != broker_id]
+        if broker_id in {each.broker_id for each in self._options.spec.brokers}:
+            self._state.setdefault("removed", []).append(broker_id)
+        self._data_dir.write_state(self._state)
+        self._world.disk.remove_tree(self._data_dir.broker_dir(broker_id))
+        self.bus.publish(self.as_fact())
+
+    async def _let_go(self, admin: ClusterAdmin, broker: BrokerSupervision) -> None:
+        from engine.supervisor.cluster_admin import ClusterAdminError
+
+        others = [each for each, other in sorted(self.brokers.items()) if other is not broker and other.is_ready]
+        try:
+            held = await admin.replicas_of(broker.broker_id, others)
+            if held:
+                raise CommandError(
+                    f"broker {broker.broker_id} has {held} replicas: `kconsole drain {broker.broker_id}` moves them"
+                )
+            if broker.is_alive or broker.awaits_restart:
+                await broker.stop()
+            await admin.unregister(broker.broker_id, others)
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+        admin.learn(broker.broker_id, None)
 
     async def _wait_until_ready(self) -> None:
         if self._options.speaks_kafka:
@@ -312,6 +393,19 @@ class Supervisor:
         failed += [str(result) for result in results if isinstance(result, BaseException)]
         if failed:
             raise CommandError("; ".join(failed))
+
+
+def brokers_of(spec: ClusterSpec, state: dict[str, Any]) -> tuple[BrokerSpec, ...]:
+    """The brokers of the cluster: those of its file, without those that were removed, and those that were added."""
+    removed = set(state.get("removed", ()))
+    brokers = [each for each in spec.brokers if each.broker_id not in removed]
+    known = {each.broker_id for each in spec.brokers}
+    brokers += [
+        BrokerSpec(each["id"], each["host"], AUTO_PORT, AUTO_PORT, each["rack"], {})
+        for each in state.get("added", ())
+        if each["id"] not in known
+    ]
+    return tuple(brokers)
 
 
 def _ids(broker_ids: list[int]) -> str:

@@ -77,14 +77,18 @@ class Cluster:
         raise AssertionError(f"{what}: not within {timeout_s} s")
 
 
-def start_cluster(directory: Path, spec: str = SPEC, *more: str) -> Cluster:
+def start_cluster(directory: Path, spec: str = SPEC, *more: str, fresh: bool = True) -> Cluster:
     """``kconsole up`` in its own process; returns when it printed its line."""
     config = directory / "cluster.yaml"
     config.write_text(spec)
     data_dir = directory / "data"
     stderr = (directory / "up.err").open("w")
     process = subprocess.Popen(
-        [str(KCONSOLE), "up", "--json", "--fresh", "--config", str(config), "--data-dir", str(data_dir), *more],
+        [
+            *(str(KCONSOLE), "up", "--json", "--config", str(config), "--data-dir", str(data_dir)),
+            *(["--fresh"] if fresh else []),
+            *more,
+        ],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

@@ -1,0 +1,302 @@
+"""``kconsole add-broker``, ``drain``, ``rebalance`` and ``moves``: brokers that come and go, replicas that move."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.supervisor_calls import DATA_DIR, FAILED, JSON, USAGE, call, directory_of, fail, print_brokers
+
+if TYPE_CHECKING:
+    from engine.client.admin.client import AdminClient
+    from engine.supervisor.placement_plan import Move
+    from engine.supervisor.replica_moves import MoveProgress, Survey
+
+_BOOTSTRAP = click.option(
+    "--bootstrap-servers", metavar="H:P,…", help="Of any Kafka cluster, instead of the embedded one."
+)
+_THROTTLE = click.option(
+    "--throttle",
+    metavar="RATE",
+    help="At most so many bytes a second that each broker sends, and takes, for the move: 500k, 20M, 1G.",
+)
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@click.command(
+    "add-broker",
+    epilog="""\b
+Examples:
+  kconsole add-broker
+  kconsole add-broker --rack b --rebalance --yes""",
+)
+@click.option("--id", "broker_id", type=click.IntRange(min=0), help="Default: one more than the highest.")
+@click.option("--rack", help="The broker's rack.")
+@click.option("--rebalance", "balances", is_flag=True, help="Then move replicas to it, as `kconsole rebalance` does.")
+@_THROTTLE
+@_YES
+@DATA_DIR
+@JSON
+@click.pass_context
+def add_broker(
+    context: click.Context,
+    broker_id: int | None,
+    rack: str | None,
+    balances: bool,
+    throttle: str | None,
+    yes: bool,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Start one broker more in the embedded cluster. It stays: later starts of the cluster have it, too.
+
+    New partitions go to it at once, those that are there do not move by themselves.
+    """
+    answer = call(directory_of(data_dir), "add_broker", id=broker_id, rack=rack)
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        print_brokers(answer["brokers"])
+    if balances:
+        context.invoke(rebalance, bootstrap_servers=None, throttle=throttle, yes=yes, data_dir=data_dir)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole drain 4
+  kconsole drain 4 --remove --throttle 20M
+  kconsole drain 2 3 --bootstrap-servers kafka-1:9092 --yes"""
+)
+@click.argument("brokers", type=int, nargs=-1, required=True, metavar="BROKER…")
+@click.option("--remove", is_flag=True, help="Then stop the broker and take it out of the embedded cluster for good.")
+@_THROTTLE
+@_YES
+@_BOOTSTRAP
+@DATA_DIR
+def drain(
+    brokers: tuple[int, ...],
+    remove: bool,
+    throttle: str | None,
+    yes: bool,
+    bootstrap_servers: str | None,
+    data_dir: str | None,
+) -> None:
+    """Move every replica off these brokers, shown first: by rack, then to who holds least.
+
+    Ctrl-C leaves, and the cluster goes on; `kconsole moves --cancel` brings everything back.
+    """
+    if remove and bootstrap_servers is not None:
+        raise click.UsageError("--remove is for the embedded cluster, not for --bootstrap-servers")
+
+    def plan(found: Survey) -> list[Move]:
+        from engine.supervisor.placement_plan import plan_drain
+
+        return plan_drain(found.brokers, found.partitions, brokers)
+
+    _move(plan, throttle, yes, bootstrap_servers, data_dir, f"broker {', '.join(map(str, brokers))} holds no replica")
+    if remove:
+        for each in brokers:
+            call(directory_of(data_dir), "remove_broker", broker=each)
+            click.echo(f"broker {each} was removed")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole rebalance
+  kconsole rebalance --throttle 20M --bootstrap-servers kafka-1:9092"""
+)
+@_THROTTLE
+@_YES
+@_BOOTSTRAP
+@DATA_DIR
+def rebalance(throttle: str | None, yes: bool, bootstrap_servers: str | None, data_dir: str | None) -> None:
+    """Even out what brokers hold and lead, by size and rack, with few moves, shown first."""
+
+    def plan(found: Survey) -> list[Move]:
+        from engine.supervisor.placement_plan import plan_balance
+
+        return plan_balance(found.brokers, found.partitions)
+
+    _move(plan, throttle, yes, bootstrap_servers, data_dir, "the brokers hold and lead the same, as far as can be")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole moves
+  kconsole moves --cancel"""
+)
+@click.option("--cancel", is_flag=True, help="Bring all partitions that move back to where they were.")
+@_BOOTSTRAP
+@DATA_DIR
+@JSON
+def moves(cancel: bool, bootstrap_servers: str | None, data_dir: str | None, as_json: bool) -> None:
+    """Show the replicas that move between brokers now, or cancel them."""
+
+    async def run(admin: AdminClient) -> None:
+        from engine.supervisor import replica_moves
+
+        if cancel:
+            cancelled = await replica_moves.cancel(admin)
+            if as_json:
+                click.echo(json.dumps({"cancelled": [str(each) for each in cancelled]}))
+            else:
+                click.echo(f"{len(cancelled)} moves were cancelled" if cancelled else "nothing moves")
+            return
+        found = await replica_moves.progress(admin)
+        if as_json:
+            click.echo(json.dumps({"moves": [_as_json(each) for each in found]}))
+            return
+        if not found:
+            click.echo("nothing moves")
+        for each in found:
+            click.echo(
+                f"{each.topic_partition}: to {_ids(each.adding) or '-'}, from {_ids(each.removing) or '-'}, "
+                f"{_mib(each.copied_bytes)} of {_mib(each.size_bytes)}"
+            )
+
+    _with_admin(bootstrap_servers, data_dir, run)
+
+
+# -- how a move goes --------------------------------------------------------------------------------------------
+
+
+def _move(
+    plan: Callable[[Survey], list[Move]],
+    throttle: str | None,
+    yes: bool,
+    bootstrap_servers: str | None,
+    data_dir: str | None,
+    nothing: str,
+) -> None:
+    rate_bytes = _rate(throttle)
+
+    async def run(admin: AdminClient) -> None:
+        from engine.supervisor import replica_moves
+        from engine.supervisor.placement_plan import PlanError
+
+        found = await replica_moves.survey(admin)
+        if found.under_way:
+            fail(
+                f"{len(found.under_way)} partitions move already: wait for `kconsole moves` to show none, or "
+                "`kconsole moves --cancel`",
+                FAILED,
+            )
+        try:
+            planned = plan(found)
+        except PlanError as error:
+            fail(str(error), FAILED)
+        if not planned:
+            click.echo(nothing)
+            return
+        _show(found, planned)
+        if not yes and not click.confirm("Begin?"):
+            fail("nothing was moved", FAILED)
+        await replica_moves.begin(admin, planned, rate_bytes)
+        async for under_way in replica_moves.watch(admin):
+            _tell(under_way, len(planned))
+        await replica_moves.elect_preferred(admin, planned)
+        click.echo(f"{len(planned)} partitions are where they were to be")
+
+    _with_admin(bootstrap_servers, data_dir, run)
+
+
+def _show(found: Survey, planned: Sequence[Move]) -> None:
+    from engine.supervisor.placement_plan import loads_of
+
+    for move in planned:
+        copied = f", copies {_mib(move.copied_bytes)}" if move.adding else ""
+        click.echo(f"{move.topic_partition}: {_ids(move.before)} -> {_ids(move.after)}{copied}")
+    click.echo(f"{'broker':>6}  {'rack':<8} {'replicas':>13}  {'leaders':>13}  size")
+    racks = {each.broker_id: each.rack for each in found.brokers}
+    before = loads_of(found.brokers, found.partitions)
+    for now, then in zip(before, loads_of(found.brokers, found.partitions, planned), strict=True):
+        click.echo(
+            f"{now.broker_id:>6}  {racks.get(now.broker_id) or '-':<8} {f'{now.replicas} -> {then.replicas}':>13}  "
+            f"{f'{now.preferred_leaders} -> {then.preferred_leaders}':>13}  "
+            f"{_mib(now.size_bytes)} -> {_mib(then.size_bytes)}"
+        )
+    total = sum(each.copied_bytes for each in planned)
+    click.echo(f"{len(planned)} partitions change, {_mib(total)} are copied")
+
+
+def _tell(under_way: Sequence[MoveProgress], planned: int) -> None:
+    if not under_way:
+        return
+    copied, size = sum(each.copied_bytes for each in under_way), sum(each.size_bytes for each in under_way)
+    line = f"{planned - len(under_way)} of {planned} done; of the others {_mib(copied)} of {_mib(size)} are copied"
+    if sys.stdout.isatty():
+        click.echo(f"\r\x1b[K{line}", nl=False)
+    else:
+        click.echo(line)
+
+
+def _with_admin(
+    bootstrap_servers: str | None, data_dir: str | None, run: Callable[[AdminClient], Coroutine[Any, Any, None]]
+) -> None:
+    import asyncio
+
+    if bootstrap_servers is None:
+        bootstrap_servers = call(directory_of(data_dir), "status")["bootstrap_servers"]
+    addresses = [_address(each) for each in bootstrap_servers.split(",")]
+
+    async def connected() -> None:
+        from engine.client.admin.client import AdminClient
+        from engine.client.errors import ClientError
+        from engine.model.errors import KafkaError
+        from engine.supervisor.replica_moves import MovesRefused
+        from engine.world.real import real_world
+
+        admin = AdminClient(real_world(), addresses)
+        try:
+            await run(admin)
+        except (ClientError, KafkaError, MovesRefused) as error:
+            fail(str(error), FAILED)
+        finally:
+            admin.close()
+
+    try:
+        asyncio.run(connected())
+    except KeyboardInterrupt:
+        fail("the cluster goes on with what began: `kconsole moves` shows it, --cancel brings it back", FAILED)
+
+
+def _address(server: str) -> tuple[str, int]:
+    host, _, port = server.strip().rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.UsageError(f"--bootstrap-servers: {server!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _rate(text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]+)([kmg]?)b?(/s)?", text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        fail(f"--throttle {text!r} is no rate: write bytes a second, as in 500k, 20M or 1G", USAGE)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _as_json(each: MoveProgress) -> dict[str, Any]:
+    topic, partition = each.topic_partition
+    return {
+        "topic": topic,
+        "partition": partition,
+        **{k: v for k, v in each._asdict().items() if k != "topic_partition"},
+    }
+
+
+def _ids(broker_ids: Iterable[int]) -> str:
+    return ",".join(map(str, broker_ids))
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):,.1f} MiB"
