@@ -12,7 +12,8 @@ class ApiSpec(NamedTuple):
 
     ``listeners`` has ``"broker"`` (where clients connect) or ``"controller"`` or both, as in the ``listeners`` of
     Kafka's schemas. ``pipelined`` lets the next request of a connection start while this one waits for its answer:
-    right only for handlers that do all their ordered work before they first wait (Produce).
+    right only for handlers that do all their ordered work before they return what is waited for (Produce); one that
+    returns a coroutine is waited for after all.
     """
 
     key: ApiKey

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from engine.broker.append_verification import OffsetsVerification
 from engine.broker.controller_host import ControllerHost
 from engine.broker.fetch_sessions import FetchSessions
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
@@ -23,6 +24,7 @@ from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, Lifecyc
 from engine.broker.log_cleaner import LogCleaner
 from engine.broker.metadata_cache import MetadataCache
 from engine.broker.metadata_log import write_bootstrap
+from engine.broker.peer_channels import PeerChannels
 from engine.broker.producer_ids import ProducerIds
 from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
@@ -35,6 +37,8 @@ from engine.broker.replica_fetchers import ReplicaFetchers
 from engine.broker.replica_manager import ReplicaManager
 from engine.broker.router import Router
 from engine.broker.server import Server
+from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC, TransactionCoordinatorService
+from engine.broker.transaction_verification import TransactionVerification
 from engine.broker.upkeep import Upkeep
 from engine.client.channel import Channel
 from engine.client.errors import ConnectionLost
@@ -63,6 +67,8 @@ log = logging.getLogger(__name__)
 
 # Every implemented API, by its module under engine.broker.apis.
 API_MODULES = (
+    "add_offsets_to_txn",
+    "add_partitions_to_txn",
     "allocate_producer_ids",
     "alter_client_quotas",
     "alter_configs",
@@ -93,9 +99,11 @@ API_MODULES = (
     "describe_producers",
     "describe_quorum",
     "describe_topic_partitions",
+    "describe_transactions",
     "describe_user_scram_credentials",
     "elect_leaders",
     "end_quorum_epoch",
+    "end_txn",
     "expire_delegation_token",
     "fetch",
     "fetch_snapshot",
@@ -109,6 +117,7 @@ API_MODULES = (
     "list_groups",
     "list_offsets",
     "list_partition_reassignments",
+    "list_transactions",
     "metadata",
     "offset_commit",
     "offset_delete",
@@ -117,9 +126,11 @@ API_MODULES = (
     "produce",
     "renew_delegation_token",
     "sync_group",
+    "txn_offset_commit",
     "unregister_broker",
     "update_features",
     "vote",
+    "write_txn_markers",
 )
 
 # A controlled shutdown gives up after this long: the controller may be going down as well.
@@ -182,6 +193,8 @@ class Broker:
         self.replicas: ReplicaManager
         self.groups: GroupCoordinatorService
         self.producer_ids: ProducerIds
+        self.transactions: TransactionCoordinatorService
+        self.verification: TransactionVerification
         self.lifecycle: BrokerLifecycle | None = None
 
     # -- answers for handlers -----------------------------------------------------------------------------------
@@ -352,6 +365,7 @@ class Broker:
         self._undo.push_async_callback(self.groups.shutdown)
         self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
         self._undo.push_async_callback(self.producer_ids.shutdown)
+        self._make_transaction_coordinator()
         bound = {
             each.name: each
             for each in [await self._listen(each.name, each.host, each.port) for each in config.broker_listeners]
@@ -388,6 +402,35 @@ class Broker:
             await self.metadata.wait_for_change(1000)
         log.info("broker %d serves clients", config.node_id)
 
+    def _make_transaction_coordinator(self) -> None:
+        from engine.broker.apis.add_partitions_to_txn import add_or_verify
+        from engine.broker.apis.write_txn_markers import write_markers
+
+        config, world = self.config, self.world
+        peers = PeerChannels(world, f"broker-{config.node_id}-to-leader", self._inter_broker_address)
+        self._undo.callback(peers.close)
+        self.transactions = TransactionCoordinatorService(
+            world,
+            config,
+            self.metadata,
+            TopicLogs(world, self.replicas, TRANSACTION_TOPIC, Compression.NONE),
+            self.producer_ids,
+            peers,
+            lambda request: write_markers(self, request),
+            self.publisher.notes,
+        )
+        self._undo.push_async_callback(self.transactions.shutdown)
+        self.verification = TransactionVerification(
+            config.node_id,
+            self.metadata,
+            peers,
+            self.transactions.partition_for,
+            lambda request: add_or_verify(self, request),
+            request_timeout_ms=config.request_timeout_ms,
+        )
+        self._undo.push_async_callback(self.verification.shutdown)
+        self.groups.verify_transaction = OffsetsVerification(self)
+
     def _act_on_metadata(self) -> None:
         """Lead, follow and coordinate from now on.
 
@@ -397,7 +440,12 @@ class Broker:
         image = self.metadata.image
         self.replicas.set_strays_aside(image)
         known = MetadataDelta.between(MetadataImage(), image)
-        for subscriber in (self.replicas.on_metadata, self.groups.on_metadata, self._on_metadata):
+        for subscriber in (
+            self.replicas.on_metadata,
+            self.groups.on_metadata,
+            self.transactions.on_metadata,
+            self._on_metadata,
+        ):
             self.metadata.subscribe(subscriber)
             subscriber(image, known)
         upkeep = Upkeep(self.world, self.replicas, self.log_dirs)

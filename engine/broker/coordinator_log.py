@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
 from engine.model.errors import ErrorCode
+from engine.storage.producer_state import VerificationStateEntry
 from engine.world import Buffer
 
 KeyValue = tuple[bytes, bytes | None]
@@ -17,7 +18,7 @@ class TransactionalProducer(NamedTuple):
 
     producer_id: int
     producer_epoch: int
-    guard: object | None = None
+    guard: VerificationStateEntry | None = None
 
 
 class TransactionMarker(NamedTuple):

@@ -65,10 +65,12 @@ class CoordinatorRuntime(Generic[Shard]):
         write_timeout_ms: int,
         publish: Callable[[Iterable[Note]], None],
         send: Callable[[int, list[Any]], None] | None = None,
+        on_unloaded: Callable[[int], None] | None = None,
     ) -> None:
         """``write_timeout_ms``: how long a write may wait to be committed (offsets.commit.timeout.ms).
 
-        ``send(partition, messages)`` takes what shards send; None where they send nothing.
+        ``send(partition, messages)`` takes what shards send; None where they send nothing. ``on_unloaded(partition)``
+        is told that a shard's messages are void.
         """
         self._clock = world.clock
         self._topic = topic
@@ -78,6 +80,7 @@ class CoordinatorRuntime(Generic[Shard]):
         self._write_timeout_ms = write_timeout_ms
         self._publish = publish
         self._send = send
+        self._on_unloaded = on_unloaded
         self._partitions: dict[int, Partition[Shard]] = {}
         # An ordered set: the order of iteration must replay.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -387,6 +390,8 @@ class CoordinatorRuntime(Generic[Shard]):
         for token in list(partition.outstanding):
             self._fail(partition, token, error)
         partition.writes.clear()
+        if self._on_unloaded is not None:
+            self._on_unloaded(partition.number)
 
     def _reload(self, partition: Partition[Shard], error: ErrorCode, reason: str) -> None:
         self._unload(partition, error, reason)

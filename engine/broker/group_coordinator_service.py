@@ -27,6 +27,7 @@ from engine.core.group.shard import GroupCoordinatorShard
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note
 from engine.model.topic_partition import TopicPartition
+from engine.storage.producer_state import VerificationStateEntry
 from engine.wire.messages.delete_groups_response import DeletableGroupResult
 from engine.wire.messages.describe_groups_response import DescribedGroup
 from engine.wire.messages.heartbeat_request import HeartbeatRequest
@@ -63,7 +64,7 @@ log = logging.getLogger(__name__)
 
 OFFSETS_TOPIC = "__consumer_offsets"
 
-VerifyTransaction = Callable[[TopicPartition, str, int, int, int], Awaitable[object | None]]
+VerifyTransaction = Callable[[TopicPartition, str, int, int, int], Awaitable[VerificationStateEntry | None]]
 """``verify(partition, transactional_id, producer_id, producer_epoch, api_version)`` makes sure that the partition takes
 part in the producer's open transaction (adds it, from TxnOffsetCommit version 5 on), and returns the guard under which
 to append. Raises KafkaError with the code for the client."""
@@ -129,8 +130,7 @@ class GroupCoordinatorService:
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,
         )
-        # Asks the transaction coordinator; None: transactions are taken at their producers' word
-        # (transaction.partition.verification.enable=false).
+        # Asks the transaction coordinator; None: transactions are taken at their producers' word.
         self.verify_transaction: VerifyTransaction | None = None
         self._topic = CoordinatorTopic(OFFSETS_TOPIC, broker_id, self.runtime, config.offsets_topic_num_partitions)
 

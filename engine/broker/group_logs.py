@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.broker.coordinator_log import KeyValue, TransactionalProducer, TransactionMarker
     from engine.broker.replica import Replica
     from engine.broker.replica_manager import ReplicaManager
+    from engine.storage.producer_state import VerificationStateEntry
     from engine.world import Buffer, World
 
 
@@ -117,7 +118,8 @@ class TopicLogs:
                 producer_epoch=producer.producer_epoch,
                 is_transactional=True,
             )
-        return self._append(partition, leader_epoch, batch, timeout_ms)
+        guard = None if producer is None else producer.guard
+        return self._append(partition, leader_epoch, batch, timeout_ms, guard=guard)
 
     def append_marker(
         self, partition: int, leader_epoch: int, marker: TransactionMarker, timeout_ms: int
@@ -133,10 +135,17 @@ class TopicLogs:
             coordinator_epoch=marker.coordinator_epoch,
             timestamp=self._clock.now_ms(),
         )
-        return self._append(partition, leader_epoch, batch, timeout_ms, marker.transaction_version)
+        return self._append(partition, leader_epoch, batch, timeout_ms, transaction_version=marker.transaction_version)
 
     def _append(
-        self, partition: int, leader_epoch: int, batch: bytes, timeout_ms: int, transaction_version: int = 0
+        self,
+        partition: int,
+        leader_epoch: int,
+        batch: bytes,
+        timeout_ms: int,
+        *,
+        transaction_version: int = 0,
+        guard: VerificationStateEntry | None = None,
     ) -> Coroutine[Any, Any, None]:
         replica = self._led(partition)
         if replica.partition.leader_epoch != leader_epoch:
@@ -144,7 +153,14 @@ class TopicLogs:
                 ErrorCode.NOT_LEADER_OR_FOLLOWER,
                 f"{replica.topic_partition} is led in epoch {replica.partition.leader_epoch}, not {leader_epoch}",
             )
-        info = self._manager.append(replica, batch, -1, origin="coordinator", transaction_version=transaction_version)
+        info = self._manager.append(
+            replica,
+            batch,
+            -1,
+            origin="coordinator",
+            transaction_version=transaction_version,
+            verification=guard,
+        )
         waiter = _Committed()
         answer = replica.partition.wait_until_committed(info.last_offset + 1, waiter)
         if answer is not None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.core.controller.topic_image import PartitionImage, TopicImage
     from engine.model.broker_config import BrokerConfig
     from engine.storage.log_dirs import LogDirs
+    from engine.storage.producer_state import VerificationStateEntry
     from engine.wire.message import Message
     from engine.wire.messages.alter_partition_response import PartitionData as PartitionAnswer
     from engine.world import Buffer, World
@@ -156,9 +157,10 @@ class ReplicaManager:
         *,
         origin: str = "client",
         transaction_version: int = 0,
+        verification: VerificationStateEntry | None = None,
     ) -> AppendInfo:
         """Append as the leader; who wants acks=all then calls ``replica.partition.wait_until_committed``, who wants
-        acks=1 :meth:`wait_until_synced`. The last two arguments are those of ``Log.append_as_leader``.
+        acks=1 :meth:`wait_until_synced`. The last three arguments are those of ``Log.append_as_leader``.
 
         Raises:
             KafkaError: what ``Partition.check_append`` and ``Log.append_as_leader`` raise.
@@ -173,6 +175,8 @@ class ReplicaManager:
                 now_ms=self._clock.now_ms(),
                 origin=origin,
                 transaction_version=transaction_version,
+                verification=verification,
+                verifies=self.config.transaction_partition_verification_enable,
             )
         except LogDirFailure as failure:
             self._log_dir_failed(replica.log_dir, failure)

@@ -158,7 +158,9 @@ class Router:
             if answer is None:
                 return None, False
             if inspect.isawaitable(answer):
-                return self._await_answer(context, spec, answer), spec.pipelined
+                # A coroutine has done nothing yet: not even what has to be done in the order of the requests.
+                is_pipelined = spec.pipelined and not inspect.iscoroutine(answer)
+                return self._await_answer(context, spec, answer), is_pipelined
             return self._encode(context, spec, answer), False
         except CloseConnection:
             raise

@@ -311,6 +311,10 @@ transaction.remove.expired.transaction.cleanup.interval.ms int 3600000 1.. read-
     How often expired transactional ids are looked for.
 transaction.partition.verification.enable boolean true * cluster-wide low
     A partition asks the coordinator whether a transaction is open.
+add.partitions.to.txn.retry.backoff.max.ms int 100 0.. read-only high
+    How long a produce waits for the transaction before to be completed.
+add.partitions.to.txn.retry.backoff.ms int 20 1.. read-only high
+    Pause before a partition is added again to a transaction.
 log.local.retention.bytes long -2 -2.. cluster-wide medium
     Local part of log.retention.bytes with tiered storage; -2 means all of it.
 log.local.retention.ms long -2 -2.. cluster-wide medium

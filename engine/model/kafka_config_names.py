@@ -4,7 +4,7 @@ They are no mistakes in a server.properties, but whoever sets one has to be told
 """
 
 _NAMES = """
-add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms alter.config.policy.class.name
+alter.config.policy.class.name
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
 client.quota.callback.class config.providers connections.max.reauth.ms
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
@@ -15,6 +15,7 @@ from engine.record.batch import (
     HEADER_BYTES,
     LOG_OVERHEAD_BYTES,
     STAMP_BYTES,
+    TRANSACTIONAL_MASK,
     BatchHeader,
     Buffer,
     check_crc,
@@ -30,7 +31,12 @@ from engine.storage.file_pool import FilePool
 from engine.storage.leader_epochs import LeaderEpochs
 from engine.storage.local_log import LocalLog
 from engine.storage.producer_snapshot import ProducerSnapshots
-from engine.storage.producer_state import CompletedTransaction, ProducerAppendInfo, ProducerStateManager
+from engine.storage.producer_state import (
+    CompletedTransaction,
+    ProducerAppendInfo,
+    ProducerStateManager,
+    VerificationStateEntry,
+)
 from engine.storage.rebuild import note_replicated_batch, rebuild_producers
 from engine.storage.recovery import LogLoader
 from engine.storage.segment import Segment
@@ -165,11 +171,15 @@ class Log(LocalLog):
         now_ms: int,
         origin: str = "client",
         transaction_version: int = 0,
+        verification: VerificationStateEntry | None = None,
+        verifies: bool = False,
     ) -> AppendInfo:
         """Give batches their offsets and write them: all or none, in one system call.
 
         ``origin`` is ``"client"`` or ``"coordinator"``, which may write control batches and needs no sequences.
-        ``transaction_version`` is that of the marker's request (WriteTxnMarkers, KIP-890). A batch that repeats one of
+        ``transaction_version`` is that of the marker's request (WriteTxnMarkers, KIP-890). With ``verifies`` the
+        first batch of a transaction needs the guard ``verification`` (``ProducerStateManager.start_verification``). A
+        batch that repeats one of
         the producer's last five returns that one's offsets and writes nothing.
 
         Raises:
@@ -220,6 +230,8 @@ class Log(LocalLog):
                         append_time = duplicate.timestamp if rules.log_append_time else NO_APPEND_TIME
                         first, last = duplicate.first_offset, duplicate.last_offset
                         return AppendInfo(first, last, append_time, self.log_start_offset, True, 0)
+                if header.attributes & (TRANSACTIONAL_MASK | CONTROL_MASK) == TRANSACTIONAL_MASK:
+                    self.producers.check_verified(header, verification, verifies)
                 if producers is None:
                     producers = {}
                 info = producers.get(header.producer_id)
@@ -248,7 +260,7 @@ class Log(LocalLog):
                 self.leader_epochs.assign(leader_epoch, base_offset)
             self._append(segment, parts, size, headers)
             if producers is not None:
-                self._update_producers(producers, completed)
+                self._update_producers(producers, completed, headers)
         except OSError as error:
             self._fail(error)
         # After everything that a flush up to here must find.
@@ -262,10 +274,19 @@ class Log(LocalLog):
             f"{size} bytes of records at once; segment.bytes of {self.topic_partition} is {self._config.segment_bytes}",
         )
 
-    def _update_producers(self, infos: dict[int, ProducerAppendInfo], completed: list[CompletedTransaction]) -> None:
+    def _update_producers(
+        self,
+        infos: dict[int, ProducerAppendInfo],
+        completed: list[CompletedTransaction],
+        headers: Sequence[BatchHeader],
+    ) -> None:
         producers = self.producers
         for info in infos.values():
             producers.update(info)
+        if producers.verifications:
+            for header in headers:
+                if header.is_transactional:
+                    producers.end_verification(header)
         for each in completed:
             if each.is_aborted:
                 stable = producers.last_stable_offset_after(each)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 BATCHES_TO_RETAIN = 5
 NO_OFFSET = -1
 NO_COORDINATOR_EPOCH = -1
+MAX_PRODUCER_EPOCH = 32_767
 
 # Skips the keyword handling of the class's own constructor: this runs once a batch.
 _new = tuple.__new__
@@ -120,6 +121,30 @@ class ProducerStateEntry:
         )
 
 
+class VerificationStateEntry:
+    """A producer's transaction that the coordinator is asked about before its first batch is appended (KIP-890).
+
+    The entry is the guard of the requests that asked: who comes with another one, or when there is none any more, asked
+    about a transaction that has ended meanwhile. ``lowest_sequence`` is the lowest that was seen meanwhile: no batch
+    behind it may come first.
+    """
+
+    __slots__ = ("lowest_sequence", "producer_epoch", "started_ms", "supports_epoch_bump")
+
+    def __init__(self, lowest_sequence: int, producer_epoch: int, supports_epoch_bump: bool, started_ms: int) -> None:
+        self.lowest_sequence = lowest_sequence
+        self.producer_epoch = producer_epoch
+        self.supports_epoch_bump = supports_epoch_bump
+        self.started_ms = started_ms
+
+    def see(self, sequence: int, producer_epoch: int) -> None:
+        """Another batch asks."""
+        if producer_epoch > self.producer_epoch:
+            self.producer_epoch, self.lowest_sequence = producer_epoch, sequence
+        elif producer_epoch == self.producer_epoch and sequence < self.lowest_sequence:
+            self.lowest_sequence = sequence
+
+
 class ProducerAppendInfo:
     """What an append does to one producer: checked and gathered before the write, applied after it.
 
@@ -136,9 +161,17 @@ class ProducerAppendInfo:
         "producer_epoch",
         "producer_id",
         "started",
+        "verification",
     )
 
-    def __init__(self, producer_id: int, current: ProducerStateEntry | None, origin: str) -> None:
+    def __init__(
+        self,
+        producer_id: int,
+        current: ProducerStateEntry | None,
+        origin: str,
+        verification: VerificationStateEntry | None = None,
+    ) -> None:
+        self.verification = verification
         self.producer_id = producer_id
         self.origin = origin
         # What was known before the append; None or without an epoch: nothing.
@@ -197,6 +230,8 @@ class ProducerAppendInfo:
         log.warning("%s", message)
 
     def _check_sequence(self, epoch: int, first: int, offset: int) -> None:
+        if self.verification is not None:
+            self._check_first_sequence(self.verification, first, offset)
         if epoch != self.producer_epoch:
             if first != 0 and self.producer_epoch != NO_PRODUCER_EPOCH:
                 raise KafkaError(
@@ -223,6 +258,17 @@ class ProducerAppendInfo:
                 f"producer {self.producer_id} comes with sequence {first} at offset {offset}; its last one was {last}",
             )
 
+    def _check_first_sequence(self, verification: VerificationStateEntry, first: int, offset: int) -> None:
+        """The first batch of a transaction here: nothing else tells whether one before it is missing."""
+        is_known = self.current is not None and bool(self.current.batches)
+        lowest = 0 if verification.supports_epoch_bump and not is_known else verification.lowest_sequence
+        if first > lowest:
+            raise KafkaError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"producer {self.producer_id} begins its transaction with sequence {first} at offset {offset}; "
+                f"{lowest} comes before",
+            )
+
     def append_marker(
         self, header: BatchHeader, marker: EndTransactionMarker, offset: int, transaction_version: int
     ) -> CompletedTransaction | None:
@@ -236,7 +282,7 @@ class ProducerAppendInfo:
             # The coordinator ended the transaction in the next epoch (KIP-890), so the same epoch is late, or the
             # repetition of a marker that was written (KAFKA-19999), which does no harm.
             if epoch <= self.producer_epoch and not (
-                epoch == self.producer_epoch and self.current_txn_first_offset < 0
+                epoch == self.producer_epoch and (self.current_txn_first_offset < 0 or epoch == MAX_PRODUCER_EPOCH)
             ):
                 self._old_epoch(epoch, offset, "not above")
         elif epoch < self.producer_epoch:
@@ -274,6 +320,7 @@ class ProducerStateManager:
         "first_unstable_offset",
         "map_end_offset",
         "snapshots",
+        "verifications",
     )
 
     def __init__(self, snapshots: ProducerSnapshots, expiration_ms: int) -> None:
@@ -281,6 +328,8 @@ class ProducerStateManager:
         self.snapshots = snapshots
         self.expiration_ms = expiration_ms
         self.entries: dict[int, ProducerStateEntry] = {}
+        # By producer id; none of them outlives the process.
+        self.verifications: dict[int, VerificationStateEntry] = {}
         # First offset → producer of transactions that are open, ascending.
         self._ongoing: dict[int, int] = {}
         # First offset → marker's offset of those that ended above the high watermark.
@@ -302,7 +351,62 @@ class ProducerStateManager:
 
     def prepare(self, producer_id: int, origin: str) -> ProducerAppendInfo:
         """Begin an append of one producer."""
-        return ProducerAppendInfo(producer_id, self.entries.get(producer_id), origin)
+        verification = self.verifications.get(producer_id) if self.verifications else None
+        return ProducerAppendInfo(producer_id, self.entries.get(producer_id), origin, verification)
+
+    def start_verification(
+        self, producer_id: int, sequence: int, producer_epoch: int, supports_epoch_bump: bool, now_ms: int
+    ) -> VerificationStateEntry | None:
+        """The guard of a batch that may be the first of a transaction here; None if its transaction has begun.
+
+        Raises:
+            KafkaError: INVALID_PRODUCER_EPOCH.
+        """
+        self.check_epoch(producer_id, producer_epoch)
+        if self.has_ongoing_transaction(producer_id, producer_epoch):
+            return None
+        entry = self.verifications.get(producer_id)
+        if entry is None:
+            entry = self.verifications[producer_id] = VerificationStateEntry(
+                sequence, producer_epoch, supports_epoch_bump, now_ms
+            )
+        else:
+            entry.see(sequence, producer_epoch)
+        return entry
+
+    def check_epoch(self, producer_id: int, producer_epoch: int) -> None:
+        """Raises: KafkaError: INVALID_PRODUCER_EPOCH for an epoch below the last one."""
+        entry = self.entries.get(producer_id)
+        if entry is not None and producer_epoch < entry.producer_epoch:
+            raise KafkaError(
+                ErrorCode.INVALID_PRODUCER_EPOCH,
+                f"epoch {producer_epoch} of producer {producer_id} is below its last one, {entry.producer_epoch}",
+            )
+
+    def check_verified(self, header: BatchHeader, guard: VerificationStateEntry | None, required: bool) -> None:
+        """Whether a transactional batch may be appended: its transaction has begun here, or the coordinator
+        said that the partition takes part.
+
+        Raises:
+            KafkaError: INVALID_PRODUCER_EPOCH; INVALID_TXN_STATE if nobody asked, or the answer is of the past.
+        """
+        producer_id = header.producer_id
+        if self.has_ongoing_transaction(producer_id, header.producer_epoch):
+            return
+        self.check_epoch(producer_id, header.producer_epoch)
+        if required and (guard is None or self.verifications.get(producer_id) is not guard):
+            raise KafkaError(
+                ErrorCode.INVALID_TXN_STATE, f"the record batch of producer {producer_id} is of no open transaction"
+            )
+
+    def end_verification(self, header: BatchHeader) -> None:
+        """A transactional batch of the producer is in the log."""
+        entry = self.verifications.get(header.producer_id)
+        # The end of a transaction says nothing about the next one, which may be asked about already.
+        if entry is not None and not (
+            entry.supports_epoch_bump and header.is_control and header.producer_epoch == entry.producer_epoch
+        ):
+            del self.verifications[header.producer_id]
 
     def update(self, info: ProducerAppendInfo) -> None:
         """The append is in the log."""
@@ -392,6 +496,9 @@ class ProducerStateManager:
         ]
         for producer_id in expired:
             del self.entries[producer_id]
+        for producer_id, entry in list(self.verifications.items()):
+            if now_ms - entry.started_ms >= self.expiration_ms:
+                del self.verifications[producer_id]
         return len(expired)
 
     # -- snapshots ----------------------------------------------------------------------------------------------

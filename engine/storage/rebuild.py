@@ -80,6 +80,8 @@ def note_replicated_batch(
 ) -> None:
     """A batch of a producer is in the log, at ``position`` of ``segment``; it was checked by whoever wrote it."""
     info = producers.prepare(header.producer_id, "replication")
+    if producers.verifications and header.is_transactional:
+        producers.end_verification(header)
     if not header.is_control:
         info.append_data(header, header.base_offset)
         producers.update(info)

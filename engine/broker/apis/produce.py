@@ -3,15 +3,18 @@
 Version 7 brings zstd (KIP-110), 8 tells which records were refused and why (KIP-467), 10 the new leader when this
 broker leads no more (KIP-951), 13 speaks of topics by id (KIP-516). acks=0 is never answered: if it fails the
 connection is closed, as Kafka does. acks=all is answered when the high watermark has passed, in the order of the
-requests. Not built yet: transactional producers (see find_coordinator), quotas.
+requests. The coordinator is asked before the first batch of a transaction is appended to a partition (KIP-890); from
+version 12 on the partition is added with that, version 11 knows TRANSACTION_ABORTABLE. Not built yet: quotas.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
+from engine.broker.append_verification import ProduceVerification
 from engine.broker.connection import CloseConnection
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
 from engine.core.controller.topic_names import INTERNAL_TOPICS
@@ -103,8 +106,30 @@ class _Waiter:
 
 def handle(
     context: RequestContext, request: ProduceRequest
+) -> ProduceResponse | Awaitable[ProduceResponse | None] | None:
+    """Append to every partition now; the answer waits for the slowest (acks=all).
+
+    A coroutine, where the coordinator must be asked first: nothing of it is done yet, so that later requests wait.
+    """
+    if request.transactional_id is None:
+        return _append(context, request, None)
+    verification = ProduceVerification(context, request)
+    if verification.guards:
+        return _verify_and_append(context, request, verification)
+    return _append(context, request, verification)
+
+
+async def _verify_and_append(
+    context: RequestContext, request: ProduceRequest, verification: ProduceVerification
+) -> ProduceResponse | None:
+    await verification.ask()
+    answer = _append(context, request, verification)
+    return await answer if isinstance(answer, asyncio.Future) else answer
+
+
+def _append(
+    context: RequestContext, request: ProduceRequest, verification: ProduceVerification | None
 ) -> ProduceResponse | asyncio.Future[ProduceResponse] | None:
-    """Append to every partition now; the answer waits for the slowest (acks=all)."""
     acks = request.acks
     manager = context.broker.replicas
     by_id = context.api_version >= _FIRST_VERSION_WITH_TOPIC_IDS
@@ -121,16 +146,18 @@ def handle(
             try:
                 if not -1 <= acks <= 1:
                     raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS, f"acks must be 0, 1 or -1 (all), not {acks}")
-                if request.transactional_id is not None:
-                    raise KafkaError(
-                        ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "this broker does not support transactions yet"
-                    )
-                _check_one_batch(records, context.api_version)
+                _check_one_batch(records, context.api_version, request.transactional_id)
                 assert records is not None
                 replica = manager.find(topic.name, topic_id, data.index)
                 if replica.topic_partition.topic in INTERNAL_TOPICS:
                     raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, "clients may not write to internal topics")
-                info = manager.append(replica, records, acks)
+                guard = None
+                if verification is not None:
+                    refusal = verification.errors.get(replica.topic_partition)
+                    if refusal is not None:
+                        raise refusal
+                    guard = verification.guards.get(replica.topic_partition)
+                info = manager.append(replica, records, acks, verification=guard)
             except KafkaError as error:
                 _refuse(context, response, answer, topic_id or _id_of(context, topic), error.code, error.message)
                 continue
@@ -167,7 +194,7 @@ def handle(
     return pending.future
 
 
-def _check_one_batch(records: bytes | memoryview | None, version: int) -> None:
+def _check_one_batch(records: bytes | memoryview | None, version: int, transactional_id: str | None) -> None:
     """Since version 3 a partition's records are exactly one batch (ProduceRequest.validateRecords)."""
     if records is None or len(records) <= _ATTRIBUTES_AT:
         raise KafkaError(ErrorCode.INVALID_RECORD, "a partition's records must be exactly one record batch")
@@ -177,8 +204,10 @@ def _check_one_batch(records: bytes | memoryview | None, version: int) -> None:
     attributes = records[_ATTRIBUTES_AT]
     if version < _FIRST_VERSION_WITH_ZSTD and attributes & COMPRESSION_MASK == Compression.ZSTD:
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"Produce version {version} does not know zstd")
-    if attributes & TRANSACTIONAL_MASK:
-        raise KafkaError(ErrorCode.INVALID_TXN_STATE, "this broker does not support transactions yet")
+    if attributes & TRANSACTIONAL_MASK and transactional_id is None:
+        raise KafkaError(
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "transactional records need a transactional id"
+        )
 
 
 def _id_of(context: RequestContext, topic: TopicProduceData) -> bytes | None:

@@ -14,6 +14,8 @@ from engine.wire.messages.feature_level_record import FeatureLevelRecord
 from engine.wire.messages.update_features_request import UpdateFeaturesRequest
 from engine.wire.messages.update_features_response import UpdatableFeatureResult, UpdateFeaturesResponse
 
+TRANSACTION_VERSION = "transaction.version"
+
 # metadata.version levels by release (MetadataVersion): 7 is 3.3-IV3, 30 is 4.3-IV0.
 MINIMUM_METADATA_VERSION = 7
 LATEST_METADATA_VERSION = 30
@@ -22,6 +24,7 @@ LATEST_METADATA_VERSION = 30
 SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
     ELR_FEATURE: VersionRange(0, 1),
+    TRANSACTION_VERSION: VersionRange(0, 2),
 }
 # What Kafka 4.3 sets in a directory that it formats, and what is not built here: nodes take such levels as they are and
 # keep them, so that Kafka finds them again, and no client is told that they are supported.
@@ -29,12 +32,11 @@ CARRIED_FEATURES: dict[str, VersionRange] = {
     "group.version": VersionRange(0, 1),
     "share.version": VersionRange(0, 1),
     "streams.version": VersionRange(0, 1),
-    "transaction.version": VersionRange(0, 2),
 }
 # What nodes register with: their word that finalized levels in these ranges do no harm.
 NODE_FEATURES: dict[str, VersionRange] = {**SUPPORTED_FEATURES, **CARRIED_FEATURES}
 # What a new cluster starts with.
-BOOTSTRAP_FEATURES: dict[str, int] = {METADATA_VERSION: LATEST_METADATA_VERSION}
+BOOTSTRAP_FEATURES: dict[str, int] = {METADATA_VERSION: LATEST_METADATA_VERSION, TRANSACTION_VERSION: 2}
 
 UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
 

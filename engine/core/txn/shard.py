@@ -22,6 +22,7 @@ from typing import Any
 
 from engine.core.effects import Effects, Reply
 from engine.core.now import Now
+from engine.core.txn import describe
 from engine.core.txn.context import NEEDS_PRODUCER_ID, EndTxnResult, TransactionLimits
 from engine.core.txn.end_txn import check_end
 from engine.core.txn.metadata import (
@@ -46,8 +47,11 @@ from engine.core.txn.states import PREPARED, TransactionState
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.model.topic_partition import TopicPartition
+from engine.wire.messages.describe_transactions_response import TransactionState as DescribedTransaction
 from engine.wire.messages.init_producer_id_request import InitProducerIdRequest
 from engine.wire.messages.init_producer_id_response import InitProducerIdResponse
+from engine.wire.messages.list_transactions_request import ListTransactionsRequest
+from engine.wire.messages.list_transactions_response import TransactionState as ListedTransaction
 from engine.wire.messages.transaction_log_key import TransactionLogKey
 
 # As many tombstones of expired ids as one batch holds in Kafka, about.
@@ -408,6 +412,23 @@ class TransactionCoordinatorShard:
             del self._unwritten[transactional_id]
             self._become(metadata.complete(now.wall_ms), out)
         return out
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def describe(self, transactional_id: str) -> DescribedTransaction:
+        """DescribeTransactions, version 0."""
+        metadata = self.transactions.get(transactional_id)
+        unwritten = self._unwritten.get(transactional_id)
+        if metadata is not None and unwritten is not None:
+            # Partitions that have the marker are done with it.
+            metadata = metadata._replace(partitions=frozenset(unwritten))
+        return describe.described(metadata, transactional_id)
+
+    def list(
+        self, request: ListTransactionsRequest, matches: Callable[[str], bool], now_ms: int
+    ) -> list[ListedTransaction]:
+        """ListTransactions, versions 0-2."""
+        return describe.listed(self.transactions.values(), request, matches, now_ms)
 
     # -- transitions --------------------------------------------------------------------------------------------
 

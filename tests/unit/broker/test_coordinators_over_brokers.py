@@ -88,8 +88,8 @@ async def test_coordinators_are_found_by_any_broker_and_all_say_the_same(cluster
     assert answers[0] == answers[1] == answers[2]
     assert {node_id for _, node_id in answers[0].values()} == {1, 2, 3}
     assert all(code == 0 for code, _ in answers[0].values())
-    (transactional,) = await find(cluster, 1, "x", key_type=1)
-    assert ErrorCode(transactional.error_code) is ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    (share,) = await find(cluster, 1, "x", key_type=2)
+    assert ErrorCode(share.error_code) is ErrorCode.INVALID_REQUEST
     old = await cluster.ask(1, FindCoordinatorRequest(key="group-0"), 3)
     assert (old.error_code, old.node_id) == answers[0]["group-0"]
 

@@ -14,6 +14,7 @@ from engine.broker.broker import Broker, LogDirsRefused
 from engine.broker.metadata_log import MetadataLog
 from engine.broker.quorum.batches import leader_change_batch, metadata_batch, snapshot_footer_batch
 from engine.broker.quorum.snapshot_files import decode_snapshot, encode_snapshot, snapshot_file_name
+from engine.core.controller.feature_control import BOOTSTRAP_FEATURES
 from engine.core.controller.image import MetadataImage
 from engine.core.raft.identity import OffsetAndEpoch
 from engine.model.broker_config import BrokerConfig
@@ -131,7 +132,7 @@ async def test_a_new_directory_gets_the_bootstrap_checkpoint_of_a_formatted_one(
         image = MetadataImage()
         for record in decode_snapshot(content):
             image.replay(record)
-        assert image.features == broker.metadata.image.features == {"metadata.version": 30}
+        assert image.features == broker.metadata.image.features == BOOTSTRAP_FEATURES
     finally:
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

@@ -124,7 +124,10 @@ async def test_batches_that_are_wrong_are_refused_one_by_one(broker: InProcessCl
         (good[:-3], ErrorCode.CORRUPT_MESSAGE),
         (bytes(old_magic), ErrorCode.INVALID_RECORD),
         (batch(is_control=True), ErrorCode.INVALID_RECORD),
-        (batch(is_transactional=True, producer_id=1, producer_epoch=0, base_sequence=0), ErrorCode.INVALID_TXN_STATE),
+        (
+            batch(is_transactional=True, producer_id=1, producer_epoch=0, base_sequence=0),
+            ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        ),
         (batch(b"x" * (1 << 21)), ErrorCode.MESSAGE_TOO_LARGE),
         (batch(timestamp=1 << 50), ErrorCode.INVALID_TIMESTAMP),
     ]

@@ -6,6 +6,7 @@ import pytest
 from controller_harness import ELR, GRACE_MS, SESSION_MS, ControllerHarness, directory_of, incarnation_of
 
 from engine.core.controller.directory_ids import LOST, MIGRATING, UNASSIGNED
+from engine.core.controller.feature_control import BOOTSTRAP_FEATURES
 from engine.core.controller.image import METADATA_VERSION
 from engine.model.errors import ErrorCode
 from engine.model.notes import NoteKind
@@ -16,11 +17,11 @@ from engine.wire.messages.controller_registration_request import ControllerRegis
 # -- registration -----------------------------------------------------------------------------------------------
 
 
-def test_a_new_cluster_begins_with_its_metadata_version() -> None:
+def test_a_new_cluster_begins_with_its_feature_levels() -> None:
     h = ControllerHarness()
-    assert [(each.name, each.feature_level) for each in h.log] == [(METADATA_VERSION, 30)]
+    assert [(each.name, each.feature_level) for each in h.log] == list(BOOTSTRAP_FEATURES.items())
     h.fail_over()
-    assert len(h.log) == 1, "a second controller writes no second beginning"
+    assert len(h.log) == len(BOOTSTRAP_FEATURES), "a second controller writes no second beginning"
 
 
 def test_a_broker_registers_fenced_with_the_offset_of_its_record_as_epoch() -> None:

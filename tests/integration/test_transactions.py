@@ -1,0 +1,148 @@
+"""Transactions of librdkafka's producer: committed and aborted, fenced, timed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+CONFIGS = """  transaction.state.log.num.partitions: 5
+  transaction.abort.timed.out.transaction.cleanup.interval.ms: 200
+"""
+PARTITIONS = 3
+WAIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def txn_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Brokers that look often for transactions that timed out."""
+    running = start_cluster(tmp_path_factory.mktemp("transactions"), SPEC + CONFIGS)
+    yield running
+    stop_cluster(running)
+
+
+def create(cluster: Cluster, name: str) -> None:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    admin.create_topics([NewTopic(name, PARTITIONS, 3)])[name].result(20)
+
+
+def producer(cluster: Cluster, transactional_id: str, **configs: object) -> Producer:
+    made = Producer({"bootstrap.servers": cluster.bootstrap, "transactional.id": transactional_id, **configs})
+    made.init_transactions(WAIT_S)
+    return made
+
+
+def write(made: Producer, topic: str, value: str) -> None:
+    """One record to each partition, in the log when it returns."""
+    for partition in range(PARTITIONS):
+        made.produce(topic, value, partition=partition)
+    assert made.flush(WAIT_S) == 0
+
+
+def read(cluster: Cluster, topic: str, isolation_level: str = "read_committed") -> list[list[str]]:
+    """The values of each partition, up to where the isolation level lets a consumer read now."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "group.id": "reader",
+            "enable.partition.eof": True,
+            "isolation.level": isolation_level,
+        }
+    )
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    found: list[list[str]] = [[] for _ in range(PARTITIONS)]
+    ends = 0
+    while ends < PARTITIONS:
+        message = consumer.poll(WAIT_S)
+        assert message is not None
+        if message.error() is not None:
+            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+            ends += 1
+        else:
+            found[message.partition()].append(message.value().decode())
+    consumer.close()
+    return found
+
+
+def error_of(act: object, *arguments: object) -> KafkaError:
+    with pytest.raises(KafkaException) as failure:
+        act(*arguments)  # type: ignore[operator]
+    error: KafkaError = failure.value.args[0]
+    return error
+
+
+def test_readers_of_what_is_committed_see_whole_transactions_or_nothing(txn_cluster: Cluster) -> None:
+    create(txn_cluster, "whole")
+    made = producer(txn_cluster, "whole")
+    for value in ("first", "aborted", "second"):
+        made.begin_transaction()
+        write(made, "whole", value)
+        if value == "aborted":
+            made.abort_transaction(WAIT_S)
+        else:
+            made.commit_transaction(WAIT_S)
+    made.begin_transaction()
+    write(made, "whole", "open")
+    assert read(txn_cluster, "whole") == [["first", "second"]] * PARTITIONS
+    everything = ["first", "aborted", "second", "open"]
+    assert read(txn_cluster, "whole", "read_uncommitted") == [everything] * PARTITIONS
+    made.commit_transaction(WAIT_S)
+    made.begin_transaction()
+    made.abort_transaction(WAIT_S)
+    assert read(txn_cluster, "whole") == [["first", "second", "open"]] * PARTITIONS
+
+
+def test_offsets_are_committed_with_the_transaction_or_not_at_all(txn_cluster: Cluster) -> None:
+    create(txn_cluster, "offsets")
+    made = producer(txn_cluster, "offsets")
+    group = Consumer({"bootstrap.servers": txn_cluster.bootstrap, "group.id": "of-a-transaction"})
+    position = [TopicPartition("offsets", 0, 7)]
+    for commits, expected in ((False, -1001), (True, 7)):
+        made.begin_transaction()
+        made.send_offsets_to_transaction(position, group.consumer_group_metadata(), WAIT_S)
+        if commits:
+            made.commit_transaction(WAIT_S)
+        else:
+            made.abort_transaction(WAIT_S)
+        (found,) = group.committed([TopicPartition("offsets", 0)], WAIT_S)
+        assert found.offset == expected
+    group.close()
+
+
+def test_a_zombie_is_fenced_and_what_it_left_open_is_aborted(txn_cluster: Cluster) -> None:
+    create(txn_cluster, "fenced")
+    zombie = producer(txn_cluster, "fenced")
+    zombie.begin_transaction()
+    write(zombie, "fenced", "of the zombie")
+    heir = producer(txn_cluster, "fenced")
+    assert error_of(zombie.commit_transaction, WAIT_S).code() in (
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+    )
+    heir.begin_transaction()
+    write(heir, "fenced", "of the heir")
+    heir.commit_transaction(WAIT_S)
+    assert read(txn_cluster, "fenced") == [["of the heir"]] * PARTITIONS
+
+
+def test_a_transaction_that_nobody_ends_times_out(txn_cluster: Cluster) -> None:
+    create(txn_cluster, "timed-out")
+    forgetful = producer(txn_cluster, "forgetful", **{"transaction.timeout.ms": 1000})
+    forgetful.begin_transaction()
+    write(forgetful, "timed-out", "forgotten")
+    other = producer(txn_cluster, "other")
+    other.begin_transaction()
+    write(other, "timed-out", "kept")
+    other.commit_transaction(WAIT_S)
+    # Readers stand before the open transaction until it is aborted.
+    expected = [["kept"]] * PARTITIONS
+    txn_cluster.wait_for("the end of the open transaction", lambda: read(txn_cluster, "timed-out") == expected)
+    # Its epoch is over: it may not even say that it gives up.
+    assert error_of(forgetful.commit_transaction, WAIT_S).code() != KafkaError._TIMED_OUT
