@@ -44,13 +44,13 @@ jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cach
 test: dev tools jars ## all tests: unit, console, simulator, real processes with foreign clients
 # The same examples of properties on every machine: what random ones find (test-unit) is not the newcomer's change.
 	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n 2 -q --hypothesis-profile=ci
-	$(BIN)/python -m pytest tests/integration -q
+	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
 
 test-unit: dev ## the tests that need no process, with new examples of properties each time
 	$(BIN)/python -m pytest tests/unit -n 2 -q
 
 test-integration: dev tools jars ## real brokers, clients that others wrote
-	$(BIN)/python -m pytest tests/integration -q
+	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
 
 test-console: dev tools ## the console: scripted, and in a real terminal over real brokers
 	$(BIN)/python -m pytest tests/console tests/integration/test_console.py -q

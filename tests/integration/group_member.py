@@ -50,7 +50,7 @@ def run_librdkafka(bootstrap: str, group: str, topic: str, instance_id: str | No
         for message in consumer.consume(200, 0.1):
             error = message.error()
             if error is not None:
-                tell("error", error=str(error))
+                tell("error", error=str(error), fatal=error.fatal() or error.code() == KafkaError._FATAL)
                 continue
             tell("processed", partition=message.partition(), offset=message.offset(), value=message.value().decode())
             positions[message.partition()] = message.offset() + 1
