@@ -23,8 +23,10 @@ from console.acts import (
 from console.gateway import ConfigValue, GatewayError, NewRecord, NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
+from console.move_acts import MoveActs
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
+from console.viewmodel.text import brokers_words, plural_s
 from engine.supervisor.snapshot import Source
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Acts:
         self.log: list[ActLogEntry] = []
         self._number = 0
         self._last_produced: dict[str, str] = {}
+        self.moving = MoveActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 
@@ -67,7 +70,7 @@ class Acts:
             self._app.flash(reason, "under_replicated")
         return bool(reason)
 
-    def _perform(
+    def perform(
         self,
         what: str,
         command: str,
@@ -77,6 +80,7 @@ class Acts:
         hint: str = "",
         after: Callable[[], None] | None = None,
     ) -> None:
+        """Do it beside the screen, and say how it went: in ``act``'s words, or in those of its GatewayError."""
         app = self._app
         self._number += 1
         entry = ActLogEntry(self._number, app.now_ms(), what, command)
@@ -106,9 +110,8 @@ class Acts:
             self._app.flash(f"{entry.outcome}{hint}{command}", "in_sync")
         self._app.touch()
 
-    def _asking(
-        self, act: str, question: str, consequence: str, command: str, yes: str, do: Callable[[], None]
-    ) -> None:
+    def asking(self, act: str, question: str, consequence: str, command: str, yes: str, do: Callable[[], None]) -> None:
+        """Ask first where :func:`flow_of` says so."""
         if flow_of(act, self._app.gateway.capabilities) is ActFlow.AT_ONCE:
             do()
             return
@@ -143,7 +146,7 @@ class Acts:
         if act == "start":
             down = [each for each in broker_ids if each not in processes or not processes[each].is_up]
             if not down:
-                self._app.flash(f"{brokers_words(broker_ids)} run{_s(broker_ids)} already", "info")
+                self._app.flash(f"{brokers_words(broker_ids)} run{plural_s(broker_ids)} already", "info")
                 return
             broker_ids = tuple(down)
         consequence = ""
@@ -172,7 +175,7 @@ class Acts:
 
         def do() -> None:
             timed = act == "kill" and len(broker_ids) == 1 and self._app.root_view_name != "failover" and command
-            self._perform(
+            self.perform(
                 f"{act} {who}",
                 command,
                 call,
@@ -180,7 +183,7 @@ class Acts:
                 hint="; 5 shows the stopwatch" if timed else "",
             )
 
-        self._asking(act, f"{act.capitalize()} {who}?", consequence, command, act.capitalize(), do)
+        self.asking(act, f"{act.capitalize()} {who}?", consequence, command, act.capitalize(), do)
 
     def kill_leader(self, topic: str, partition: int) -> None:
         """SIGKILL of whoever leads a partition."""
@@ -213,13 +216,13 @@ class Acts:
             moved = await self._app.gateway.elect_preferred(partitions)
             return f"preferred election of {about}: {text.plural(moved, 'leader')} moved"
 
-        self._asking(
+        self.asking(
             "elect",
             f"Elect the preferred leaders of {about}?",
             "Clients of partitions that move refresh their metadata.",
             command,
             "Elect",
-            lambda: self._perform("preferred election", command, call),
+            lambda: self.perform("preferred election", command, call),
         )
 
     # -- topics ---------------------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ class Acts:
                     view.table.select(topic.name)
 
             command = create_topic_command(self._bootstrap, topic)
-            self._perform(f"create topic {topic.name}", command, call, after=select)
+            self.perform(f"create topic {topic.name}", command, call, after=select)
 
         self._app.push_screen(Form("new topic", fields, yes="Create", check=_check_topic), submitted)
 
@@ -278,9 +281,9 @@ class Acts:
                     await self._app.gateway.delete_topic(name)
                     return f"topic {name} deleted"
 
-                self._perform(f"delete topic {name}", delete_topic_command(self._bootstrap, name), call)
+                self.perform(f"delete topic {name}", delete_topic_command(self._bootstrap, name), call)
 
-        self._asking(
+        self.asking(
             "delete",
             f"Delete {names[0] if len(names) == 1 else text.plural(len(names), 'topic')}?",
             f"{text.count(records)} records go for good." if records else "Its records go for good.",
@@ -308,13 +311,13 @@ class Acts:
                 return f"{topic} has {total} partitions"
 
             command = add_partitions_command(self._bootstrap, topic, total)
-            self._asking(
+            self.asking(
                 "add_partitions",
                 f"Give {topic} {total} partitions?",
                 note,
                 command,
                 "Add",
-                lambda: self._perform(f"add partitions to {topic}", command, call),
+                lambda: self.perform(f"add partitions to {topic}", command, call),
             )
 
         note = "Keys go to other partitions afterwards. Partitions cannot be taken away again."
@@ -340,13 +343,13 @@ class Acts:
                 await self._app.gateway.alter_topic_configs(topic, changes)
                 return f"{topic}: {config.name} = {new}" if new is not None else f"{topic}: {config.name} is default"
 
-            self._asking(
+            self.asking(
                 "alter_configs",
                 f"Change {config.name} of {topic}?",
                 f"{before or 'null'}  →  {new if new is not None else '(default)'}",
                 command,
                 "Change",
-                lambda: self._perform(f"set {config.name} of {topic}", command, call, after=after),
+                lambda: self.perform(f"set {config.name} of {topic}", command, call, after=after),
             )
 
         note = config.documentation or "Empty returns it to its default."
@@ -404,7 +407,7 @@ class Acts:
                 place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
                 return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
 
-            self._perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
+            self.perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
 
         self._app.push_screen(Form("produce a record", fields, yes="Produce", check=check), submitted)
 
@@ -420,7 +423,7 @@ class Acts:
             await (gateway.start_workload() if act == "start" else gateway.stop_workload())
             return "workload started" if act == "start" else "workload stopped"
 
-        self._perform(f"{act} the workload", "", call)
+        self.perform(f"{act} the workload", "", call)
 
     def member(self, act: str, group: str) -> None:
         """A consumer of the workload more or less, which makes its group rebalance."""
@@ -437,16 +440,7 @@ class Acts:
             if act == "add"
             else ""
         )
-        self._perform(f"{act} a member of {group}", command, call)
-
-
-def brokers_words(broker_ids: Sequence[int]) -> str:
-    """``broker 2``, ``brokers 1, 2``."""
-    return f"broker{'' if len(broker_ids) == 1 else 's'} {', '.join(map(str, broker_ids))}"
-
-
-def _s(broker_ids: Sequence[int]) -> str:
-    return "s" if len(broker_ids) == 1 else ""
+        self.perform(f"{act} a member of {group}", command, call)
 
 
 def _number(written: str) -> int | None:

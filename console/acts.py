@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from console.gateway.protocol import Capabilities, NewRecord, NewTopic
+from console.viewmodel.moves import MovePlan
 
 
 class Need(StrEnum):
@@ -132,6 +133,28 @@ def elect_command(bootstrap: str, partitions: Sequence[tuple[str, int]] | None) 
     return f"{command} <(echo {shlex.quote(wanted)})"
 
 
+def reassign_command(bootstrap: str, plan: MovePlan, throttle_bytes: int | None) -> str:
+    """kafka-reassign-partitions.sh --execute."""
+    partitions = [
+        {"topic": each.topic, "partition": each.partition, "replicas": list(each.after)} for each in plan.moves
+    ]
+    wanted = json.dumps({"version": 1, "partitions": partitions})
+    throttle = [] if throttle_bytes is None else ["--throttle", str(throttle_bytes)]
+    command = _sh("reassign-partitions", bootstrap, "--execute", *throttle, "--reassignment-json-file")
+    return f"{command} <(echo {shlex.quote(wanted)})"
+
+
+def unregister_command(bootstrap: str, broker_id: int) -> str:
+    """kafka-cluster.sh unregister."""
+    server = bootstrap.split(",")[0] or "localhost:9092"
+    return f"kafka-cluster.sh unregister --bootstrap-server {server} --id {broker_id}"
+
+
+def cancel_moves_command(bootstrap: str) -> str:
+    """kafka-reassign-partitions.sh --cancel."""
+    return _sh("reassign-partitions", bootstrap, "--cancel", "--reassignment-json-file", "MOVES.json")
+
+
 def produce_command(bootstrap: str, record: NewRecord) -> str:
     """kafka-console-producer.sh, fed by echo."""
     properties: list[str] = []
@@ -173,8 +196,8 @@ class ActFlow(StrEnum):
 
 
 # Acts that take something away. On the embedded cluster processes are killed at once: that is what it is there for.
-_DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "alter_configs", "elect", "add_partitions"})
-_ALWAYS_ASK = frozenset({"delete"})
+_DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "alter_configs", "elect", "add_partitions", "cancel"})
+_ALWAYS_ASK = frozenset({"delete", "remove"})
 
 
 def flow_of(act: str, capabilities: Capabilities) -> ActFlow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ _THROTTLE = click.option(
     help="At most so many bytes a second that each broker sends, and takes, for the move: 500k, 20M, 1G.",
 )
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @click.command(
@@ -276,13 +274,13 @@ def _address(server: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _rate(text: str | None) -> int | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]+)([kmg]?)b?(/s)?", text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        fail(f"--throttle {text!r} is no rate: write bytes a second, as in 500k, 20M or 1G", USAGE)
-    return int(match[1]) * _UNITS[match[2]]
+def _rate(written: str | None) -> int | None:
+    from console.viewmodel.text import rate_bytes
+
+    try:
+        return rate_bytes(written or "")
+    except ValueError:
+        fail(f"--throttle {written!r} is no rate: write bytes a second, as in 500k, 20M or 1G", USAGE)
 
 
 def _as_json(each: MoveProgress) -> dict[str, Any]:

@@ -171,6 +171,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("Z", "process('resume')", "resume", "cluster", "Z", _A, Need.PROCESS, help="SIGCONT"),
     Key("E", "elect_preferred", "preferred election", "cluster", "E", _A, Need.WRITE),
+    Key("a", "add_broker", "add broker", "cluster", "a", _A, Need.PROCESS, help="it is kept; B gives it its share"),
+    Key("D", "drain", "drain", "cluster", "D", _A, Need.WRITE, help="move its replicas elsewhere, shown first"),
+    Key("B", "rebalance", "rebalance", "cluster", "B", _A, Need.WRITE, help="by size and rack, shown first"),
+    Key("m", "moves", "moves", "cluster", "m", _N, help="replicas that move now"),
     # -- topics ---------------------------------------------------------------------------------------------------
     Key("enter", "open", "partitions", "topics", "enter", _N, hint=True),
     Key("l", "tail", "tail", "topics", "l", _N, hint=True, help="of the marked topics, or of this one"),
@@ -241,6 +245,9 @@ KEYS: tuple[Key, ...] = (
     Key("m", "members", "offsets/members", "group", "m", _N, hint=True),
     Key("a", "member('add')", "add member", "group", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "group", "r", _A, Need.WORKLOAD, hint=True),
+    # -- moves ----------------------------------------------------------------------------------------------------
+    Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
+    Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
     # -- the rest -------------------------------------------------------------------------------------------------
     Key("enter", "open", "details", "events", "enter", _N, hint=True),
     Key("f", "follow", "follow/pause", "events", "f", _N, hint=True),
@@ -316,6 +323,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "failover": ("failover", *TABLE),
     "workload": ("workload", *TABLE),
     "quorum": ("quorum", *TABLE),
+    "moves": ("moves", *TABLE_WITH_MARKS),
     "configs": ("configs", *TABLE),
     "commands": ("commands", *TABLE),
 }

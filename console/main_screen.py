@@ -291,6 +291,14 @@ class MainScreen(Screen[None]):
             acts.process(act, self._broker(arguments))
         elif act in ("goto", "power", "cut", "isolate", "heal"):
             self._do_to_run(act, arguments)
+        elif act == "drain":
+            acts.moving.ask_moves((self._broker(arguments),))
+        elif act == "rebalance":
+            acts.moving.ask_moves(())
+        elif act == "add_broker":
+            acts.moving.add_broker(arguments[0] if arguments else None)
+        elif act == "remove":
+            acts.moving.remove_broker(self._broker(arguments))
         elif act == "elect":
             acts.elect_preferred(None)
         elif act == "produce":

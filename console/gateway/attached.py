@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from console.gateway.moving import Mover
 from console.gateway.producing import ProducerPool
 from console.gateway.protocol import (
     NO_SIMULATION,
@@ -21,6 +22,7 @@ from console.gateway.protocol import (
     Tail,
     TailBatch,
 )
+from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from engine.client.admin import AdminClient
@@ -87,6 +89,7 @@ class AttachedGateway:
         self._observer: ClusterObserver | None = None
         self._admin: AdminClient | None = None
         self._producers: ProducerPool | None = None
+        self._mover = Mover(self._admin_client)
         self._watched: frozenset[str] = frozenset()
 
     @property
@@ -120,6 +123,7 @@ class AttachedGateway:
         return self._admin
 
     async def close(self) -> None:
+        self._mover.close()
         if self._observer is not None:
             await self._observer.close()
         if self._admin is not None:
@@ -257,6 +261,35 @@ class AttachedGateway:
             _raise_failures(each for each in outcomes.values() if not is_not_needed(each))
         self._look_now()
         return sum(1 for each in outcomes.values() if each is None)
+
+    # -- brokers that come and go ---------------------------------------------------------------------------------
+
+    async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
+        with plain_errors():
+            return await self._mover.plan(drained)
+
+    async def begin_moves(self, plan: MovePlan, throttle_bytes: int | None) -> None:
+        self._check_writable()
+        with plain_errors():
+            await self._mover.begin(plan, throttle_bytes)
+        self._look_now()
+
+    async def moves(self) -> list[MoveRow]:
+        with plain_errors():
+            return await self._mover.under_way()
+
+    async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        self._check_writable()
+        with plain_errors():
+            cancelled = await self._mover.cancel(partitions)
+        self._look_now()
+        return cancelled
+
+    async def add_broker(self, rack: str | None) -> int:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def remove_broker(self, broker_id: int) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         raise GatewayError(NEEDS_PROCESSES)

@@ -278,6 +278,17 @@ class EmbeddedGateway(AttachedGateway):
     async def batch(self, path: str, position: int) -> BatchView:
         return await asyncio.to_thread(read_batch, self._world.disk, path, position)
 
+    # -- brokers that come and go ---------------------------------------------------------------------------------
+
+    async def add_broker(self, rack: str | None) -> int:
+        answer = await self._call("add_broker", rack=rack)
+        self._look_now()
+        return int(answer["brokers"][0]["id"])
+
+    async def remove_broker(self, broker_id: int) -> None:
+        await self._call("remove_broker", broker=broker_id)
+        self._look_now()
+
     # -- processes ------------------------------------------------------------------------------------------------
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:

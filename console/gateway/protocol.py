@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
@@ -194,6 +195,24 @@ class Gateway(Protocol):
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         """Preferred leader election; ``None`` means all partitions. Returns how many leaders changed."""
+
+    async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
+        """What would move every replica off these brokers; without any: what would even out all brokers."""
+
+    async def begin_moves(self, plan: MovePlan, throttle_bytes: int | None) -> None:
+        """Have the cluster do it, each broker sending and taking at most so many bytes a second for it."""
+
+    async def moves(self) -> list[MoveRow]:
+        """What moves now, whoever began it."""
+
+    async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        """Bring partitions (``None``: all that move) back to where they were. Returns how many."""
+
+    async def add_broker(self, rack: str | None) -> int:
+        """Start one broker more, and keep it. Returns its id."""
+
+    async def remove_broker(self, broker_id: int) -> None:
+        """Stop and forget a broker that holds no replica."""
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         """SIGKILL, of one broker with stopwatch and ledger, of several at the same moment; returns once dead."""

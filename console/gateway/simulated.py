@@ -20,6 +20,7 @@ from console.gateway.protocol import (
 )
 from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
+from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
@@ -279,6 +280,24 @@ class SimulatedGateway:
             yield TailBatch(records, ", ".join(problems), caught_up)
             if caught_up:
                 await asyncio.sleep(_TAIL_INTERVAL_S)
+
+    async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
+        self._refuse()
+
+    async def begin_moves(self, plan: MovePlan, throttle_bytes: int | None) -> None:
+        self._refuse()
+
+    async def moves(self) -> list[MoveRow]:
+        self._refuse()
+
+    async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        self._refuse()
+
+    async def add_broker(self, rack: str | None) -> int:
+        self._refuse()
+
+    async def remove_broker(self, broker_id: int) -> None:
+        self._refuse()
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         raise GatewayError(_CAPABILITIES.no_broker_logs)

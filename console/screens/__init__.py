@@ -8,6 +8,7 @@ from console.screens.configs import ConfigsView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
 from console.screens.groups import GroupsView, GroupView
+from console.screens.moves import MovesView
 from console.screens.partitions import PartitionsView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
@@ -33,6 +34,7 @@ VIEWS: dict[str, type[View]] = {
         FailoverView,
         WorkloadView,
         QuorumView,
+        MovesView,
         ConfigsView,
         CommandsView,
     )

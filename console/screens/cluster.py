@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import Rule
 
-from console.actions import brokers_words
 from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
 from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.impact import impact_words
-from console.viewmodel.text import clip
+from console.viewmodel.text import brokers_words, clip
 from engine.supervisor.snapshot import ClusterSnapshot, Source
 
 # With so many lines left below the brokers, or so many in all, the latest events are shown there.
@@ -115,6 +114,20 @@ class ClusterView(View):
         chosen = [row.broker.broker_id for row in self.table.chosen()]
         if chosen:
             self.console.acts.process(act, *sorted(chosen))
+
+    def action_add_broker(self) -> None:
+        self.console.acts.moving.ask_add_broker()
+
+    def action_drain(self) -> None:
+        chosen = sorted(row.broker.broker_id for row in self.table.chosen())
+        if chosen:
+            self.console.acts.moving.ask_moves(chosen)
+
+    def action_rebalance(self) -> None:
+        self.console.acts.moving.ask_moves(())
+
+    def action_moves(self) -> None:
+        self.console.push_view(ViewSpec("moves"))
 
     def action_elect_preferred(self) -> None:
         self.console.acts.elect_preferred(None)

@@ -126,3 +126,25 @@ def id_list(ids: Iterable[int]) -> str:
 def plural(number: int, noun: str) -> str:
     """``1 broker``, ``2 brokers``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def rate_bytes(written: str) -> int | None:
+    """``20M`` as bytes a second; empty is ``None``. Raises: ValueError."""
+    words = written.strip().lower().removesuffix("/s").removesuffix("b")
+    if not words:
+        return None
+    unit = words[-1] if words[-1] in "kmg" else ""
+    amount = int(words.removesuffix(unit) if unit else words)
+    if amount <= 0:
+        raise ValueError(written)
+    return amount * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[unit]
+
+
+def brokers_words(broker_ids: Sequence[int]) -> str:
+    """``broker 2``, ``brokers 1, 2``."""
+    return f"broker{'' if len(broker_ids) == 1 else 's'} {', '.join(map(str, broker_ids))}"
+
+
+def plural_s(broker_ids: Sequence[int]) -> str:
+    """What the verb of :func:`brokers_words` ends in."""
+    return "s" if len(broker_ids) == 1 else ""

@@ -86,6 +86,10 @@ class FactView:
             self.ready = bool(fact["ready"])
             self.bootstrap_servers = str(fact["bootstrap_servers"])
             self.data_dir = str(fact["data_dir"])
+            for broker_id in self.processes.keys() - set(fact["brokers"]):
+                # It was removed.
+                for known in (self.processes, self.log_files, self.addresses, self.counters, self._earlier_counters):
+                    known.pop(broker_id, None)
         return None
 
     def _on_process(self, fact: dict[str, Any]) -> None:

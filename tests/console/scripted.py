@@ -22,6 +22,7 @@ from console.gateway import (
 )
 from console.gateway.protocol import NO_SIMULATION
 from console.gateway.segment_files import read_batch, read_batches
+from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, SegmentRow, Segments
 from engine.record.builder import NewRecord as RecordToBuild
@@ -308,6 +309,7 @@ class ScriptedGateway:
         self.calls: list[tuple[Any, ...]] = []
         self.failing = ""
         self.refusing = ""
+        self.moving: list[MoveRow] = []
         self._changed = asyncio.Event()
         self._events: list[ClusterEvent] = []
         self._new_events = asyncio.Event()
@@ -449,6 +451,40 @@ class ScriptedGateway:
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         await self._act("elect_preferred", partitions)
         return 3
+
+    async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
+        self._maybe_refuse()
+        if not drained:
+            return MovePlan((), ())
+        moves = [PlannedMove("orders", each, (2, 3, 1), (4, 3, 1), 700 << 20) for each in range(2)]
+        loads = [BrokerLoad(2, (9, 7), (3, 1), (6 << 30, 4 << 30)), BrokerLoad(4, (0, 2), (0, 2), (0, 2 << 30))]
+        return MovePlan(tuple(moves), tuple(loads))
+
+    async def begin_moves(self, plan: MovePlan, throttle_bytes: int | None) -> None:
+        await self._act("begin_moves", len(plan.moves), throttle_bytes)
+        self.moving = [
+            MoveRow(
+                each.topic, each.partition, (*each.after, 2), (4,), (2,), (each.partition + 1) * (230 << 20), 700 << 20
+            )
+            for each in plan.moves
+        ]
+
+    async def moves(self) -> list[MoveRow]:
+        self._maybe_refuse()
+        return list(self.moving)
+
+    async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        await self._act("cancel_moves", partitions)
+        cancelled = len(self.moving) if partitions is None else len(partitions)
+        self.moving = [] if partitions is None else [e for e in self.moving if (e.topic, e.partition) not in partitions]
+        return cancelled
+
+    async def add_broker(self, rack: str | None) -> int:
+        await self._act("add_broker", rack)
+        return 4
+
+    async def remove_broker(self, broker_id: int) -> None:
+        await self._act("remove_broker", broker_id)
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("kill", *broker_ids)

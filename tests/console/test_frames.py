@@ -29,6 +29,8 @@ COMPARED = (
     "events",
     "failover",
     "acts",
+    "plan",
+    "moves",
     "log",
     "help",
     "produce",

@@ -30,6 +30,8 @@ SHOTS: dict[str, list[str]] = {
     "workload": ["6"],
     "quorum": ["7"],
     "acts": ["ctrl+k", "8"],
+    "plan": ["D"],
+    "moves": ["D", "ctrl+s", "m"],
     "configs": ["2", "e"],
     "log": ["l"],
     "help": ["question_mark"],
