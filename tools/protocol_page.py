@@ -31,7 +31,6 @@ NOT_HONOURED = re.compile(r"\b(?:Not honoured|Not built yet|Not done): ")
 _ADMIN = "is being built"
 _SASL = "there is no SASL yet: listeners are PLAINTEXT"
 _TRANSACTIONS = "transactions are being built"
-_CONSUMER = "the consumer group protocol (KIP-848) is being built"
 _SHARE = "share groups (KIP-932) are not built"
 _STREAMS = "streams groups (KIP-1071) are not built"
 REASONS: dict[int, str] = {
@@ -49,8 +48,6 @@ REASONS: dict[int, str] = {
     ApiKey.DESCRIBE_PRODUCERS: _TRANSACTIONS,
     ApiKey.DESCRIBE_TRANSACTIONS: _TRANSACTIONS,
     ApiKey.LIST_TRANSACTIONS: _TRANSACTIONS,
-    ApiKey.CONSUMER_GROUP_HEARTBEAT: _CONSUMER,
-    ApiKey.CONSUMER_GROUP_DESCRIBE: _CONSUMER,
     ApiKey.SHARE_GROUP_HEARTBEAT: _SHARE,
     ApiKey.SHARE_GROUP_DESCRIBE: _SHARE,
     ApiKey.SHARE_FETCH: _SHARE,

@@ -80,6 +80,8 @@ API_MODULES = (
     "begin_quorum_epoch",
     "broker_heartbeat",
     "broker_registration",
+    "consumer_group_describe",
+    "consumer_group_heartbeat",
     "controller_registration",
     "create_acls",
     "create_delegation_token",

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from itertools import dropwhile
 
 from engine.core.controller.config_schema import ConfigSource
-from engine.core.controller.image import BROKER_RESOURCE, CLIENT_METRICS_RESOURCE, TOPIC_RESOURCE, MetadataImage
+from engine.core.controller.image import (
+    BROKER_RESOURCE,
+    CLIENT_METRICS_RESOURCE,
+    GROUP_RESOURCE,
+    TOPIC_RESOURCE,
+    MetadataImage,
+)
 from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
 from engine.model.client_metrics_config import CLIENT_METRICS_CONFIGS
 from engine.model.configs import ConfigError, ConfigKey, UpdateMode
+from engine.model.group_config import GROUP_CONFIGS, broker_value
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig
 from engine.wire.messages.describe_configs_response import DescribeConfigsResourceResult, DescribeConfigsSynonym
 
@@ -101,15 +108,21 @@ class ConfigDescriber:
             results.append(_result(config, value, found if config in own else [], key, False, synonyms, documentation))
         return results
 
-    def stored(
-        self, resource_type: int, name: str, wanted: Sequence[str] | None, source: int
+    def group(
+        self, name: str, wanted: Sequence[str] | None, *, synonyms: bool, documentation: bool
     ) -> list[DescribeConfigsResourceResult]:
-        """Configs of a resource whose definitions are not known here, as they stand in the metadata."""
-        return [
-            DescribeConfigsResourceResult(name=config, value=value, config_source=source)
-            for config, value in sorted(self._image.config(resource_type, name).items())
-            if not wanted or config in wanted
-        ]
+        """All configs of a group, whether it exists or not."""
+        own = self._image.config(GROUP_RESOURCE, name)
+        results = []
+        for config, key in GROUP_CONFIGS.items():
+            if wanted and config not in wanted:
+                continue
+            default = str(broker_value(self._config, config))
+            found = [DescribeConfigsSynonym(name=config, value=default, source=ConfigSource.DEFAULT)]
+            if config in own:
+                found.insert(0, DescribeConfigsSynonym(name=config, value=own[config], source=ConfigSource.GROUP))
+            results.append(_result(config, found[0].value, found, key, False, synonyms, documentation))
+        return results
 
     def _synonyms(self, names: Sequence[str], asked: str | None) -> list[DescribeConfigsSynonym]:
         """Where the value could come from, the source that wins first.

@@ -168,6 +168,10 @@ class CoordinatorRuntime(Generic[Shard]):
         """Partitions that are loaded."""
         return sorted(number for number, partition in self._partitions.items() if partition.active)
 
+    def shards(self) -> list[Shard]:
+        """All shards, those that are being loaded too."""
+        return [partition.shard for _, partition in sorted(self._partitions.items())]
+
     def known_partitions(self) -> list[int]:
         """Partitions that are loaded or being loaded."""
         return sorted(self._partitions)

@@ -20,7 +20,10 @@ from engine.broker.coordinator_log import (
 )
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
+from engine.broker.group_topics_view import GroupTopicsView, changed_topics
+from engine.core.controller.feature_control import GROUP_FEATURE
 from engine.core.group.context import ClientContext, GroupLimits
+from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.offset_requests import commit_error_response, txn_commit_error_response
 from engine.core.group.records import GroupKey, GroupRecord, GroupValue
 from engine.core.group.shard import GroupCoordinatorShard
@@ -28,6 +31,9 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note
 from engine.model.topic_partition import TopicPartition
 from engine.storage.producer_state import VerificationStateEntry
+from engine.wire.messages.consumer_group_describe_response import DescribedGroup as DescribedConsumerGroup
+from engine.wire.messages.consumer_group_heartbeat_request import ConsumerGroupHeartbeatRequest
+from engine.wire.messages.consumer_group_heartbeat_response import ConsumerGroupHeartbeatResponse
 from engine.wire.messages.delete_groups_response import DeletableGroupResult
 from engine.wire.messages.describe_groups_response import DescribedGroup
 from engine.wire.messages.heartbeat_request import HeartbeatRequest
@@ -85,6 +91,11 @@ def client_context(context: RequestContext) -> ClientContext:
     return ClientContext(context.api_version, context.client_id or "", context.client_host)
 
 
+def serves_consumer_protocol(config: BrokerConfig, image: MetadataImage) -> bool:
+    """Whether consumer groups are switched on: by the cluster's group.version, and on this broker."""
+    return image.features.get(GROUP_FEATURE, 0) > 0 and "consumer" in config.group_coordinator_rebalance_protocols
+
+
 class GroupRecordCodec:
     """Group records to and from the bytes of ``__consumer_offsets``."""
 
@@ -120,13 +131,27 @@ class GroupCoordinatorService:
             message_max_bytes=config.message_max_bytes,
             offsets_retention_ms=config.offsets_retention_minutes * 60_000,
             offsets_retention_check_interval_ms=config.offsets_retention_check_interval_ms,
+            group_consumer_session_timeout_ms=config.group_consumer_session_timeout_ms,
+            group_consumer_min_session_timeout_ms=config.group_consumer_min_session_timeout_ms,
+            group_consumer_max_session_timeout_ms=config.group_consumer_max_session_timeout_ms,
+            group_consumer_heartbeat_interval_ms=config.group_consumer_heartbeat_interval_ms,
+            group_consumer_min_heartbeat_interval_ms=config.group_consumer_min_heartbeat_interval_ms,
+            group_consumer_max_heartbeat_interval_ms=config.group_consumer_max_heartbeat_interval_ms,
+            group_consumer_assignment_interval_ms=config.group_consumer_assignment_interval_ms,
+            group_consumer_min_assignment_interval_ms=config.group_consumer_min_assignment_interval_ms,
+            group_consumer_max_assignment_interval_ms=config.group_consumer_max_assignment_interval_ms,
+            group_consumer_max_size=config.group_consumer_max_size,
+            group_consumer_assignors=config.group_consumer_assignors,
+            group_consumer_migration_policy=config.group_consumer_migration_policy,
+            group_consumer_regex_refresh_interval_ms=config.group_consumer_regex_refresh_interval_ms,
         )
+        self._topics: GroupTopics = NoTopics()
         self.runtime: CoordinatorRuntime[GroupCoordinatorShard] = CoordinatorRuntime(
             world,
             OFFSETS_TOPIC,
             logs,
             GroupRecordCodec(),
-            lambda: GroupCoordinatorShard(limits, world.random.uuid),
+            lambda: GroupCoordinatorShard(limits, world.random.uuid, self._topics),
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,
         )
@@ -137,7 +162,11 @@ class GroupCoordinatorService:
     # -- metadata -----------------------------------------------------------------------------------------------
 
     def on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        """Follow elections of the offsets topic, and forget offsets of deleted topics."""
+        """Follow elections of the offsets topic, tell groups of their topics, and forget offsets of deleted ones."""
+        self._topics = topics = GroupTopicsView(image)
+        changed, has_new = changed_topics(delta), bool(delta.created_topics)
+        for shard in self.runtime.shards():
+            shard.on_topics(topics, changed, has_new)
         self._topic.follow(image)
         deleted = [
             TopicPartition(each.name, number)
@@ -211,6 +240,24 @@ class GroupCoordinatorService:
             )
         except KafkaError as error:
             return LeaveGroupResponse(error_code=int(error.code))
+        return answer
+
+    async def consumer_group_heartbeat(
+        self, context: ClientContext, request: ConsumerGroupHeartbeatRequest
+    ) -> ConsumerGroupHeartbeatResponse:
+        """ConsumerGroupHeartbeat; returns when what it changed is committed."""
+        try:
+            answer: ConsumerGroupHeartbeatResponse = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_consumer_group_heartbeat(context, request, now, token),
+                # A member that says more than that it lives will make records; others seldom do.
+                writes=request.member_epoch <= 0
+                or request.topic_partitions is not None
+                or request.subscribed_topic_names is not None
+                or request.subscribed_topic_regex is not None,
+            )
+        except KafkaError as error:
+            return ConsumerGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message)
         return answer
 
     # -- offsets ------------------------------------------------------------------------------------------------
@@ -309,6 +356,21 @@ class GroupCoordinatorService:
                 answers.append(DescribedGroup(group_id=group_id, error_code=int(error.code)))
             else:
                 answers += shard.describe_groups(context, [group_id])
+        return answers
+
+    def describe_consumer_groups(self, group_ids: list[str]) -> list[DescribedConsumerGroup]:
+        """ConsumerGroupDescribe, in the order asked."""
+        answers = []
+        for group_id in group_ids:
+            if not group_id:
+                answers.append(DescribedConsumerGroup(error_code=int(ErrorCode.INVALID_GROUP_ID)))
+                continue
+            try:
+                shard = self.runtime.shard(self.partition_for(group_id))
+            except KafkaError as error:
+                answers.append(DescribedConsumerGroup(group_id=group_id, error_code=int(error.code)))
+            else:
+                answers += shard.describe_consumer_groups([group_id])
         return answers
 
     def list_groups(self, request: ListGroupsRequest) -> ListGroupsResponse:

@@ -26,6 +26,8 @@ from engine.model.listeners import (
 
 STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
+MIGRATION_POLICIES = ("disabled", "downgrade", "upgrade", "bidirectional")
+
 BROKER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=True)
 
 
@@ -170,6 +172,19 @@ class BrokerConfig:
     group_initial_rebalance_delay_ms: int
     group_max_size: int
     group_coordinator_rebalance_protocols: tuple[str, ...]
+    group_consumer_session_timeout_ms: int
+    group_consumer_min_session_timeout_ms: int
+    group_consumer_max_session_timeout_ms: int
+    group_consumer_heartbeat_interval_ms: int
+    group_consumer_min_heartbeat_interval_ms: int
+    group_consumer_max_heartbeat_interval_ms: int
+    group_consumer_assignment_interval_ms: int
+    group_consumer_min_assignment_interval_ms: int
+    group_consumer_max_assignment_interval_ms: int
+    group_consumer_max_size: int
+    group_consumer_assignors: tuple[str, ...]
+    group_consumer_migration_policy: str
+    group_consumer_regex_refresh_interval_ms: int
     group_coordinator_threads: int
     group_coordinator_append_linger_ms: int
     offset_metadata_max_bytes: int
@@ -395,6 +410,7 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         )
     if attributes["group_min_session_timeout_ms"] > attributes["group_max_session_timeout_ms"]:
         errors.append("group.max.session.timeout.ms should be at least group.min.session.timeout.ms")
+    _check_consumer_groups(attributes, errors)
     authorizer = attributes["authorizer_class_name"]
     if authorizer == STANDARD_AUTHORIZER:
         warnings.append(
@@ -406,6 +422,29 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         )
     if attributes["offsets_topic_compression_codec"] not in range(5):
         errors.append(f"Unknown compression type id: {attributes['offsets_topic_compression_codec']}")
+
+
+def _check_consumer_groups(attributes: dict[str, Any], errors: list[str]) -> None:
+    """The relations of the group.consumer configs, in the words of GroupCoordinatorConfig."""
+    for short in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"):
+        names = (f"group.consumer.min.{short}", f"group.consumer.{short}", f"group.consumer.max.{short}")
+        low, value, high = (attributes[name.replace(".", "_")] for name in names)
+        if high < low:
+            errors.append(f"{names[2]} must be greater than or equal to {names[0]}")
+        if value < low:
+            errors.append(f"{names[1]} must be greater than or equal to {names[0]}")
+        if value > high:
+            errors.append(f"{names[1]} must be less than or equal to {names[2]}")
+    if attributes["group_consumer_heartbeat_interval_ms"] >= attributes["group_consumer_session_timeout_ms"]:
+        errors.append("group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms")
+    if not attributes["group_consumer_assignors"]:
+        errors.append("group.consumer.assignors must name at least one of uniform and range")
+    policy = attributes["group_consumer_migration_policy"]
+    if policy.lower() not in MIGRATION_POLICIES:
+        errors.append(
+            f"Invalid value {policy} for configuration group.consumer.migration.policy: String must be one of (case "
+            f"insensitive): {', '.join(each.upper() for each in MIGRATION_POLICIES)}"
+        )
 
 
 def _warnings_of_unknown(unknown: Mapping[str, str]) -> list[str]:

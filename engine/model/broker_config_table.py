@@ -266,8 +266,34 @@ group.initial.rebalance.delay.ms int 3000 * read-only medium
     How long a new group waits for more members before it rebalances.
 group.max.size int 2147483647 1.. read-only medium
     Members a group may have.
-group.coordinator.rebalance.protocols list classic consumer|classic|share|streams read-only medium
-    Group protocols that are served; only classic is built.
+group.coordinator.rebalance.protocols list classic,consumer consumer|classic|share|streams read-only medium
+    Group protocols that are served; share and streams are not built.
+group.consumer.session.timeout.ms int 45000 1.. read-only medium
+    A member of a consumer group that is not heard of for so long is out.
+group.consumer.min.session.timeout.ms int 45000 1.. read-only medium
+    The least that a group may set as its consumer.session.timeout.ms.
+group.consumer.max.session.timeout.ms int 60000 1.. read-only medium
+    The most that a group may set as its consumer.session.timeout.ms.
+group.consumer.heartbeat.interval.ms int 5000 1.. read-only medium
+    How often members of consumer groups shall send heartbeats.
+group.consumer.min.heartbeat.interval.ms int 5000 1.. read-only medium
+    The least that a group may set as its consumer.heartbeat.interval.ms.
+group.consumer.max.heartbeat.interval.ms int 15000 1.. read-only medium
+    The most that a group may set as its consumer.heartbeat.interval.ms.
+group.consumer.assignment.interval.ms int 1000 0.. read-only medium
+    The shortest time between two target assignments of a consumer group.
+group.consumer.min.assignment.interval.ms int 0 0.. read-only medium
+    The least that a group may set as its consumer.assignment.interval.ms.
+group.consumer.max.assignment.interval.ms int 15000 0.. read-only medium
+    The most that a group may set as its consumer.assignment.interval.ms.
+group.consumer.max.size int 2147483647 1.. read-only medium
+    Members a consumer group may have.
+group.consumer.assignors list uniform,range uniform|range read-only medium
+    Assignors that members may ask for; the first is that of groups whose members ask for none.
+group.consumer.migration.policy string bidirectional * read-only medium
+    Which groups with members may change their protocol: disabled, downgrade, upgrade or bidirectional.
+group.consumer.regex.refresh.interval.ms int 600000 10000.. read-only medium
+    How often regular expressions are matched again without a new topic.
 group.coordinator.threads int 4 1.. read-only high
     Kafka's count of coordinator threads; kept for tools.
 group.coordinator.append.linger.ms int -1 -1.. read-only medium

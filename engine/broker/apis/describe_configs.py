@@ -83,7 +83,7 @@ def _describe(
     if kind == GROUP_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
-        return describer.stored(kind, name, wanted, ConfigSource.GROUP)
+        return describer.group(name, wanted, synonyms=synonyms, documentation=documentation)
     if kind == CLIENT_METRICS_RESOURCE:
         if not name:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "Client metrics subscription name must not be empty")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 API = ApiSpec(ApiKey.DESCRIBE_GROUPS, 0, 6)
 
 # READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS (AclEntry.supportedOperations of a group).
-_ALL_GROUP_OPERATIONS = sum(1 << code for code in (3, 6, 8, 10, 11))
+ALL_GROUP_OPERATIONS = sum(1 << code for code in (3, 6, 8, 10, 11))
 
 
 def handle(context: RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
@@ -30,5 +30,5 @@ def handle(context: RequestContext, request: DescribeGroupsRequest) -> DescribeG
     if request.include_authorized_operations:
         for group in groups:
             if group.error_code == ErrorCode.NONE:
-                group.authorized_operations = _ALL_GROUP_OPERATIONS
+                group.authorized_operations = ALL_GROUP_OPERATIONS
     return DescribeGroupsResponse(groups=groups)

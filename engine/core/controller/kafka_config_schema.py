@@ -17,6 +17,7 @@ from engine.model.client_metrics_config import (
 )
 from engine.model.configs import ConfigError, ConfigKey, ConfigType, UpdateMode, parse_all
 from engine.model.errors import ErrorCode, KafkaError
+from engine.model.group_config import check_group_configs
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig, check_topic_configs
 
 
@@ -57,13 +58,11 @@ class KafkaConfigSchema:
             raise KafkaError(ErrorCode.INVALID_REQUEST, errors[0])
 
     def validate_group(self, configs: Mapping[str, str]) -> None:
-        """No group config exists yet: they belong to the new group protocols.
-
-        Raises:
-            KafkaError: INVALID_CONFIG for any.
-        """
-        for name in configs:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+        """Raises: KafkaError: INVALID_CONFIG."""
+        try:
+            check_group_configs(configs, self._config)
+        except ConfigError as error:
+            raise KafkaError(ErrorCode.INVALID_CONFIG, error.errors[0]) from None
 
     def validate_client_metrics(self, configs: Mapping[str, str]) -> None:
         """Raises: KafkaError: INVALID_REQUEST, INVALID_CONFIG."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.consumer_group import ConsumerGroup
+from engine.core.group.consumer_protocol import PROTOCOL_TYPE
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode
 from engine.wire.messages.describe_groups_response import DescribedGroup, DescribedGroupMember
 from engine.wire.messages.list_groups_response import ListedGroup
 
 _CLASSIC = "Classic"
+_CONSUMER = "Consumer"
 _FIRST_DESCRIBE_VERSION_WITH_NOT_FOUND = 6
 
 
@@ -46,19 +49,23 @@ def described(group: ClassicGroup | None, group_id: str, api_version: int) -> De
     )
 
 
-def listed(groups: Iterable[ClassicGroup], states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
+def listed(
+    groups: Iterable[ClassicGroup | ConsumerGroup], states_filter: list[str], types_filter: list[str]
+) -> list[ListedGroup]:
     """Groups of a ListGroups response (versions 0-5), by id."""
     states = {state.lower() for state in states_filter}
     types = {kind.lower() for kind in types_filter}
-    if types and _CLASSIC.lower() not in types:
-        return []
     return [
         ListedGroup(
             group_id=group.group_id,
-            protocol_type=group.protocol_type or "",
+            protocol_type=PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else group.protocol_type or "",
             group_state=str(group.state),
-            group_type=_CLASSIC,
+            group_type=_type_of(group),
         )
         for group in sorted(groups, key=lambda each: each.group_id)
-        if not states or group.state.lower() in states
+        if (not states or group.state.lower() in states) and (not types or _type_of(group).lower() in types)
     ]
+
+
+def _type_of(group: ClassicGroup | ConsumerGroup) -> str:
+    return _CONSUMER if isinstance(group, ConsumerGroup) else _CLASSIC

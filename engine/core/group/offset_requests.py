@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from engine.core.effects import Reply
 from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.consumer_coordination import ConsumerCoordination
+from engine.core.group.consumer_group import ConsumerGroup
+from engine.core.group.consumer_member import ConsumerMember
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.offsets import (
     INVALID_OFFSET,
@@ -55,10 +58,12 @@ _DEFAULT_RETENTION_MS = -1
 class OffsetRequests:
     """Handlers of offset requests over the groups and offsets of a shard."""
 
-    __slots__ = ("_offsets", "_rebalances")
+    __slots__ = ("_consumer", "_consumer_groups", "_offsets", "_rebalances")
 
-    def __init__(self, rebalances: Rebalances, offsets: OffsetStore) -> None:
+    def __init__(self, rebalances: Rebalances, consumer: ConsumerCoordination, offsets: OffsetStore) -> None:
         self._rebalances = rebalances
+        self._consumer = consumer
+        self._consumer_groups: Mapping[str, ConsumerGroup] = consumer.groups
         self._offsets = offsets
 
     # -- commit -------------------------------------------------------------------------------------------------
@@ -75,7 +80,7 @@ class OffsetRequests:
                 :meth:`ClassicGroup.validate_offset_commit`, for a group that does not exist GROUP_ID_NOT_FOUND
                 (version 9 and later) or ILLEGAL_GENERATION, and INVALID_GROUP_ID for an id that no record can hold.
         """
-        self._validate_commit(context, request, now)
+        behind = self._validate_commit(context, request, now)
         expire_timestamp_ms = NO_EXPIRE_TIMESTAMP_MS
         if request.retention_time_ms != _DEFAULT_RETENTION_MS:
             expire_timestamp_ms = min(now.wall_ms + request.retention_time_ms, _LATEST_TIMESTAMP_MS)
@@ -88,6 +93,11 @@ class OffsetRequests:
                     error = ErrorCode.OFFSET_METADATA_TOO_LARGE
                 else:
                     error = ErrorCode.NONE
+                    if behind is not None:
+                        epoch = request.generation_id_or_member_epoch
+                        ConsumerGroup.validate_partition_commit(
+                            behind, epoch, topic.topic_id, topic.name, each.partition_index
+                        )
                     offset = _offset_from_request(each, now, expire_timestamp_ms, topic.topic_id)
                     records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
                 results.append(
@@ -107,8 +117,11 @@ class OffsetRequests:
             KafkaError: the whole request is refused: the codes of :meth:`ClassicGroup.validate_offset_commit`,
                 ILLEGAL_GENERATION for a member of a group that does not exist, and INVALID_GROUP_ID.
         """
+        behind = None
         group = self._rebalances.groups.get(request.group_id)
-        if group is not None:
+        if request.group_id in self._consumer_groups:
+            behind = self._validate_commit_in_transaction(request)
+        elif group is not None:
             group.validate_offset_commit(
                 request.member_id, request.group_instance_id, request.generation_id, is_transactional=True
             )
@@ -125,12 +138,33 @@ class OffsetRequests:
                 if self._is_too_large(each.committed_metadata or ""):
                     error = ErrorCode.OFFSET_METADATA_TOO_LARGE
                 else:
+                    if behind is not None:
+                        self._check_behind(behind, request.generation_id, topic.name, each.partition_index)
                     # Without the topic's id, as Kafka writes them: no version of the request has it.
                     offset = _offset_from_request(each, now, NO_EXPIRE_TIMESTAMP_MS, ZERO_UUID)
                     records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
                 results.append(TxnOffsetCommitResponsePartition(each.partition_index, int(error)))
             response.topics.append(TxnOffsetCommitResponseTopic(topic.name, results))
         return response, records
+
+    def _validate_commit_in_transaction(self, request: TxnOffsetCommitRequest) -> ConsumerMember | None:
+        """As :meth:`_validate_commit`, in a consumer group; producers know ILLEGAL_GENERATION, no member epochs."""
+        group = self._consumer_groups[request.group_id]
+        try:
+            return group.validate_offset_commit(
+                request.member_id, request.group_instance_id, request.generation_id, transactional=True, api_version=0
+            )
+        except KafkaError as error:
+            raise _as_generation(error) from None
+
+    def _check_behind(self, member: ConsumerMember, epoch: int, topic: str, partition: int) -> None:
+        topic_id = self._consumer.topic_id(topic)
+        if topic_id is None:
+            raise KafkaError(ErrorCode.ILLEGAL_GENERATION, f"there is no topic {topic}")
+        try:
+            ConsumerGroup.validate_partition_commit(member, epoch, topic_id, topic, partition)
+        except KafkaError as error:
+            raise _as_generation(error) from None
 
     def _is_too_large(self, metadata: str) -> bool:
         """The limit is one of Java's characters: of UTF-16 units, of which a code point outside the BMP takes two."""
@@ -140,14 +174,24 @@ class OffsetRequests:
             units = len(metadata.encode("utf-16-le")) // 2
         return units > limit or not is_writable(metadata)
 
-    def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> None:
-        group = self._rebalances.groups.get(request.group_id)
+    def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> ConsumerMember | None:
+        """Check who commits. Returns the member of a consumer group that does so in an older epoch than it is in."""
         generation_id = request.generation_id_or_member_epoch
+        consumer_group = self._consumer_groups.get(request.group_id)
+        if consumer_group is not None:
+            return consumer_group.validate_offset_commit(
+                request.member_id,
+                request.group_instance_id,
+                generation_id,
+                transactional=False,
+                api_version=context.api_version,
+            )
+        group = self._rebalances.groups.get(request.group_id)
         if group is None:
             if not is_writable(request.group_id):
                 raise KafkaError(ErrorCode.INVALID_GROUP_ID, "the group id is too long")
             if generation_id < 0:
-                return  # replaying the commit creates a simple group
+                return None  # replaying the commit creates a simple group
             if context.api_version >= _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND:
                 raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
             raise KafkaError(ErrorCode.ILLEGAL_GENERATION, f"Group {request.group_id} not found.")
@@ -156,6 +200,7 @@ class OffsetRequests:
             # A commit is a sign of life as good as a heartbeat.
             member = group.members[request.member_id]
             self._rebalances.reset_session(group, member.member_id, member.session_timeout_ms, now)
+        return None
 
     # -- fetch --------------------------------------------------------------------------------------------------
 
@@ -165,8 +210,15 @@ class OffsetRequests:
         A partition without an offset answers -1 and no error, also where the group does not exist. With
         ``require_stable`` a partition with an unfinished transactional commit answers UNSTABLE_OFFSET_COMMIT
         (KIP-447). Every topic must have its name (see :meth:`commit`).
+
+        Raises:
+            KafkaError: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH or ILLEGAL_GENERATION for who says that it is a member of
+                a consumer group, and is not, or was.
         """
         group_id = request.group_id
+        consumer_group = self._consumer_groups.get(group_id)
+        if consumer_group is not None:
+            consumer_group.validate_offset_fetch(request.member_id, request.member_epoch)
         answers = []
         if request.topics is None:
             by_topic: dict[str, OffsetFetchResponseTopics] = {}
@@ -220,10 +272,11 @@ class OffsetRequests:
         Raises:
             KafkaError: GROUP_ID_NOT_FOUND or NON_EMPTY_GROUP.
         """
-        group = self._rebalances.groups.get(request.group_id)
+        group = self._consumer_groups.get(request.group_id) or self._rebalances.groups.get(request.group_id)
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
-        group.validate_offset_delete()
+        if isinstance(group, ClassicGroup):
+            group.validate_offset_delete()
         response = OffsetDeleteResponse()
         records = []
         for topic in request.topics:
@@ -290,6 +343,25 @@ class OffsetRequests:
                 records.append(offset_tombstone(group_id, topic, partition))
         return records, not left
 
+    def expired_of_consumer_group(self, group: ConsumerGroup, now: Now) -> tuple[list[GroupRecord], bool]:
+        """The same for a consumer group: offsets of topics that nobody subscribes to expire after their last commit."""
+        group_id = group.group_id
+        left = self._offsets.has_open_transaction(group_id)
+        subscribed = group.subscribed_topics()
+        records = []
+        for topic, partition, offset in self._offsets.committed.of_group(group_id):
+            if (
+                topic in subscribed
+                or not offset.is_expired(
+                    offset.commit_timestamp_ms, now.wall_ms, self._rebalances.limits.offsets_retention_ms
+                )
+                or self._offsets.has_pending(group_id, topic, partition)
+            ):
+                left = True
+            else:
+                records.append(offset_tombstone(group_id, topic, partition))
+        return records, not left
+
 
 def commit_error_response(request: OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse:
     """The refusal of a whole OffsetCommit: the code at each partition."""
@@ -324,6 +396,11 @@ def txn_commit_error_response(request: TxnOffsetCommitRequest, error: ErrorCode)
 def commit_refused(token: object, request: OffsetCommitRequest, error: ErrorCode) -> Reply:
     """The same as a reply."""
     return Reply(token, commit_error_response(request, error))
+
+
+def _as_generation(error: KafkaError) -> KafkaError:
+    is_stale = error.code is ErrorCode.STALE_MEMBER_EPOCH
+    return KafkaError(ErrorCode.ILLEGAL_GENERATION, error.message) if is_stale else error
 
 
 def _offset_from_request(

@@ -16,6 +16,23 @@ from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.member import GroupMember
 from engine.core.group.offsets import NO_EXPIRE_TIMESTAMP_MS, OffsetAndMetadata
 from engine.core.group.states import GroupState
+from engine.wire.messages.consumer_group_current_member_assignment_key import ConsumerGroupCurrentMemberAssignmentKey
+from engine.wire.messages.consumer_group_current_member_assignment_value import (
+    ConsumerGroupCurrentMemberAssignmentValue,
+)
+from engine.wire.messages.consumer_group_member_metadata_key import ConsumerGroupMemberMetadataKey
+from engine.wire.messages.consumer_group_member_metadata_value import ConsumerGroupMemberMetadataValue
+from engine.wire.messages.consumer_group_metadata_key import ConsumerGroupMetadataKey
+from engine.wire.messages.consumer_group_metadata_value import ConsumerGroupMetadataValue
+from engine.wire.messages.consumer_group_partition_metadata_key import ConsumerGroupPartitionMetadataKey
+from engine.wire.messages.consumer_group_regular_expression_key import ConsumerGroupRegularExpressionKey
+from engine.wire.messages.consumer_group_regular_expression_value import ConsumerGroupRegularExpressionValue
+from engine.wire.messages.consumer_group_target_assignment_member_key import ConsumerGroupTargetAssignmentMemberKey
+from engine.wire.messages.consumer_group_target_assignment_member_value import ConsumerGroupTargetAssignmentMemberValue
+from engine.wire.messages.consumer_group_target_assignment_metadata_key import ConsumerGroupTargetAssignmentMetadataKey
+from engine.wire.messages.consumer_group_target_assignment_metadata_value import (
+    ConsumerGroupTargetAssignmentMetadataValue,
+)
 from engine.wire.messages.group_metadata_key import GroupMetadataKey
 from engine.wire.messages.group_metadata_value import GroupMetadataValue, MemberMetadata
 from engine.wire.messages.offset_commit_key import OffsetCommitKey
@@ -33,8 +50,27 @@ MAX_STRING_BYTES = 32_767
 _BATCH_BYTES = 160
 _MEMBER_BYTES = 32
 
-GroupKey: TypeAlias = OffsetCommitKey | GroupMetadataKey
-GroupValue: TypeAlias = OffsetCommitValue | GroupMetadataValue
+GroupKey: TypeAlias = (
+    OffsetCommitKey
+    | GroupMetadataKey
+    | ConsumerGroupMetadataKey
+    | ConsumerGroupPartitionMetadataKey
+    | ConsumerGroupMemberMetadataKey
+    | ConsumerGroupTargetAssignmentMetadataKey
+    | ConsumerGroupTargetAssignmentMemberKey
+    | ConsumerGroupCurrentMemberAssignmentKey
+    | ConsumerGroupRegularExpressionKey
+)
+GroupValue: TypeAlias = (
+    OffsetCommitValue
+    | GroupMetadataValue
+    | ConsumerGroupMetadataValue
+    | ConsumerGroupMemberMetadataValue
+    | ConsumerGroupTargetAssignmentMetadataValue
+    | ConsumerGroupTargetAssignmentMemberValue
+    | ConsumerGroupCurrentMemberAssignmentValue
+    | ConsumerGroupRegularExpressionValue
+)
 
 
 class GroupRecord(NamedTuple):

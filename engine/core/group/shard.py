@@ -14,13 +14,17 @@ new one from the log. Law: ``replay`` of the log into a new shard gives the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from engine.core.effects import Effects, Reply
 from engine.core.group import describe
 from engine.core.group.classic_group import ClassicGroup
+from engine.core.group.consumer_coordination import ConsumerCoordination
+from engine.core.group.consumer_group import ConsumerGroup
+from engine.core.group.consumer_records import CONSUMER_GROUP_KEYS, replay_consumer_group
 from engine.core.group.context import ClientContext, GroupLimits, Now
+from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.join import Joins
 from engine.core.group.membership import Membership
 from engine.core.group.offset_requests import OffsetRequests, commit_refused, txn_commit_error_response
@@ -39,6 +43,8 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
 from engine.model.notes import Note, NoteKind
 from engine.model.topic_partition import TopicPartition
+from engine.wire.messages.consumer_group_describe_response import DescribedGroup as DescribedConsumerGroup
+from engine.wire.messages.consumer_group_heartbeat_request import ConsumerGroupHeartbeatRequest
 from engine.wire.messages.delete_groups_response import DeletableGroupResult
 from engine.wire.messages.describe_groups_response import DescribedGroup
 from engine.wire.messages.group_metadata_key import GroupMetadataKey
@@ -54,6 +60,7 @@ from engine.wire.messages.offset_commit_value import OffsetCommitValue
 from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
 from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
+from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
@@ -62,32 +69,58 @@ from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitReques
 class GroupCoordinatorShard:
     """Groups and offsets of one partition. Not for concurrent use: one input at a time."""
 
-    __slots__ = ("_joins", "_membership", "_next_record_offset", "_offset_requests", "_rebalances", "offsets")
+    __slots__ = (
+        "_consumer",
+        "_joins",
+        "_membership",
+        "_next_record_offset",
+        "_offset_requests",
+        "_rebalances",
+        "offsets",
+    )
 
-    def __init__(self, limits: GroupLimits, new_uuid: Callable[[], Uuid]) -> None:
-        """``new_uuid`` gives sixteen fresh random bytes for a member id; the machine draws no other randomness."""
+    def __init__(self, limits: GroupLimits, new_uuid: Callable[[], Uuid], topics: GroupTopics | None = None) -> None:
+        """``new_uuid`` gives sixteen fresh random bytes for a member id; the machine draws no other randomness.
+
+        ``topics`` is the metadata as of now; :meth:`on_topics` tells of later ones.
+        """
         self.offsets = OffsetStore()
         # Behind everything replayed so far. What the machine appends will stand there or later, and in this order.
         self._next_record_offset = 0
         self._rebalances = Rebalances(limits)
         self._joins = Joins(self._rebalances, new_uuid)
         self._membership = Membership(self._rebalances)
-        self._offset_requests = OffsetRequests(self._rebalances, self.offsets)
+        self._consumer = ConsumerCoordination(self._rebalances, self._append, topics or NoTopics(), new_uuid)
+        self._offset_requests = OffsetRequests(self._rebalances, self._consumer, self.offsets)
 
     @property
     def groups(self) -> dict[str, ClassicGroup]:
-        """Groups by id. For reading."""
+        """Classic groups by id. For reading."""
         return self._rebalances.groups
+
+    @property
+    def consumer_groups(self) -> dict[str, ConsumerGroup]:
+        """Consumer groups by id. For reading; no id is in both."""
+        return self._consumer.groups
+
+    def on_topics(self, topics: GroupTopics, changed: Collection[str], has_new: bool) -> None:
+        """The metadata is another: ``changed`` are the names of topics that changed, ``has_new`` if some are new."""
+        self._consumer.on_topics(topics, changed, has_new)
 
     # -- the log ------------------------------------------------------------------------------------------------
 
     def replay(self, key: Any, value: Any, *, record_offset: int = -1, producer_id: int = NO_PRODUCER_ID) -> None:
-        """Apply one record of the log; records of other coordinators' types (KIP-848, share groups) are skipped."""
+        """Apply one record of the log; records of other groups' types (share, streams) are skipped."""
         self._next_record_offset = max(self._next_record_offset, record_offset + 1)
         if isinstance(key, OffsetCommitKey):
             self.replay_offset_commit(key, value, record_offset=record_offset, producer_id=producer_id)
         elif isinstance(key, GroupMetadataKey):
             self.replay_group_metadata(key, value)
+        elif isinstance(key, CONSUMER_GROUP_KEYS):
+            if value is not None and key.group_id in self.groups:
+                # A commit that is older than the group made a simple one of its name.
+                del self.groups[key.group_id]
+            replay_consumer_group(self.consumer_groups, key, value)
 
     def replay_offset_commit(
         self, key: OffsetCommitKey, value: OffsetCommitValue | None, *, record_offset: int, producer_id: int
@@ -96,7 +129,7 @@ class GroupCoordinatorShard:
         if value is None:
             self.offsets.replay_tombstone(key.group, key.topic, key.partition)
             return
-        if key.group not in self.groups:
+        if key.group not in self.groups and key.group not in self.consumer_groups:
             self.groups[key.group] = ClassicGroup(key.group, GroupState.EMPTY, None)
         offset = offset_from_value(value, record_offset)
         self.offsets.replay_commit(producer_id, key.group, key.topic, key.partition, offset)
@@ -131,13 +164,14 @@ class GroupCoordinatorShard:
             for group_id in sorted(self.offsets.committed.by_group)
             for topic, partition, offset in self.offsets.committed.of_group(group_id)
         ]
+        consumer_groups = {group_id: group.durable_state() for group_id, group in sorted(self.consumer_groups.items())}
         pending = [
             (producer_id, group_id, topic, partition, offset._replace(record_offset=-1))
             for producer_id, table in sorted(self.offsets.pending_by_producer.items())
             for group_id in sorted(table.by_group)
             for topic, partition, offset in table.of_group(group_id)
         ]
-        return {"groups": groups, "offsets": offsets, "pending": pending}
+        return {"groups": groups, "consumer_groups": consumer_groups, "offsets": offsets, "pending": pending}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -152,6 +186,7 @@ class GroupCoordinatorShard:
             if len(group.members) > max_size:
                 reason = f"loaded with {len(group.members)} members, above group.max.size of {max_size}"
                 rebalances.prepare_rebalance(group, reason, now, out)
+        self._consumer.heartbeats.on_loaded(now)
         self._schedule_offset_expiry(now)
         return out
 
@@ -190,23 +225,31 @@ class GroupCoordinatorShard:
             self._rebalances.on_join_timer(key.group_id, now, out)
         elif key.kind is TimerKind.SYNC:
             self._rebalances.on_sync_timer(key.group_id, now, out)
-        else:
+        elif key.kind is TimerKind.OFFSET_EXPIRY:
             self._expire_offsets(now, out)
             self._schedule_offset_expiry(now)
+        else:
+            self._consumer.on_timer(key, now, out)
 
     def _schedule_offset_expiry(self, now: Now) -> None:
         interval_ms = self._rebalances.limits.offsets_retention_check_interval_ms
         self._rebalances.timers.schedule(TimerKey(TimerKind.OFFSET_EXPIRY), now.monotonic_ms + interval_ms)
 
     def _expire_offsets(self, now: Now, out: GroupEffects) -> None:
+        retention_ms = self._rebalances.limits.offsets_retention_ms
+        deleted = f"no members, and nothing committed in the last {retention_ms} ms"
         for group in list(self.groups.values()):
             records, nothing_left = self._offset_requests.expired(group, now)
             if nothing_left and group.is_empty and not group.pending_join_members:
                 records.append(group_tombstone(group.group_id))
-                retention_ms = self._rebalances.limits.offsets_retention_ms
-                reason = f"no members, and nothing committed in the last {retention_ms} ms"
-                out.notes.append(Note(NoteKind.GROUP_DELETED, group.group_id, reason))
+                out.notes.append(Note(NoteKind.GROUP_DELETED, group.group_id, deleted))
             self._append(records, out)
+        for consumer_group in list(self.consumer_groups.values()):
+            records, nothing_left = self._offset_requests.expired_of_consumer_group(consumer_group, now)
+            self._append(records, out)
+            if nothing_left and consumer_group.is_empty:
+                self._consumer.delete(consumer_group.group_id, out)
+                out.notes.append(Note(NoteKind.GROUP_DELETED, consumer_group.group_id, deleted))
 
     # -- membership ---------------------------------------------------------------------------------------------
 
@@ -215,25 +258,56 @@ class GroupCoordinatorShard:
     ) -> GroupEffects:
         """JoinGroup, versions 0-9. The reply may come out of a later input."""
         out: GroupEffects = Effects()
-        self._joins.handle(context, request, now, token, out)
+        group = self.consumer_groups.get(request.group_id)
+        if group is None:
+            self._joins.handle(context, request, now, token, out)
+        elif group.members:
+            self._consumer.classic_members.handle_join(group, context, request, now, token, out)
+        else:
+            joined: GroupEffects = Effects()
+            self._joins.handle(context, request, now, token, joined)
+            if request.group_id in self.groups:
+                # An empty group is whatever its first member makes of it.
+                self._consumer.delete(request.group_id, out)
+            out.merge(joined)
         return out
 
     def handle_sync_group(self, request: SyncGroupRequest, now: Now, token: object) -> GroupEffects:
         """SyncGroup, versions 0-5. The reply may come out of a later input."""
         out: GroupEffects = Effects()
-        self._membership.handle_sync(request, now, token, out)
+        group = self.consumer_groups.get(request.group_id)
+        if group is None:
+            self._membership.handle_sync(request, now, token, out)
+        else:
+            self._consumer.classic_members.handle_sync(group, request, now, token, out)
         return out
 
     def handle_heartbeat(self, request: HeartbeatRequest, now: Now, token: object) -> GroupEffects:
         """Heartbeat, versions 0-4."""
         out: GroupEffects = Effects()
-        self._membership.handle_heartbeat(request, now, token, out)
+        group = self.consumer_groups.get(request.group_id)
+        if group is None:
+            self._membership.handle_heartbeat(request, now, token, out)
+        else:
+            self._consumer.classic_members.handle_heartbeat(group, request, now, token, out)
+        return out
+
+    def handle_consumer_group_heartbeat(
+        self, context: ClientContext, request: ConsumerGroupHeartbeatRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """ConsumerGroupHeartbeat, versions 0-1."""
+        out: GroupEffects = Effects()
+        self._consumer.heartbeats.handle(context, request, now, token, out)
         return out
 
     def handle_leave_group(self, request: LeaveGroupRequest, now: Now, token: object) -> GroupEffects:
         """LeaveGroup, versions 3-5 (the shell brings 0-2 into that form)."""
         out: GroupEffects = Effects()
-        self._membership.handle_leave(request, now, token, out)
+        group = self.consumer_groups.get(request.group_id)
+        if group is None:
+            self._membership.handle_leave(request, now, token, out)
+        else:
+            self._consumer.classic_members.handle_leave(group, request, now, token, out)
         return out
 
     # -- offsets ------------------------------------------------------------------------------------------------
@@ -248,7 +322,7 @@ class GroupCoordinatorShard:
         except KafkaError as error:
             out.reply.append(commit_refused(token, request, error.code))
             return out
-        if records and request.group_id not in self.groups:
+        if records and request.group_id not in self.groups and request.group_id not in self.consumer_groups:
             reason = f"client {context.client_id!r} committed offsets without being a member"
             out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         self._append(records, out)
@@ -269,7 +343,7 @@ class GroupCoordinatorShard:
         except KafkaError as error:
             out.reply.append(Reply(token, txn_commit_error_response(request, error.code)))
             return out
-        if out.append and request.group_id not in self.groups:
+        if out.append and request.group_id not in self.groups and request.group_id not in self.consumer_groups:
             reason = f"client {context.client_id!r} committed offsets in a transaction without being a member"
             out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         out.reply.append(Reply(token, response))
@@ -281,7 +355,11 @@ class GroupCoordinatorShard:
         """OffsetFetch for one group; the reply is an OffsetFetchResponseGroup. Held back like all replies, so it never
         tells of an offset that could still be lost (G3)."""
         out: GroupEffects = Effects()
-        out.reply.append(Reply(token, self._offset_requests.fetch(request, require_stable)))
+        try:
+            response = self._offset_requests.fetch(request, require_stable)
+        except KafkaError as error:
+            response = OffsetFetchResponseGroup(group_id=request.group_id, error_code=int(error.code))
+        out.reply.append(Reply(token, response))
         return out
 
     def handle_offset_delete(self, request: OffsetDeleteRequest, token: object) -> GroupEffects:
@@ -310,7 +388,7 @@ class GroupCoordinatorShard:
         results = []
         for group_id in group_ids:
             error = ErrorCode.NONE
-            group = self.groups.get(group_id)
+            group = self.groups.get(group_id) or self.consumer_groups.get(group_id)
             if group is None:
                 error = ErrorCode.GROUP_ID_NOT_FOUND
             else:
@@ -319,7 +397,11 @@ class GroupCoordinatorShard:
                 except KafkaError as refusal:
                     error = refusal.code
             if error is ErrorCode.NONE:
-                self._append([*self._offset_requests.delete_all(group_id), group_tombstone(group_id)], out)
+                self._append(self._offset_requests.delete_all(group_id), out)
+                if group_id in self.consumer_groups:
+                    self._consumer.delete(group_id, out)
+                else:
+                    self._append([group_tombstone(group_id)], out)
                 out.notes.append(Note(NoteKind.GROUP_DELETED, group_id, "a client asked for it"))
             results.append(DeletableGroupResult(group_id=group_id, error_code=int(error)))
         out.reply.append(Reply(token, results))
@@ -329,9 +411,14 @@ class GroupCoordinatorShard:
         """DescribeGroups for groups of this shard, as of now: not held back, for what it tells is not promised."""
         return [describe.described(self.groups.get(group_id), group_id, context.api_version) for group_id in group_ids]
 
+    def describe_consumer_groups(self, group_ids: list[str]) -> list[DescribedConsumerGroup]:
+        """ConsumerGroupDescribe for groups of this shard, as of now."""
+        return [self._consumer.described(group_id) for group_id in group_ids]
+
     def list_groups(self, states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
         """ListGroups over this shard; filters are names in any case, and an empty filter lets all pass."""
-        return describe.listed(self.groups.values(), states_filter, types_filter)
+        groups: list[ClassicGroup | ConsumerGroup] = [*self.groups.values(), *self.consumer_groups.values()]
+        return describe.listed(groups, states_filter, types_filter)
 
     # -- records ------------------------------------------------------------------------------------------------
 

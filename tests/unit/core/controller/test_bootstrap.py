@@ -53,10 +53,10 @@ def test_what_kafka_formatted_is_what_the_cluster_begins_with() -> None:
 
 
 def test_levels_of_what_is_not_built_are_kept_and_not_raised() -> None:
-    h = activated(*levels({**OF_KAFKA, "group.version": 0}))
+    h = activated(*levels({**OF_KAFKA, "streams.version": 0}))
     h.start(1)
-    assert h.update_feature("group.version", 1).error_code != 0
-    assert h.image.features == {name: level for name, level in OF_KAFKA.items() if name != "group.version"}
+    assert h.update_feature("streams.version", 1).error_code != 0
+    assert h.image.features == {name: level for name, level in OF_KAFKA.items() if name != "streams.version"}
     assert h.update_feature("share.version", 0, kind=2).error_code == 0
     assert "share.version" not in h.image.features
 
