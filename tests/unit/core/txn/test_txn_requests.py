@@ -7,7 +7,7 @@ import pytest
 from engine.core.txn.metadata import LAST_CLIENT_EPOCH
 from engine.core.txn.states import TransactionState
 from engine.model.errors import ErrorCode
-from tests.unit.core.txn.txn_harness import ID, P0, P1, TxnHarness
+from tests.unit.core.txn.txn_harness import P0, P1, TxnHarness
 
 
 def test_a_transaction_is_committed_and_the_next_one_has_another_epoch() -> None:
@@ -108,8 +108,7 @@ def test_a_producer_that_recovers_gets_the_next_epoch_and_another_one_is_fenced(
 def test_a_new_producer_id_follows_when_the_epochs_are_used_up() -> None:
     harness = TxnHarness()
     harness.init()
-    shard = harness.shard
-    shard.transactions[ID] = shard.transactions[ID]._replace(producer_epoch=LAST_CLIENT_EPOCH - 1)
+    harness.put(harness.metadata._replace(producer_epoch=LAST_CLIENT_EPOCH - 1))
     assert harness.init(producer_id=101, epoch=LAST_CLIENT_EPOCH - 1).producer_epoch == LAST_CLIENT_EPOCH
     rotated = harness.init(producer_id=101, epoch=LAST_CLIENT_EPOCH)
     assert (rotated.producer_id, rotated.producer_epoch) == (102, 0)
@@ -118,8 +117,7 @@ def test_a_new_producer_id_follows_when_the_epochs_are_used_up() -> None:
 def test_the_last_epoch_ends_its_transaction_with_another_producer_id() -> None:
     harness = TxnHarness()
     harness.init()
-    shard = harness.shard
-    shard.transactions[ID] = shard.transactions[ID]._replace(producer_epoch=LAST_CLIENT_EPOCH - 1)
+    harness.put(harness.metadata._replace(producer_epoch=LAST_CLIENT_EPOCH - 1))
     harness.init(producer_id=101, epoch=LAST_CLIENT_EPOCH - 1)
     harness.add(101, LAST_CLIENT_EPOCH, P0)
     ended = harness.end(101, LAST_CLIENT_EPOCH, True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core.effects import Effects
 from engine.core.now import Now
 from engine.core.txn.context import NEEDS_PRODUCER_ID, EndTxnResult, TransactionLimits
 from engine.core.txn.metadata import TransactionMetadata
-from engine.core.txn.records import MarkersToWrite, ProducerIdWanted, TransactionEffects
+from engine.core.txn.records import MarkersToWrite, ProducerIdWanted, TransactionEffects, transaction_record
 from engine.core.txn.shard import TransactionCoordinatorShard
 from engine.core.txn.states import TransactionState
 from engine.model.errors import ErrorCode
@@ -68,6 +69,11 @@ class TxnHarness:
             assert token not in self._replies, f"two replies to {token}"
             self._replies[token] = response
         assert self.replayed().durable_state() == self.shard.durable_state()
+
+    def put(self, metadata: TransactionMetadata) -> None:
+        """The shard and its log have it so, however that came about."""
+        self.shard.transactions[metadata.transactional_id] = metadata
+        self.perform(Effects(append=[transaction_record(metadata, self.transaction_version)]))
 
     def fail_over(self) -> None:
         """Another broker takes the shard over: it knows the log only."""
