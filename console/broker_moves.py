@@ -1,4 +1,4 @@
-"""``kconsole add-broker``, ``drain``, ``rebalance`` and ``moves``: brokers that come and go, replicas that move."""
+"""Commands for brokers that come and go, and for replicas that move between them."""
 
 from __future__ import annotations
 
@@ -164,6 +164,62 @@ def moves(cancel: bool, bootstrap_servers: str | None, data_dir: str | None, as_
     _with_admin(bootstrap_servers, data_dir, run)
 
 
+@click.command(
+    "join-kafka",
+    epilog="""\b
+Examples:
+  kconsole join-kafka ~/kafka-11
+  kconsole join-kafka /data/kafka-12 --id 12 --listener 10.0.0.12:9092 --rack b""",
+)
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--id", "broker_id", type=click.IntRange(min=0), help="Default: ten more than the highest.")
+@click.option("--listener", metavar="HOST:PORT", help="Where it listens. Default: a free port of 127.0.0.1.")
+@click.option("--rack", help="The broker's rack.")
+@DATA_DIR
+@JSON
+def join_kafka(
+    directory: str, broker_id: int | None, listener: str | None, rack: str | None, data_dir: str | None, as_json: bool
+) -> None:
+    """Write the server.properties with which a broker of Apache Kafka joins the running embedded cluster.
+
+    Then `kconsole rebalance` gives it its share, and `kconsole drain` moves everything to Kafka's brokers.
+    """
+    import os
+
+    from engine.model.properties import read_properties
+    from engine.supervisor.joining_kafka import joining_properties
+    from engine.supervisor.ports import free_port
+    from engine.supervisor.server_properties import properties_text
+
+    status = call(directory_of(data_dir), "status")
+    ids = [each["id"] for each in status["brokers"]]
+    if broker_id is None:
+        broker_id = max(ids) + 10
+    if broker_id in ids:
+        fail(f"there is a broker {broker_id} in the cluster: give another --id", USAGE)
+    host, port = ("127.0.0.1", free_port("127.0.0.1", broker_id)) if listener is None else _address(listener)
+    directory = os.path.abspath(directory)
+    path = os.path.join(directory, "server.properties")
+    if os.path.exists(path):
+        fail(f"{path} is there already: give another directory", USAGE)
+    with open(os.path.join(status["data_dir"], f"broker-{ids[0]}", "server.properties"), encoding="utf-8") as file:
+        embedded = read_properties(file.read())
+    properties = joining_properties(embedded, broker_id, host, port, os.path.join(directory, "data"), rack)
+    os.makedirs(directory, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(properties_text(properties, "of a broker of Apache Kafka in a cluster of kconsole"))
+    commands = [
+        f"bin/kafka-storage.sh format --cluster-id {status['cluster_id']} --config {path}",
+        f"bin/kafka-server-start.sh {path}",
+    ]
+    if as_json:
+        answer = {"id": broker_id, "address": f"{host}:{port}", "properties": path, "commands": commands}
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"Broker {broker_id} will listen on {host}:{port}. In the directory of Kafka's distribution:\n")
+    click.echo("\n".join(f"  {each}" for each in commands))
+
+
 # -- how a move goes --------------------------------------------------------------------------------------------
 
 
@@ -270,7 +326,7 @@ def _with_admin(
 def _address(server: str) -> tuple[str, int]:
     host, _, port = server.strip().rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"--bootstrap-servers: {server!r} is not host:port")
+        raise click.UsageError(f"{server!r} is not host:port")
     return host.strip("[]"), int(port)
 
 

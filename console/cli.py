@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from console.broker_moves import add_broker, drain, moves, rebalance
+from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
 from console.storage_commands import storage
 from console.supervisor_calls import (
     DATA_DIR,
@@ -493,7 +493,7 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-for _command in (storage, add_broker, drain, rebalance, moves):
+for _command in (storage, add_broker, join_kafka, drain, rebalance, moves):
     main.add_command(_command)
 
 

@@ -33,6 +33,16 @@ def port_is_free(host: str, port: int) -> str:
     return ""
 
 
+def free_port(host: str, broker_id: int) -> int:
+    """One that a server can listen on now, above those that embedded brokers are given; ids that follow each other get
+    others, whichever starts first. Raises: OSError: there is none."""
+    first = _HIGHEST + 1 + broker_id % 500
+    for port in range(first, first + 200):
+        if not port_is_free(host, port):
+            return port
+    raise OSError(f"no free port on {host}")
+
+
 def taken_ports(brokers: Iterable[BrokerSpec]) -> list[SpecError]:
     """What is wrong with fixed ports, in the form of a cluster file's mistakes."""
     errors: list[SpecError] = []

@@ -35,6 +35,10 @@ class Sending:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Returns once all is acknowledged, or failed."""
         self._stop.set()
         self._thread.join()
 
