@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.broker.transaction_markers import TransactionMarkers
 from engine.core.controller.feature_control import TRANSACTION_VERSION
 from engine.core.effects import Effects
+from engine.core.group.linear_regex import LinearRegex, RegexSyntaxError
 from engine.core.now import Now
 from engine.core.txn.context import NEEDS_PRODUCER_ID, EndTxnResult, TransactionLimits
 from engine.core.txn.describe import unknown_states
@@ -288,9 +288,10 @@ class TransactionCoordinatorService:
         if self.runtime.is_loading():
             # Half a list would look like transactions that are gone.
             return ListTransactionsResponse(error_code=int(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
+        pattern = request.transactional_id_pattern
         try:
-            matches = _matcher(request.transactional_id_pattern)
-        except re.error:
+            matches = LinearRegex(pattern).matches if pattern else _any
+        except RegexSyntaxError:
             return ListTransactionsResponse(error_code=int(ErrorCode.INVALID_REGULAR_EXPRESSION))
         now_ms = self._clock.now_ms()
         response = ListTransactionsResponse(unknown_state_filters=unknown_states(request))
@@ -299,8 +300,6 @@ class TransactionCoordinatorService:
         return response
 
 
-def _matcher(pattern: str | None) -> Callable[[str], bool]:
-    if not pattern:
-        return lambda text: True
-    compiled = re.compile(pattern)
-    return lambda text: compiled.fullmatch(text) is not None
+def _any(transactional_id: str) -> bool:
+    """There is no filter by transactional id."""
+    return True

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine.wire.messages.describe_transactions_request import DescribeTransactionsRequest
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
+from tests.integration.raw_client import RawConnection, parse_address
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -146,3 +150,53 @@ def test_a_transaction_that_nobody_ends_times_out(txn_cluster: Cluster) -> None:
     txn_cluster.wait_for("the end of the open transaction", lambda: read(txn_cluster, "timed-out") == expected)
     # Its epoch is over: it may not even say that it gives up.
     assert error_of(forgetful.commit_transaction, WAIT_S).code() != KafkaError._TIMED_OUT
+
+
+def coordinator_of(cluster: Cluster, transactional_id: str) -> int:
+    """Its broker id, as any broker that answers tells it; -1 while there is none."""
+    for row in cluster.status():
+        with contextlib.suppress(OSError), RawConnection(parse_address(row["address"]), timeout_s=5) as connection:
+            request = FindCoordinatorRequest(key_type=1, coordinator_keys=[transactional_id])
+            return int(connection.ask(request, 6).coordinators[0].node_id)
+    return -1
+
+
+def state_of(cluster: Cluster, transactional_id: str) -> str:
+    """What its coordinator says of it; nothing while there is none."""
+    broker_id = coordinator_of(cluster, transactional_id)
+    addresses = {row["id"]: parse_address(row["address"]) for row in cluster.status()}
+    with contextlib.suppress(OSError, KeyError), RawConnection(addresses[broker_id], timeout_s=5) as connection:
+        response = connection.ask(DescribeTransactionsRequest([transactional_id]), 0)
+        return str(response.transaction_states[0].transaction_state)
+    return ""
+
+
+def test_a_decision_outlives_the_coordinator_that_made_it(txn_cluster: Cluster) -> None:
+    made = producer(txn_cluster, "decided")
+    coordinator = coordinator_of(txn_cluster, "decided")
+    leader, bystander = sorted({1, 2, 3} - {coordinator})
+    admin = AdminClient({"bootstrap.servers": txn_cluster.bootstrap})
+    topic = NewTopic(
+        "decided",
+        PARTITIONS,
+        replica_assignment=[[leader], [bystander], [bystander]],
+        config={"min.insync.replicas": "1"},
+    )
+    admin.create_topics([topic])["decided"].result(20)
+    made.begin_transaction()
+    write(made, "decided", "kept")
+    # One partition has no leader while the transaction is committed: its marker cannot be written.
+    txn_cluster.cli("kill", str(leader))
+    made.commit_transaction(WAIT_S)
+    assert state_of(txn_cluster, "decided") == "PrepareCommit"
+    # SIGKILL between the decision and its completion.
+    txn_cluster.cli("kill", str(coordinator))
+    txn_cluster.cli("start", str(leader))
+    txn_cluster.wait_for("completion", lambda: state_of(txn_cluster, "decided") == "CompleteCommit", WAIT_S)
+    assert coordinator_of(txn_cluster, "decided") != coordinator
+    txn_cluster.cli("start", str(coordinator))
+    assert read(txn_cluster, "decided") == [["kept"]] * PARTITIONS
+    made.begin_transaction()
+    write(made, "decided", "next")
+    made.commit_transaction(WAIT_S)
+    assert read(txn_cluster, "decided") == [["kept", "next"]] * PARTITIONS

@@ -3,7 +3,8 @@
 Up to version 3 clients ask for one transaction. From version 4 on brokers ask for many at once (KIP-890): with
 ``verify_only`` whether partitions were added by their producer, without it to add them for a producer that does not ask
 itself (transaction.version 2). Version 2 names a fenced producer PRODUCER_FENCED, version 5 knows
-TRANSACTION_ABORTABLE. A transaction whose topics or partitions are not all known is not touched.
+TRANSACTION_ABORTABLE. A transaction whose topics or partitions are not all known is not touched. Clients may not
+name internal topics: the offsets of groups come by AddOffsetsToTxn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
+from engine.core.controller.topic_names import INTERNAL_TOPICS
 from engine.model.errors import ErrorCode
 from engine.model.topic_partition import TopicPartition
 from engine.wire.apis import ApiKey
@@ -47,7 +49,7 @@ async def handle(context: RequestContext, request: AddPartitionsToTxnRequest) ->
         producer_epoch=request.v3_and_below_producer_epoch,
         topics=request.v3_and_below_topics,
     )
-    result = await _ask(context.broker, transaction, 0)
+    result = await _ask(context.broker, transaction, is_client=True)
     if context.api_version < _FIRST_VERSION_WITH_PRODUCER_FENCED:
         for topic in result.topic_results:
             for each in topic.results_by_partition:
@@ -58,21 +60,23 @@ async def handle(context: RequestContext, request: AddPartitionsToTxnRequest) ->
 
 async def add_or_verify(broker: Broker, request: AddPartitionsToTxnRequest) -> list[AddPartitionsToTxnResult]:
     """What a coordinator in this broker says of the transactions of a request of version 4 or later."""
-    return list(await asyncio.gather(*(_ask(broker, each, 2) for each in request.transactions)))
+    return list(await asyncio.gather(*(_ask(broker, each, is_client=False) for each in request.transactions)))
 
 
 async def _ask(
-    broker: Broker, transaction: AddPartitionsToTxnTransaction, client_transaction_version: int
+    broker: Broker, transaction: AddPartitionsToTxnTransaction, *, is_client: bool
 ) -> AddPartitionsToTxnResult:
     partitions = [TopicPartition(topic.name, number) for topic in transaction.topics for number in topic.partitions]
     image = broker.metadata.image
     errors: Mapping[TopicPartition, ErrorCode]
-    unknown = {each for each in partitions if image.partition(*each) is None}
-    if unknown:
-        errors = {
-            each: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if each in unknown else ErrorCode.OPERATION_NOT_ATTEMPTED
-            for each in partitions
-        }
+    refused: dict[TopicPartition, ErrorCode] = {}
+    for each in partitions:
+        if is_client and each.topic in INTERNAL_TOPICS:
+            refused[each] = ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        elif image.partition(*each) is None:
+            refused[each] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    if refused:
+        errors = dict.fromkeys(partitions, ErrorCode.OPERATION_NOT_ATTEMPTED) | refused
     elif transaction.verify_only:
         errors = await broker.transactions.verify_partitions(
             transaction.transactional_id, transaction.producer_id, transaction.producer_epoch, partitions
@@ -83,7 +87,7 @@ async def _ask(
             transaction.producer_id,
             transaction.producer_epoch,
             partitions,
-            client_transaction_version,
+            0 if is_client else 2,
         )
         errors = dict.fromkeys(partitions, error)
     return AddPartitionsToTxnResult(

@@ -1,7 +1,9 @@
 """ListTransactions (66), versions 0-2: the transactional ids that this broker coordinates (KIP-664).
 
 Filters by state and producer id; version 1 adds how long a transaction has run at least (KIP-994), version 2 a regular
-expression that the whole id has to match (KIP-1152). Names of states that are not known are given back.
+expression that the whole id has to match (KIP-1152). Names of states that are not known are given back. Not honoured:
+what RE2 does not know of Java's expressions (back references, look-around), which no linear matcher can do; they are
+refused with INVALID_REGULAR_EXPRESSION (docs/decisions/0010).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.model.errors import ErrorCode
+from engine.wire.messages.list_transactions_request import ListTransactionsRequest
 from engine.wire.messages.update_features_request import FeatureUpdateKey, UpdateFeaturesRequest
 from tests.unit.broker.broker_requests import create_topic, delete_topic, replica_of, state_of
 from tests.unit.broker.in_process_cluster import InProcessCluster
@@ -130,6 +131,30 @@ async def test_a_partition_that_was_not_added_is_refused_in_the_words_of_the_ver
         assert (await producer.produce(b"v", "t", 1)).error_code == NONE
         assert await producer.end(False) is NONE
     assert not replica_of(one, 1, "t", 0).log.log_end_offset
+
+
+async def test_what_does_not_exist_or_is_internal_is_added_to_no_transaction(one: InProcessCluster) -> None:
+    await create_topic(one, "t", 1)
+    producer = TransactionalProducer(one, "p", V1)
+    await producer.init()
+    assert await producer.add("t", 1) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert await producer.add("__transaction_state") is ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    assert await transaction_state(one, "p") == "Empty"
+
+
+async def test_transactional_ids_are_listed_by_pattern(one: InProcessCluster) -> None:
+    for name in ("orders-1", "orders-2", "payments"):
+        await TransactionalProducer(one, name).init()
+
+    async def listed(pattern: str | None) -> list[str] | ErrorCode:
+        response = await one.ask(1, ListTransactionsRequest(transactional_id_pattern=pattern), 2)
+        found = sorted(each.transactional_id for each in response.transaction_states)
+        return ErrorCode(response.error_code) if response.error_code else found
+
+    assert await listed("orders-.*") == ["orders-1", "orders-2"]
+    assert await listed("orders") == []
+    assert await listed(None) == await listed("") == ["orders-1", "orders-2", "payments"]
+    assert await listed("(") is ErrorCode.INVALID_REGULAR_EXPRESSION
 
 
 async def test_a_late_batch_of_the_transaction_before_does_not_hang(one: InProcessCluster) -> None:
