@@ -95,6 +95,11 @@ protocol-page: dev ## write docs/protocol.md anew from the code, after a change 
 record-tools: dev jars ## ask Kafka's tools of a real Kafka 4.3.1 and of kconsole, keep and compare the answers
 	$(BIN)/python -m tests.integration.record_tools
 
+SPARK_VERSION := 4.2.0
+spark: dev tools ## PySpark reads 200,000 records and writes them back (fetches 600 MB)
+	tools/fetch_spark.sh $(SPARK_VERSION) .cache/spark-$(SPARK_VERSION)
+	$(BIN)/python -m pytest tests/spark -q
+
 screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
 	$(BIN)/python tools/take_screenshots.py
 
