@@ -49,7 +49,8 @@ from engine.core.controller.feature_control import (
     check_features,
     feature_levels,
 )
-from engine.core.controller.image import MetadataDelta, MetadataImage
+from engine.core.controller.image import BROKER_RESOURCE, MetadataDelta, MetadataImage
+from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.model.topic_config import LogConfig
@@ -74,6 +75,7 @@ API_MODULES = (
     "alter_configs",
     "alter_partition",
     "alter_partition_reassignments",
+    "alter_replica_log_dirs",
     "alter_user_scram_credentials",
     "api_versions",
     "assign_replicas_to_dirs",
@@ -441,8 +443,10 @@ class Broker:
         """
         image = self.metadata.image
         self.replicas.set_strays_aside(image)
+        self.replicas.moves.resume_interrupted()
         known = MetadataDelta.between(MetadataImage(), image)
         for subscriber in (
+            self._use_dynamic_configs,
             self.replicas.on_metadata,
             self.groups.on_metadata,
             self.transactions.on_metadata,
@@ -495,6 +499,27 @@ class Broker:
         self._controller_channel.on_moved()
         if self.lifecycle is not None:
             self.lifecycle.on_controller_changed()
+
+    def _use_dynamic_configs(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        """First of the subscribers: what this broker is told to be while it runs (KIP-226)."""
+        node_id = str(self.config.node_id)
+        if (BROKER_RESOURCE, "") not in delta.changed_configs and (
+            BROKER_RESOURCE,
+            node_id,
+        ) not in delta.changed_configs:
+            return
+        try:
+            self.config = self.config.with_dynamic(
+                image.config(BROKER_RESOURCE, ""), image.config(BROKER_RESOURCE, node_id)
+            )
+        except ConfigError as error:
+            log.error("dynamic configs of this broker are passed over: %s", error)
+            return
+        self.log_dirs.cordoned = self.config.cordoned_paths
+        self.log_dirs.use_producer_id_expiration(self.config.producer_id_expiration_ms)
+        if self.lifecycle is not None:
+            ids = self.log_dirs.directory_ids
+            self.lifecycle.set_cordoned([ids[path] for path in ids if path in self.config.cordoned_paths])
 
     def _on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
         """Last of the subscribers: tell the supervisor what this broker now knows of leaders."""

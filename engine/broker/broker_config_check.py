@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from engine.core.controller.image import BROKER_RESOURCE
+from collections.abc import Mapping
+
+from engine.core.controller.image import BROKER_RESOURCE, MetadataImage
+from engine.model.broker_config import BrokerConfig
+from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
 
 
-def check_broker_resource(node_id: int, resource_type: int, name: str) -> None:
-    """A broker's own configs are changed at that broker, the cluster's (empty name) at any.
+def check_broker_resource(
+    config: BrokerConfig, image: MetadataImage, resource_type: int, name: str, changes: Mapping[str, str | None]
+) -> None:
+    """A broker's own configs are changed at that broker, the cluster's (empty name) at any, to what it can be.
+
+    ``changes`` are new values by name (``None``: deleted).
 
     Raises:
         KafkaError: INVALID_REQUEST, in Kafka's words.
     """
-    if resource_type == BROKER_RESOURCE and name:
-        check_node(node_id, name)
+    if resource_type != BROKER_RESOURCE:
+        return
+    if name:
+        check_node(config.node_id, name)
+    dynamic = {each: dict(image.config(BROKER_RESOURCE, each)) for each in ("", str(config.node_id))}
+    if not _holds(config, dynamic):
+        # What is set already cannot be: the change may well be the remedy, and the controller checks it.
+        return
+    changed = dynamic[name]
+    for each, value in changes.items():
+        if value is None:
+            changed.pop(each, None)
+        else:
+            changed[each] = value
+    try:
+        config.with_dynamic(dynamic[""], dynamic[str(config.node_id)])
+    except ConfigError as error:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, error.errors[0]) from None
+
+
+def _holds(config: BrokerConfig, dynamic: Mapping[str, Mapping[str, str]]) -> bool:
+    try:
+        config.with_dynamic(dynamic[""], dynamic[str(config.node_id)])
+    except ConfigError:
+        return False
+    return True
 
 
 def check_node(node_id: int, name: str) -> None:

@@ -13,7 +13,7 @@ from engine.core.controller.image import (
     TOPIC_RESOURCE,
     MetadataImage,
 )
-from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
+from engine.model.broker_config import BROKER_CONFIGS, ONLY_DYNAMIC, BrokerConfig
 from engine.model.client_metrics_config import CLIENT_METRICS_CONFIGS
 from engine.model.configs import ConfigError, ConfigKey, UpdateMode
 from engine.model.group_config import GROUP_CONFIGS, broker_value
@@ -67,6 +67,9 @@ class ConfigDescriber:
     ) -> list[DescribeConfigsResourceResult]:
         """All configs of this node."""
         values: dict[str, str | None] = dict(self._config.effective)
+        for name in ONLY_DYNAMIC:
+            if name not in self._own and name not in self._default:
+                del values[name]
         # What nothing here knows is named, its value is not: it could be a secret.
         values.update({name: None for name in self._config.unknown})
         results = []
@@ -150,7 +153,9 @@ class ConfigDescriber:
 
 
 _BROKER_DEFAULTS: dict[str, str] = {
-    name: key.default for name, key in BROKER_CONFIGS.items() if key.default is not None and key.default != "!"
+    name: key.default
+    for name, key in BROKER_CONFIGS.items()
+    if key.default is not None and key.default != "!" and name not in ONLY_DYNAMIC
 }
 
 

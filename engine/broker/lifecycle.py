@@ -96,6 +96,8 @@ class BrokerLifecycle:
         self._controller_listeners = list(controller_listeners)
         self._log_dirs = sorted(log_dir_ids)
         self._offline_dirs: list[Uuid] = []
+        # None as long as none ever was: controllers that do not know of such a thing are not told.
+        self._cordoned_dirs: list[Uuid] | None = None
         self._controller_address = controller_address
         self._metadata_offset = metadata_offset
         self._previous_broker_epoch = previous_broker_epoch
@@ -155,6 +157,12 @@ class BrokerLifecycle:
             await asyncio.wait((self._task,))
             self._task = None
         self._become(LifecycleState.NOT_RUNNING)
+
+    def set_cordoned(self, directory_ids: list[Uuid]) -> None:
+        """Have the controller know which directories take no new replicas (KIP-1066)."""
+        if directory_ids or self._cordoned_dirs is not None:
+            self._cordoned_dirs = directory_ids
+            self._hurry()
 
     def report_offline_log_dir(self, directory_id: Uuid) -> None:
         """A log directory failed: the controller moves what is in it (KIP-858)."""
@@ -344,6 +352,7 @@ class BrokerLifecycle:
             want_fence=not self._ready,
             want_shut_down=self._want_shut_down,
             offline_log_dirs=list(self._offline_dirs),
+            cordoned_log_dirs=self._cordoned_dirs,
         )
         response: BrokerHeartbeatResponse = await (await self._connected()).send(
             request, version=_HEARTBEAT_VERSION, timeout_ms=self._timeout_ms

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine.broker.directory_assignments import DirectoryAssignments
 from engine.broker.isr_proposals import IsrProposals
+from engine.broker.log_dir_moves import LogDirMoves
 from engine.broker.log_flusher import LogFlusher
 from engine.broker.replica import CommitWaiter, Replica
 from engine.broker.suspects import SuspectedLeaders
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from engine.core.controller.image import MetadataDelta, MetadataImage
     from engine.core.controller.topic_image import PartitionImage, TopicImage
     from engine.model.broker_config import BrokerConfig
+    from engine.storage.log import Log
     from engine.storage.log_dirs import LogDirs
     from engine.storage.producer_state import VerificationStateEntry
     from engine.wire.message import Message
@@ -82,6 +84,7 @@ class ReplicaManager:
         self._directories = DirectoryAssignments(config.node_id, broker_epoch, send_to_controller)
         self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self.on_disk_failed)
         self.fetchers: ReplicaFetchers | None = None
+        self.moves = LogDirMoves(world, self)
         self._failed_log_dirs: set[str] = set()
         self.suspects = SuspectedLeaders(world.clock)
         # Totals for the console: what clients wrote and read, in bytes of record batches.
@@ -335,6 +338,7 @@ class ReplicaManager:
         """Cut a follower's log at ``offset``, which is where it parts from the leader's. Raises: LogDirFailure."""
         with self._watching(replica):
             replica.log.truncate_to(offset)
+        self.moves.on_truncated(replica)
         self._after(replica, replica.partition.on_truncated(replica.log.log_end_offset, reason))
 
     def start_log_at(self, replica: Replica, offset: int, reason: str) -> None:
@@ -344,6 +348,7 @@ class ReplicaManager:
         """
         with self._watching(replica):
             replica.log.truncate_fully_and_start_at(offset)
+        self.moves.on_truncated(replica)
         self._after(replica, replica.partition.on_truncated(offset, reason))
         replica.partition.on_start_offset_moved(offset)
         self._moved(replica, replica.partition.high_watermark)
@@ -484,7 +489,25 @@ class ReplicaManager:
                 self.flusher.ask_in_background(replica)
         self._replicas[topic_partition] = replica
         self._by_id[topic.topic_id, topic_partition.partition] = replica
+        self.moves.on_made(replica)
         return replica
+
+    def on_log_moved(self, replica: Replica, files: Log, log_dir: str) -> None:
+        """The replica's log is in another directory now, and on the device."""
+        replica.log, replica.log_dir = files, log_dir
+        files.after_roll = lambda: self.flusher.ask(replica)
+        replica.use_config()
+        self._on_flushed(replica)
+        number = replica.topic_partition.partition
+        state = None if self._image is None else self._image.partition_by_id(replica.topic_id, number)
+        if state is not None:
+            self._tell_directory(replica.topic_id, number, state, log_dir)
+
+    def on_log_dir_failure(self, topic_partition: TopicPartition, failure: LogDirFailure) -> None:
+        """What was done to files of a directory failed."""
+        log_dir = self._log_dir_of(topic_partition, failure)
+        if log_dir is not None:
+            self._log_dir_failed(log_dir, failure)
 
     def _is_out_of_reach(self, topic: TopicImage, topic_partition: TopicPartition) -> bool:
         """Whether the log is in a directory that was offline when this process began, or may be: no other one is made
@@ -528,6 +551,7 @@ class ReplicaManager:
             self.fetchers.remove(replica)
         replica.is_offline = True
         self._end(replica, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        self.moves.cancel(topic_partition)
         try:
             self.log_dirs.delete(topic_partition, self._clock.now_ms())
         except LogDirFailure as failure:
@@ -600,6 +624,7 @@ class ReplicaManager:
             return
         self._failed_log_dirs.add(log_dir)
         self.log_dirs.mark_offline(log_dir, error)
+        self.moves.on_log_dir_failed(log_dir)
         failed = [each for each in self._replicas.values() if each.log_dir == log_dir]
         for each in failed:
             each.is_offline = True
@@ -619,6 +644,7 @@ class ReplicaManager:
 
     async def stop(self) -> None:
         """Answer all who wait; nothing is appended any more."""
+        await self.moves.stop()
         self.proposals.stop()
         self._directories.stop()
         if self.fetchers is not None:

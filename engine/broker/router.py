@@ -61,6 +61,7 @@ class Router:
         self.connections: set[ServerConnection] = set()
         # Clients cannot take the places of brokers at the controller's listener.
         self._connections_by_kind = {False: 0, True: 0}
+        self._clients_by_host: dict[str, int] = {}
         self.connections_total = 0
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -95,12 +96,24 @@ class Router:
         limit = min(self._broker.config.max_connections, self._broker.connection_limit)
         if self._connections_by_kind[kind] > limit:
             connection.close(f"more than {limit} connections (max.connections, or the descriptors that there are)")
+        if kind:
+            return
+        host, config = connection.peer_host, self._broker.config
+        known = self._clients_by_host[host] = self._clients_by_host.get(host, 0) + 1
+        limit = config.max_connections_per_ip_overrides.get(host, config.max_connections_per_ip)
+        if known > limit:
+            connection.close(f"more than {limit} connections from {host} (max.connections.per.ip)")
 
     def connection_closed(self, connection: ServerConnection) -> None:
         """Called by a connection when its transport is gone."""
         if connection in self.connections:
             self.connections.remove(connection)
             self._connections_by_kind[connection.is_controller_listener] -= 1
+            if not connection.is_controller_listener:
+                host = connection.peer_host
+                self._clients_by_host[host] -= 1
+                if not self._clients_by_host[host]:
+                    del self._clients_by_host[host]
 
     def log_closed(self, connection: ServerConnection, why: str) -> None:
         """One line at most per second: a hostile client must not fill the log."""

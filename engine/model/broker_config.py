@@ -19,9 +19,17 @@ from engine.model.configs import (
 from engine.model.listeners import (
     ListenerEndpoint,
     check_roles_and_listeners,
+    parse_connection_overrides,
     parse_listeners,
     parse_security_map,
     parse_voters,
+)
+
+# Configs that Kafka knows only while a broker runs, and shows only when they are set.
+ONLY_DYNAMIC = (
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
 )
 
 STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
@@ -62,7 +70,7 @@ class BrokerConfig:
     connections_max_idle_ms: int
     max_connections: int
     max_connections_per_ip: int
-    max_connections_per_ip_overrides: str
+    max_connections_per_ip_overrides: dict[str, int]
     max_connection_creation_rate: int
     connection_failed_authentication_delay_ms: int
     request_timeout_ms: int
@@ -211,6 +219,10 @@ class BrokerConfig:
     add_partitions_to_txn_retry_backoff_ms: int
     log_local_retention_bytes: int
     log_local_retention_ms: int
+    # set while brokers run, never in their files
+    leader_replication_throttled_rate: int
+    follower_replication_throttled_rate: int
+    replica_alter_log_dirs_io_max_bytes_per_second: int
     # policies and metrics that tools look for
     authorizer_class_name: str
     quota_window_num: int
@@ -251,6 +263,11 @@ class BrokerConfig:
     def is_controller(self) -> bool:
         """Whether this node is a controller."""
         return "controller" in self.process_roles
+
+    @property
+    def cordoned_paths(self) -> frozenset[str]:
+        """Those of log_dirs that take no new replicas (KIP-1066)."""
+        return frozenset(self.log_dirs if "*" in self.cordoned_log_dirs else self.cordoned_log_dirs)
 
     @property
     def broker_listeners(self) -> tuple[ListenerEndpoint, ...]:
@@ -411,6 +428,18 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
     if attributes["group_min_session_timeout_ms"] > attributes["group_max_session_timeout_ms"]:
         errors.append("group.max.session.timeout.ms should be at least group.min.session.timeout.ms")
     _check_consumer_groups(attributes, errors)
+    missing = [each for each in attributes["cordoned_log_dirs"] if each not in ("*", *attributes["log_dirs"])]
+    if missing:
+        errors.append(
+            "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing "
+            f"entries : {', '.join(missing)}"
+        )
+    try:
+        attributes["max_connections_per_ip_overrides"] = parse_connection_overrides(
+            attributes["max_connections_per_ip_overrides"]
+        )
+    except ValueError as error:
+        errors.append(f"max.connections.per.ip.overrides: {error}")
     authorizer = attributes["authorizer_class_name"]
     if authorizer == STANDARD_AUTHORIZER:
         warnings.append(

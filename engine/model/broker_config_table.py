@@ -345,6 +345,13 @@ log.local.retention.bytes long -2 -2.. cluster-wide medium
     Local part of log.retention.bytes with tiered storage; -2 means all of it.
 log.local.retention.ms long -2 -2.. cluster-wide medium
     Local part of log.retention.ms with tiered storage; -2 means all of it.
+# set while brokers run, never in their files
+leader.replication.throttled.rate long 9223372036854775807 0.. cluster-wide medium
+    Bytes a second that leaders give to throttled replicas.
+follower.replication.throttled.rate long 9223372036854775807 0.. cluster-wide medium
+    Bytes a second that throttled followers ask for.
+replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807 1.. cluster-wide medium
+    Bytes a second that are copied from one log directory to another.
 # policies and metrics that tools look for
 authorizer.class.name string "" * read-only low
     Kafka's StandardAuthorizer: access control lists are kept and shown, not enforced; empty: they are refused.

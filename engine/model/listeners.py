@@ -182,3 +182,14 @@ def _check_broker_listeners(
             "inter.broker.listener.name must be a listener name defined in advertised.listeners. The valid options "
             f"based on currently configured listeners are {','.join(each.name for each in advertised)}"
         )
+
+
+def parse_connection_overrides(text: str) -> dict[str, int]:
+    """``host:count`` each, between commas. Raises: ValueError: it is not."""
+    found: dict[str, int] = {}
+    for each in filter(None, map(str.strip, text.split(","))):
+        host, _, count = each.rpartition(":")
+        if not host or not count.strip().isdecimal():
+            raise ValueError(f"{each} is not host:count")
+        found[host.strip("[]")] = int(count)
+    return found

@@ -13,32 +13,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import Uuid, uuid_to_str
+from engine.model.ids import Uuid
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import (
     CLEAN_SHUTDOWN,
     CLEANER_OFFSETS,
     HIGH_WATERMARKS,
-    LOCK,
     LOG_START_OFFSETS,
     NO_BROKER_EPOCH,
     RECOVERY_POINTS,
     CheckpointCorrupt,
-    MetaProperties,
     read_clean_shutdown,
-    read_meta_properties,
     read_offsets,
     write_clean_shutdown,
-    write_meta_properties,
     write_offsets,
 )
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.file_sync import make_dirs_synced
 from engine.storage.log import Log
+from engine.storage.log_directory import CheckpointValues, LogDirectory, identify, lock
 from engine.storage.segment import LOG_SUFFIX
-from engine.world import Disk, DiskLock, World
+from engine.world import Disk, World
 
 log = logging.getLogger(__name__)
 
@@ -47,44 +44,9 @@ FUTURE_SUFFIX = "-future"
 STRAY_SUFFIX = "-stray"
 METADATA_DIRECTORY = "__cluster_metadata-0"
 _PARTITION_DIRECTORY = re.compile(r"(.+)-([0-9]+)", re.ASCII)
+_FUTURE_DIRECTORY = re.compile(rf"(.+)-([0-9]+)\.[0-9a-f]{{32}}{FUTURE_SUFFIX}", re.ASCII)
 _MAX_NAME_BYTES = 255
-
-
-class CheckpointValues(NamedTuple):
-    """The offset checkpoints of one directory. ``cleaner_offsets``: where the part of a log begins that was not
-    compacted."""
-
-    recovery_points: dict[TopicPartition, int]
-    high_watermarks: dict[TopicPartition, int]
-    log_start_offsets: dict[TopicPartition, int]
-    cleaner_offsets: dict[TopicPartition, int]
-
-
-class _Directory:
-    """One of ``log.dirs``."""
-
-    __slots__ = (
-        "checkpointed",
-        "clean_shutdown",
-        "directory_id",
-        "failure",
-        "lock",
-        "lost_recovery_points",
-        "path",
-        "previous_broker_epoch",
-    )
-
-    def __init__(self, path: str, lock: DiskLock | None) -> None:
-        self.path = path
-        self.lock = lock
-        self.directory_id: Uuid = bytes(16)
-        self.clean_shutdown = False
-        self.previous_broker_epoch = NO_BROKER_EPOCH
-        self.failure: str | None = None
-        # Whether there was no recovery-point-offset-checkpoint that can be read.
-        self.lost_recovery_points = False
-        # What the files say.
-        self.checkpointed = CheckpointValues({}, {}, {}, {})
+_MOST_PREFERRED = 10_000
 
 
 class _Removal(NamedTuple):
@@ -97,20 +59,25 @@ class _Removal(NamedTuple):
 class LogDirs:
     """Open with :meth:`open`, then :meth:`load`."""
 
-    def __init__(self, world: World, directories: list[_Directory], cluster_id: str, max_open_files: int) -> None:
+    def __init__(self, world: World, directories: list[LogDirectory], cluster_id: str, max_open_files: int) -> None:
         """Use :meth:`open`."""
         self._world = world
         self._disk = world.disk
         self._directories = directories
         self._pool = FilePool(world.disk, max_open_files)
         self._checkpoint_lock = threading.Lock()
-        self._directory_of: dict[TopicPartition, _Directory] = {}
+        self._directory_of: dict[TopicPartition, LogDirectory] = {}
         self._removals: list[_Removal] = []
+        # Logs that were being copied to another directory when the last process ended, and where to.
+        self._interrupted: list[tuple[TopicPartition, LogDirectory, str, CheckpointValues]] = []
+        self._preferred: dict[TopicPartition, LogDirectory] = {}
         self._producer_id_expiration_ms = 86_400_000
         self.cluster_id = cluster_id
         self.logs: dict[TopicPartition, Log] = {}
         # Logs that could not be opened, and why. Their directories stay as they are.
         self.offline_logs: dict[TopicPartition, str] = {}
+        # Paths of directories that take no new logs (cordoned.log.dirs).
+        self.cordoned: frozenset[str] = frozenset()
 
     @classmethod
     def open(
@@ -134,12 +101,12 @@ class LogDirs:
             OSError: another process uses a directory, or it cannot be read or written.
         """
         assert paths, "log.dirs names one directory at least"
-        directories: list[_Directory] = []
+        directories: list[LogDirectory] = []
         try:
             for path in paths:
                 make_dirs_synced(world.disk, path)
-                directories.append(_Directory(path, _lock(world, path)))
-            found = _identify(world, directories, node_id, cluster_id, may_found_cluster)
+                directories.append(LogDirectory(path, lock(world, path)))
+            found = identify(world, directories, node_id, cluster_id, may_found_cluster)
             for directory in directories:
                 epoch = read_clean_shutdown(world.disk, directory.path)
                 if epoch is not None:
@@ -214,8 +181,29 @@ class LogDirs:
                 self._load_directory(directory, config_for, now_ms)
             except OSError as error:
                 self.mark_offline(directory.path, error)
+        if not self.offline_directories:
+            self._finish_swaps(config_for, now_ms)
 
-    def _load_directory(self, directory: _Directory, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
+    def _finish_swaps(self, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
+        """A copy whose original has its final name no more is whole: the process ended between the two renames."""
+        for interrupted in list(self._interrupted):
+            topic_partition, directory, path, values = interrupted
+            if topic_partition in self._directory_of:
+                continue
+            self._interrupted.remove(interrupted)
+            try:
+                self._disk.rename(path, f"{directory.path}/{topic_partition}")
+                self._disk.sync_dir(directory.path)
+                self._directory_of[topic_partition] = directory
+                self._open(directory, topic_partition, None, config_for(topic_partition.topic), values, now_ms)
+                self._checkpoint(directory)
+            except (KafkaError, CheckpointCorrupt) as error:
+                log.error("%s is offline: %s", topic_partition, error)
+                self.offline_logs[topic_partition] = str(error)
+            except OSError as error:
+                self.mark_offline(directory.path, error)
+
+    def _load_directory(self, directory: LogDirectory, config_for: Callable[[str], LogConfig], now_ms: int) -> None:
         disk = self._disk
         found = [_read_checkpoint(disk, directory.path, name) for name in _CHECKPOINTS]
         directory.lost_recovery_points = found[0] is None
@@ -228,6 +216,10 @@ class LogDirs:
                 disk.remove_tree(path)
                 continue
             match = _PARTITION_DIRECTORY.fullmatch(name)
+            future = _FUTURE_DIRECTORY.fullmatch(name)
+            if future is not None:
+                self._interrupted.append((TopicPartition(future[1], int(future[2])), directory, path, values))
+                continue
             if match is None:
                 if not name.endswith((FUTURE_SUFFIX, STRAY_SUFFIX)):
                     log.warning("%s is no partition's directory: it is left alone", path)
@@ -245,7 +237,7 @@ class LogDirs:
         self._checkpoint(directory, is_first=True)
         directory.lost_recovery_points = False
 
-    def _remove_empty_twin(self, topic_partition: TopicPartition, directory: _Directory) -> bool:
+    def _remove_empty_twin(self, topic_partition: TopicPartition, directory: LogDirectory) -> bool:
         """The partition is in another directory, too, that was loaded before: one of them was being made when its disk
         failed. Whether the log in ``directory`` is to be opened. Raises ``OSError``: both have records."""
         before = self._directory_of[topic_partition]
@@ -269,7 +261,7 @@ class LogDirs:
 
     def _open(
         self,
-        directory: _Directory,
+        directory: LogDirectory,
         topic_partition: TopicPartition,
         topic_id: Uuid | None,
         config: LogConfig,
@@ -306,6 +298,7 @@ class LogDirs:
         """
         existing = self.logs.get(topic_partition)
         if existing is not None:
+            self._preferred.pop(topic_partition, None)
             if existing.topic_id not in (topic_id, bytes(16)):
                 raise KafkaError(
                     ErrorCode.INCONSISTENT_TOPIC_ID, f"{existing.directory} belongs to another topic of that name"
@@ -316,7 +309,8 @@ class LogDirs:
         reason = self.offline_logs.get(topic_partition)
         if reason is not None:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, reason)
-        directory = self._emptiest()
+        preferred = self._preferred.pop(topic_partition, None)
+        directory = self._emptiest() if preferred is None or preferred.failure is not None else preferred
         try:
             values = directory.checkpointed
             if any(topic_partition in each for each in values):
@@ -331,10 +325,12 @@ class LogDirs:
         self._directory_of[topic_partition] = directory
         return opened
 
-    def _emptiest(self) -> _Directory:
+    def _emptiest(self) -> LogDirectory:
         online = [each for each in self._directories if each.failure is None]
         if not online:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "every log directory is offline")
+        # New logs stay away from cordoned directories, unless all are (KIP-1066).
+        online = [each for each in online if each.path not in self.cordoned] or online
         if len(online) == 1:
             # Not counted: a topic of thousands of partitions would count them all for each.
             return online[0]
@@ -355,6 +351,28 @@ class LogDirs:
             self.logs.pop(each, None)
             self.offline_logs.setdefault(each, f"{path} is offline: {reason}")
         return affected
+
+    def use_producer_id_expiration(self, expiration_ms: int) -> None:
+        """producer.id.expiration.ms is another one."""
+        self._producer_id_expiration_ms = expiration_ms
+        for each in self.logs.values():
+            each.producers.expiration_ms = expiration_ms
+
+    # -- moving from one directory to another -------------------------------------------------------------------
+
+    def prefer(self, topic_partition: TopicPartition, path: str) -> None:
+        """Make the partition's log there if it is not made yet. Raises ``KeyError``: no such directory."""
+        directory = self._at(path)
+        if len(self._preferred) >= _MOST_PREFERRED:
+            # Anybody can ask for partitions that never come.
+            del self._preferred[next(iter(self._preferred))]
+        self._preferred[topic_partition] = directory
+
+    def _at(self, path: str) -> LogDirectory:
+        for each in self._directories:
+            if each.path == path:
+                return each
+        raise KeyError(path)
 
     # -- deleting -----------------------------------------------------------------------------------------------
 
@@ -432,18 +450,11 @@ class LogDirs:
         """What :meth:`checkpoint` would write now, by directory."""
         return {each.path: self._values_of(each) for each in self._directories if each.failure is None}
 
-    def _values_of(self, directory: _Directory) -> CheckpointValues:
+    def _values_of(self, directory: LogDirectory) -> CheckpointValues:
         values = CheckpointValues({}, {}, {}, {})
         for topic_partition, each in list(self.logs.items()):
-            if self._directory_of.get(topic_partition) is not directory:
-                continue
-            values.recovery_points[topic_partition] = each.recovery_point
-            values.high_watermarks[topic_partition] = each.high_watermark
-            # Where the first segment begins says it as well, once those before it are sure to stay away.
-            if each.log_start_offset > (0 if each.has_unsynced_names else each.segments[0].base_offset):
-                values.log_start_offsets[topic_partition] = each.log_start_offset
-            if each.first_dirty_offset is not None:
-                values.cleaner_offsets[topic_partition] = each.first_dirty_offset
+            if self._directory_of.get(topic_partition) is directory:
+                add_values(values, topic_partition, each)
         # What is offline keeps what was known of it.
         for topic_partition in list(self.offline_logs):
             if self._directory_of.get(topic_partition) is directory:
@@ -468,9 +479,11 @@ class LogDirs:
                 except OSError as error:
                     raise LogDirFailure(directory.path, error) from error
 
-    def _checkpoint(self, directory: _Directory, *, is_first: bool = False) -> None:
+    def _checkpoint(self, directory: LogDirectory, *, is_first: bool = False, joining: Log | None = None) -> None:
         with self._checkpoint_lock:
             values = self._values_of(directory)
+            if joining is not None:
+                add_values(values, joining.topic_partition, joining)
             for name, now, before in zip(_CHECKPOINTS, values, directory.checkpointed, strict=True):
                 if is_first or now != before:
                     write_offsets(self._disk, f"{directory.path}/{name}", now)
@@ -509,58 +522,14 @@ class LogDirs:
 _CHECKPOINTS = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_START_OFFSETS, CLEANER_OFFSETS)
 
 
-def _lock(world: World, path: str) -> DiskLock:
-    try:
-        return world.disk.lock(f"{path}/{LOCK}")
-    except BlockingIOError:
-        raise OSError(
-            f"log directory {path} is used by another process: stop that broker, or set log.dirs to another directory"
-        ) from None
-
-
-def _identify(
-    world: World, directories: list[_Directory], node_id: int, cluster_id: str | None, may_found_cluster: bool
-) -> str:
-    """Read or make each directory's meta.properties; returns the cluster's id."""
-    found = [(each, read_meta_properties(world.disk, each.path)) for each in directories]
-    for directory, properties in found:
-        if properties is None:
-            continue
-        if properties.node_id != node_id:
-            raise ValueError(
-                f"{directory.path} belongs to node {properties.node_id}, this is node {node_id}: "
-                "correct node.id or log.dirs"
-            )
-        if cluster_id is None:
-            cluster_id = properties.cluster_id
-        if properties.cluster_id != cluster_id:
-            raise ValueError(
-                f"{directory.path} belongs to cluster {properties.cluster_id}, this is cluster {cluster_id}: "
-                "set log.dirs to a directory of this cluster"
-            )
-    if cluster_id is None:
-        new_id = uuid_to_str(world.random.uuid())
-        if not may_found_cluster:
-            raise ValueError(
-                f"{directories[0].path} is not formatted, no meta.properties names its cluster: give every node of a "
-                f"new cluster the same id, --cluster-id {new_id} say; for one that exists, correct log.dirs"
-            )
-        cluster_id = new_id
-        log.warning("%s was empty: this node begins the new cluster %s in it", directories[0].path, cluster_id)
-    seen: dict[Uuid, str] = {}
-    for directory, properties in found:
-        directory_id = None if properties is None else properties.directory_id
-        if directory_id is None:
-            directory_id = world.random.uuid()
-            write_meta_properties(world.disk, directory.path, MetaProperties(cluster_id, node_id, directory_id))
-        if directory_id in seen:
-            raise ValueError(
-                f"{directory.path} and {seen[directory_id]} have the same directory.id: one is a copy of the other, "
-                "take it out of log.dirs"
-            )
-        seen[directory_id] = directory.path
-        directory.directory_id = directory_id
-    return cluster_id
+def add_values(values: CheckpointValues, topic_partition: TopicPartition, each: Log) -> None:
+    values.recovery_points[topic_partition] = each.recovery_point
+    values.high_watermarks[topic_partition] = each.high_watermark
+    # Where the first segment begins says it as well, once those before it are sure to stay away.
+    if each.log_start_offset > (0 if each.has_unsynced_names else each.segments[0].base_offset):
+        values.log_start_offsets[topic_partition] = each.log_start_offset
+    if each.first_dirty_offset is not None:
+        values.cleaner_offsets[topic_partition] = each.first_dirty_offset
 
 
 def _has_records(disk: Disk, path: str) -> bool:

@@ -33,7 +33,13 @@ async def handle(context: RequestContext, request: AlterConfigsRequest) -> Messa
     left = []
     for resource in request.resources:
         try:
-            check_broker_resource(context.broker.config.node_id, resource.resource_type, resource.resource_name)
+            check_broker_resource(
+                context.broker.config,
+                context.broker.metadata.image,
+                resource.resource_type,
+                resource.resource_name,
+                {each.name: each.value for each in resource.configs},
+            )
         except KafkaError as error:
             refused.append(
                 AlterConfigsResourceResponse(

@@ -1,6 +1,10 @@
 """DescribeConfigs (32), versions 1-4: configs of topics, of this broker, of the cluster's brokers (KIP-226, KIP-569).
 
 Answered from this node's own metadata. Levels of loggers (BROKER_LOGGER, KIP-412) are those of this process.
+
+Not honoured: listeners, listener.security.protocol.map, num.replica.fetchers and compression of groups' records can be
+set while a broker runs, as in Kafka, but hold from its next start on; max.connection.creation.rate, metric.reporters
+and the numbers of threads are taken and have no effect. All other dynamic broker configs hold at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""DescribeLogDirs (35), versions 1-4: this broker's log directories, what is in them, and the room that is left.
+"""DescribeLogDirs (35), versions 1-5: this broker's log directories, what is in them, and the room that is left.
 
-Version 3 has an error for the whole answer, 4 the size of the volume (KIP-827). Version 5 (cordoned directories,
-KIP-1066) is not offered: nothing here cordons any.
+Copies that AlterReplicaLogDirs makes are future replicas. Version 3 has an error for the whole answer, 4 the size of
+the volume (KIP-827), 5 whether the directory takes no new replicas (cordoned.log.dirs, KIP-1066).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine.wire.messages.describe_log_dirs_response import (
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
 
-API = ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, 1, 4)
+API = ApiSpec(ApiKey.DESCRIBE_LOG_DIRS, 1, 5)
 
 
 def handle(context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
@@ -40,10 +40,18 @@ def handle(context: RequestContext, request: DescribeLogDirsRequest) -> Describe
         lag = max(0, replica.partition.high_watermark - replica.log.log_end_offset)
         partition = DescribeLogDirsPartition(number, replica.log.size_bytes, lag)
         by_directory.setdefault(replica.log_dir, {}).setdefault(topic, []).append(partition)
+    for topic_partition, move in sorted(broker.replicas.moves.moves.items()):
+        topic, number = topic_partition
+        if wanted is None or (topic, number) in wanted:
+            size = 0 if move.future is None else move.future.size_bytes
+            future = DescribeLogDirsPartition(number, size, move.lag, True)
+            by_directory.setdefault(move.path, {}).setdefault(topic, []).append(future)
     response = DescribeLogDirsResponse()
     for path, topics in by_directory.items():
         result = DescribeLogDirsResult(
-            log_dir=path, topics=[DescribeLogDirsTopic(name, partitions) for name, partitions in topics.items()]
+            log_dir=path,
+            topics=[DescribeLogDirsTopic(name, partitions) for name, partitions in topics.items()],
+            is_cordoned=path in broker.log_dirs.cordoned,
         )
         try:
             if path in broker.offline_log_dirs:

@@ -12,6 +12,7 @@ from engine.broker.api_spec import ApiSpec
 from engine.broker.broker_config_check import check_broker_resource, check_node
 from engine.broker.controller_forwarding import answer_or_forward
 from engine.broker.logger_levels import alter_logger_levels
+from engine.core.controller.config_control import DELETE, SET
 from engine.core.controller.image import BROKER_LOGGER_RESOURCE
 from engine.model.errors import KafkaError
 from engine.wire.apis import ApiKey
@@ -46,7 +47,19 @@ async def handle(context: RequestContext, request: IncrementalAlterConfigsReques
                 answered.append(answer)
                 continue
             if not context.is_controller_listener:
-                check_broker_resource(node_id, resource.resource_type, resource.resource_name)
+                # What is appended to a list is the controller's to check.
+                changes = {
+                    each.name: each.value if each.config_operation == SET else None
+                    for each in resource.configs
+                    if each.config_operation in (SET, DELETE)
+                }
+                check_broker_resource(
+                    context.broker.config,
+                    context.broker.metadata.image,
+                    resource.resource_type,
+                    resource.resource_name,
+                    changes,
+                )
         except KafkaError as error:
             answer.error_code, answer.error_message = int(error.code), error.message
             answered.append(answer)

@@ -100,7 +100,9 @@ async def alter_config(
     change = AlterableConfig(name, DELETE if value is None else SET, value)
     request = IncrementalAlterConfigsRequest([AlterConfigsResource(kind, resource, [change])])
     # Not over a connection on which an append may be waiting.
-    response = await cluster.ask(list(cluster.incarnations)[-1], request, 1)
+    response = await cluster.ask(
+        list(cluster.incarnations)[-1] if kind == TOPIC or not resource else int(resource), request, 1
+    )
     (result,) = response.responses
     assert result.error_code == NONE, (ErrorCode(result.error_code), result.error_message)
     await cluster.until(

@@ -156,6 +156,9 @@ class MemoryDisk:
         if source in self.directories:
             for path in [each for each in self.files if each.startswith(source + "/")]:
                 self.files[target + path[len(source) :]] = self.files.pop(path)
+            # What was synced in it stays so.
+            names = self.durable.pop(source, {})
+            self.durable[target] = {target + path[len(source) :]: inode for path, inode in names.items()}
             self.directories.remove(source)
             self.directories.add(target)
         elif source in self.files:
