@@ -1,4 +1,4 @@
-"""DescribeProducers (61), version 0: producers that a partition's leader knows, and their open transactions (KIP-664).
+"""DescribeProducers (61), version 0: producers that a partition knows, and their open transactions (KIP-664).
 
 ``kafka-transactions.sh find-hanging`` compares them with what the transaction coordinators know.
 """
@@ -26,7 +26,7 @@ API = ApiSpec(ApiKey.DESCRIBE_PRODUCERS, 0, 0)
 
 
 def handle(context: RequestContext, request: DescribeProducersRequest) -> DescribeProducersResponse:
-    """Answer partition by partition; the leader alone knows."""
+    """Answer partition by partition; any replica tells what it has, as in Kafka."""
     manager = context.broker.replicas
     response = DescribeProducersResponse()
     for topic in request.topics:
@@ -35,7 +35,6 @@ def handle(context: RequestContext, request: DescribeProducersRequest) -> Descri
             answer = PartitionResponse(number)
             try:
                 replica = manager.find(topic.name, None, number)
-                replica.partition.leader_role()
                 answer.active_producers = [_described(each) for each in replica.log.producers.entries.values()]
             except KafkaError as error:
                 answer.error_code = int(error.code)

@@ -49,11 +49,12 @@ async def test_producers_are_told_with_their_open_transactions(broker: InProcess
     assert (ended.last_sequence, ended.last_timestamp) == (-1, T + 9)
 
 
-async def test_only_the_leader_knows(cluster: InProcessCluster) -> None:
-    await create_topic(cluster, "t", [[1, 2, 3]])
-    leader, unknown = await described(cluster, 1, "t", 0, 9)
-    assert ErrorCode(leader.error_code) is ErrorCode.NONE
-    assert ErrorCode(unknown.error_code) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    (follower,) = await described(cluster, 2, "t", 0)
-    assert ErrorCode(follower.error_code) is ErrorCode.NOT_LEADER_OR_FOLLOWER
-    assert follower.error_message
+async def test_every_replica_tells_what_it_has(cluster: InProcessCluster) -> None:
+    await create_topic(cluster, "t", [[1, 2]])
+    for node_id in (1, 2):
+        known, unknown = await described(cluster, node_id, "t", 0, 9)
+        assert ErrorCode(known.error_code) is ErrorCode.NONE
+        assert ErrorCode(unknown.error_code) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    (elsewhere,) = await described(cluster, 3, "t", 0)
+    assert ErrorCode(elsewhere.error_code) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert elsewhere.error_message
