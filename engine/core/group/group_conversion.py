@@ -58,9 +58,7 @@ class GroupConversion:
         group = self._groups.groups.get(group_id)
         if group is None:
             known = group_id in self._groups.rebalances.groups
-            raise _not_found(
-                f"Group {group_id} is not a consumer group." if known else f"Consumer group {group_id} not found."
-            )
+            raise _not_found(f"Group {group_id} is not a consumer group." if known else f"Group {group_id} not found.")
         return group
 
     def group_for(self, group_id: str, joins: bool, records: list[GroupRecord]) -> ConsumerGroup:
