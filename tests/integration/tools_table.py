@@ -6,9 +6,9 @@ What is another each time (addresses, ids, times) is normalised: :func:`normalis
     name [flag …] | Tool arguments [< text for its standard input]
 
 ``@`` stands for ``--bootstrap-server`` and the servers, ``{DIR}`` for a directory with the files of ``FILES``. Flags:
-``sorted`` (the order of lines means nothing), ``numbers`` (nor do numbers), ``retry`` (run again until the answer is
-the expected one: what it tells comes about in the background), ``unserved`` (the API may not be served here yet: that
-it is refused is as good as Kafka's answer).
+``sorted`` (the order of lines means nothing), ``distinct`` (nor how often one is there), ``numbers`` (nor numbers),
+``retry`` (run again until the answer is the expected one: what it tells comes about in the background), ``unserved``
+(the API may not be served here yet: that it is refused is as good as Kafka's answer).
 """
 
 from __future__ import annotations
@@ -215,8 +215,8 @@ transactions-hanging unserved | transactions @ find-hanging --broker-id 1
 producer-perf numbers | producer-perf-test @ --topic written --num-records 100 --record-size 10 --throughput -1
 consumer-perf numbers | consumer-perf-test @ --topic written --num-records 50 --timeout 20000 --group perf
 e2e-latency numbers | e2e-latency @ --topic e2e --num-records 20 --producer-acks all --record-size 10
-verifiable-producer numbers | verifiable-producer @ --topic elected --max-messages 3 --throughput -1
-verifiable-consumer numbers | verifiable-consumer @ --topic elected --group-id verified --max-messages 3 --reset-policy earliest
+verifiable-producer numbers distinct | verifiable-producer @ --topic elected --max-messages 3 --throughput -1
+verifiable-consumer numbers distinct | verifiable-consumer @ --topic elected --group-id verified --max-messages 3 --reset-policy earliest
 # the newer kinds of groups
 share-groups unserved | share-groups @ --list
 share-group-unknown unserved | share-groups @ --describe --group nobody
@@ -300,6 +300,8 @@ _NORMAL = (
     (r"(?m)^\s+(?:at |\.\.\. \d+ ).*\n?", ""),
     (r"(?m)^(?:SLF4J|Tools\$Left|the tool left|WARNING:).*\n?", ""),
     (r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", "<uuid>"),
+    # The tool does not wait for its acknowledgements when its JVM goes on: the consumer's answer shows that they came.
+    (r'(?m)^\{.*"name":"producer_send_success".*\n?', ""),
     (r"console-consumer-\d+", "console-consumer-<number>"),
     (r"<broker \d>\s+\(\d\)", "<any broker>"),
     (r"(?<=Local controller )\d", "<id>"),
@@ -326,6 +328,8 @@ def normalised(case: Case, text: str, names: Mapping[str, str]) -> str:
     head, *lines = text.strip().split("\n")
     if "numbers" in case.flags:
         lines = [re.sub(r"\d[\d.,]*", "#", line) for line in lines]
+    if "distinct" in case.flags:
+        lines = sorted(set(lines))
     if "sorted" in case.flags:
         lines.sort()
     return "\n".join([head, *(each.rstrip() for each in lines)])
