@@ -24,6 +24,7 @@ _SCOPES = {
     "cluster": "Cluster",
     "topics": "Topics",
     "partitions": "Partitions",
+    "moves": "Moves",
     "segments": "Segments",
     "batches": "Batches of a segment",
     "records": "Records",
