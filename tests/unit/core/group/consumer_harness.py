@@ -145,9 +145,16 @@ def error(answer: Any) -> ErrorCode:
 
 
 class Consumer:
-    """A client that does what KIP-848 asks of it: gives up what it is told to, and says what it owns."""
+    """A client that does what KIP-848 asks of it: gives up what it is told to, and says what it owns.
 
-    def __init__(self, h: ConsumerHarness, member_id: str, topics: Sequence[str] = ("t",), **more: Any) -> None:
+    One that ``lingers`` gives up only before its next heartbeat, as one that has records to finish.
+    """
+
+    def __init__(
+        self, h: ConsumerHarness, member_id: str, topics: Sequence[str] = ("t",), *, lingers: bool = False, **more: Any
+    ) -> None:
+        self.lingers = lingers
+        self._wanted: set[Partition] | None = None
         self.h = h
         self.member_id = member_id
         self.topics = topics
@@ -159,6 +166,8 @@ class Consumer:
 
     def beat(self) -> None:
         """One heartbeat, and what follows from its answer."""
+        if self._wanted is not None:
+            self.owned, self._wanted = self._wanted, None
         if self.epoch == 0:
             answer = self.h.beat(self.member_id, 0, topics=self.topics, owned=(), rebalance_ms=60_000, **self.more)
         else:
@@ -168,13 +177,14 @@ class Consumer:
         code = error(answer)
         if code is not ErrorCode.NONE:
             self.errors.append(code)
-            self.epoch, self.owned, self._told = 0, set(), None
+            self.epoch, self.owned, self._told, self._wanted = 0, set(), None, None
             return
         assert answer.member_epoch >= self.epoch, "member epochs do not go back (G5)"
         self.epoch = answer.member_epoch
         told = assigned(answer)
-        if told is not None:
-            # What is taken away is given up at once: nothing is processed here.
+        if told is not None and self.lingers and not self.owned <= told:
+            self.owned, self._wanted = self.owned | told, told
+        elif told is not None:
             self.owned = told
 
     def _identity(self) -> dict[str, Any]:
