@@ -13,13 +13,15 @@ from console.gateway import ReadFrom, Start
 from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel import text
-from console.viewmodel.cells import Column, cell
+from console.viewmodel.cells import Cell, Column, cell
 from console.viewmodel.events import HISTORY_COLUMNS, event_key
 from console.viewmodel.groups import (
     GROUP_COLUMNS,
     OFFSET_COLUMNS,
     GroupRow,
     OffsetRow,
+    assignment_text,
+    epochs,
     find_group,
     group_rows,
     lag_tone,
@@ -68,8 +70,13 @@ class MemberRow:
         return self.member.member_id
 
 
-def _assignment(row: MemberRow) -> str:
-    return " ".join(f"{topic}[{text.id_list(partitions)}]" for topic, partitions in row.member.assignment)
+def _assignment(row: MemberRow) -> Cell:
+    told = assignment_text(row.member)
+    return cell(told or "nothing", "text" if row.member.assignment else "under_replicated")
+
+
+def _epoch(row: MemberRow) -> str:
+    return "–" if row.member.member_epoch is None else str(row.member.member_epoch)
 
 
 _MEMBER_COLUMNS: tuple[Column, ...] = (
@@ -111,12 +118,23 @@ _MEMBER_COLUMNS: tuple[Column, ...] = (
     Column(
         "assignment",
         "ASSIGNMENT",
-        lambda row: cell(_assignment(row) or "nothing", "text" if _assignment(row) else "under_replicated"),
+        _assignment,
         20,
         priority=1,
         max_width=80,
         flashes=True,
     ),
+    Column(
+        "epoch",
+        "EPOCH",
+        lambda row: cell(_epoch(row), "muted"),
+        5,
+        lambda row: row.member.member_epoch or 0,
+        right=True,
+        priority=2,
+        flashes=True,
+    ),
+    Column("speaks", "PROTOCOL", lambda row: cell(row.member.protocol or "classic", "muted"), 8, priority=3),
     Column(
         "member-id",
         "MEMBER ID",
@@ -185,6 +203,8 @@ class GroupView(View):
                 f"{group.state} · {text.plural(len(group.members), 'member')} · lag {text.count(group.total_lag)}"
                 f" · coordinator {coordinator}"
             )
+            if told := epochs(group):
+                self._remark += f" · {told}"
             going = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
             if going:
                 self._remark += f" · {going}"

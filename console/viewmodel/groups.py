@@ -132,6 +132,15 @@ GROUP_COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", lambda row: cell(row.group.group_id), 18, lambda row: row.group.group_id, max_width=44),
     Column("state", "STATE", _state, 10, lambda row: row.group.state, flashes=True, max_width=21),
     Column(
+        "type",
+        "TYPE",
+        lambda row: cell(row.group.group_type, "muted"),
+        8,
+        lambda row: row.group.group_type,
+        priority=2,
+        flashes=True,
+    ),
+    Column(
         "members",
         "MEMBERS",
         lambda row: cell(len(row.group.members)),
@@ -163,7 +172,7 @@ GROUP_COLUMNS: tuple[Column, ...] = (
     Column(
         "protocol",
         "PROTOCOL",
-        lambda row: cell(row.group.protocol or row.group.group_type, "muted"),
+        lambda row: cell(row.group.protocol or "–", "muted"),
         14,
         lambda row: row.group.protocol,
         priority=4,
@@ -191,6 +200,15 @@ class OffsetRow:
     def is_healthy(self) -> bool:
         """Read by somebody, without much lag."""
         return self.member is not None and lag_tone(self.offset.lag) != "lag_high"
+
+
+def epochs(group: GroupState) -> str:
+    """The epochs of a consumer group in words; empty for another one."""
+    if group.group_epoch is None:
+        return ""
+    if group.assignment_epoch in (None, group.group_epoch):
+        return f"epoch {group.group_epoch}"
+    return f"epoch {group.group_epoch}, targets of {group.assignment_epoch}"
 
 
 def find_group(snapshot: ClusterSnapshot, group_id: str) -> GroupState | None:
@@ -233,6 +251,18 @@ def member_name(member: MemberState | None) -> str:
 
 def _number(value: int | None) -> Cell:
     return UNKNOWN if value is None else cell(text.count(value))
+
+
+def assignment_text(member: MemberState) -> str:
+    """What a member has, and what it shall have where that is something else."""
+    has, target = _partitions(member.assignment), member.target
+    if target is None or target == member.assignment:
+        return has
+    return f"{has or 'nothing'} → {_partitions(target) or 'nothing'}"
+
+
+def _partitions(parts: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    return " ".join(f"{topic}[{text.id_list(partitions)}]" for topic, partitions in parts)
 
 
 def member_id_text(member: MemberState | None) -> str:

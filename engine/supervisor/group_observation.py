@@ -138,6 +138,9 @@ class GroupObservation:
                     each.client_id,
                     each.host,
                     tuple(sorted((each.assignment or {}).items())),
+                    each.member_epoch,
+                    None if each.target is None else tuple(sorted(each.target.items())),
+                    each.protocol,
                 )
                 for each in members
             ),
@@ -146,6 +149,8 @@ class GroupObservation:
             lag_history=tuple(group.lags),
             observed_at_ms=group.seen_at_ms,
             error=group.error,
+            group_epoch=description.group_epoch if description else None,
+            assignment_epoch=description.assignment_epoch if description else None,
         )
 
 

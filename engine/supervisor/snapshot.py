@@ -184,18 +184,22 @@ class GroupOffset(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """One member of a group."""
+    """One member of a group. In a consumer group (KIP-848) it has an epoch, a ``target`` that it is on its way to, and
+    a ``protocol`` of its own, ``classic`` or ``consumer``; elsewhere ``None`` and nothing."""
 
     member_id: str
     instance_id: str | None
     client_id: str
     host: str
     assignment: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    member_epoch: int | None = None
+    target: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """One consumer group."""
+    """One group. ``group_type`` is ``classic`` or ``consumer``; the latter has epochs."""
 
     group_id: str
     state: str
@@ -209,6 +213,8 @@ class GroupState:
     lag_history: tuple[tuple[int, int], ...] = ()
     observed_at_ms: int = 0
     error: str = ""
+    group_epoch: int | None = None
+    assignment_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ def _topic(name: str, partitions: int, at_ms: int, base: int, *, internal: bool 
     )
 
 
-def _group(name: str, topic: TopicState, members: int, at_ms: int, lag: int) -> GroupState:
+def _group(name: str, topic: TopicState, members: int, at_ms: int, lag: int, epoch: int | None = None) -> GroupState:
+    """A classic group, or with an epoch a consumer group."""
     ids = [f"{name}-{at + 1}-0c1d2e3f-aaaa-bbbb-cccc-0123456789ab" for at in range(members)]
     owned: dict[str, list[int]] = {member: [] for member in ids}
     offsets = []
@@ -129,15 +130,27 @@ def _group(name: str, topic: TopicState, members: int, at_ms: int, lag: int) -> 
         name,
         "Stable",
         "consumer",
-        "range",
+        "range" if epoch is None else "uniform",
+        "classic" if epoch is None else "consumer",
         coordinator=2,
         members=tuple(
-            MemberState(member, None, f"{name}-{at + 1}", "/127.0.0.1", ((topic.name, tuple(owned[member])),))
+            MemberState(
+                member,
+                None,
+                f"{name}-{at + 1}",
+                "/127.0.0.1",
+                ((topic.name, tuple(owned[member])),),
+                epoch,
+                None if epoch is None else ((topic.name, tuple(owned[member])),),
+                "" if epoch is None else "consumer",
+            )
             for at, member in enumerate(ids)
         ),
         offsets=tuple(offsets),
         total_lag=lag * len(topic.partitions),
         observed_at_ms=at_ms,
+        group_epoch=epoch,
+        assignment_epoch=epoch,
     )
 
 
@@ -192,7 +205,7 @@ def sample_cluster(at_ms: int = START_MS, source: Source = Source.EMBEDDED) -> C
         7,
         brokers,
         topics,
-        (_group("analytics", topics[0], 2, at_ms, 140), _group("billing", topics[2], 3, at_ms, 3)),
+        (_group("analytics", topics[0], 2, at_ms, 140), _group("billing", topics[2], 3, at_ms, 3, epoch=4)),
         QuorumState(
             2,
             7,

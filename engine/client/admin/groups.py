@@ -12,7 +12,7 @@ from engine.client.errors import ClientError, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire import codec
 from engine.wire.messages.consumer_group_describe_request import ConsumerGroupDescribeRequest
-from engine.wire.messages.consumer_group_describe_response import ConsumerGroupDescribeResponse
+from engine.wire.messages.consumer_group_describe_response import Assignment, ConsumerGroupDescribeResponse
 from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
 from engine.wire.messages.delete_groups_request import DeleteGroupsRequest
 from engine.wire.messages.delete_groups_response import DeleteGroupsResponse
@@ -25,6 +25,7 @@ from engine.wire.messages.list_groups_response import ListGroupsResponse
 
 _MOVED = (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE)
 _GROUP = 0
+_MEMBER_PROTOCOLS = {0: "classic", 1: "consumer"}
 
 
 class ListedGroup(NamedTuple):
@@ -45,7 +46,11 @@ class GroupListing(NamedTuple):
 
 
 class MemberDescription(NamedTuple):
-    """A member. ``assignment`` is ``None`` for a protocol whose bytes are not Kafka's consumer protocol."""
+    """A member. ``assignment`` is ``None`` for a protocol whose bytes are not Kafka's consumer protocol.
+
+    The rest is of consumer groups (KIP-848) only: ``target`` is what the member shall have, ``protocol`` the one that
+    it speaks, ``classic`` or ``consumer``, empty where the broker does not tell.
+    """
 
     member_id: str
     instance_id: str | None
@@ -53,6 +58,8 @@ class MemberDescription(NamedTuple):
     host: str
     assignment: dict[str, tuple[int, ...]] | None
     member_epoch: int | None = None
+    target: dict[str, tuple[int, ...]] | None = None
+    protocol: str = ""
 
 
 class GroupDescription(NamedTuple):
@@ -66,6 +73,7 @@ class GroupDescription(NamedTuple):
     coordinator: int
     members: tuple[MemberDescription, ...]
     group_epoch: int | None = None
+    assignment_epoch: int | None = None
 
 
 class GroupAdmin(AdminBase):
@@ -298,15 +306,15 @@ class GroupAdmin(AdminBase):
                         each.instance_id,
                         each.client_id,
                         each.client_host,
-                        {
-                            part.topic_name: tuple(sorted(part.partitions))
-                            for part in sorted(each.assignment.topic_partitions, key=lambda part: part.topic_name)
-                        },
+                        _partitions(each.assignment),
                         each.member_epoch,
+                        _partitions(each.target_assignment),
+                        _MEMBER_PROTOCOLS.get(each.member_type, ""),
                     )
                     for each in sorted(group.members, key=lambda each: each.member_id)
                 ),
                 group.group_epoch,
+                group.assignment_epoch,
             )
             for group in response.groups
         }
@@ -332,6 +340,13 @@ class GroupAdmin(AdminBase):
 
         await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
         return outcomes
+
+
+def _partitions(assignment: Assignment) -> dict[str, tuple[int, ...]]:
+    return {
+        part.topic_name: tuple(sorted(part.partitions))
+        for part in sorted(assignment.topic_partitions, key=lambda part: part.topic_name)
+    }
 
 
 def _code(outcome: object) -> ErrorCode | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from console.acts import (
@@ -22,7 +24,7 @@ from console.viewmodel.cells import Column, Span, cell, place_columns, plain
 from console.viewmodel.events import GROUP_COLUMNS, EventLog, condensed, reason_words
 from console.viewmodel.failover import ledger_figures, summary, timeline, unavailable_ms
 from console.viewmodel.filters import Filter
-from console.viewmodel.groups import growth_per_s, lag_tone, outlook, trend
+from console.viewmodel.groups import assignment_text, epochs, growth_per_s, lag_tone, outlook, trend
 from console.viewmodel.health import silent_brokers
 from console.viewmodel.history import History
 from console.viewmodel.impact import impact_of_losing, impact_words
@@ -40,6 +42,7 @@ from engine.supervisor.snapshot import (
     ClusterSnapshot,
     GroupState,
     Ledger,
+    MemberState,
     PartitionState,
     ProcessFacts,
     ProcessState,
@@ -228,6 +231,21 @@ def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
     assert impact_of_losing(snapshot, [1, 2]).startswith("3 go leaderless; ")
     assert impact_words(snapshot, [1]) == "moves 1 leader, 1 group, the controller · 2 below min ISR · 1 leaderless"
     assert impact_words(snapshot, [3]) == "moves nothing"
+
+
+def test_the_epochs_of_a_consumer_group_are_told_and_a_target_that_lags() -> None:
+    classic = GroupState("g", "Stable")
+    assert epochs(classic) == ""
+    assert epochs(replace(classic, group_type="consumer", group_epoch=4, assignment_epoch=4)) == "epoch 4"
+    assert epochs(replace(classic, group_epoch=5, assignment_epoch=4)) == "epoch 5, targets of 4"
+
+
+def test_a_member_on_its_way_shows_what_it_has_and_what_it_shall_have() -> None:
+    member = MemberState("m", None, "c", "/h", (("t", (0, 1)),), 3, (("t", (0,)), ("u", (2,))), "consumer")
+    assert assignment_text(member) == "t[0,1] → t[0] u[2]"
+    assert assignment_text(replace(member, target=member.assignment)) == "t[0,1]"
+    assert assignment_text(replace(member, target=None)) == "t[0,1]"
+    assert assignment_text(replace(member, assignment=())) == "nothing → t[0] u[2]"
 
 
 def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
