@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from engine.broker.append_verification import OffsetsVerification
+from engine.broker.client_throttle import ClientThrottle
 from engine.broker.controller_host import ControllerHost
 from engine.broker.fetch_sessions import FetchSessions
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
@@ -177,6 +178,7 @@ class Broker:
         self.router = Router(self, API_MODULES)
         self.refusals = Refusals(world.clock, self.publisher.notes)
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
+        self.client_throttle = ClientThrottle(world.clock, config, self.metadata)
         self.offline_log_dirs: set[str] = set()
         self.quorum_voters: dict[int, tuple[str, int]] = {}
         self.controller: ControllerHost | None = None

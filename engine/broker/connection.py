@@ -62,6 +62,7 @@ class ServerConnection(asyncio.Protocol):
         "_blocked",
         "_frames",
         "_has_slices",
+        "_muted",
         "_out",
         "_out_bytes",
         "_reading",
@@ -102,6 +103,8 @@ class ServerConnection(asyncio.Protocol):
         self._advance_scheduled = False
         self._write_paused = False
         self._reading = True
+        # Until when its requests are left alone: the client is over its quota.
+        self._muted: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.peer_host = ""
         self.peer_port = 0
@@ -152,6 +155,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        if self._muted is not None:
+            self._muted.cancel()
         self._frames.clear()
         self._slots.clear()
         self._out.clear()
@@ -168,7 +173,7 @@ class ServerConnection(asyncio.Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether a request is waiting for its answer (a long poll, say): such a connection is not idle."""
-        return bool(self._slots or self._frames)
+        return bool(self._slots or self._frames or self._muted)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -178,13 +183,32 @@ class ServerConnection(asyncio.Protocol):
             self.is_held = False
             self._advance()
 
+    def mute(self, milliseconds: float) -> None:
+        """Leave further requests alone for that long at least, and in the kernel what was not read (KIP-219). Answers
+        leave meanwhile."""
+        if self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + milliseconds / 1000
+        if self._muted is not None:
+            if self._muted.when() >= until:
+                return
+            self._muted.cancel()
+        self._muted = loop.call_at(until, self._unmute)
+        self._regulate_reading()
+
+    def _unmute(self) -> None:
+        self._muted = None
+        self.last_active_ms = self._router.now_ms()
+        self._advance()
+
     def _advance(self) -> None:
         """Handle requests that may be handled now, then write every answer that is due."""
         self._advance_scheduled = False
         frames, slots = self._frames, self._slots
         self._write()
         left, began_ms = _TURN_REQUESTS, 0.0
-        while frames and not (self._blocked or self._write_paused or self.closed or self.is_held):
+        while frames and not (self._blocked or self._write_paused or self.closed or self.is_held or self._muted):
             # What is not pipelined sees the world as it is when its turn comes, not as it was when it arrived: metadata
             # behind an append that waits for a failover must name the new leader.
             if slots and (len(slots) >= _MAX_OUTSTANDING or not self._router.is_pipelined(frames[0])):
@@ -210,7 +234,7 @@ class ServerConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or self.closed:
             return
-        wanted = len(self._frames) < _MAX_OUTSTANDING and not self.is_held
+        wanted = len(self._frames) < _MAX_OUTSTANDING and not self.is_held and self._muted is None
         if wanted != self._reading:
             self._reading = wanted
             if wanted:

@@ -2,6 +2,8 @@
 
 Each entity as a whole or not at all; ``validate_only`` changes nothing. The quotas are Kafka's records in the metadata.
 
+producer_byte_rate and consumer_byte_rate hold (KIP-219), for each broker alone as in Kafka.
+
 Not honoured: request_percentage, controller_mutation_rate and connection_creation_rate are kept and shown, nothing is
 throttled by them. Users are all User:ANONYMOUS until security exists. An ip is an address, no name to be resolved.
 """

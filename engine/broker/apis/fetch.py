@@ -6,7 +6,8 @@ Version 5 tells the log start offset, 7 brings sessions (KIP-227), 9 leader epoc
 (KIP-1166). Consumers read up to the high watermark (read_committed: the last stable offset), followers everything.
 
 The answer waits until min_bytes are there, at most max_wait_ms. On the controller's listener the quorum answers for the
-metadata log. Not built yet: preferred replicas by rack, quotas.
+metadata log. The quota consumer_byte_rate holds (KIP-219): what is too much is given, and the consumer not heard until
+the rate is right again, where Kafka gives nothing until then. Not built yet: preferred replicas by rack.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
+from engine.broker.client_throttle import throttled
 from engine.broker.fetch_sessions import NO_SESSION, FetchedPartition, FetchScope, PartitionKey
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
 from engine.core.replica.truncation import diverging_epoch
@@ -108,6 +110,9 @@ class _Fetch:
         self.max_bytes = (
             request.max_bytes if self.is_follower else min(request.max_bytes, broker.config.fetch_max_bytes)
         )
+        throttle = broker.client_throttle
+        if not self.is_follower and throttle.throttles_consumers():
+            self.max_bytes = int(min(self.max_bytes, throttle.most_bytes(context)))
         self.min_bytes = min(request.min_bytes, self.max_bytes)
         self.scope: FetchScope = broker.fetch_sessions.scope_of(
             request, version, context.connection, is_follower=self.is_follower
@@ -318,8 +323,11 @@ class _Fetch:
                         moved[key] = None
         if self.is_follower:
             manager.replication_bytes_out += total
-        else:
-            manager.bytes_out += total
+            return response
+        manager.bytes_out += total
+        throttle = self.context.broker.client_throttle
+        if throttle.throttles_consumers():
+            return throttled(self.context, response, throttle.fetched(self.context, total))
         return response
 
 

@@ -4,7 +4,8 @@ Version 7 brings zstd (KIP-110), 8 tells which records were refused and why (KIP
 broker leads no more (KIP-951), 13 speaks of topics by id (KIP-516). acks=0 is never answered: if it fails the
 connection is closed, as Kafka does. acks=all is answered when the high watermark has passed, in the order of the
 requests. The coordinator is asked before the first batch of a transaction is appended to a partition (KIP-890); from
-version 12 on the partition is added with that, version 11 knows TRANSACTION_ABORTABLE. Not built yet: quotas.
+version 12 on the partition is added with that, version 11 knows TRANSACTION_ABORTABLE. The quota
+producer_byte_rate holds (KIP-219): bytes of record batches count.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.append_verification import ProduceVerification
+from engine.broker.client_throttle import throttled
 from engine.broker.connection import CloseConnection
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
 from engine.core.controller.topic_names import INTERNAL_TOPICS
@@ -109,8 +111,32 @@ def handle(
 ) -> ProduceResponse | Awaitable[ProduceResponse | None] | None:
     """Append to every partition now; the answer waits for the slowest (acks=all).
 
-    A coroutine, where the coordinator must be asked first: nothing of it is done yet, so that later requests wait.
+    A producer over its quota is told, and not heard for a while.
     """
+    answer = _begin(context, request)
+    throttle = context.broker.client_throttle
+    if not throttle.throttles_producers():
+        return answer
+    size = sum(len(data.records or b"") for topic in request.topic_data for data in topic.partition_data)
+    throttle_ms = throttle.produced(context, size)
+    if not throttle_ms:
+        return answer
+    if answer is None or isinstance(answer, ProduceResponse):
+        return throttled(context, answer, throttle_ms)
+    return _throttled_later(context, answer, throttle_ms)
+
+
+async def _throttled_later(
+    context: RequestContext, answer: Awaitable[ProduceResponse | None], throttle_ms: int
+) -> ProduceResponse | None:
+    return throttled(context, await answer, throttle_ms)
+
+
+def _begin(
+    context: RequestContext, request: ProduceRequest
+) -> ProduceResponse | Awaitable[ProduceResponse | None] | None:
+    """Append, or a coroutine where the coordinator must be asked first: nothing of it is done yet, and later requests
+    wait."""
     if request.transactional_id is None:
         return _append(context, request, None)
     verification = ProduceVerification(context, request)
