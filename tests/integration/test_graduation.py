@@ -161,6 +161,26 @@ def transact(bootstrap: str) -> None:
         (producer.abort_transaction if outcome == "aborted" else producer.commit_transaction)(30)
 
 
+def leave_open(bootstrap: str) -> None:
+    """A transaction that nobody ends."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "left-open"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce("lz4ed", b"open", b"k", 0)
+    assert producer.flush(30) == 0
+
+
+def committed_values(bootstrap: str, topic: str) -> list[bytes | None]:
+    """What a reader of committed records finds in partition 0."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reads-committed", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes | None] = []
+    while (message := consumer.poll(30)) is not None and message.error() is None:
+        found.append(message.value())
+    consumer.close()
+    return found
+
+
 def raise_features(bootstrap: str) -> None:
     """All that 4.3 has; kraft.version among them, which waits until each voter has told the leader what it can do."""
     features = ("org.apache.kafka.tools.FeatureCommand", "--bootstrap-server", bootstrap)
@@ -359,6 +379,7 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
         transact(bootstrap)
         consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
         commit(bootstrap, "billing", 60)
+        leave_open(bootstrap)
         of_kafka = picture(bootstrap)
         # Nobody else gets in meanwhile: Java's lock and ours know of each other.
         refused = subprocess.run([str(KCONSOLE), "broker", "--properties", str(file)], capture_output=True, text=True)
@@ -366,6 +387,14 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
         kafka.kill()
     with kconsole_broker(file):
         assert_same(of_kafka, picture(bootstrap), at_least=400)
+        # Kafka's coordinator began the transaction, ours ends it when its producer comes again.
+        heir = Producer({"bootstrap.servers": bootstrap, "transactional.id": "left-open"})
+        heir.init_transactions(30)
+        heir.begin_transaction()
+        heir.produce("lz4ed", b"of the heir", b"k", 0)
+        heir.commit_transaction(30)
+        values = committed_values(bootstrap, "lz4ed")
+        assert values[-1] == b"of the heir" and b"open" not in values
     metadata = tmp_path / "one" / "__cluster_metadata-0"
     assert json.loads((metadata / "quorum-state").read_text())["data_version"] == 1
     newest = sorted(metadata.glob("*.checkpoint"))[-1]
