@@ -207,10 +207,10 @@ features-unknown | features @ upgrade --feature planet.version=1
 quorum-status numbers | metadata-quorum @ describe --status
 quorum-replication numbers sorted | metadata-quorum @ describe --replication
 # kafka-transactions.sh
-transactions-none unserved | transactions @ list
-transactions-unknown unserved | transactions @ describe --transactional-id nobody
-transactions-producers unserved numbers | transactions @ describe-producers --topic written --partition 0
-transactions-hanging unserved | transactions @ find-hanging --broker-id 1
+transactions-none | transactions @ list
+transactions-unknown | transactions @ describe --transactional-id nobody
+transactions-producers numbers | transactions @ describe-producers --topic written --partition 0
+transactions-hanging | transactions @ find-hanging --broker-id 1
 # the tools that measure
 producer-perf numbers | producer-perf-test @ --topic written --num-records 100 --record-size 10 --throughput -1
 consumer-perf numbers | consumer-perf-test @ --topic written --num-records 50 --timeout 20000 --group perf

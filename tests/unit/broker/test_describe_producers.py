@@ -31,7 +31,9 @@ async def test_producers_are_told_with_their_open_transactions(broker: InProcess
 
     records = [NewRecord(None, b"v", timestamp=T + number) for number in range(3)]
     append(build_batch(records, producer_id=1000, producer_epoch=2, base_sequence=5))
-    append(build_batch(records, producer_id=1001, producer_epoch=0, base_sequence=0, is_transactional=True))
+    guard = replica.log.producers.start_verification(1001, 0, 0, supports_epoch_bump=True, now_ms=T)
+    batch = build_batch(records, producer_id=1001, producer_epoch=0, base_sequence=0, is_transactional=True)
+    append(batch, verification=guard)
     (answer,) = await described(broker, 1, "t", 0)
     assert (answer.partition_index, answer.error_code) == (0, 0)
     idempotent, transactional = answer.active_producers
