@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("workload", ("w",), "workload", "producers and groups of the cluster file"),
     Command("quorum", ("kraft", "controllers"), "quorum", "the metadata quorum"),
     Command("moves", ("reassignments", "m"), "moves", "replicas that move between brokers"),
+    Command("transactions", ("tx", "txn"), "transactions", "transactional ids, and what is open"),
     Command("configs", ("cfg",), "configs", "configs of a topic", "topic"),
     Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
     Command("simulation", ("sim",), "simulation", "the simulated run: play, step, back, why"),

@@ -248,6 +248,7 @@ KEYS: tuple[Key, ...] = (
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
+    Key("enter", "open", "whole", "transactions", "enter", _N, hint=True),
     # -- the rest -------------------------------------------------------------------------------------------------
     Key("enter", "open", "details", "events", "enter", _N, hint=True),
     Key("f", "follow", "follow/pause", "events", "f", _N, hint=True),
@@ -324,6 +325,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "workload": ("workload", *TABLE),
     "quorum": ("quorum", *TABLE),
     "moves": ("moves", *TABLE_WITH_MARKS),
+    "transactions": ("transactions", *TABLE),
     "configs": ("configs", *TABLE),
     "commands": ("commands", *TABLE),
 }

@@ -25,6 +25,7 @@ from console.gateway.protocol import (
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
+from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ResourceType
 from engine.client.admin.topics import NewTopic as TopicToCreate
@@ -180,6 +181,32 @@ class AttachedGateway:
 
     async def batch(self, path: str, position: int) -> BatchView:
         raise GatewayError(NEEDS_FILES)
+
+    async def transactions(self) -> TransactionsFound:
+        with plain_errors():
+            admin = await self._admin_client()
+            answers = await admin.transactions((await admin.metadata(())).brokers)
+        now_ms = self._world.clock.now_ms()
+        rows: list[TransactionRow] = []
+        problems: list[str] = []
+        for broker_id, answer in answers.items():
+            if not isinstance(answer, list):
+                problems.append(f"broker {broker_id} does not tell: {answer}")
+                continue
+            rows += [
+                TransactionRow(
+                    each.transactional_id,
+                    each.coordinator,
+                    each.state,
+                    each.producer_id,
+                    each.producer_epoch,
+                    each.timeout_ms,
+                    float(max(0, now_ms - each.start_time_ms)) if each.start_time_ms >= 0 and each.partitions else None,
+                    tuple(map(str, each.partitions)),
+                )
+                for each in answer
+            ]
+        return TransactionsFound(tuple(sorted(rows)), tuple(problems))
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         return await self._configs(ConfigResource(ResourceType.TOPIC, topic))

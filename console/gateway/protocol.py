@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
+from console.viewmodel.transactions import TransactionsFound
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 NO_SIMULATION = "`kconsole sim` opens one"
@@ -171,6 +172,9 @@ class Gateway(Protocol):
 
     async def batch(self, path: str, position: int) -> BatchView:
         """One batch, byte by byte."""
+
+    async def transactions(self) -> TransactionsFound:
+        """Transactional ids, as their coordinators tell them."""
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         """All configs of a topic."""

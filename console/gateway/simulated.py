@@ -24,6 +24,7 @@ from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
+from console.viewmodel.transactions import TransactionsFound
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
 from engine.sim.stepping.process import options_as_data, planned_as_data
@@ -36,6 +37,8 @@ _MISSING = {
     "segments": _NO_FILES,
     "failover": "the timeline of the simulation (0) shows every step of a failover",
     "workload": "the clients of a simulated cluster belong to its seed",
+    "moves": "the timeline of the simulation (0) shows the replicas that its seed moves",
+    "transactions": "the timeline of the simulation (0) shows what its clients do",
 }
 _CAPABILITIES = Capabilities(
     Source.SIMULATED,
@@ -297,6 +300,9 @@ class SimulatedGateway:
         self._refuse()
 
     async def remove_broker(self, broker_id: int) -> None:
+        self._refuse()
+
+    async def transactions(self) -> TransactionsFound:
         self._refuse()
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:

@@ -15,6 +15,7 @@ from console.screens.records import RecordsView
 from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
 from console.screens.topics import TopicsView
+from console.screens.transactions import TransactionsView
 from console.screens.workload import WorkloadView
 
 VIEWS: dict[str, type[View]] = {
@@ -35,6 +36,7 @@ VIEWS: dict[str, type[View]] = {
         WorkloadView,
         QuorumView,
         MovesView,
+        TransactionsView,
         ConfigsView,
         CommandsView,
     )

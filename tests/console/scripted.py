@@ -25,6 +25,7 @@ from console.gateway.segment_files import read_batch, read_batches
 from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, SegmentRow, Segments
+from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.record.builder import NewRecord as RecordToBuild
 from engine.record.builder import build_batch
 from engine.record.compression import Compression
@@ -498,6 +499,15 @@ class ScriptedGateway:
 
     async def remove_broker(self, broker_id: int) -> None:
         await self._act("remove_broker", broker_id)
+
+    async def transactions(self) -> TransactionsFound:
+        self._maybe_refuse()
+        rows = [
+            TransactionRow("ledger-1", 1, "Ongoing", 4001, 7, 60_000, 2_000.0, ("orders-0", "orders-3")),
+            TransactionRow("ledger-2", 3, "CompleteCommit", 4002, 0, 60_000, None, ()),
+            TransactionRow("ledger-3", 2, "Ongoing", 4003, 1, 60_000, 320_000.0, ("payments-1",)),
+        ]
+        return TransactionsFound(tuple(rows))
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("kill", *broker_ids)

@@ -30,6 +30,7 @@ COMPARED = (
     "failover",
     "acts",
     "plan",
+    "transactions",
     "moves",
     "log",
     "help",
@@ -45,6 +46,8 @@ async def frame(name: str, width: int, height: int) -> list[str]:
         for key in SHOTS[name]:
             if key.startswith("!"):
                 await getattr(gateway, key[1:])([2])
+            elif key.startswith("~"):
+                app.main.run_command(key[1:])
             else:
                 await pilot.press(key)
             await settle(app, pilot)

@@ -31,6 +31,7 @@ SHOTS: dict[str, list[str]] = {
     "quorum": ["7"],
     "acts": ["ctrl+k", "8"],
     "plan": ["D"],
+    "transactions": ["~transactions"],
     "moves": ["D", "ctrl+s", "m"],
     "configs": ["2", "e"],
     "log": ["l"],
