@@ -40,6 +40,7 @@ _TONES = {
         "process_killed",
         "process_exited",
         "log_dir_failed",
+        "replica_corrupt",
         "topic_deleted",
         "broker_unreachable",
         "partition_offline",

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from engine.storage.failure import LogCorrupt
 from engine.storage.file_slice import FileSlice
 from engine.wire.framing import FrameError, FrameSplitter
 
@@ -307,7 +308,7 @@ class ServerConnection(asyncio.Protocol):
             while out and not self._write_paused:
                 transport.writelines(self._next_piece())
             self._has_slices = bool(out)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, LogCorrupt) as error:
             # The client has the size of the answer already: there is nothing else that can be said.
             self._out.clear()
             self.close(f"what a fetch found cannot be read any more: {error}")

@@ -12,10 +12,10 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
-from engine.model.errors import KafkaError
+from engine.model.errors import ErrorCode, KafkaError
 from engine.storage.cleaner import CleanedLog, Cleaning, CleaningStopped, clean
 from engine.storage.cleaner_plan import LogToClean, plan
-from engine.storage.failure import LogDirFailure
+from engine.storage.failure import LogCorrupt, LogDirFailure
 
 if TYPE_CHECKING:
     from engine.broker.replica import Replica
@@ -117,6 +117,10 @@ class LogCleaner:
             self._replicas.on_disk_failed(replica, failure)
             return False
         except KafkaError as error:
+            # Of the last replica in sync everything else is still worth having.
+            if error.code is ErrorCode.CORRUPT_MESSAGE and self._replicas.has_others_in_sync(replica):
+                files.found_corrupt(LogCorrupt(files.directory, error))
+                return True
             log.error("%s is not compacted any more until the next start: %s", replica.topic_partition, error)
             self.uncleanable[files] = str(error)
             return True

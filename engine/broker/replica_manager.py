@@ -7,19 +7,21 @@ machine's effects. All of it runs on the event loop; only fsyncs, checkpoints an
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from engine.broker.corrupt_replicas import CorruptReplicas
 from engine.broker.directory_assignments import DirectoryAssignments
 from engine.broker.isr_proposals import IsrProposals
 from engine.broker.log_dir_moves import LogDirMoves
 from engine.broker.log_flusher import LogFlusher
 from engine.broker.replica import CommitWaiter, Replica
 from engine.broker.suspects import SuspectedLeaders
-from engine.core.controller.directory_ids import MIGRATING, UNASSIGNED
+from engine.core.controller.directory_ids import LOST, MIGRATING, UNASSIGNED
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
 from engine.core.replica.cluster_view import ClusterView
 from engine.core.replica.outputs import AlterPartition, AppendCommitted, PartitionEffects
@@ -30,7 +32,7 @@ from engine.model.ids import ZERO_UUID, Uuid
 from engine.model.notes import Detail, Note, NoteKind
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
-from engine.storage.failure import LogDirFailure
+from engine.storage.failure import LogCorrupt, LogDirFailure
 from engine.storage.log import AppendInfo
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class ReplicaManager:
         self._high_watermark_listeners: dict[str, list[HighWatermarkListener]] = {}
         self.proposals = IsrProposals(config.node_id, broker_epoch, send_to_controller, self._on_isr_answer)
         self._directories = DirectoryAssignments(config.node_id, broker_epoch, send_to_controller)
+        self.corrupt = CorruptReplicas(config.node_id, log_dirs, self._directories, publish)
         self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self.on_disk_failed)
         self.fetchers: ReplicaFetchers | None = None
         self.moves = LogDirMoves(world, self)
@@ -116,7 +119,7 @@ class ReplicaManager:
         if found is None:
             raise KafkaError(self._why_absent(topic, topic_id, partition))
         if found.is_offline:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"the log directory of {found.topic_partition} is offline")
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{found.topic_partition} is offline, or its log directory")
         return found
 
     def _why_absent(self, topic: str, topic_id: Uuid | None, partition: int) -> ErrorCode:
@@ -426,6 +429,9 @@ class ReplicaManager:
         if replica is not None and replica.topic_id != topic.topic_id:
             self._drop(topic_partition, replica.topic_id, "a topic of the same name took its place")
             replica = None
+        if replica is not None and replica.is_offline and self.corrupt.may_begin_anew(topic.topic_id, number, state):
+            self._forget(replica)
+            replica = None
         if replica is None:
             replica = self._make(topic, topic_partition)
             if replica is None:
@@ -455,6 +461,16 @@ class ReplicaManager:
         config = self._log_config(topic.name)
         if self._is_out_of_reach(topic, topic_partition):
             return None
+        state = topic.partitions[topic_partition.partition]
+        if self.corrupt.may_begin_anew(topic.topic_id, topic_partition.partition, state):
+            try:
+                self.corrupt.begin_anew(topic_partition, topic.topic_id, state.leader)
+            except LogDirFailure as failure:
+                self._log_dir_failed(self.log_dirs.path_of(topic_partition), failure)
+                return None
+        elif self.log_dirs.is_corrupt(topic_partition):
+            self.corrupt.on_found(topic_partition, topic.topic_id, self.log_dirs.offline_logs[topic_partition])
+            return None
         try:
             files = self.log_dirs.get_or_create(topic_partition, topic.topic_id, config, self._clock.now_ms())
         except (KafkaError, OSError, ValueError) as failure:
@@ -479,6 +495,7 @@ class ReplicaManager:
         replica = Replica(topic_partition, topic.topic_id, partition, files, self.log_dirs.path_of(topic_partition))
         replica.last_flush_ms = self._clock.monotonic_ms()
         files.after_roll = lambda: self.flusher.ask(replica)
+        files.on_corrupt = lambda corrupt: self._on_corrupt_later(replica, corrupt)
         files.set_high_watermark(partition.high_watermark)
         if files.leader_epochs.is_unsaved:
             self._epoch_began(replica)
@@ -518,6 +535,8 @@ class ReplicaManager:
         number = topic_partition.partition
         state = topic.partitions[number]
         directory = state.directory(self.config.node_id)
+        if directory == LOST:
+            return False
         if directory in (UNASSIGNED, MIGRATING):
             # Nobody was told where it is. One that is new is nowhere yet, one that is added has nothing to lose.
             is_out = state.partition_epoch > 0 and self.config.node_id in state.isr
@@ -545,8 +564,8 @@ class ReplicaManager:
         if replica is None or replica.topic_id != topic_id:
             return
         log.info("dropping %s: %s", topic_partition, reason)
-        del self._replicas[topic_partition]
-        self._by_id.pop((topic_id, topic_partition.partition), None)
+        self._forget(replica)
+        self.corrupt.forget(topic_partition, topic_id)
         if self.fetchers is not None:
             self.fetchers.remove(replica)
         replica.is_offline = True
@@ -556,6 +575,10 @@ class ReplicaManager:
             self.log_dirs.delete(topic_partition, self._clock.now_ms())
         except LogDirFailure as failure:
             self._log_dir_failed(replica.log_dir, failure)
+
+    def _forget(self, replica: Replica) -> None:
+        del self._replicas[replica.topic_partition]
+        self._by_id.pop((replica.topic_id, replica.topic_partition.partition), None)
 
     def _log_config(self, topic: str) -> LogConfig:
         overrides = self._image.config(TOPIC_RESOURCE, topic) if self._image is not None else {}
@@ -610,6 +633,9 @@ class ReplicaManager:
             try:
                 replica.log.delete_old_segments(now_ms)
                 replica.log.producers.remove_expired(now_ms)
+            except LogCorrupt as corrupt:
+                self.on_corrupt(replica, corrupt)
+                continue
             except (LogDirFailure, OSError) as failure:
                 self._log_dir_failed(replica.log_dir, failure)
                 continue
@@ -627,14 +653,35 @@ class ReplicaManager:
         self.moves.on_log_dir_failed(log_dir)
         failed = [each for each in self._replicas.values() if each.log_dir == log_dir]
         for each in failed:
-            each.is_offline = True
-            if self.fetchers is not None:
-                self.fetchers.remove(each)
-            self._end(each, ErrorCode.KAFKA_STORAGE_ERROR)
+            self._take_offline(each)
         reason = f"{error}: what was written last may be lost, so nothing is served from it any more"
         detail: Detail = {"directory": log_dir, "replicas": len(failed)}
         self._publish([Note(NoteKind.LOG_DIR_FAILED, log_dir, reason, detail)])
         self._on_log_dir_failed(log_dir, error)
+
+    def _on_corrupt_later(self, replica: Replica, corrupt: LogCorrupt) -> None:
+        """A read found it, somewhere within an answer that is being made."""
+        asyncio.get_running_loop().call_soon(self.on_corrupt, replica, corrupt)
+
+    def on_corrupt(self, replica: Replica, corrupt: KafkaError) -> None:
+        """The replica's bytes are not what was written: it alone goes offline (L2)."""
+        if replica.is_offline or self._replicas.get(replica.topic_partition) is not replica:
+            return
+        self._take_offline(replica)
+        self.corrupt.on_found(
+            replica.topic_partition, replica.topic_id, corrupt, leader_epoch=replica.partition.leader_epoch
+        )
+
+    def has_others_in_sync(self, replica: Replica) -> bool:
+        """Whether other brokers have everything that was committed."""
+        state = None if self._image is None else self._image.partition(*replica.topic_partition)
+        return state is not None and any(each != self.config.node_id for each in state.isr)
+
+    def _take_offline(self, replica: Replica) -> None:
+        replica.is_offline = True
+        if self.fetchers is not None:
+            self.fetchers.remove(replica)
+        self._end(replica, ErrorCode.KAFKA_STORAGE_ERROR)
 
     def _end(self, replica: Replica, error: ErrorCode) -> None:
         """Answer all who wait for this replica."""

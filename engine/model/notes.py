@@ -48,6 +48,8 @@ class NoteKind(StrEnum):
     REPLICAS_CHANGED = "replicas_changed"
     LOG_TRUNCATED = "log_truncated"
     LOG_DIR_FAILED = "log_dir_failed"
+    REPLICA_CORRUPT = "replica_corrupt"
+    REPLICA_BEGUN_ANEW = "replica_begun_anew"
     # groups
     GROUP_CREATED = "group_created"
     GROUP_REBALANCED = "group_rebalanced"

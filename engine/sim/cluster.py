@@ -45,8 +45,6 @@ class Machine:
         self.process: Incarnation | None = None
         self.broker: Broker | None = None
         self.exit: str | None = None
-        # Directories of partitions of which the broker said, when it left, that they are corrupt.
-        self.corrupt: list[str] = []
 
     @property
     def is_up(self) -> bool:
@@ -167,10 +165,6 @@ class SimCluster:
         """Start the broker's process; the task ends when it serves, or when it failed to."""
         machine = self.machines[node_id]
         assert machine.process is None, f"broker {node_id} runs already"
-        # The operator does what the broker told: the replica is copied anew.
-        for path in machine.corrupt:
-            machine.disk.remove_tree(path)
-        machine.corrupt.clear()
         machine.lives += 1
         machine.exit = None
         process = machine.process = Incarnation(f"{machine.name}#{machine.lives}")
@@ -201,24 +195,15 @@ class SimCluster:
 
     def _exited(self, machine: Machine, why: str) -> None:
         machine.exit = why
-        self._note_corrupt(machine)
         self.kill(machine.node_id)
 
-    def _note_corrupt(self, machine: Machine) -> None:
-        replicas = getattr(machine.broker, "replicas", None)
-        if replicas is not None:
-            # The others are offline with their directory.
-            whys = replicas.log_dirs.offline_logs.items()
-            places = [(f"{path}/{each}", why) for each, why in whys for path in self.log_dirs]
-            machine.corrupt = [path for path, why in places if f"{path} is corrupt" in why]
-
     def repair(self, node_id: int) -> bool:
-        """What an operator does about log directories that are offline though their disk works by now: stop the broker,
-        delete what it called corrupt, start it. Whether there were any."""
+        """What an operator does about log directories that are offline though their disk works, and about corrupt
+        replicas that are the last ones in sync: start the broker again. Whether there were any."""
         machine = self.machines[node_id]
-        if machine.broker is None or not machine.broker.offline_log_dirs:
+        broker = machine.broker
+        if broker is None or not (broker.offline_log_dirs or _has_last_of_its_kind(broker)):
             return False
-        self._note_corrupt(machine)
         self.kill(node_id)
         self.start(node_id)
         return True
@@ -301,3 +286,14 @@ class SimCluster:
         process = Incarnation(f"{name}-{self._clients}#1")
         rng = random.Random(self.rng.getrandbits(64))
         return process, SimWorld(self.fabric, process, self.clients_clock, SimDisk(rng), rng)
+
+
+def _has_last_of_its_kind(broker: Broker) -> bool:
+    """Whether a corrupt replica is the only one in sync: the others may copy what they lack from what is left of it."""
+    if not hasattr(broker, "replicas"):
+        return False
+    log_dirs, image = broker.log_dirs, broker.metadata.image
+    return any(
+        log_dirs.is_corrupt(each) and (state := image.partition(*each)) is not None and state.leader < 0
+        for each in log_dirs.offline_logs
+    )

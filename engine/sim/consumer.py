@@ -7,10 +7,11 @@ from struct import Struct
 from typing import NamedTuple
 
 from engine.model.errors import ErrorCode
-from engine.record.batch import iter_batches
+from engine.record.batch import is_intact, iter_batches
 from engine.record.reader import read_records
 from engine.sim.clients import RETRY_S, SimClient, Unavailable
 from engine.sim.history_recorder import ClientRecorder
+from engine.sim.violation import Violation
 from engine.wire import codec
 from engine.wire.messages import consumer_protocol_assignment
 from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
@@ -132,6 +133,8 @@ class SimReader:
                     if header.is_control or (header.is_transactional and header.producer_id in aborted):
                         self.positions[each] = header.last_offset + 1
                         continue
+                    if not is_intact(header, batch):
+                        raise Violation("L2", f"a reader of {each} got a batch at {header.base_offset} that is corrupt")
                     for record in read_records(batch):
                         if record.offset >= self.positions[each]:
                             found.append(

@@ -13,6 +13,7 @@ from engine.core.replica.roles import Leader
 from engine.record.batch import LOG_OVERHEAD_BYTES
 from engine.sim.quorum_invariants import LiveBroker, QuorumInvariants, next_offset
 from engine.sim.violation import Violation
+from engine.storage.failure import LogCorrupt
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
@@ -271,8 +272,12 @@ class Invariants:
             self._compared.get((each, first_id, second_id), 0),
         )
         while start < end:
-            ours = bytes(first.log.read(start, _COMPARE_CHUNK_BYTES, max_offset=end))
-            theirs = bytes(second.log.read(start, _COMPARE_CHUNK_BYTES, max_offset=end))
+            try:
+                ours = bytes(first.log.read(start, _COMPARE_CHUNK_BYTES, max_offset=end))
+                theirs = bytes(second.log.read(start, _COMPARE_CHUNK_BYTES, max_offset=end))
+            except LogCorrupt:
+                # It goes offline, this very moment.
+                return
             shared = min(len(ours), len(theirs))
             if not shared:
                 break

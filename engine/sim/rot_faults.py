@@ -5,21 +5,27 @@ checkpoints are lost as a whole, for they bear no checksum, as in Kafka.
 
 Bits of records flip on one broker that is down, and out of every ISR by then, while all others are in sync: a disk that
 changes what was synced is promised to cost that replica only. And they flip where a start reads: behind the recovery
-point (the log is cut there, and copied again), or in the last segment before it (the broker refuses to start, until its
-operator deletes the partition's directory). What lies in older segments is read by nobody but clients, who see by the
-CRC that it is wrong.
+point (the log is cut there, and copied again), or in the last segment before it (that replica is copied anew).
+
+And they flip under a leader that runs, wherever in its log, while all of its replicas are in sync; somebody reads there
+at once, who must not get them. (Later the others might have died for good reasons of their own, and who would be left
+is a leader that serves nothing.)
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from engine.core.controller.image import MetadataImage
-from engine.record.batch import LOG_OVERHEAD_BYTES
+from engine.model.errors import KafkaError
+from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader
 from engine.sim.cluster import Machine
 from engine.sim.disk import SimDisk
 from engine.sim.fault_kit import Act, FaultKit
+from engine.sim.violation import Violation
 from engine.storage.checkpoints import CLEAN_SHUTDOWN
+from engine.storage.log import Log
 
 _DERIVED = (".index", ".timeindex", ".txnindex", ".snapshot", "leader-epoch-checkpoint")
 _RECOVERY_POINTS = "recovery-point-offset-checkpoint"
@@ -44,7 +50,39 @@ class RotFaults:
         return {"rot": self._rot}
 
     def _rot(self) -> str:
-        return self._rot_records() if self._kit.rng.random() < 0.5 else self._rot_derived()
+        kind = self._kit.rng.random()
+        if kind < 0.3:
+            return self._rot_under_a_leader() or self._rot_derived()
+        return self._rot_records() if kind < 0.6 else self._rot_derived()
+
+    def _rot_under_a_leader(self) -> str:
+        kit = self._kit
+        node_id = kit.some_up()
+        if node_id is None:
+            return ""
+        machine = kit.cluster.machines[node_id]
+        images = self._images()
+        replicas = getattr(machine.broker, "replicas", None)
+        if machine.process is None or replicas is None or not images:
+            return ""
+        found = [
+            (replica.log, *place)
+            for (topic, number), replica in sorted(replicas.replicas.items())
+            if replica.partition.is_leader
+            and not replica.is_offline
+            and replica.log.failure is None
+            and all(_is_whole_in(image, topic, number) for image in images)
+            for place in _batches_of_the_past(replica.log)
+        ]
+        if not found:
+            return ""
+        log, path, position, header = kit.rng.choice(found)
+        is_dense = log.first_dirty_offset is None and not log.config.compact
+        # Of a compacted log's offsets nobody knows where they were.
+        at = kit.rng.randrange(0 if is_dense else _SIZE_AT, header.size_in_bytes)
+        machine.disk.flip_bit(path, position + at)
+        machine.process.context.copy().run(_read_there, log, max(header.base_offset, log.log_start_offset))
+        return f"a bit of {path} flips under its leader {node_id}"
 
     def _rot_derived(self) -> str:
         """A broker goes down, and some of its derived files are gone or changed before it comes back."""
@@ -105,6 +143,29 @@ class RotFaults:
             ):
                 return [controller.machine.image, broker.metadata.image]
         return []
+
+
+def _read_there(log: Log, offset: int) -> None:
+    try:
+        log.read(offset, 1)
+    except (KafkaError, OSError):
+        return
+    raise Violation("L2", f"{log} serves offset {offset}, of which a bit has flipped")
+
+
+def _batches_of_the_past(log: Log) -> Iterator[tuple[str, int, BatchHeader]]:
+    """Path, position and header of batches that are not read as they were appended just now."""
+    for segment in log.segments:
+        for position, header in segment.headers():
+            if segment is log.segments[-1] and position >= segment.appended_from:
+                return
+            if header.last_offset >= log.log_start_offset:
+                yield segment.log_path, position, header
+
+
+def _is_whole_in(image: MetadataImage, topic: str, number: int) -> bool:
+    state = image.partition(topic, number)
+    return state is not None and len(state.replicas) > 2 and set(state.isr) == set(state.replicas)
 
 
 def _is_spare_in(image: MetadataImage, node_id: int) -> bool:

@@ -86,8 +86,8 @@ def clean(to_clean: LogToClean, now_ms: int, map_bytes: int) -> Cleaning:
     try:
         if log.first_dirty_offset is None:
             log.first_dirty_offset = to_clean.first_dirty_offset
-            if log.before_gap is not None:
-                yield from _in_one(log.before_gap)
+        if log.before_gap is not None:
+            yield from _in_one(log.before_gap)
         offsets = OffsetMap(map_bytes)
         start_offset = to_clean.first_dirty_offset
         ends = [*[each.base_offset for each in to_clean.segments[1:]], to_clean.end_offset]

@@ -17,15 +17,11 @@ class LogDirFailure(KafkaError):
 
 
 class LogCorrupt(KafkaError):
-    """Bytes that were once synced are no longer what they were (L2): the log must not be opened, and not be cut.
+    """Bytes that were once synced are no longer what they were (L2): the log must not be served, and not be cut.
 
-    Answered to clients as KAFKA_STORAGE_ERROR.
+    ``directory`` is the partition's. Answered to clients as KAFKA_STORAGE_ERROR.
     """
 
     def __init__(self, directory: str, reason: object) -> None:
-        super().__init__(
-            ErrorCode.KAFKA_STORAGE_ERROR,
-            f"{directory} is corrupt: {reason}. Delete the directory to let this replica copy the partition anew, "
-            "if another replica is in sync",
-        )
+        super().__init__(ErrorCode.KAFKA_STORAGE_ERROR, f"{directory} is corrupt: {reason}")
         self.directory = directory

@@ -9,7 +9,6 @@ On a failed write or fsync nothing is known of the file any more, so the log ref
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -18,18 +17,16 @@ from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import LOG_OVERHEAD_BYTES, BatchHeader, Buffer
 from engine.storage.checkpoints import PARTITION_METADATA
-from engine.storage.failure import LogDirFailure
+from engine.storage.failure import LogCorrupt, LogDirFailure
 from engine.storage.file_pool import FilePool
-from engine.storage.file_slice import FileSlice
 from engine.storage.file_sync import sync_file
 from engine.storage.index_file import TIME_ENTRY
+from engine.storage.log_reads import LogReads
 from engine.storage.segment import MAX_RELATIVE_OFFSET, SWAP_SUFFIX, Segment
 from engine.world import Disk
 
 # Batches whose positions are remembered, twice as many at most: reads of the tail need no index.
 _REMEMBERED_POSITIONS = 1024
-# Ends of reads from which the same reader may go on.
-_REMEMBERED_READS = 256
 # Complete segments whose descriptors are given back late: their sync may still be under way.
 _RELEASED_LATE = 4
 
@@ -54,7 +51,7 @@ class CleaningGuard:
         self.waiting: Segment | None = None
 
 
-class LocalLog:
+class LocalLog(LogReads):
     """The files; :class:`engine.storage.log.Log` knows what they mean."""
 
     __slots__ = (
@@ -86,6 +83,7 @@ class LocalLog:
         "first_dirty_offset",
         "log_end_offset",
         "log_start_offset",
+        "on_corrupt",
         "recovery_point",
         "topic_partition",
     )
@@ -136,10 +134,12 @@ class LocalLog:
         self._now_ms = now_ms
         # Called when a segment is complete: it can be synced now (UnifiedLog.roll flushes it in the background).
         self.after_roll: Callable[[], object] | None = None
-        # Called before there is the first gap in the offsets, where first_dirty_offset is noted:
-        # cleaner-offset-checkpoint must name the log, lest recovery take the gap for bytes that are lost. May run in a
-        # thread of its own.
+        # Called before there is a gap in the offsets: cleaner-offset-checkpoint must name the log, and
+        # recovery-point-offset-checkpoint what was synced, lest recovery take the gap for bytes that are lost. May run
+        # in a thread of its own.
         self.before_gap: Callable[[], object] | None = None
+        # Called when a read finds bytes that are not what was written, by whatever reads, once.
+        self.on_corrupt: Callable[[LogCorrupt], None] | None = None
 
     def _use_config(self, config: LogConfig) -> None:
         self._config = config
@@ -192,6 +192,13 @@ class LocalLog:
         if self._failure is None:
             self._failure = failure
         raise failure from error
+
+    def found_corrupt(self, corrupt: LogCorrupt) -> None:
+        """Nothing is read from the log or written to it any more; its owner hears of it."""
+        if self._failure is None:
+            self._failure = corrupt
+            if self.on_corrupt is not None:
+                self.on_corrupt(corrupt)
 
     # -- segments -----------------------------------------------------------------------------------------------
 
@@ -430,106 +437,6 @@ class LocalLog:
         self._older_positions = {}
         self._read_ends = {}
 
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    def read(
-        self, offset: int, max_bytes: int, *, max_offset: int | None = None, min_one_message: bool = True
-    ) -> bytes:
-        """Whole batches, the first being the one that holds ``offset``; none that starts at ``max_offset`` or later.
-
-        They come from one segment: what follows is read by the next call. Nothing at the end of the log, nor if the
-        first batch is larger than ``max_bytes``, unless ``min_one_message``.
-
-        Raises:
-            KafkaError: OFFSET_OUT_OF_RANGE.
-            OSError: the disk fails.
-        """
-        found = self._range(offset, max_bytes, max_offset, min_one_message)
-        return b"" if found is None else found[0].read(found[1], found[2])
-
-    def read_or_slice(
-        self,
-        offset: int,
-        max_bytes: int,
-        *,
-        max_offset: int | None = None,
-        min_one_message: bool = True,
-        max_read_bytes: int,
-    ) -> bytes | FileSlice:
-        """The same for somebody who may be slow to take it: more than ``max_read_bytes`` are left in the file."""
-        found = self._range(offset, max_bytes, max_offset, min_one_message)
-        if found is None:
-            return b""
-        segment, position, length = found
-        return segment.read(position, length) if length <= max_read_bytes else segment.slice(position, length)
-
-    def _range(
-        self, offset: int, max_bytes: int, max_offset: int | None, min_one_message: bool
-    ) -> tuple[Segment, int, int] | None:
-        """Segment, position and length of what :meth:`read` returns."""
-        end_offset = self.log_end_offset
-        if offset < self.log_start_offset or offset > end_offset:
-            raise KafkaError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"offset {offset} of {self.topic_partition} is not within {self.log_start_offset} and {end_offset}",
-            )
-        if max_offset is not None and max_offset < end_offset:
-            end_offset = max_offset
-        if offset >= end_offset:
-            return None
-        segment = self._active
-        if offset >= segment.base_offset:
-            position = self._positions.get(offset, -1)
-            if position < 0:
-                position = self._older_positions.get(offset, -1)
-                if position < 0:
-                    segment, position = self._find(offset)
-            limit = segment.size if end_offset == self.log_end_offset else self._end_position(segment, end_offset)
-        else:
-            segment, position = self._find(offset)
-            if segment.base_offset >= end_offset:
-                return None
-            limit = self._end_position(segment, end_offset)
-        if limit - position <= max_bytes:
-            return segment, position, limit - position
-        found = segment.last_end_within(position, position + max_bytes)
-        if found is None:
-            if not min_one_message:
-                return None
-            found = segment.end_of_batch_at(position)
-        end, next_offset = found
-        if len(self._read_ends) >= _REMEMBERED_READS:
-            self._read_ends.clear()
-        self._read_ends[next_offset] = segment, end
-        return segment, position, end - position
-
-    def _find(self, offset: int) -> tuple[Segment, int]:
-        """Where the batch that holds an offset begins, or the next one if compaction removed that."""
-        found = self._read_ends.pop(offset, None)
-        if found is not None and found[1] < found[0].size:
-            return found
-        number = bisect_right(self._bases, offset) - 1
-        segment = self._segments[number]
-        position = segment.position_of(offset)
-        while position >= segment.size and segment is not self._active:
-            number += 1
-            segment, position = self._segments[number], 0
-        return segment, position
-
-    def _end_position(self, segment: Segment, end_offset: int) -> int:
-        """Position behind the last batch of a segment that starts before ``end_offset``."""
-        if segment is not self._active:
-            number = bisect_right(self._bases, segment.base_offset)
-            return segment.size if end_offset >= self._bases[number] else segment.end_position_of(end_offset)
-        if end_offset >= self.log_end_offset:
-            return segment.size
-        position = self._positions.get(end_offset, -1)
-        if position < 0:
-            position = self._older_positions.get(end_offset, -1)
-            if position < 0:
-                position = segment.end_position_of(end_offset)
-        return position
-
     # -- syncing ------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -600,9 +507,15 @@ class LocalLog:
 
     def _settle_end(self) -> None:
         """A compacted log may have been cut within a gap: a segment that begins at the end tells the next start where
-        that is. Raises ``OSError``."""
+        that is, and the recovery point that nothing is lost in between. Raises ``OSError``."""
         if self.first_dirty_offset is not None and self._active.next_offset() < self.log_end_offset:
             self._sync_cut(self._roll(self._now_ms))
+            for segment in self._segments:
+                if segment.needs_sync:
+                    segment.sync()
+            self._all_is_durable()
+            if self.before_gap is not None:
+                self.before_gap()
 
     def _close_files(self) -> None:
         if self._cleaning is not None:

@@ -28,7 +28,7 @@ from engine.storage import log_lookup, retention
 from engine.storage.checkpoints import settle_topic_id, write_partition_metadata
 from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
-from engine.storage.leader_epochs import LeaderEpochs
+from engine.storage.leader_epochs import EpochEntry, LeaderEpochs
 from engine.storage.local_log import LocalLog
 from engine.storage.producer_snapshot import ProducerSnapshots
 from engine.storage.producer_state import (
@@ -118,6 +118,7 @@ class Log(LocalLog):
             disk.make_dirs(directory)
         topic_id = settle_topic_id(disk, directory, topic_id, may_be_torn=recovery_point == 0 and not clean_shutdown)
         log = cls(disk, directory, topic_partition, topic_id, config, pool, producer_id_expiration_ms, now_ms)
+        compacted_to = float("inf") if not trusts_recovery_point else (first_dirty_offset or 0)
         loaded = LogLoader(
             log._pool,
             directory,
@@ -128,6 +129,7 @@ class Log(LocalLog):
             recovery_point=recovery_point,
             log_start_offset=log_start_offset,
             is_dense=trusts_recovery_point and not config.compact and first_dirty_offset is None,
+            compacted_to=compacted_to,
             now_ms=now_ms,
         ).load()
         log._use_segments(loaded.segments)
@@ -391,6 +393,9 @@ class Log(LocalLog):
 
     # -- looking up ---------------------------------------------------------------------------------------------
 
+    def _epochs(self) -> Sequence[EpochEntry]:
+        return self.leader_epochs.entries
+
     def aborted_transactions(self, start_offset: int, upper_offset: int) -> list[AbortedTxn]:
         """Aborted transactions with records from ``start_offset`` on and below ``upper_offset``."""
         number = max(bisect_right(self._bases, start_offset) - 1, 0)
@@ -398,12 +403,18 @@ class Log(LocalLog):
 
     def offset_for_timestamp(self, timestamp: int, max_offset: int) -> tuple[int, int, int] | None:
         """Timestamp, offset and leader epoch of the first record below ``max_offset`` that is of ``timestamp`` or
-        later; ``None`` if there is none. Raises ``OSError``, ``KafkaError`` for bytes that do not unpack."""
-        return log_lookup.offset_for_timestamp(self._segments, timestamp, self.log_start_offset, max_offset)
+        later; ``None`` if there is none. Raises ``OSError``, LogCorrupt."""
+        try:
+            return log_lookup.offset_for_timestamp(self._segments, timestamp, self.log_start_offset, max_offset)
+        except KafkaError as error:
+            self._corrupt(error)
 
     def max_timestamp_offset(self) -> tuple[int, int, int] | None:
         """The same of the record with the largest timestamp, the first if there are several."""
-        return log_lookup.max_timestamp_offset(self._segments)
+        try:
+            return log_lookup.max_timestamp_offset(self._segments)
+        except KafkaError as error:
+            self._corrupt(error)
 
     # -- offsets ------------------------------------------------------------------------------------------------
 

@@ -74,10 +74,12 @@ class LogDirs:
         self._producer_id_expiration_ms = 86_400_000
         self.cluster_id = cluster_id
         self.logs: dict[TopicPartition, Log] = {}
-        # Logs that could not be opened, and why. Their directories stay as they are.
+        # Logs that are out of reach, and why. Their directories stay as they are.
         self.offline_logs: dict[TopicPartition, str] = {}
         # Paths of directories that take no new logs (cordoned.log.dirs).
         self.cordoned: frozenset[str] = frozenset()
+        # Those of them that are corrupt; with a log that was open.
+        self._corrupt: dict[TopicPartition, Log | None] = {}
 
     @classmethod
     def open(
@@ -232,7 +234,7 @@ class LogDirs:
                 self._open(directory, topic_partition, None, config_for(match[1]), values, now_ms)
             except (KafkaError, CheckpointCorrupt) as error:
                 log.error("%s is offline: %s", topic_partition, error)
-                self.offline_logs[topic_partition] = str(error)
+                self.mark_corrupt(topic_partition, error)
         # From here on what it does not name was never flushed.
         self._checkpoint(directory, is_first=True)
         directory.lost_recovery_points = False
@@ -255,6 +257,7 @@ class LogDirs:
         if twin is not None:
             twin.close()
         self.offline_logs.pop(topic_partition, None)
+        self._corrupt.pop(topic_partition, None)
         self._disk.remove_tree(there)
         self._directory_of[topic_partition] = directory
         return True
@@ -374,6 +377,24 @@ class LogDirs:
                 return each
         raise KeyError(path)
 
+    # -- rot ----------------------------------------------------------------------------------------------------
+
+    def is_corrupt(self, topic_partition: TopicPartition) -> bool:
+        """Whether the log is offline because its bytes are not what they were."""
+        return topic_partition in self._corrupt
+
+    def mark_corrupt(self, topic_partition: TopicPartition, reason: object) -> None:
+        """The log is not what it was: it alone is out of reach, and its files stay as they are."""
+        self._corrupt[topic_partition] = self.logs.pop(topic_partition, None)
+        self.offline_logs[topic_partition] = str(reason)
+
+    def set_corrupt_aside(self, topic_partition: TopicPartition) -> str:
+        """Give a corrupt log up, so that one can be begun anew, and keep its files: under a name that Kafka passes over
+        as well. Returns the directory's new name. Raises ``LogDirFailure``."""
+        broken = self._corrupt.pop(topic_partition)
+        del self.offline_logs[topic_partition]
+        return self._rename(topic_partition, broken, STRAY_SUFFIX)
+
     # -- deleting -----------------------------------------------------------------------------------------------
 
     def delete(self, topic_partition: TopicPartition, now_ms: int) -> None:
@@ -382,10 +403,15 @@ class LogDirs:
         Raises:
             LogDirFailure: the disk fails.
         """
+        if topic_partition in self._corrupt:
+            # Nobody wants it any more, and nobody may read it.
+            path = self.set_corrupt_aside(topic_partition)
+            self._removals.append(_Removal(now_ms, path))
+            return
         doomed = self.logs.pop(topic_partition, None)
         if doomed is None:
             return
-        path = self._rename(doomed, DELETE_SUFFIX)
+        path = self._rename(topic_partition, doomed, DELETE_SUFFIX)
         self._removals.append(_Removal(now_ms + doomed.config.file_delete_delay_ms, path))
 
     def set_aside(self, topic_partition: TopicPartition) -> str | None:
@@ -394,14 +420,17 @@ class LogDirs:
         Returns the directory's new name. Raises ``LogDirFailure``.
         """
         stray = self.logs.pop(topic_partition, None)
-        return None if stray is None else self._rename(stray, STRAY_SUFFIX)
+        return None if stray is None else self._rename(topic_partition, stray, STRAY_SUFFIX)
 
-    def _rename(self, given_up: Log, suffix: str) -> str:
-        topic_partition = given_up.topic_partition
+    def _rename(self, topic_partition: TopicPartition, given_up: Log | None, suffix: str) -> str:
         directory = self._directory_of.pop(topic_partition)
         path = f"{directory.path}/{_renamed(topic_partition, self._world.random.uuid(), suffix)}"
         try:
-            given_up.rename_for_delete(path)
+            if given_up is not None:
+                given_up.rename_for_delete(path)
+            else:
+                self._disk.rename(f"{directory.path}/{topic_partition}", path)
+                self._disk.sync_dir(directory.path)
         except OSError as error:
             self.mark_offline(directory.path, error)
             raise LogDirFailure(directory.path, error) from error
@@ -505,6 +534,9 @@ class LogDirs:
                     if clean:
                         each.flush()
                     each.close(clean=clean)
+                for topic_partition, broken in self._corrupt.items():
+                    if broken is not None and self._directory_of.get(topic_partition) is directory:
+                        broken.close()
                 if clean and directory.failure is None:
                     self._checkpoint(directory)
                     write_clean_shutdown(self._disk, directory.path, broker_epoch)

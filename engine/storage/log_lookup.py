@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.record.batch import NO_TIMESTAMP
+from engine.record.batch import NO_TIMESTAMP, check_crc
 from engine.record.reader import read_records
 from engine.storage.segment import Segment
 from engine.storage.txn_index import AbortedTxn
@@ -28,7 +28,9 @@ def offset_for_timestamp(
                 return None
             if header.max_timestamp < timestamp or header.last_offset < start_offset:
                 continue
-            for record in read_records(segment.read(position, header.size_in_bytes), header):
+            batch = segment.read(position, header.size_in_bytes)
+            check_crc(batch, header)
+            for record in read_records(batch, header):
                 if record.timestamp >= timestamp and record.offset >= start_offset:
                     if record.offset >= max_offset:
                         return None
@@ -47,7 +49,9 @@ def max_timestamp_offset(segments: Sequence[Segment]) -> tuple[int, int, int] | 
     if best is None:
         return None
     for position, header in best.headers(best.position_of(last_offset)):
-        for record in read_records(best.read(position, header.size_in_bytes), header):
+        batch = best.read(position, header.size_in_bytes)
+        check_crc(batch, header)
+        for record in read_records(batch, header):
             if record.timestamp >= largest:
                 return record.timestamp, record.offset, header.partition_leader_epoch
         return largest, header.last_offset, header.partition_leader_epoch

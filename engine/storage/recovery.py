@@ -28,6 +28,7 @@ from engine.storage.segment import (
     DELETED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
+    MAX_RELATIVE_OFFSET,
     SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 # KRaft's snapshots that wait to be removed are the metadata log's business.
 _METADATA_SNAPSHOT = ".checkpoint"
+# More than this is a segment that begins where no index of the one before reaches to.
+_NOT_LOST_OFFSETS = MAX_RELATIVE_OFFSET // 2
 
 
 class LoadedLog(NamedTuple):
@@ -71,9 +74,11 @@ class LogLoader:
         recovery_point: int,
         log_start_offset: int,
         is_dense: bool,
+        compacted_to: float,
         now_ms: int,
     ) -> None:
-        """``is_dense``: offsets without a gap are sure to have been written, see the module."""
+        """``is_dense``: offsets without a gap are sure to have been written, see the module. Where it is not, segments
+        below ``compacted_to`` may end before the next one begins."""
         self._pool = pool
         self._disk = pool.disk
         self._directory = directory
@@ -84,6 +89,7 @@ class LogLoader:
         self._recovery_point = recovery_point
         self._log_start_offset = log_start_offset
         self._is_dense = is_dense
+        self._compacted_to = compacted_to
         self._now_ms = now_ms
         self._segments: list[Segment] = []
         # The segment whose end was cut.
@@ -225,7 +231,8 @@ class LogLoader:
                 self._cut, self._is_changed = segment, True
             elif following is not None:
                 gap = following.base_offset - end_offset
-                if gap == 0 or (gap > 0 and (not self._is_dense or end_offset < self._recovery_point)):
+                is_gap = gap > 0 and (end_offset < self._recovery_point or self._may_be_gap(following, gap))
+                if (gap == 0 or is_gap) and not self._is_of_the_past(following):
                     segment.save_indexes()
                     number += 1
                     continue
@@ -238,6 +245,24 @@ class LogLoader:
             del segments[number + 1 :]
             break
         return end_offset
+
+    def _may_be_gap(self, following: Segment, gap: int) -> bool:
+        """Whether the offsets between a segment that was not synced and the next one were compacted, not lost.
+
+        A segment begins where the log ended, also in a replica of a log with gaps: only compaction removes its end.
+        That takes what is below the recovery point, and the checkpoints know of it before it takes anything.
+        """
+        if self._is_dense:
+            return False
+        return following.base_offset <= self._compacted_to or gap > _NOT_LOST_OFFSETS
+
+    def _is_of_the_past(self, following: Segment) -> bool:
+        """Whether a segment that was not synced is back from before a cut, and what was written after the cut is there
+        as well: leader epochs do not fall in a log."""
+        if following.base_offset < self._recovery_point:
+            return False
+        first = next((header for _, header in following.headers()), None)
+        return first is not None and 0 <= first.partition_leader_epoch < self._epochs.latest_epoch
 
     def _recover_segment(self, segment: Segment) -> tuple[int, int]:
         """Check every batch that may not have been synced; returns where the valid ones end, and the next offset."""

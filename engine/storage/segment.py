@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import LOG_OVERHEAD_BYTES, NO_TIMESTAMP, BatchHeader, Buffer
 from engine.record.checksum import crc32c
+from engine.storage.batch_check import BatchCheck
 from engine.storage.batch_scan import HOP, HOP_BYTES, scan_headers
+from engine.storage.failure import LogCorrupt
 from engine.storage.file_pool import FilePool
 from engine.storage.file_slice import FileSlice
 from engine.storage.file_sync import sync_file
@@ -51,6 +53,7 @@ class Segment:
         "_pool",
         "_prefix",
         "_time_index",
+        "appended_from",
         "base_offset",
         "created_ms",
         "is_active",
@@ -73,8 +76,8 @@ class Segment:
     ) -> None:
         self.base_offset = base_offset
         self.created_ms = created_ms
-        # Bytes of the .log file.
-        self.size = size
+        # Bytes of the .log file, and where those begin that this process wrote.
+        self.size = self.appended_from = size
         self.is_active = False
         self.is_deleted = False
         # Whether something was written since the last fsync began.
@@ -263,6 +266,7 @@ class Segment:
             self._file = self._pool.disk.open(self.log_path, append=True)
         self._file.truncate(position)
         self.size = position
+        self.appended_from = min(self.appended_from, position)
         self.unsynced = True
         relative = next_offset - self.base_offset
         self._offset_index.truncate(self._offset_index.floor(relative - 1) + 1)
@@ -445,9 +449,15 @@ class Segment:
         file = self._file
         return (file if file is not None else self._pool.file(self.log_path)).pread(length, position)
 
-    def slice(self, position: int, length: int) -> FileSlice:
-        """The same bytes, read when they are needed."""
-        return FileSlice(self._pool.disk, self.log_path, position, length)
+    def slice(
+        self,
+        position: int,
+        length: int,
+        check: BatchCheck | None = None,
+        on_corrupt: Callable[[LogCorrupt], None] | None = None,
+    ) -> FileSlice:
+        """The same bytes, read when they are needed, and looked at by ``check`` then."""
+        return FileSlice(self._pool.disk, self.log_path, position, length, check, on_corrupt)
 
     def headers(self, start: int = 0) -> Iterator[tuple[int, BatchHeader]]:
         """Position and header of each batch from a position on."""

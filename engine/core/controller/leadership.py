@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from engine.core.controller.change_notes import partition_notes
+from engine.core.controller.directory_ids import LOST
 from engine.core.controller.partition_change import Election, PartitionChange
 from engine.core.controller.state import ControllerState, Step
 from engine.core.controller.topic_image import NO_LEADER, PartitionImage, TopicImage
@@ -250,16 +251,23 @@ class Leadership:
     def move_to_directory(self, step: Step, topic: TopicImage, number: int, broker_id: int, directory_id: Uuid) -> None:
         """The broker's replica is in that log directory, which may have failed already."""
         is_online = self._state.has_online_directory(broker_id, directory_id)
+        change = self.change(topic, number, self.default_election(topic.name))
+        others = change.is_acceptable_leader
 
-        def is_alive(each: int) -> bool:
-            return self._state.is_active(each) and (is_online or each != broker_id)
+        def is_acceptable(each: int) -> bool:
+            return (is_online and self._state.is_active(each)) if each == broker_id else others(each)
 
-        change = self.change(topic, number, self.default_election(topic.name), is_alive)
+        change.is_acceptable_leader = is_acceptable
         change.target_directories[broker_id] = directory_id
         cause = f"broker {broker_id} has its replica in another log directory"
         if not is_online:
             change.target_isr = tuple(each for each in change.target_isr if each != broker_id)
             cause = f"a log directory of broker {broker_id} failed"
+        if directory_id == LOST and topic.partitions[number].directory(broker_id) != LOST:
+            # What it had is gone for good: it comes back with nothing, in the same broker epoch.
+            cause = f"the replica on broker {broker_id} is corrupt"
+            change.unclean_shutdown_replicas = (broker_id,)
+            change.bumps_leader_epoch = True
         self.add(step, change, topic.name, cause)
 
     # -- elections ----------------------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ class PartitionChange:
         self.target_recovery_state = partition.leader_recovery_state
         self.target_directories: dict[int, Uuid] = dict(zip(partition.replicas, partition.directories, strict=False))
         self.unclean_shutdown_replicas: tuple[int, ...] = ()
+        # Whether what followers have said so far must not count any more: it is another leader epoch.
+        self.bumps_leader_epoch = False
         self._target_elr = partition.elr
 
     def build(self) -> PartitionChangeRecord | None:
@@ -109,7 +111,9 @@ class PartitionChange:
             self.target_adding = self.target_removing = ()
         self._set_target_elr()
         self._elect(record)
-        if record.leader == NO_LEADER_CHANGE and not set(before.replicas) <= set(self.target_replicas):
+        if record.leader == NO_LEADER_CHANGE and (
+            self.bumps_leader_epoch or not set(before.replicas) <= set(self.target_replicas)
+        ):
             # A replica that is taken away must not go on fetching as a member: bump the leader epoch.
             record.leader = before.leader
         self._record_elr(record)

@@ -44,16 +44,16 @@ class RemoteReplica:
         """The local broker leads in another epoch; ``leads_anew`` if it did not lead in the one before.
 
         A member of the ISR gets replica.lag.time.max.ms from now to show up; others must not hold the high watermark
-        back before they have been heard.
+        back before they have been heard, and may have thrown away what they had (a log that was corrupt).
         """
         self.last_caught_up_ms = now_ms if is_in_sync else NEVER_MS
-        if leads_anew:
+        if leads_anew or not is_in_sync:
             self.log_start_offset = self.log_end_offset = self.last_fetch_leader_end_offset = UNKNOWN_OFFSET
             self.last_fetch_ms = NEVER_MS
             self.broker_epoch = None
         else:
             self.last_fetch_leader_end_offset = leader_end_offset
-            self.last_fetch_ms = now_ms if is_in_sync else NEVER_MS
+            self.last_fetch_ms = now_ms
 
     def on_fetch(
         self, fetch_offset: int, log_start_offset: int, leader_end_offset: int, broker_epoch: int, now_ms: float

@@ -137,9 +137,19 @@ def _compacts_without_a_sync() -> Undo:
     return replace(Segment, "sync", sync)
 
 
+def _serves_what_nobody_looked_at() -> Undo:
+    from engine.storage.batch_check import BatchCheck
+
+    return all_of(
+        replace(BatchCheck, "check", lambda self, data, position: len(data)),
+        replace(BatchCheck, "finish", lambda self, position: None),
+    )
+
+
 MUTANTS = (
     Mutant("leaves a gap", ("L1",), _leaves_a_gap, CRASHES),
     Mutant("trusts torn tails", ("L2",), _trusts_torn_tails, POWER, "fsync"),
+    Mutant("serves what nobody looked at", ("L2",), _serves_what_nobody_looked_at, ("rot",)),
     Mutant("keeps the epochs of what it cut", ("L3", "R6"), _keeps_epochs_of_what_it_cut, CRASHES),
     Mutant("claims fsync", ("L4", "R9"), _claims_fsync, POWER, "fsync"),
     Mutant("replaces files without a sync", ("L5",), _replaces_files_without_a_sync, POWER, "fsync"),

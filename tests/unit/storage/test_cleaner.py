@@ -92,7 +92,7 @@ def test_the_last_record_of_each_key_stays_at_its_offset() -> None:
         data = log.read(offset, 1 << 20)
         assert read_header(data).last_offset >= offset
     assert not [each for each in names(disk) if each.endswith((".cleaned", ".swap"))]
-    opened = a_log(disk)
+    opened = a_log(disk, recovery_point=log.recovery_point)
     assert contents(opened) == contents(log) and opened.log_end_offset == 25
 
 

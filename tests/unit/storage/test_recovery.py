@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from memory_disk import MemoryDisk
 from storage_harness import DIRECTORY, NOW_MS, append, everything, open_log, records
 
-from engine.record.batch import read_header
+from engine.record.batch import iter_batches, read_header
+from engine.record.builder import NewRecord, build_batch
 from engine.record.control import build_end_transaction_marker
 from engine.storage.failure import LogCorrupt
 from engine.storage.log import Log
@@ -448,3 +449,61 @@ def test_a_killed_process_loses_nothing(steps: list[tuple[str, int]], clean: boo
     }
     for offset in range(0, log.log_end_offset, 3):
         assert opened.read(offset, 100) == log.read(offset, 100) if not clean else True
+
+
+def replicated(base_offset: int, leader_epoch: int = 0) -> bytes:
+    return build_batch([NewRecord(b"k", b"v" * 50)], base_offset=base_offset, leader_epoch=leader_epoch)
+
+
+def test_a_hole_in_what_was_not_synced_is_no_gap_of_compaction() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300, cleanup_policy="compact")
+    for offset in (0, 3, 5, 6, 9, 10):
+        log.append_as_follower(replicated(offset))
+    first, second = log.segments[0], log.segments[1]
+    assert (second.base_offset, log.log_end_offset) == (4, 11) and log.first_dirty_offset == 0
+    log.close()
+    end = first.position_of(3)
+    del disk.files[first.log_path].data[end:]
+    # The power went: the end of the first segment was never synced, the second one was lucky.
+    opened = open_log(disk, segment_bytes=300, cleanup_policy="compact", first_dirty_offset=0, recovery_point=0)
+    assert opened.log_end_offset == 1
+    assert not [each for each in disk.list_dir(DIRECTORY) if each.startswith("00000000000000000004.")]
+
+
+def test_a_gap_that_compaction_made_stays() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300, cleanup_policy="compact")
+    for offset in (0, 3, 5, 6, 9, 10):
+        log.append_as_follower(replicated(offset))
+    first = log.segments[0]
+    log.close()
+    del disk.files[first.log_path].data[first.position_of(3) :]
+    for first_dirty_offset, recovery_point in ((4, 0), (0, 4)):
+        opened = open_log(
+            disk,
+            segment_bytes=300,
+            cleanup_policy="compact",
+            first_dirty_offset=first_dirty_offset,
+            recovery_point=recovery_point,
+        )
+        assert opened.log_end_offset == 11
+        opened.close()
+
+
+def test_a_segment_of_a_past_that_was_cut_does_not_come_back() -> None:
+    """A recovery removed it, which was not synced; what came in its place ends where it begins."""
+    disk = MemoryDisk()
+    log = open_log(disk, segment_bytes=300)
+    for offset in range(6):
+        log.append_as_follower(replicated(offset, 7))
+    assert [each.base_offset for each in log.segments] == [0, 2, 4]
+    back = {path: bytes(each.data) for path, each in disk.files.items() if "/00000000000000000004." in path}
+    log.truncate_to(3)
+    log.append_as_follower(replicated(3, 9))
+    log.close()
+    for path, content in back.items():
+        disk.write_atomic(path, content)
+    opened = open_log(disk, segment_bytes=300)
+    assert opened.log_end_offset == 4
+    assert [header.partition_leader_epoch for header, _ in iter_batches(opened.read(3, 1 << 20))] == [9]
