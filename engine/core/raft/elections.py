@@ -82,7 +82,9 @@ class Elections(RaftNode):
             self._become_unattached(request.epoch)
         end = self.log.end
         is_up_to_date = (request.last_offset_epoch, request.last_offset) >= (end.epoch, end.offset)
-        if not self.is_voter:
+        if not self.may_vote:
+            if self.is_voter:
+                self._note_vote(request, False, "its log was corrupt, and it has not caught up again")
             return ErrorCode.NONE, False
         reason = self._vote_reason(request, is_up_to_date)
         if request.pre_vote:
@@ -211,7 +213,7 @@ class Elections(RaftNode):
 
     def _become_prospective(self, reason: str, *, leader_lost: bool = False) -> None:
         state = self.state
-        assert self.is_voter and isinstance(state, (Unattached, Voted, Prospective, Candidate, Follower))
+        assert self.may_vote and isinstance(state, (Unattached, Voted, Prospective, Candidate, Follower))
         leader_id = state.leader_id if isinstance(state, (Unattached, Follower, Prospective)) else None
         prospective = Prospective(
             state.epoch,
@@ -313,7 +315,7 @@ class Elections(RaftNode):
         else:
             self._learn_leader(request.leader_id, request.epoch, request.leader_id)
             state = self.state
-            if isinstance(state, Follower) and self.is_voter:
+            if isinstance(state, Follower) and self.may_vote:
                 preferred = [each.id for each in request.preferred_candidates]
                 rank = preferred.index(self.local.id) if self.local.id in preferred else len(self.voters)
                 grace_ms = self.timing.connection_loss_grace_ms
@@ -404,7 +406,8 @@ class Elections(RaftNode):
     def _on_follower_deadline(self, state: Follower) -> None:
         if not self.is_voter:
             self._become_unattached(state.epoch)
-        elif self._is_shutting_down:
+        elif self._is_shutting_down or not self.may_vote:
+            # The next leader calls all voters.
             state.fetch_deadline_ms = NEVER
             state.leader_lost_deadline_ms = None
         elif state.leader_lost_deadline_ms is not None:
@@ -438,7 +441,7 @@ class Elections(RaftNode):
     def _on_leader_lost(self, state: Follower) -> None:
         if not self.is_voter:
             self._become_unattached(state.epoch)
-        elif state.leader_lost_deadline_ms is None:
+        elif self.may_vote and state.leader_lost_deadline_ms is None:
             state.leader_lost_deadline_ms = self._now + self._staggered_delay_ms(state.leader_id)
 
     def _on_unreachable(self, state: Prospective | Candidate, node_id: int) -> None:

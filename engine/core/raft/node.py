@@ -86,8 +86,13 @@ class RaftNode:
         *,
         jitter: Callable[[], float],
         encode_leader_change: Callable[[int, tuple[int, ...], tuple[int, ...]], bytes],
+        forgotten_below: int = 0,
     ) -> None:
         """Make a machine from what was on disk; nothing happens before :meth:`start`.
+
+        ``forgotten_below``: the log once reached that offset and was found corrupt since: some of what this voter said
+        that it has, it has not. Until it knows that it has caught up it gives no vote and stands for no election, as if
+        it were an observer; what it fetches counts, for that is true.
 
         ``jitter`` gives numbers in [0, 1). ``encode_leader_change(leader_id, voter_ids, granting_ids)`` builds the
         control batch that opens a leader's epoch (the shell knows the wall clock that its timestamp needs).
@@ -110,6 +115,7 @@ class RaftNode:
         self._election_retries = 0
         self._discovery_index = 0
         self._is_shutting_down = False
+        self._forgotten_below = forgotten_below
 
     # -- what the shell may read --------------------------------------------------------------------------------
 
@@ -128,6 +134,16 @@ class RaftNode:
     def is_voter(self) -> bool:
         """Whether this node votes; otherwise it is an observer."""
         return self.local.id in self.voters
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether it may lack what it once said that it has: then it has no vote."""
+        return self._forgotten_below > 0
+
+    @property
+    def may_vote(self) -> bool:
+        """Whether this node takes part in elections."""
+        return self.is_voter and not self._forgotten_below
 
     @property
     def leader_id(self) -> int | None:
@@ -228,7 +244,7 @@ class RaftNode:
         assert known in (None, leader_id), f"two leaders in epoch {epoch}: {known} and {leader_id}"
         voted = self._vote_of(epoch)
         state = Follower(epoch, leader_id, voted, self._now + self.timing.fetch_timeout_ms)
-        if leader_lost_delay_ms is not None and self.is_voter:
+        if leader_lost_delay_ms is not None and self.may_vote:
             state.leader_lost_deadline_ms = self._now + leader_lost_delay_ms
         self._transition(state)
 
@@ -276,7 +292,7 @@ class RaftNode:
         return self.timing.election_timeout_ms * (1 + self._jitter())
 
     def _election_deadline_ms(self, delay_ms: float | None) -> float:
-        if not self.is_voter:
+        if not self.may_vote:
             return NEVER
         return self._now + (self._random_election_timeout_ms() if delay_ms is None else delay_ms)
 

@@ -172,6 +172,7 @@ class Replication(Elections):
             elif response.snapshot_id is not None:
                 self._start_download(state, response.snapshot_id)
             else:
+                self._recall(response.high_watermark)
                 self._append_as_follower(response.records)
                 self._raise_high_watermark(response.high_watermark)
         return self._leave()
@@ -271,6 +272,20 @@ class Replication(Elections):
 
     def _raise_high_watermark(self, leaders: int) -> None:
         self.high_watermark = max(self.high_watermark, min(leaders, self.log.end_offset))
+
+    def _recall(self, leaders_high_watermark: int) -> None:
+        """A voter that had forgotten what it has may have caught up, by an answer to what its log, synced, reaches.
+
+        With a record of the leader's epoch it has everything that was committed before, up to the leader's high
+        watermark all of the epoch itself; and no fetch of before that is still under way says more than what it has.
+        """
+        end = self.log.end
+        if (
+            self._forgotten_below
+            and end.offset >= max(leaders_high_watermark, self._forgotten_below)
+            and end.epoch == self.epoch
+        ):
+            self._forgotten_below = 0
 
     def _start_download(self, state: Follower, snapshot_id: OffsetAndEpoch) -> None:
         if snapshot_id.offset < self.high_watermark or snapshot_id.epoch > self.epoch:

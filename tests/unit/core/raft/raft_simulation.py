@@ -90,6 +90,8 @@ class Disk:
         self.flushed = 0
         self.snapshots: dict[OffsetAndEpoch, bytes] = {}
         self.partial: dict[OffsetAndEpoch, bytearray] = {}
+        # Where the log ended that was lost.
+        self.forgotten_below = 0
 
     @property
     def end(self) -> int:
@@ -199,6 +201,7 @@ class Simulation:
             node.disk.election,
             jitter=self.random.random,
             encode_leader_change=lambda leader, voters, granting: tiny_batch(-leader),
+            forgotten_below=node.disk.forgotten_below,
         )
         self.log(f"n{node_id} starts with {node.disk.election}")
         self._perform(node, node.machine.start(self.now))
@@ -226,6 +229,16 @@ class Simulation:
         for other in self.nodes.values():
             if other.id != node_id and self.random.random() < 0.8:
                 self._connection_lost_soon(other, node_id)
+
+    def forget(self, node_id: int) -> None:
+        """A crash, and the log is found corrupt: all of it goes, but votes and snapshots. Of one node at a time."""
+        self.crash(node_id)
+        disk = self.nodes[node_id].disk
+        disk.forgotten_below = disk.end
+        disk.batches = []
+        disk.start_offset = disk.flushed = max((each.offset for each in disk.snapshots), default=0)
+        disk.snapshots = {each: content for each, content in disk.snapshots.items() if each.offset == disk.flushed}
+        self.log(f"n{node_id} forgets what is below {disk.forgotten_below}")
 
     def pause(self, node_id: int, duration_ms: float) -> None:
         """SIGSTOP: the process does nothing, its connections stay."""
@@ -302,6 +315,8 @@ class Simulation:
         for reply in effects.reply:
             self._answer(node, reply.token, reply.response)
         self._check(node)
+        if not machine.has_forgotten:
+            disk.forgotten_below = 0
         if disk.flushed < disk.end and not node.flush_running:
             self._start_flush(node)
         deadline = machine.next_deadline_ms()
@@ -491,7 +506,8 @@ class Simulation:
                     continue
                 assert offset == len(self.committed)
                 holders = sum(self._has_durably(self.nodes[voter_id], record) for voter_id in self.voters)
-                if holders < self.voters.majority:
+                # What one of them had and forgot does not count, and does not come undone.
+                if holders + any(each.disk.forgotten_below for each in self.nodes.values()) < self.voters.majority:
                     raise InvariantBroken(f"K4: n{node.id} committed {record}, durable on {holders} voters only")
                 self.committed.append(record)
                 self.committed_crc.append(zlib.crc32(repr(record).encode(), self.committed_crc[-1]))
