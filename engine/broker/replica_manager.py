@@ -494,8 +494,7 @@ class ReplicaManager:
         )
         replica = Replica(topic_partition, topic.topic_id, partition, files, self.log_dirs.path_of(topic_partition))
         replica.last_flush_ms = self._clock.monotonic_ms()
-        files.after_roll = lambda: self.flusher.ask(replica)
-        files.on_corrupt = lambda corrupt: self._on_corrupt_later(replica, corrupt)
+        self._listen_to(replica, files)
         files.set_high_watermark(partition.high_watermark)
         if files.leader_epochs.is_unsaved:
             self._epoch_began(replica)
@@ -509,10 +508,14 @@ class ReplicaManager:
         self.moves.on_made(replica)
         return replica
 
+    def _listen_to(self, replica: Replica, files: Log) -> None:
+        files.after_roll = lambda: self.flusher.ask(replica)
+        files.on_corrupt = lambda corrupt: self._on_corrupt_later(replica, corrupt)
+
     def on_log_moved(self, replica: Replica, files: Log, log_dir: str) -> None:
         """The replica's log is in another directory now, and on the device."""
         replica.log, replica.log_dir = files, log_dir
-        files.after_roll = lambda: self.flusher.ask(replica)
+        self._listen_to(replica, files)
         replica.use_config()
         self._on_flushed(replica)
         number = replica.topic_partition.partition
@@ -667,6 +670,7 @@ class ReplicaManager:
         """The replica's bytes are not what was written: it alone goes offline (L2)."""
         if replica.is_offline or self._replicas.get(replica.topic_partition) is not replica:
             return
+        self.moves.cancel(replica.topic_partition)
         self._take_offline(replica)
         self.corrupt.on_found(
             replica.topic_partition, replica.topic_id, corrupt, leader_epoch=replica.partition.leader_epoch
