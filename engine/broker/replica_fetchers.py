@@ -48,6 +48,8 @@ _STALE_RETRY_MS = 30
 # Where a position stands that the leader answered with an error: equal to none.
 _REFUSED = (-1, -1, -1, -1)
 _UNFLUSHED_RETRY_MS = 5
+# Replicas that are copied too fast are left out of requests for this long.
+_THROTTLED_RETRY_MS = 100
 
 _SESSION_ERRORS = frozenset(
     {
@@ -281,7 +283,8 @@ class ReplicaFetcher:
         positions: dict[tuple[Uuid, int], tuple[int, int, int, int]] = {}
         max_wait_ms = float(config.replica_fetch_wait_max_ms)
         unflushed = False
-        for key, (replica, not_before_ms) in self._replicas.items():
+        is_too_fast = self._manager.follower_throttle.is_exceeded
+        for key, (replica, not_before_ms) in list(self._replicas.items()):
             if not_before_ms > now_ms:
                 # The leader must not hold this request for longer than the other replica has to wait.
                 max_wait_ms = min(max_wait_ms, not_before_ms - now_ms)
@@ -290,6 +293,9 @@ class ReplicaFetcher:
                 self._manager.flusher.ask_in_background(replica)
                 max_wait_ms = min(max_wait_ms, _UNFLUSHED_RETRY_MS)
                 unflushed = True
+            elif is_too_fast and self._manager.is_throttled_follower(replica):
+                max_wait_ms = min(max_wait_ms, _THROTTLED_RETRY_MS)
+                self._replicas[key] = (replica, now_ms + _THROTTLED_RETRY_MS)
             else:
                 files = replica.log
                 positions[key] = (
@@ -381,6 +387,8 @@ class ReplicaFetcher:
             manager = self._manager
             if records:
                 manager.replication_bytes_in += len(records)
+                if manager.is_throttled_follower(replica):
+                    manager.follower_throttle.record(len(records))
             manager.append_as_follower(replica, records or b"", data.high_watermark)
             if data.log_start_offset > replica.log.log_start_offset:
                 manager.move_log_start(replica, data.log_start_offset)

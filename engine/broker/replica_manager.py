@@ -20,6 +20,7 @@ from engine.broker.isr_proposals import IsrProposals
 from engine.broker.log_dir_moves import LogDirMoves
 from engine.broker.log_flusher import LogFlusher
 from engine.broker.replica import CommitWaiter, Replica
+from engine.broker.replication_throttle import ReplicationThrottle
 from engine.broker.suspects import SuspectedLeaders
 from engine.core.controller.directory_ids import LOST, MIGRATING, UNASSIGNED
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE
@@ -88,6 +89,12 @@ class ReplicaManager:
         self.flusher = LogFlusher(world, on_flushed=self._on_flushed, on_failed=self.on_disk_failed)
         self.fetchers: ReplicaFetchers | None = None
         self.moves = LogDirMoves(world, self)
+        self.leader_throttle = ReplicationThrottle(
+            world.clock, config, lambda: self.config.leader_replication_throttled_rate
+        )
+        self.follower_throttle = ReplicationThrottle(
+            world.clock, config, lambda: self.config.follower_replication_throttled_rate
+        )
         self._failed_log_dirs: set[str] = set()
         self.suspects = SuspectedLeaders(world.clock)
         # Totals for the console: what clients wrote and read, in bytes of record batches.
@@ -371,6 +378,15 @@ class ReplicaManager:
         except LogDirFailure as failure:
             self._log_dir_failed(replica.log_dir, failure)
             raise
+
+    def is_throttled_follower(self, replica: Replica) -> bool:
+        """Whether this broker copies the replica no faster than follower.replication.throttled.rate: it is named, and
+        not in sync."""
+        number = replica.topic_partition.partition
+        if not self.follower_throttle.names(replica.log.config.follower_replication_throttled_replicas, number):
+            return False
+        state = None if self._image is None else self._image.partition_by_id(replica.topic_id, number)
+        return state is not None and self.config.node_id not in state.isr
 
     # -- metadata -----------------------------------------------------------------------------------------------
 

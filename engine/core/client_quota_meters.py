@@ -17,9 +17,11 @@ _MOST_METERS = 10_000
 class RateMeter:
     """Units a second over the last ``samples`` windows of ``window_ms``, the newest of which is not over yet."""
 
-    __slots__ = ("_samples", "_started", "samples", "window_ms")
+    __slots__ = ("_samples", "_started", "bursts", "samples", "window_ms")
 
-    def __init__(self, samples: int, window_ms: float) -> None:
+    def __init__(self, samples: int, window_ms: float, *, bursts: bool = True) -> None:
+        """``bursts``: at first as if all windows but the last were over."""
+        self.bursts = bursts
         self.samples = samples
         self.window_ms = window_ms
         self._started: deque[float] = deque()
@@ -39,9 +41,10 @@ class RateMeter:
         return sum(self._samples) / self.measured_ms(now_ms) * 1000
 
     def measured_ms(self, now_ms: float) -> float:
-        """The time that the rate is of: at first as if all windows but the last were over, so that a client may begin
-        with a burst."""
+        """The time that the rate is of."""
         elapsed_ms = now_ms - self._started[0] if self._started else 0.0
+        if not self.bursts:
+            return max(elapsed_ms, self.window_ms)
         missing = self.samples - 1 - int(elapsed_ms / self.window_ms)
         return elapsed_ms + max(0, missing) * self.window_ms
 

@@ -225,6 +225,8 @@ class BrokerConfig:
     replica_alter_log_dirs_io_max_bytes_per_second: int
     # policies and metrics that tools look for
     authorizer_class_name: str
+    replication_quota_window_num: int
+    replication_quota_window_size_seconds: int
     quota_window_num: int
     quota_window_size_seconds: int
     metric_reporters: tuple[str, ...]

@@ -355,6 +355,10 @@ replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807 1.. clus
 # policies and metrics that tools look for
 authorizer.class.name string "" * read-only low
     Kafka's StandardAuthorizer: access control lists are kept and shown, not enforced; empty: they are refused.
+replication.quota.window.num int 11 1.. read-only low
+    Samples kept for throttled replication.
+replication.quota.window.size.seconds int 1 1.. read-only low
+    Length of such a sample.
 quota.window.num int 11 1.. read-only low
     Samples kept for client quotas.
 quota.window.size.seconds int 1 1.. read-only low

@@ -1,4 +1,8 @@
-"""AlterPartitionReassignments (45), versions 0-1: move replicas between brokers (KIP-455)."""
+"""AlterPartitionReassignments (45), versions 0-1: move replicas between brokers (KIP-455).
+
+Replicas that a topic's ``leader.`` and ``follower.replication.throttled.replicas`` name are copied no faster than the
+brokers' ``leader.`` and ``follower.replication.throttled.rate`` while they are not in sync (KIP-73).
+"""
 
 from __future__ import annotations
 

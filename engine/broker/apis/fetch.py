@@ -39,6 +39,7 @@ from engine.wire.messages.fetch_response import (
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
     from engine.broker.replica import Replica
+    from engine.broker.replication_throttle import ReplicationThrottle
     from engine.wire.message import Message
 
 API = ApiSpec(ApiKey.FETCH, 4, 18, listeners=("broker", "controller"))
@@ -231,7 +232,12 @@ class _Fetch:
         else:
             limit = high_watermark
         has_more = False
-        if offset < limit:
+        throttle = None
+        if self.is_follower and files.config.leader_replication_throttled_replicas:
+            throttle = self._throttle_of(replica)
+        if throttle is not None and throttle.is_exceeded:
+            has_more = offset < limit
+        elif offset < limit:
             if not total or total < self.max_bytes:
                 answer.records = files.read_or_slice(  # type: ignore[assignment]
                     offset,
@@ -244,6 +250,8 @@ class _Fetch:
             has_more = not answer.records or (
                 total + len(answer.records) < self.min_bytes and _next_offset(answer.records) < limit
             )
+        if throttle is not None and answer.records:
+            throttle.record(len(answer.records))
         if not self.read_committed:
             answer.aborted_transactions = None
         elif answer.records:
@@ -252,6 +260,14 @@ class _Fetch:
                 for each in files.aborted_transactions(offset, limit)
             ]
         return answer, False, has_more
+
+    def _throttle_of(self, replica: Replica) -> ReplicationThrottle | None:
+        """What the follower is throttled by: it is not in sync, and this broker's replica is named (KIP-73)."""
+        throttle = self.context.broker.replicas.leader_throttle
+        named = throttle.names(
+            replica.log.config.leader_replication_throttled_replicas, replica.topic_partition.partition
+        )
+        return throttle if named and self.replica_id not in replica.partition.isr else None
 
     def _refused(self, response: FetchResponse, fetched: FetchedPartition, error: KafkaError) -> PartitionData:
         answer = PartitionData(fetched.asked.partition, int(error.code), -1, -1, -1, records=b"")
