@@ -39,6 +39,11 @@ MIGRATION_POLICIES = ("disabled", "downgrade", "upgrade", "bidirectional")
 BROKER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=True)
 
 
+# replica.selector.class: no class is loaded by its name, these two are known.
+RACK_AWARE_SELECTOR = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+REPLICA_SELECTORS = (RACK_AWARE_SELECTOR, "org.apache.kafka.common.replica.LeaderSelector")
+
+
 class BrokerConfig:
     """Typed values of every config in :data:`BROKER_CONFIGS`, by attribute, and what follows from several of them.
 
@@ -421,6 +426,11 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         errors.append(
             "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent "
             "frequent changes in ISR"
+        )
+    if attributes["replica_selector_class"] not in (None, *REPLICA_SELECTORS):
+        errors.append(
+            f"replica.selector.class {attributes['replica_selector_class']} is none that there is: give "
+            f"{' or '.join(REPLICA_SELECTORS)}, or leave it out"
         )
     if attributes["broker_heartbeat_interval_ms"] * 2 > attributes["broker_session_timeout_ms"]:
         warnings.append(

@@ -1,13 +1,14 @@
 """Fetch (1), versions 4-18: record batches as they stand in the log, to consumers and followers.
 
 Version 5 tells the log start offset, 7 brings sessions (KIP-227), 9 leader epochs (KIP-320), 11 the consumer's rack
-(KIP-392: any replica may then be read), 12 divergence (KIP-595), 13 topic ids (KIP-516), 15 the follower's broker epoch
-(KIP-903), 16 the new leader's endpoint (KIP-951), 17 the follower's directory (KIP-853), 18 its high watermark
-(KIP-1166). Consumers read up to the high watermark (read_committed: the last stable offset), followers everything.
+(KIP-392: any replica may then be read; with replica.selector.class the leader sends a consumer to the one in its rack),
+12 divergence (KIP-595), 13 topic ids (KIP-516), 15 the follower's broker epoch (KIP-903), 16 the new leader's endpoint
+(KIP-951), 17 the follower's directory (KIP-853), 18 its high watermark (KIP-1166). Consumers read up to the high
+watermark (read_committed: the last stable offset), followers everything.
 
 The answer waits until min_bytes are there, at most max_wait_ms. On the controller's listener the quorum answers for the
 metadata log. The quota consumer_byte_rate holds (KIP-219): what is too much is given, and the consumer not heard until
-the rate is right again, where Kafka gives nothing until then. Not built yet: preferred replicas by rack.
+the rate is right again, where Kafka gives nothing until then.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from engine.broker.api_spec import ApiSpec
 from engine.broker.client_throttle import throttled
 from engine.broker.fetch_sessions import NO_SESSION, FetchedPartition, FetchScope, PartitionKey
 from engine.broker.leader_hints import NodeEndpoints, leader_hint
+from engine.core.replica.read_replica import preferred_read_replica
 from engine.core.replica.truncation import diverging_epoch
+from engine.model.broker_config import RACK_AWARE_SELECTOR
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import iter_batches
 from engine.storage.file_slice import FileSlice
@@ -89,6 +92,7 @@ class _Fetch:
         "max_bytes",
         "min_bytes",
         "named",
+        "rack",
         "read_committed",
         "replica_id",
         "request",
@@ -115,6 +119,9 @@ class _Fetch:
         if not self.is_follower and throttle.throttles_consumers():
             self.max_bytes = int(min(self.max_bytes, throttle.most_bytes(context)))
         self.min_bytes = min(request.min_bytes, self.max_bytes)
+        # Empty: it reads from the leader, whatever its rack (replica.selector.class).
+        chooses = not self.leader_only and broker.config.replica_selector_class == RACK_AWARE_SELECTOR
+        self.rack = (request.rack_id or "") if chooses else ""
         self.scope: FetchScope = broker.fetch_sessions.scope_of(
             request, version, context.connection, is_follower=self.is_follower
         )
@@ -215,6 +222,11 @@ class _Fetch:
         answer = PartitionData(
             asked.partition, 0, high_watermark, files.last_stable_offset, log_start_offset, records=b""
         )
+        if self.rack:
+            preferred = preferred_read_replica(partition, self.rack, offset)
+            if preferred is not None:
+                answer.preferred_read_replica = preferred
+                return answer, True, False
         if asked.last_fetched_epoch >= 0:
             diverging = diverging_epoch(files.leader_epochs, asked.last_fetched_epoch, offset, log_start_offset)
             if diverging is not None:

@@ -23,6 +23,9 @@ class BrokerRegistration(Protocol):
     @property
     def in_controlled_shutdown(self) -> bool: ...
 
+    @property
+    def rack(self) -> str | None: ...
+
     def has_online_directory(self, directory_id: Uuid) -> bool: ...
 
 

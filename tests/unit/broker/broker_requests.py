@@ -240,6 +240,7 @@ def fetch_request(
     session: tuple[int, int] = (0, -1),
     forgotten: Sequence[Any] = (),
     isolation_level: int = 0,
+    rack_id: str = "",
 ) -> FetchRequest:
     """One topic's partitions: partition 0 at an offset, or many at the offsets given. ``session``: id and epoch."""
     offsets = {0: offset} if isinstance(offset, int) else offset
@@ -258,6 +259,7 @@ def fetch_request(
         session_epoch=session[1],
         topics=[FetchTopic(name, topic_id, partitions)] if partitions else [],
         forgotten_topics_data=list(forgotten),
+        rack_id=rack_id,
     )
 
 

@@ -29,6 +29,7 @@ class Registration(NamedTuple):
     fenced: bool = False
     in_controlled_shutdown: bool = False
     offline_directories: tuple[bytes, ...] = ()
+    rack: str | None = None
 
     def has_online_directory(self, directory_id: bytes) -> bool:
         return directory_id not in self.offline_directories
