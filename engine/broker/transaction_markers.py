@@ -191,9 +191,11 @@ class TransactionMarkers:
                 response = await channel.send(request, version=_VERSION, timeout_ms=self._request_timeout_ms)
         except (ClientError, KafkaError, TimeoutError, OSError) as error:
             log.info("markers of %d transactions did not reach broker %d: %s", len(sent), leader, error)
-            for task in sent:
-                self._again(task)
-            return
+            response = WriteTxnMarkersResponse()
+        except Exception:
+            # A bug, and no reason for a transaction to hang.
+            log.exception("markers of %d transactions for broker %d failed", len(sent), leader)
+            response = WriteTxnMarkersResponse()
         # Two markers may be of one producer id: they come back in the order in which they went.
         for task, result in zip(sent, response.markers, strict=False):
             self._settle(task, result)

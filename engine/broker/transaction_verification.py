@@ -91,6 +91,7 @@ class TransactionVerification:
         # What waits for each broker, by transactional id.
         self._waiting: dict[int, dict[str, _Question]] = {}
         self._busy: dict[int, asyncio.Task[None]] = {}
+        self._stopped = False
 
     async def add_or_verify(
         self,
@@ -105,7 +106,7 @@ class TransactionVerification:
         Of one transactional id only one question waits at a time: one that another replaces is answered
         INVALID_PRODUCER_EPOCH or NETWORK_EXCEPTION, at which clients ask again.
         """
-        node = self._coordinator(transactional_id)
+        node = None if self._stopped else self._coordinator(transactional_id)
         if node is None:
             return dict.fromkeys(partitions, ErrorCode.COORDINATOR_NOT_AVAILABLE)
         topics: dict[str, AddPartitionsToTxnTopic] = {}
@@ -146,6 +147,8 @@ class TransactionVerification:
                 questions = list(waiting.values())
                 try:
                     await self._ask(node, questions)
+                except Exception:
+                    log.exception("broker %d was not asked about %d transactions", node, len(questions))
                 finally:
                     # Whatever happened, nobody waits for ever.
                     for each in questions:
@@ -177,6 +180,7 @@ class TransactionVerification:
 
     async def shutdown(self) -> None:
         """Ask nobody any more; who waits is told so."""
+        self._stopped = True
         for task in list(self._busy.values()):
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)

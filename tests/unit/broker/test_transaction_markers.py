@@ -126,7 +126,7 @@ async def test_each_leader_gets_its_partitions_in_one_request() -> None:
     await cluster.markers.shutdown()
 
 
-@pytest.mark.parametrize("error", [MOVED, ErrorCode.NOT_ENOUGH_REPLICAS, ConnectionLost("gone")])
+@pytest.mark.parametrize("error", [MOVED, ErrorCode.NOT_ENOUGH_REPLICAS, ConnectionLost("gone"), ZeroDivisionError()])
 async def test_what_a_leader_did_not_write_goes_to_whoever_leads_then(error: ErrorCode | Exception) -> None:
     cluster = Cluster()
     cluster.script[PEER] = [error, error]

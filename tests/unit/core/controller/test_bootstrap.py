@@ -52,6 +52,14 @@ def test_what_kafka_formatted_is_what_the_cluster_begins_with() -> None:
     assert sorted(h.image.brokers) == [1, 2, 3]
 
 
+def test_a_directory_of_the_time_before_transactions_keeps_its_level_until_it_is_raised() -> None:
+    h = activated(*levels({METADATA_VERSION: 30}))
+    h.start(1)
+    assert h.image.features == {METADATA_VERSION: 30}
+    assert h.update_feature("transaction.version", 2).error_code == 0
+    assert h.image.features == {METADATA_VERSION: 30, "transaction.version": 2}
+
+
 def test_levels_of_what_is_not_built_are_kept_and_not_raised() -> None:
     h = activated(*levels({**OF_KAFKA, "streams.version": 0}))
     h.start(1)
