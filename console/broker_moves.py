@@ -257,6 +257,9 @@ def _move(
         await replica_moves.begin(admin, planned, rate_bytes)
         async for under_way in replica_moves.watch(admin):
             _tell(under_way, len(planned))
+        left = await replica_moves.not_done(admin, planned)
+        if left:
+            fail(f"{len(left)} of {len(planned)} moves were cancelled meanwhile, or their topics deleted", FAILED)
         await replica_moves.elect_preferred(admin, planned)
         click.echo(f"{len(planned)} partitions are where they were to be")
 

@@ -101,6 +101,8 @@ async def progress(admin: AdminClient) -> list[MoveProgress]:
     if not under_way:
         return []
     holders = {broker_id for each in under_way.values() for broker_id in each.replicas}
+    if not holders <= admin.brokers.nodes.keys():
+        await admin.metadata(())
     described = await admin.describe_log_dirs(holders, partitions=under_way)
     sizes = {broker_id: _sizes(found) for broker_id, found in described.items() if isinstance(found, tuple)}
     found = []
@@ -128,6 +130,21 @@ async def watch(admin: AdminClient) -> AsyncIterator[list[MoveProgress]]:
             break
         await asyncio.sleep(_POLL_S)
     await lift_throttle(admin, topics)
+
+
+async def not_done(admin: AdminClient, moves: Iterable[Move]) -> list[Move]:
+    """Those whose partitions are elsewhere now that nothing moves: they were cancelled, or their topic was deleted.
+
+    Raises:
+        ClientError, KafkaError: nobody answers, or the request is refused.
+    """
+    metadata = await admin.metadata()
+    found = []
+    for move in moves:
+        partition = metadata.partition(move.topic_partition)
+        if partition is None or partition.replicas != move.after:
+            found.append(move)
+    return found
 
 
 async def elect_preferred(admin: AdminClient, moves: Iterable[Move]) -> None:

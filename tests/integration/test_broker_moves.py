@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource
 
-from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
+from tests.integration.conftest import KCONSOLE, SPEC, Cluster, start_cluster, stop_cluster
 
 TOPICS = """
 topics:
@@ -78,6 +79,13 @@ def replicas_by_broker(cluster: Cluster) -> dict[int, int]:
     return held
 
 
+def throttles_of(cluster: Cluster) -> list[str]:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    asked = [ConfigResource(ConfigResource.Type.BROKER, "4"), ConfigResource(ConfigResource.Type.TOPIC, "orders")]
+    found = [future.result(20) for future in admin.describe_configs(asked).values()]
+    return [name for each in found for name, entry in each.items() if "throttled" in name and not entry.is_default]
+
+
 def read_all(bootstrap: str) -> dict[tuple[int, int], bytes]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.partition.eof": True})
     consumer.assign([TopicPartition("orders", each, 0) for each in range(6)])
@@ -104,8 +112,8 @@ def test_a_broker_joins_takes_its_share_and_is_drained_under_load(cluster: Clust
 
         # A broker that does not answer gets no replica in: what began is brought back.
         cluster.cli("pause", "4")
-        moving = cluster.cli("rebalance", "--yes", check=False)
-        assert moving.returncode == 1 and "broker 4 does not tell what it holds" in moving.stderr
+        silent = cluster.cli("rebalance", "--yes", check=False)
+        assert silent.returncode == 1 and "broker 4 does not tell what it holds" in silent.stderr
         cluster.cli("resume", "4")
 
         balanced = cluster.cli("rebalance", "--yes").stdout
@@ -114,6 +122,18 @@ def test_a_broker_joins_takes_its_share_and_is_drained_under_load(cluster: Clust
         assert 4 <= held[4] < held[1]
         assert json.loads(cluster.cli("moves", "--json").stdout) == {"moves": []}
         assert "nothing moves" in cluster.cli("moves", "--cancel").stdout
+
+        # So slow that it can be watched, and brought back.
+        slow = [str(KCONSOLE), "drain", "4", "--yes", "--throttle", "20k", "--data-dir", str(cluster.data_dir)]
+        draining = subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        moving = cluster.wait_for("a move", lambda: json.loads(cluster.cli("moves", "--json").stdout)["moves"])
+        assert {each["topic"] for each in moving} >= {"orders"}
+        assert all(each["copied_bytes"] < each["size_bytes"] for each in moving if each["topic"] == "orders")
+        assert "cancelled" in cluster.cli("moves", "--cancel").stdout
+        _, said = draining.communicate(timeout=30)
+        assert draining.returncode == 1 and "were cancelled meanwhile" in said
+        assert replicas_by_broker(cluster)[4] > 0
+        assert throttles_of(cluster) == []
 
         refused = cluster.cli("drain", "1", "2", "--yes", check=False)
         assert refused.returncode == 1 and "3 replicas and only 2 brokers stay" in refused.stderr
