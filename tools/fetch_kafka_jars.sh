@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Fetches Apache Kafka's broker, client and tool jars from Maven Central: fetch_kafka_jars.sh VERSION DIR.
-# The tests use its command-line tools and clients as peers that others wrote; the engine uses none of it.
+# Fetches jars of Apache Kafka from Maven Central: fetch_kafka_jars.sh VERSION DIR [ARTIFACT...]; without artifacts its
+# broker, clients and tools. The tests use them as peers that others wrote; the engine uses none of it.
 set -euo pipefail
 version=${1:?version} directory=${2:?directory}
+shift 2
+[ $# -gt 0 ] || set -- kafka_2.13 kafka-tools
 [ -e "$directory/.complete" ] && exit 0
 mkdir -p "$directory"
-cat > "$directory/pom.xml" <<P
-<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>kconsole</groupId><artifactId>peer</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$version</version></dependency>
-</dependencies></project>
-P
-echo "fetching Apache Kafka $version's jars"
+{
+  echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+  echo '<groupId>kconsole</groupId><artifactId>peer</artifactId><version>1</version><dependencies>'
+  for artifact in "$@"; do
+    echo "<dependency><groupId>org.apache.kafka</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+  done
+  echo '</dependencies></project>'
+} > "$directory/pom.xml"
+echo "fetching Apache Kafka $version's jars: $*"
 for attempt in 1 2 3; do
   if (cd "$directory" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=libs > mvn.log 2>&1); then
     touch "$directory/.complete"
