@@ -54,7 +54,7 @@ def decode_fetched(
     """Decode what one partition answered. A batch that does not decode becomes one record with its ``error``."""
     found: list[FetchedRecord] = []
     next_offset = from_offset
-    aborted = _AbortedTransactions(data) if read_committed else None
+    aborted = AbortedTransactions(data) if read_committed else None
     try:
         for header, batch in iter_batches(data.records or b""):
             if header.next_offset <= from_offset:
@@ -121,7 +121,7 @@ def _unreadable(topic: str, partition: int, offset: int, header: BatchHeader | N
     )
 
 
-class _AbortedTransactions:
+class AbortedTransactions:
     """Which batches belong to transactions that were aborted (as Kafka's CompletedFetch finds them)."""
 
     def __init__(self, data: PartitionData) -> None:
@@ -129,6 +129,7 @@ class _AbortedTransactions:
         self._producers: set[int] = set()
 
     def leaves_out(self, header: BatchHeader, batch: memoryview) -> bool:
+        """Whether the next batch is of an aborted transaction; to be asked for each batch of the answer, in order."""
         while self._coming and self._coming[0][0] <= header.last_offset:
             self._producers.add(self._coming.pop(0)[1])
         if header.producer_id not in self._producers:

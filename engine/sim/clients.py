@@ -134,9 +134,9 @@ class SimClient:
         if known is not None:
             self.leaders[topic, partition] = (-1, known[1])
 
-    async def coordinator(self, group_id: str) -> int:
-        """The group's coordinator. Raises: Unavailable."""
-        request = FindCoordinatorRequest(key_type=0, coordinator_keys=[group_id])
+    async def coordinator(self, key: str, key_type: int = 0) -> int:
+        """The coordinator of a group, or of a transactional id (``key_type`` 1). Raises: Unavailable."""
+        request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
         answer = (await self.ask_any(request, _FIND_COORDINATOR_VERSION, timeout_s=5.0)).coordinators[0]
         if answer.error_code:
             raise Unavailable(ErrorCode(answer.error_code).name)

@@ -6,6 +6,7 @@ import asyncio
 from struct import Struct
 from typing import NamedTuple
 
+from engine.client.fetched_records import AbortedTransactions
 from engine.model.errors import ErrorCode
 from engine.record.batch import is_intact, iter_batches
 from engine.record.reader import read_records
@@ -128,9 +129,10 @@ class SimReader:
                         resets[f"{each[0]}-{each[1]}"] = self.positions[each]
                     continue
                 self.high_watermarks[each] = data.high_watermark
-                aborted = {a.producer_id for a in data.aborted_transactions or []}
+                aborted = AbortedTransactions(data) if self._isolation else None
                 for header, batch in iter_batches(data.records or b""):
-                    if header.is_control or (header.is_transactional and header.producer_id in aborted):
+                    is_aborted = aborted is not None and aborted.leaves_out(header, batch)
+                    if header.is_control or is_aborted:
                         self.positions[each] = header.last_offset + 1
                         continue
                     if not is_intact(header, batch):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.sim.fault_kit import Act, FaultKit
 from engine.sim.frame_faults import FrameFault
+from engine.sim.transactions import PREFIX as TRANSACTIONAL
 from engine.wire.apis import ApiKey
 
 # What is held: any request, those that change something more often.
@@ -42,6 +43,9 @@ _BROKER_KEYS = (
 # OffsetCommit: a second copy that comes late takes the offset back, which Kafka fences by generation only.
 _REPEATED_KEYS = tuple(each for each in _CLIENT_KEYS if each not in (ApiKey.PRODUCE, ApiKey.OFFSET_COMMIT))
 _IDEMPOTENT, _CONTENDER = "idempotent", "contender"
+# Where there are transactions: late and repeated, they must be without effect.
+_TRANSACTION_KEYS = (ApiKey.PRODUCE, ApiKey.END_TXN, ApiKey.TXN_OFFSET_COMMIT, ApiKey.INIT_PRODUCER_ID)
+_TRANSACTION_BROKER_KEYS = (ApiKey.ADD_PARTITIONS_TO_TXN, ApiKey.WRITE_TXN_MARKERS)
 # A fault that lay in wait so long for its frame is given up.
 _ARMED_S = 10.0
 
@@ -150,6 +154,7 @@ class NetworkFaults:
         is_client = kit.rng.random() < 0.5
         keys = kit.rng.sample(_CLIENT_KEYS if is_client else _BROKER_KEYS, 3)
         source = kit.rng.choice(kit.cluster.client_machines if is_client else kit.broker_names())
+        keys += self._of_transactions(source)
         hold_s = kit.rng.uniform(0.05, kit.rng.choice((0.5, 4.0, 15.0)))
         return self._arm(FrameFault(keys, lambda what: kit.struck("hold", what), source=source, hold_s=hold_s))
 
@@ -166,12 +171,18 @@ class NetworkFaults:
             keys = [ApiKey.PRODUCE, ApiKey.INIT_PRODUCER_ID]
         else:
             keys = kit.rng.sample(_REPEATED_KEYS if is_client else _BROKER_KEYS, 3)
+            keys += self._of_transactions(source)
         repeat_s = kit.rng.uniform(0.0, kit.rng.choice((0.01, 1.0, 10.0)))
         hold_s = kit.rng.uniform(0.05, 4.0) if kit.rng.random() < 0.3 else None
         fault = FrameFault(
             keys, lambda what: kit.struck("repeat", what), source=source, repeat_s=repeat_s, hold_s=hold_s
         )
         return self._arm(fault)
+
+    def _of_transactions(self, source: str) -> Sequence[ApiKey]:
+        if source.startswith(TRANSACTIONAL):
+            return _TRANSACTION_KEYS
+        return () if source in self._kit.cluster.client_machines else _TRANSACTION_BROKER_KEYS
 
     def _arm(self, fault: FrameFault) -> str:
         """It is counted and told when it strikes."""

@@ -21,6 +21,7 @@ DURABILITIES = ("fsync", "page-cache")
 LOADS = ("heavy", "light")
 # Some seeds run long and do little, and meet the timers that others never see.
 _LIGHT_SHARE = 0.06
+_TRANSACTIONS_SHARE = 0.06
 
 
 class Options(NamedTuple):
@@ -29,7 +30,7 @@ class Options(NamedTuple):
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
     and leave meanwhile. ``log_dirs``: how many disks a broker has.
     ``eligible_leader_replicas``: KIP-966 is switched on. ``compacted``: logs are compacted all the time; no record is
-    superseded, so that all of them must stay.
+    superseded, so that all of them must stay. ``transactions``: there are transactional clients too.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     log_dirs: int
     eligible_leader_replicas: bool
     compacted: bool
+    transactions: bool
 
     def words(self) -> str:
         """As the command line takes them: all of them, whatever seeds come to choose later."""
@@ -57,7 +59,7 @@ class Options(NamedTuple):
             f"--connection-loss-detection {_yes(self.connection_loss_detection)} "
             f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)} "
             f"--log-dirs {self.log_dirs} --eligible-leader-replicas {_yes(self.eligible_leader_replicas)} "
-            f"--compacted {_yes(self.compacted)}"
+            f"--compacted {_yes(self.compacted)} --transactions {_yes(self.transactions)}"
         )
 
 
@@ -102,6 +104,7 @@ def options_from(
         log_dirs=rng.choices((1, 2, 3), (16, 3, 1))[0],
         eligible_leader_replicas=rng.random() < 0.2,
         compacted=rng.random() < 0.1,
+        transactions=rng.random() < _TRANSACTIONS_SHARE,
     )._replace(**others)
 
 
@@ -126,6 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compacted", type=_flag, metavar="yes|no", help="logs are compacted, and lose no record by it"
     )
+    parser.add_argument("--transactions", type=_flag, metavar="yes|no", help="with transactional clients")
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _PRODUCE_VERSION = 11
 _INIT_VERSION = 4
 
 # The append was refused before it was tried: it is not in any log.
-_NOT_WRITTEN = frozenset(
+NOT_WRITTEN = frozenset(
     {
         ErrorCode.NOT_ENOUGH_REPLICAS,
         ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -119,7 +119,7 @@ class SimProducer:
             if code in _RETRIED or code is ErrorCode.NETWORK_EXCEPTION:
                 self._client.forget_leader(topic, partition)
             if not self.idempotent:
-                return Sent(Outcome.FAIL if code in _NOT_WRITTEN else Outcome.INFO, error=code.name, attempts=1)
+                return Sent(Outcome.FAIL if code in NOT_WRITTEN else Outcome.INFO, error=code.name, attempts=1)
             may_try_again = code in _RETRIED or code is ErrorCode.NETWORK_EXCEPTION
             if not may_try_again or loop.time() >= deadline:
                 # What became of the batch is not known, so the next one must not use its sequence.
@@ -156,4 +156,4 @@ class SimProducer:
         answer = await self._client.ask(leader_id, request, _PRODUCE_VERSION, self._timeout_ms / 1000 + 1)
         result = answer.responses[0].partition_responses[0]
         code = ErrorCode(result.error_code)
-        return code, result.base_offset, code not in _NOT_WRITTEN
+        return code, result.base_offset, code not in NOT_WRITTEN

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from engine.sim import transactions
 from engine.sim.clients import Unavailable
 from engine.sim.cluster import SimCluster
 from engine.sim.invariants import Invariants, Violation
@@ -158,6 +159,8 @@ class Simulation:
         await asyncio.sleep(_ANSWERS_S)
         await self.workload.stop()
         await self._wait_until_whole()
+        if self.options.transactions:
+            await transactions.wait_until_all_ended(self.workload)
         await self.workload.read_everything()
         self.invariants.check()
         self.invariants.compare_logs()
@@ -255,6 +258,8 @@ def _configs(options: Options) -> dict[str, str]:
         configs["log.flush.interval.messages"] = 1
     if options.compacted:
         configs["log.cleaner.backoff.ms"] = 100
+    if options.transactions:
+        configs |= transactions.configs(options.brokers)
     if options.load == "light":
         configs["metadata.log.max.snapshot.interval.ms"] = 120_000
         # By the wall clock: where that is wrong, what is judged would be forgotten too early.

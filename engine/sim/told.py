@@ -16,6 +16,9 @@ class Told:
         self._owner: dict[tuple[str, int, Partition], str] = {}
         self._generation: dict[str, int] = {}
         self._producer_ids: dict[int, str] = {}
+        # Whose an epoch of a producer is, and the newest one that each transactional id was initialized with.
+        self._epochs: dict[tuple[int, int], str] = {}
+        self._newest_epoch: dict[str, tuple[int, int]] = {}
         # Since when all is well, and every request must be answered; None: it is not.
         self.whole_since_s: float | None = None
         self.violation: Violation | None = None
@@ -57,3 +60,42 @@ class Told:
         if known is not None:
             self._broken("T8", f"the producer id {producer_id} was given to {known} and to {client}")
         self._producer_ids[producer_id] = client
+
+    def newest_epoch(self, transactional_id: str) -> tuple[int, int] | None:
+        """Producer id and epoch with which a producer of the id began last."""
+        return self._newest_epoch.get(transactional_id)
+
+    def on_transactional_id(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, client: str, *, is_new: bool
+    ) -> None:
+        """A producer was told what to go on as (T8). ``is_new``: by InitProducerId, which fences all before it."""
+        known = self._producer_ids.setdefault(producer_id, transactional_id)
+        if known != transactional_id:
+            self._broken("T8", f"the producer id {producer_id} was given to {known} and to {transactional_id}")
+        owner = self._epochs.setdefault((producer_id, producer_epoch), client)
+        if owner != client:
+            self._broken("T8", f"epoch {producer_epoch} of producer {producer_id} was given to {owner} and to {client}")
+        if is_new:
+            newest = self._newest_epoch.get(transactional_id, (-1, -1))
+            # An answer that was long on its way is of the past.
+            if newest[0] != producer_id or newest[1] < producer_epoch:
+                self._newest_epoch[transactional_id] = (producer_id, producer_epoch)
+
+    def on_transactional(
+        self,
+        what: str,
+        transactional_id: str,
+        producer_id: int,
+        producer_epoch: int,
+        newest_when_asked: tuple[int, int] | None,
+    ) -> None:
+        """Something of a producer's transaction was taken (T3). ``newest_when_asked``: who had been initialized when it
+        was sent."""
+        if newest_when_asked is not None and (
+            newest_when_asked[0] == producer_id and producer_epoch < newest_when_asked[1]
+        ):
+            self._broken(
+                "T3",
+                f"{what} of epoch {producer_epoch} of {transactional_id} was taken, which was sent when epoch "
+                f"{newest_when_asked[1]} had been given out",
+            )

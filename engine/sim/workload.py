@@ -15,10 +15,22 @@ from engine.sim.cluster import SimCluster
 from engine.sim.compacted import COMPACTED_PARTITIONS, COMPACTED_TOPIC, CONFIGS, Keeper
 from engine.sim.consumer import Polled, SimReader
 from engine.sim.contended import ContendedTopics, Contender
+from engine.sim.history_recorder import ClientRecorder
 from engine.sim.invariants import Violation
 from engine.sim.ledger import RecordLedger, partition_name
 from engine.sim.options import Options
 from engine.sim.producer import Outcome, SimProducer
+from engine.sim.transactions import (
+    MOVED_TOPIC,
+    PREFIX,
+    TXN_PARTITIONS,
+    TXN_TOPIC,
+    CommittedReader,
+    Mover,
+    Transactor,
+    check_moved,
+    committed_by_movers,
+)
 from engine.sim.workload_consumers import GROUP_TOPIC, GroupMember, LoneCommitter, SeekingReader
 from engine.sim.workload_operator import Operator
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
@@ -85,6 +97,8 @@ class Workload:
             _topic(BRIEF_TOPIC, 1, -1, brief),
             _topic(COMPACTED_TOPIC, COMPACTED_PARTITIONS, -1, CONFIGS),
         ]
+        if self.options.transactions:
+            topics += [_topic(each, TXN_PARTITIONS, -1, segments) for each in (TXN_TOPIC, MOVED_TOPIC)]
         await self.cluster.loop.spawn(self._admin.process, self._create(topics))
         if self.options.eligible_leader_replicas:
             await self.cluster.loop.spawn(self._admin.process, self._switch_on("eligible.leader.replicas.version"))
@@ -134,11 +148,23 @@ class Workload:
         if rng.random() < 0.4:
             for number in range(2):
                 self._start(f"contender-{number}", lambda client, own: Contender(self, client, own).run())
+        if self.options.transactions:
+            self._start_transactions()
+
+    def _start_transactions(self) -> None:
+        for number in range(4):
+            self._start(f"{PREFIX}or-{number}", self._transact(f"id-{number // 2}"))
+        for number in range(2):
+            self._start(f"{PREFIX}ional-mover-{number}", lambda client, own: Mover(self, client, own).run())
+        self._start("committed-reader", lambda client, own: CommittedReader(self, client, own).run())
 
     def _member(
         self, group_id: str, instance_id: str | None
     ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
         return lambda client, own: GroupMember(self, client, own, group_id, instance_id).run()
+
+    def _transact(self, transactional_id: str) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
+        return lambda client, own: Transactor(self, client, own, transactional_id).run()
 
     def _keep(self, client: SimClient, rng: random.Random) -> Coroutine[Any, Any, None]:
         self._keeper = Keeper(self, client, rng)
@@ -247,28 +273,50 @@ class Workload:
 
     async def _read_everything(self) -> None:
         recorder = self.ledger.client("final reader")
+        read: dict[Partition, list[Polled]] = {}
         for topic in JUDGED_TOPICS:
             for number in range(self.partitions(topic)):
-                each = (topic, number)
-                reader = SimReader(self._admin, recorder=recorder)
-                reader.positions[each] = 0
-                recorder.assign({partition_name(each): "beginning"})
-                for _ in range(_FINAL_READS):
-                    await reader.poll(max_wait_ms=50)
-                    poll = recorder.poll()
-                    # A leader's end, told by itself: all replicas are in sync, and nobody writes any more.
-                    end = self._log_end(each)
-                    if end is not None and reader.positions[each] >= end:
-                        poll.ok([], reached_end={partition_name(each): end})
-                        break
-                    poll.ok([])
-                else:
-                    at = reader.positions[each]
-                    raise Violation("V1", f"{each} could not be read to its end {self._log_end(each)}: stuck at {at}")
-
+                read[topic, number] = await self._read_to_the_end(recorder, (topic, number), read_committed=False)
+        if self.options.transactions:
+            for topic in (TXN_TOPIC, MOVED_TOPIC):
+                for number in range(TXN_PARTITIONS):
+                    read[topic, number] = await self._read_to_the_end(recorder, (topic, number), read_committed=True)
+            await self._check_movers(read)
         if self._keeper is not None:
             for number in range(COMPACTED_PARTITIONS):
                 self._keeper.judge(number, await self._read_compacted((COMPACTED_TOPIC, number)))
+
+    async def _read_to_the_end(
+        self, recorder: ClientRecorder, each: Partition, *, read_committed: bool
+    ) -> list[Polled]:
+        reader = SimReader(self._admin, read_committed=read_committed, recorder=recorder)
+        reader.positions[each] = 0
+        recorder.assign({partition_name(each): "beginning"})
+        found: list[Polled] = []
+        for _ in range(_FINAL_READS):
+            found += await reader.poll(max_wait_ms=50)
+            poll = recorder.poll(isolation="read_committed" if read_committed else "read_uncommitted")
+            # A leader's end, told by itself: all replicas are in sync, and nobody writes any more.
+            end = self._log_end(each)
+            if end is not None and reader.positions[each] >= end:
+                poll.ok([], reached_end={partition_name(each): end})
+                return found
+            poll.ok([])
+        at = reader.positions[each]
+        promise = "T7" if read_committed else "V1"
+        raise Violation(promise, f"{each} could not be read to its end {self._log_end(each)}: stuck at {at}")
+
+    async def _check_movers(self, read: Mapping[Partition, list[Polled]]) -> None:
+        numbers = list(range(SAFE_PARTITIONS))
+        for _ in range(_FINAL_READS):
+            positions = await committed_by_movers(self._admin, numbers)
+            if len(positions) == len(numbers):
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise Violation("T7", f"the movers' positions are not told but of {sorted(positions)}")
+        for number, position in positions.items():
+            check_moved(number, position, read[SAFE_TOPIC, number], read[MOVED_TOPIC, number])
 
     async def _read_compacted(self, each: Partition) -> list[Polled]:
         reader = SimReader(self._admin)

@@ -201,7 +201,7 @@ def test_what_is_copied_in_transactions_is_there_once_and_in_order(eos_cluster: 
     outputs = {"librdkafka": "out-librdkafka", "java": "out-java"}
     create(bootstrap, "in", *outputs.values())
     copiers = [
-        Copier(client, bootstrap, "in", output, f"{output}-{number}")
+        Copier(client, bootstrap, "in", output, f"{output}-{number}", batch=200 if IS_LONG else 40)
         for client, output in outputs.items()
         for number in range(2)
         if client != "java" or number == 0 or IS_LONG
@@ -228,7 +228,7 @@ def test_what_is_copied_in_transactions_is_there_once_and_in_order(eos_cluster: 
             time.sleep(1.0)
         feeder.finish()
         for output in outputs.values():
-            wait_until(f"{output} is whole", lambda output=output: is_copied(bootstrap, "in", output), 120)
+            wait_until(f"{output} is whole", lambda output=output: is_copied(bootstrap, "in", output), 600)
     finally:
         for each in copiers:
             each.kill()
