@@ -413,15 +413,20 @@ class Broker:
         from engine.broker.apis.write_txn_markers import write_markers
 
         config, world = self.config, self.world
-        peers = PeerChannels(world, f"broker-{config.node_id}-to-leader", self._inter_broker_address)
-        self._undo.callback(peers.close)
+        # Markers wait until they are committed: who is asked about transactions must not wait behind them.
+        leaders, coordinators = (
+            PeerChannels(world, f"broker-{config.node_id}-to-{kind}", self._inter_broker_address)
+            for kind in ("leader", "coordinator")
+        )
+        self._undo.callback(leaders.close)
+        self._undo.callback(coordinators.close)
         self.transactions = TransactionCoordinatorService(
             world,
             config,
             self.metadata,
             TopicLogs(world, self.replicas, TRANSACTION_TOPIC, Compression.NONE),
             self.producer_ids,
-            peers,
+            leaders,
             lambda request: write_markers(self, request),
             self.publisher.notes,
         )
@@ -429,7 +434,7 @@ class Broker:
         self.verification = TransactionVerification(
             config.node_id,
             self.metadata,
-            peers,
+            coordinators,
             self.transactions.partition_for,
             lambda request: add_or_verify(self, request),
             request_timeout_ms=config.request_timeout_ms,

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.model.errors import ErrorCode
+from engine.wire.messages.add_offsets_to_txn_request import AddOffsetsToTxnRequest
+from engine.wire.messages.add_partitions_to_txn_request import (
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnTopic,
+    AddPartitionsToTxnTransaction,
+)
+from engine.wire.messages.describe_transactions_request import DescribeTransactionsRequest
+from engine.wire.messages.end_txn_request import EndTxnRequest
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
+from engine.wire.messages.init_producer_id_request import InitProducerIdRequest
 from engine.wire.messages.list_transactions_request import ListTransactionsRequest
 from engine.wire.messages.update_features_request import FeatureUpdateKey, UpdateFeaturesRequest
 from tests.unit.broker.broker_requests import create_topic, delete_topic, replica_of, state_of
@@ -40,7 +51,12 @@ async def txn_cluster(tmp_path: Path) -> AsyncIterator[InProcessCluster]:
 @pytest.fixture
 async def one(tmp_path: Path) -> AsyncIterator[InProcessCluster]:
     """One broker, which coordinates and leads everything."""
-    configs = CONFIGS | {"transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1"}
+    configs = CONFIGS | {
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "2",
+    }
     async with InProcessCluster(tmp_path, 1, configs) as running:
         yield running
 
@@ -140,6 +156,49 @@ async def test_what_does_not_exist_or_is_internal_is_added_to_no_transaction(one
     assert await producer.add("t", 1) is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert await producer.add("__transaction_state") is ErrorCode.TOPIC_AUTHORIZATION_FAILED
     assert await transaction_state(one, "p") == "Empty"
+
+
+async def test_a_fenced_producer_is_told_so_in_every_version(one: InProcessCluster) -> None:
+    await create_topic(one, "t", 1)
+    zombie = TransactionalProducer(one, "p")
+    await zombie.init()
+    await TransactionalProducer(one, "p").init()
+    identity = ("p", zombie.producer_id, zombie.epoch)
+    topics = [AddPartitionsToTxnTopic("t", [0])]
+
+    def told(response: Any) -> int:
+        for each in getattr(response, "results_by_topic_v3_and_below", ()):
+            return int(each.results_by_partition[0].partition_error_code)
+        for each in getattr(response, "results_by_transaction", ()):
+            return int(each.topic_results[0].results_by_partition[0].partition_error_code)
+        return int(response.error_code)
+
+    for request, versions, first_with_fenced in (
+        (InitProducerIdRequest("p", 60_000, 99, 0), range(3, 6), 4),
+        (AddPartitionsToTxnRequest([], *identity, topics), range(4), 2),
+        (AddPartitionsToTxnRequest([AddPartitionsToTxnTransaction(*identity, False, topics)]), range(4, 6), 4),
+        (AddPartitionsToTxnRequest([AddPartitionsToTxnTransaction(*identity, True, topics)]), range(4, 6), 4),
+        (AddOffsetsToTxnRequest(*identity, "group"), range(5), 2),
+        (EndTxnRequest(*identity, True), range(6), 2),
+    ):
+        for version in versions:
+            expected = ErrorCode.PRODUCER_FENCED
+            if version < first_with_fenced:
+                expected = ErrorCode.INVALID_PRODUCER_EPOCH
+            code = ErrorCode(told(await one.ask(1, request, version)))
+            assert code is expected, f"{type(request).__name__} version {version}"
+
+
+async def test_the_offsets_of_a_group_take_part_in_a_transaction(one: InProcessCluster) -> None:
+    producer = TransactionalProducer(one, "p", V1)
+    await producer.init()
+    await one.ask(1, FindCoordinatorRequest(key_type=0, coordinator_keys=["g"]), 6)
+    request = AddOffsetsToTxnRequest("p", producer.producer_id, producer.epoch, "g")
+    assert (await one.ask(1, request, 3)).error_code == NONE
+    (described,) = (await one.ask(1, DescribeTransactionsRequest(["p"]), 0)).transaction_states
+    assert [each.topic for each in described.topics] == ["__consumer_offsets"]
+    assert await producer.end(True) is NONE
+    await until_state(one, "p", "CompleteCommit")
 
 
 async def test_transactional_ids_are_listed_by_pattern(one: InProcessCluster) -> None:
