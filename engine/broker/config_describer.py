@@ -120,11 +120,11 @@ class ConfigDescriber:
         for config, key in GROUP_CONFIGS.items():
             if wanted and config not in wanted:
                 continue
-            default = str(broker_value(self._config, config))
-            found = [DescribeConfigsSynonym(name=config, value=default, source=ConfigSource.DEFAULT)]
+            value = own.get(config, str(broker_value(self._config, config)))
+            found = self._synonyms((f"group.{config}",), None)
             if config in own:
-                found.insert(0, DescribeConfigsSynonym(name=config, value=own[config], source=ConfigSource.GROUP))
-            results.append(_result(config, found[0].value, found, key, False, synonyms, documentation))
+                found.insert(0, DescribeConfigsSynonym(name=config, value=value, source=ConfigSource.GROUP))
+            results.append(_result(config, value, found, key, False, synonyms, documentation))
         return results
 
     def _synonyms(self, names: Sequence[str], asked: str | None) -> list[DescribeConfigsSynonym]:

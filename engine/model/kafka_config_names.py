@@ -1,4 +1,4 @@
-"""Names of broker configs that Kafka 4.3.1 has and that nothing here honours.
+"""Names of broker configs that Kafka 4.3.1, or its StandardAuthorizer, has and that nothing here honours.
 
 They are no mistakes in a server.properties, but whoever sets one has to be told.
 """
@@ -77,4 +77,4 @@ ssl.truststore.type telemetry.max.bytes transaction.two.phase.commit.enable
 unclean.leader.election.interval.ms unstable.api.versions.enable unstable.feature.versions.enable
 """
 
-NOT_HONOURED = frozenset(_NAMES.split())
+NOT_HONOURED = frozenset(_NAMES.split()) | {"allow.everyone.if.no.acl.found", "super.users"}

@@ -15,8 +15,13 @@ from tests.integration.tools_table import answers, is_right, read_golden
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
-# Kafka's default instead of ours: the configs of topics show it.
-SPEC = COMMON_SPEC + f"  log.flush.interval.messages: {2**63 - 1}\n"
+# Kafka's default instead of ours: the configs of topics show it. And access control, under which the tools may do all.
+SPEC = (
+    COMMON_SPEC
+    + f"  log.flush.interval.messages: {2**63 - 1}\n"
+    + "  authorizer.class.name: org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+    + "  super.users: User:ANONYMOUS\n"
+)
 
 
 def test_every_tool_is_answered_as_kafka_answers_it(tmp_path: Path) -> None:
