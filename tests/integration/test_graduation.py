@@ -170,6 +170,17 @@ def leave_open(bootstrap: str) -> None:
     assert producer.flush(30) == 0
 
 
+def end_open(bootstrap: str, value: bytes) -> None:
+    """Its producer comes again, to the coordinator of somebody else, which aborts it; then it commits ``value``."""
+    heir = Producer({"bootstrap.servers": bootstrap, "transactional.id": "left-open"})
+    heir.init_transactions(30)
+    heir.begin_transaction()
+    heir.produce("lz4ed", value, b"k", 0)
+    heir.commit_transaction(30)
+    values = committed_values(bootstrap, "lz4ed")
+    assert values[-1] == value and b"open" not in values
+
+
 def committed_values(bootstrap: str, topic: str) -> list[bytes | None]:
     """What a reader of committed records finds in partition 0."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reads-committed", "enable.partition.eof": True})
@@ -372,9 +383,11 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
     with kconsole_broker(file):
         create_topics(bootstrap, replication_factor=1)
         fill(bootstrap, 0, 100)
+        leave_open(bootstrap)
         of_kconsole = picture(bootstrap)
     with apache_kafka([file], [bootstrap], tmp_path) as (kafka,):
         assert_same(of_kconsole, picture(bootstrap), at_least=400)
+        end_open(bootstrap, b"ended by Kafka")
         fill(bootstrap, 100, 60, large=700)
         transact(bootstrap)
         consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
@@ -387,14 +400,7 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
         kafka.kill()
     with kconsole_broker(file):
         assert_same(of_kafka, picture(bootstrap), at_least=400)
-        # Kafka's coordinator began the transaction, ours ends it when its producer comes again.
-        heir = Producer({"bootstrap.servers": bootstrap, "transactional.id": "left-open"})
-        heir.init_transactions(30)
-        heir.begin_transaction()
-        heir.produce("lz4ed", b"of the heir", b"k", 0)
-        heir.commit_transaction(30)
-        values = committed_values(bootstrap, "lz4ed")
-        assert values[-1] == b"of the heir" and b"open" not in values
+        end_open(bootstrap, b"ended by kconsole")
     metadata = tmp_path / "one" / "__cluster_metadata-0"
     assert json.loads((metadata / "quorum-state").read_text())["data_version"] == 1
     newest = sorted(metadata.glob("*.checkpoint"))[-1]
