@@ -368,7 +368,62 @@ transaction.state.log.num.partitions=3
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 metadata.log.max.record.bytes.between.snapshots=3000
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 """
+
+CONFIGS = "kafka.admin.ConfigCommand"
+ACLS = "org.apache.kafka.tools.AclCommand"
+
+
+def administer(bootstrap: str, user: str) -> None:
+    """Quotas, a SCRAM credential, access control entries, a subscription to clients' metrics."""
+    server = ("--bootstrap-server", bootstrap)
+    of_user = (*server, "--alter", "--entity-type", "users", "--entity-name", user)
+    kafka_tool(CONFIGS, *of_user, "--add-config", "producer_byte_rate=1048576,request_percentage=50.5")
+    kafka_tool(CONFIGS, *of_user, "--add-config", "SCRAM-SHA-512=[iterations=5000,password=secret]")
+    of_address = (*server, "--alter", "--entity-type", "ips", "--entity-default")
+    kafka_tool(CONFIGS, *of_address, "--add-config", "connection_creation_rate=1000")
+    kafka_tool(ACLS, *server, "--add", "--allow-principal", f"User:{user}", "--operation", "Read", "--topic", "plain")
+    of_metrics = (*server, "--alter", "--entity-type", "client-metrics", "--entity-name", f"of-{user}")
+    kafka_tool(CONFIGS, *of_metrics, "--add-config", "metrics=org.apache.kafka.,interval.ms=60000")
+
+
+def administered(bootstrap: str) -> list[str]:
+    """What is shown of all that."""
+    server = ("--bootstrap-server", bootstrap)
+    kinds = ("users", "ips", "client-metrics")
+    shown = [kafka_tool(CONFIGS, *server, "--describe", "--entity-type", kind) for kind in kinds]
+    shown.append(kafka_tool(ACLS, *server, "--list"))
+    return sorted(line.strip() for each in shown for line in each.splitlines() if line.strip())
+
+
+def directory_of(bootstrap: str, topic: str) -> str:
+    """The log directory that partition 0 of a topic is in, once it is in one alone."""
+    out = kafka_tool(
+        "org.apache.kafka.tools.LogDirsCommand", "--bootstrap-server", bootstrap, "--describe", "--topic-list", topic
+    )
+    directories = [
+        each["logDir"].rpartition("/")[2]
+        for broker in json.loads(out.splitlines()[-1])["brokers"]
+        for each in broker["logDirs"]
+        if any(partition["partition"] == f"{topic}-0" for partition in each["partitions"])
+    ]
+    return "+".join(sorted(directories))
+
+
+def move_to_other_directory(bootstrap: str, directory: Path, topic: str) -> str:
+    """Partition 0 goes from one log directory of the broker to the other; its name."""
+    there = {"one": "two", "two": "one"}[directory_of(bootstrap, topic)]
+    file = directory / "move.json"
+    moved = {"topic": topic, "partition": 0, "replicas": [1], "log_dirs": [f"{directory}/{there}"]}
+    file.write_text(json.dumps({"version": 1, "partitions": [moved]}))
+    kafka_tool(
+        "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+        *("--bootstrap-server", bootstrap, "--reassignment-json-file", str(file), "--execute"),
+    )
+    wait_until(f"{topic} is in {there}", lambda: directory_of(bootstrap, topic) == there)
+    return there
 
 
 def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Path) -> None:
@@ -383,10 +438,17 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
     with kconsole_broker(file):
         create_topics(bootstrap, replication_factor=1)
         fill(bootstrap, 0, 100)
+        administer(bootstrap, "alice")
+        settings = administered(bootstrap)
+        place = move_to_other_directory(bootstrap, tmp_path, "plain")
         leave_open(bootstrap)
         of_kconsole = picture(bootstrap)
     with apache_kafka([file], [bootstrap], tmp_path) as (kafka,):
         assert_same(of_kconsole, picture(bootstrap), at_least=400)
+        assert administered(bootstrap) == settings and len(settings) >= 8
+        assert directory_of(bootstrap, "plain") == place
+        administer(bootstrap, "bob")
+        settings = administered(bootstrap)
         end_open(bootstrap, b"ended by Kafka")
         fill(bootstrap, 100, 60, large=700)
         transact(bootstrap)
@@ -399,6 +461,9 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
         assert refused.returncode == 1 and "used by another process" in refused.stderr
         kafka.kill()
     with kconsole_broker(file):
+        assert_same(of_kafka, picture(bootstrap), at_least=400)
+        assert administered(bootstrap) == settings
+        move_to_other_directory(bootstrap, tmp_path, "lz4ed")
         assert_same(of_kafka, picture(bootstrap), at_least=400)
         end_open(bootstrap, b"ended by kconsole")
     metadata = tmp_path / "one" / "__cluster_metadata-0"
