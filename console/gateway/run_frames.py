@@ -281,6 +281,7 @@ def _group(group: Mapping[str, Any], topics: tuple[TopicState, ...], now_ms: int
         group["state"],
         group["protocol_type"],
         group["protocol"],
+        group["type"],
         coordinator=group["coordinator"],
         members=tuple(
             MemberState(member_id, instance_id, client_id, host)
@@ -289,4 +290,6 @@ def _group(group: Mapping[str, Any], topics: tuple[TopicState, ...], now_ms: int
         offsets=tuple(offsets),
         total_lag=total,
         observed_at_ms=now_ms,
+        group_epoch=group["generation"] if group["type"] == "consumer" else None,
+        assignment_epoch=group.get("assignment_epoch"),
     )

@@ -46,6 +46,7 @@ class SimClient:
         self.nodes: dict[int, Address] = {}
         # (topic, partition) to (leader id, leader epoch).
         self.leaders: dict[tuple[str, int], tuple[int, int]] = {}
+        self.topic_ids: dict[str, bytes] = {}
         self._channels: dict[Address, Channel] = {}
         self._next_bootstrap = self.world.random.randint(0, len(self._bootstrap) - 1)
 
@@ -112,6 +113,8 @@ class SimClient:
         answer: MetadataResponse = await self.ask_any(request, _METADATA_VERSION)
         self.nodes = {each.node_id: (each.host, each.port) for each in answer.brokers}
         for topic in answer.topics:
+            if not topic.error_code:
+                self.topic_ids[topic.name or ""] = topic.topic_id
             for each in topic.partitions:
                 known = self.leaders.get((topic.name or "", each.partition_index))
                 # A broker that is behind must not take a client back.

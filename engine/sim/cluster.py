@@ -140,6 +140,10 @@ class SimCluster:
             "offsets.topic.replication.factor": str(min(3, len(self.voters))),
             "offsets.topic.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",
+            "group.consumer.min.session.timeout.ms": "6000",
+            "group.consumer.session.timeout.ms": "6000",
+            "group.consumer.min.heartbeat.interval.ms": "1000",
+            "group.consumer.heartbeat.interval.ms": "1000",
             **self._configs,
         }
 

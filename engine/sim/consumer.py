@@ -46,6 +46,8 @@ _COMMIT_REFUSED = frozenset(
         ErrorCode.REBALANCE_IN_PROGRESS,
         ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
         ErrorCode.FENCED_INSTANCE_ID,
+        ErrorCode.STALE_MEMBER_EPOCH,
+        ErrorCode.GROUP_ID_NOT_FOUND,
     }
 )
 
@@ -165,6 +167,8 @@ class SimMember:
     One with an ``instance_id`` is static (KIP-345): another life of it takes its place and its partitions.
     """
 
+    _commit_version = _COMMIT_VERSION
+
     def __init__(
         self,
         client: SimClient,
@@ -262,7 +266,7 @@ class SimMember:
         owner = self._instance_id or self.member_id
         self.client.told.on_assigned(self.group_id, self.generation_id, owner, self.assignment)
         if self._recorder is not None:
-            self._recorder.rebalance(revoked=_names(before), assigned=_names(self.assignment))
+            self._recorder.rebalance(revoked=names_of(before), assigned=names_of(self.assignment))
         self.in_group = True
         self._next_heartbeat_s = asyncio.get_running_loop().time() + self._heartbeat_s
         return True
@@ -293,7 +297,7 @@ class SimMember:
                 OffsetFetchRequestTopic(name=name, partition_indexes=numbers) for name, numbers in by_topic.items()
             ],
         )
-        asked = None if self._recorder is None else self._recorder.committed(self.group_id, _names(self.assignment))
+        asked = None if self._recorder is None else self._recorder.committed(self.group_id, names_of(self.assignment))
         found: dict[Partition, int] | None = None
         try:
             answer = await self._ask(request, _OFFSET_FETCH_VERSION)
@@ -334,12 +338,13 @@ class SimMember:
             topics=[OffsetCommitRequestTopic(name=name, partitions=each) for name, each in by_topic.items()],
         )
         generation_id, newest = self.generation_id, self.client.told.newest_generation(self.group_id)
+        asked_at_s = asyncio.get_running_loop().time()
         commit = None
         if self._recorder is not None:
             named = {f"{each[0]}-{each[1]}": offset for each, offset in offsets.items()}
             commit = self._recorder.commit(self.group_id, named)
         try:
-            answer = await self._ask(request, _COMMIT_VERSION)
+            answer = await self._ask(request, self._commit_version)
         except Unavailable as error:
             if commit is not None:
                 commit.info(str(error))
@@ -355,9 +360,14 @@ class SimMember:
                 # A coordinator that changes, a log that is slow: it may have been written, and may still be.
                 commit.info(worst.name)
         if worst is ErrorCode.NONE and generation_id >= 0:
-            self.client.told.on_committed(self.group_id, generation_id, newest)
+            self._tell_committed(offsets, generation_id, newest, asked_at_s)
         self._on_error(worst)
         return worst
+
+    def _tell_committed(
+        self, offsets: dict[Partition, int], generation_id: int, newest: int, asked_at_s: float
+    ) -> None:
+        self.client.told.on_committed(self.group_id, generation_id, newest)
 
     async def heartbeat_if_due(self) -> None:
         """Keep the session; a rebalance is learned from the answer."""
@@ -381,7 +391,7 @@ class SimMember:
         """Leave the group. Raises: Unavailable."""
         self.in_group = False
         if self._recorder is not None:
-            self._recorder.rebalance(revoked=_names(self.assignment))
+            self._recorder.rebalance(revoked=names_of(self.assignment))
         self.assignment = []
         if self.member_id:
             await self._ask(
@@ -391,7 +401,8 @@ class SimMember:
             self.member_id = ""
 
 
-def _names(partitions: list[Partition]) -> list[str]:
+def names_of(partitions: list[Partition]) -> list[str]:
+    """As the history names them."""
     return [f"{topic}-{number}" for topic, number in partitions]
 
 

@@ -1,12 +1,58 @@
-"""What clients were told that must not be told twice: partitions of a generation, past generations, producer ids."""
+"""What clients were told that must not be told twice: partitions of groups, past generations, producer ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from engine.sim.violation import Violation
 
 Partition = tuple[str, int]
+
+
+class Owners:
+    """Whose partitions of consumer groups (KIP-848) are, as members were told and believe.
+
+    A member gives up a partition where it reads that it is taken away, so at the moment that another one is told to
+    have it, nobody owns it but members that were fenced, and those the coordinator must refuse from then on.
+    """
+
+    def __init__(self, broken: Callable[[str, str], None]) -> None:
+        self._broken = broken
+        # Who was given a partition last, and when.
+        self._owner: dict[tuple[str, Partition], tuple[str, float]] = {}
+        self._owned: dict[tuple[str, str], frozenset[Partition]] = {}
+        # Members whose partition was given to another one: what, to whom, and when.
+        self._fenced: dict[tuple[str, str], tuple[Partition, str, float]] = {}
+
+    def on_given(self, group_id: str, member_id: str, partitions: Iterable[Partition], now_s: float) -> None:
+        """A member was told its assignment; what is not in it it has given up."""
+        before = self._owned.get((group_id, member_id), frozenset())
+        after = self._owned[group_id, member_id] = frozenset(partitions)
+        for each in sorted(after - before):
+            owner, _ = self._owner.get((group_id, each), (member_id, 0.0))
+            if owner != member_id and each in self._owned.get((group_id, owner), ()):
+                self._fenced.setdefault((group_id, owner), (each, member_id, now_s))
+            self._owner[group_id, each] = (member_id, now_s)
+
+    def on_gone(self, group_id: str, member_id: str) -> None:
+        """A member was fenced, leaves or begins anew: it believes to own nothing."""
+        self._owned.pop((group_id, member_id), None)
+        self._fenced.pop((group_id, member_id), None)
+
+    def on_heartbeat(self, group_id: str, member_id: str, sent_epoch: int, told_epoch: int, asked_at_s: float) -> None:
+        """A heartbeat was answered well (G1, G5)."""
+        if told_epoch < sent_epoch:
+            self._broken("G5", f"{group_id}: the epoch of {member_id} went from {sent_epoch} back to {told_epoch}")
+        each, other, given_at_s = self._fenced.get((group_id, member_id), (None, "", 0.0))
+        if each is not None and given_at_s < asked_at_s:
+            self._broken("G1", f"{group_id}: {each} belongs to {member_id} and to {other}")
+
+    def on_committed(self, group_id: str, member_id: str, partitions: Iterable[Partition], asked_at_s: float) -> None:
+        """A commit was taken (G2)."""
+        for each in partitions:
+            owner, given_at_s = self._owner.get((group_id, each), (member_id, 0.0))
+            if owner != member_id and given_at_s < asked_at_s:
+                self._broken("G2", f"{group_id}: a commit of {member_id} was taken after {each} was given to {owner}")
 
 
 class Told:
@@ -22,6 +68,7 @@ class Told:
         # Since when all is well, and every request must be answered; None: it is not.
         self.whole_since_s: float | None = None
         self.violation: Violation | None = None
+        self.owners = Owners(self._broken)
 
     def _broken(self, promise: str, what: str) -> None:
         self.violation = self.violation or Violation(promise, what)

@@ -31,7 +31,7 @@ from engine.sim.transactions import (
     check_moved,
     committed_by_movers,
 )
-from engine.sim.workload_consumers import GROUP_TOPIC, GroupMember, LoneCommitter, SeekingReader
+from engine.sim.workload_consumers import GROUP_TOPIC, ConsumerGroupMember, GroupMember, LoneCommitter, SeekingReader
 from engine.sim.workload_operator import Operator
 from engine.wire.messages.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from engine.wire.messages.update_features_request import FeatureUpdateKey, UpdateFeaturesRequest
@@ -142,6 +142,7 @@ class Workload:
                 self._start(f"static-{number}", self._member("static", f"instance-{number}"))
         if rng.random() < 0.3:
             self._start("lone", lambda client, own: LoneCommitter(self, client, own).run())
+        self._start_consumer_groups()
         self._start("operator", lambda client, own: Operator(self, client, own).run())
         if rng.random() < 0.4:
             self._start("keeper", self._keep)
@@ -166,13 +167,34 @@ class Workload:
     def _transact(self, transactional_id: str) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
         return lambda client, own: Transactor(self, client, own, transactional_id).run()
 
+    def _start_consumer_groups(self) -> None:
+        """Some seeds have them; what the others do is as if there were none."""
+        rng = random.Random(f"consumer groups {self.options.seed}")
+        if rng.random() < 0.4:
+            for number in range(rng.randint(1, 3)):
+                self._start(f"consumer-{number}", self._consumer_member("new", None), rng)
+            if rng.random() < 0.5:
+                for number in range(2):
+                    work = self._consumer_member("new-static", f"instance-{number}")
+                    self._start(f"consumer-static-{number}", work, rng)
+
+    def _consumer_member(
+        self, group_id: str, instance_id: str | None
+    ) -> Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]:
+        return lambda client, own: ConsumerGroupMember(self, client, own, group_id, instance_id).run()
+
     def _keep(self, client: SimClient, rng: random.Random) -> Coroutine[Any, Any, None]:
         self._keeper = Keeper(self, client, rng)
         return self._keeper.run()
 
-    def _start(self, name: str, work: Callable[[SimClient, random.Random], Coroutine[Any, Any, None]]) -> None:
+    def _start(
+        self,
+        name: str,
+        work: Callable[[SimClient, random.Random], Coroutine[Any, Any, None]],
+        seeds: random.Random | None = None,
+    ) -> None:
         client = SimClient(self.cluster, name)
-        rng = random.Random(self._rng.getrandbits(64))
+        rng = random.Random((seeds or self._rng).getrandbits(64))
         self._tasks.append(self.cluster.loop.spawn(client.process, work(client, rng)))
 
     async def settle(self) -> None:

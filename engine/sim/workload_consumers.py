@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.consumer import SimMember, SimReader
+from engine.sim.consumer_member import SimConsumerMember
 from engine.sim.ledger import partition_name
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class GroupMember:
         workload.members.append(self)
 
     @property
+    def _joined(self) -> str:
+        return "join static" if self._instance_id else "join"
+
+    @property
     def group_id(self) -> str:
         """Its group."""
         return self._group_id
@@ -113,7 +118,7 @@ class GroupMember:
                     if not await member.join():
                         await asyncio.sleep(0.1)
                         continue
-                    workload.done["join static" if self._instance_id else "join"] += 1
+                    workload.done[self._joined] += 1
                     await self._resume_at_committed()
                     continue
                 await self._turn()
@@ -153,6 +158,45 @@ class GroupMember:
             workload.done["commit" if code is ErrorCode.NONE else "commit info"] += 1
         if workload.is_light:
             await workload.rest(0.05)
+
+
+class ConsumerGroupMember(GroupMember):
+    """A member of a group of the consumer protocol (KIP-848); each life of it has another member id."""
+
+    def __init__(
+        self, workload: Workload, client: SimClient, rng: random.Random, group_id: str, instance_id: str | None
+    ) -> None:
+        self._lives = 0
+        super().__init__(workload, client, rng, group_id, instance_id)
+
+    def _new_member(self) -> SimConsumerMember:
+        self._lives += 1
+        return SimConsumerMember(
+            self._client,
+            self._group_id,
+            {GROUP_TOPIC: self._workload.partitions(GROUP_TOPIC)},
+            member_id=f"{self._client.name}-{self._lives}",
+            instance_id=self._instance_id,
+            recorder=self._recorder,
+        )
+
+    @property
+    def _joined(self) -> str:
+        return "join consumer static" if self._instance_id else "join consumer"
+
+    async def _resume_at_committed(self) -> None:
+        member = self._member
+        assert isinstance(member, SimConsumerMember)
+        if not member.has_changed or not member.assignment:
+            return
+        committed = await member.committed()
+        if committed is not None and set(committed) == set(member.assignment):
+            member.has_changed = False
+            member.reader.positions = {each: max(0, offset) for each, offset in committed.items()}
+
+    async def _turn(self) -> None:
+        await self._resume_at_committed()
+        await super()._turn()
 
 
 class LoneCommitter:

@@ -47,6 +47,34 @@ def _takes_commits_of_the_past() -> Undo:
     return replace(ClassicGroup, "validate_offset_commit", validate)
 
 
+def _gives_what_others_have_not_given_up() -> Undo:
+    from engine.core.group.consumer_group import ConsumerGroup
+    from engine.core.group.reconciliation import NOT_OWNED
+
+    return replace(ConsumerGroup, "owner_epoch", lambda self, topic_id, partition: NOT_OWNED)
+
+
+def _takes_commits_of_any_epoch() -> Undo:
+    from engine.core.group.consumer_group import ConsumerGroup
+
+    return replace(ConsumerGroup, "validate_offset_commit", lambda self, *arguments, **named: None)
+
+
+def _lets_member_epochs_go_back() -> Undo:
+    """Now and then a member is taken back to the epoch that it came from."""
+    from engine.core.group import consumer_groups
+
+    def reconcile(member: Any, **arguments: Any) -> Any:
+        counted[0] += 1
+        after = before(member, **arguments)
+        back = counted[0] % 10 == 0 and after.member_epoch > 2
+        return after._replace(member_epoch=after.member_epoch - 2) if back else after
+
+    counted = [0]
+    before = vars(consumer_groups)["reconcile"]
+    return replace(consumer_groups, "reconcile", reconcile)
+
+
 def _waits_for_members_for_ever() -> Undo:
     from engine.core.group.rebalance import Rebalances
 
@@ -98,6 +126,9 @@ def _forgets_to_answer() -> Undo:
 MUTANTS = (
     Mutant("gives everything to everybody", ("G1",), _gives_everything_to_everybody, CRASHES),
     Mutant("takes commits of the past", ("G2",), _takes_commits_of_the_past, CRASHES),
+    Mutant("gives what others have not given up", ("G1",), _gives_what_others_have_not_given_up, CRASHES),
+    Mutant("takes commits of any epoch", ("G2",), _takes_commits_of_any_epoch, CRASHES),
+    Mutant("lets member epochs go back", ("G5",), _lets_member_epochs_go_back, CRASHES),
     Mutant("tells offsets that are not committed", ("G3",), _tells_uncommitted_offsets, CRASHES),
     Mutant("loses commits at a takeover", ("G3",), _loses_commits_at_takeover, CRASHES),
     Mutant("waits for members for ever", ("G4",), _waits_for_members_for_ever, CRASHES),

@@ -181,6 +181,13 @@ def _replica(broker: Broker | None, topic: str, partition: int, topic_id: bytes)
     return [log.log_start_offset, log.high_watermark, log.log_end_offset, sum(each.size for each in log.segments)]
 
 
+def _offsets(shard: Any, group_id: str) -> list[list[Any]]:
+    return [
+        [topic, partition, each.committed_offset]
+        for topic, partition, each in sorted(shard.offsets.committed.of_group(group_id))
+    ]
+
+
 def _groups(machine: Machine) -> list[Picture]:
     service = getattr(machine.broker, "groups", None)
     if service is None:
@@ -189,6 +196,24 @@ def _groups(machine: Machine) -> list[Picture]:
     found = []
     for number in runtime.active_partitions():
         shard = runtime.shard(number)
+        for group_id, consumer_group in sorted(shard.consumer_groups.items()):
+            members = consumer_group.members.items()
+            found.append(
+                {
+                    "group": group_id,
+                    "coordinator": machine.node_id,
+                    "state": str(consumer_group.state.value),
+                    "type": "consumer",
+                    "generation": consumer_group.group_epoch,
+                    "assignment_epoch": consumer_group.assignment_epoch,
+                    "protocol_type": "consumer",
+                    "protocol": "",
+                    "members": [
+                        [each, member.instance_id, member.client_id, member.client_host] for each, member in members
+                    ],
+                    "offsets": _offsets(shard, group_id),
+                }
+            )
         for group_id in sorted(shard.groups):
             group = shard.groups[group_id]
             found.append(
@@ -196,6 +221,7 @@ def _groups(machine: Machine) -> list[Picture]:
                     "group": group_id,
                     "coordinator": machine.node_id,
                     "state": str(group.state.value),
+                    "type": "classic",
                     "generation": group.generation_id,
                     "protocol_type": group.protocol_type or "",
                     "protocol": group.protocol_name or "",
@@ -203,10 +229,7 @@ def _groups(machine: Machine) -> list[Picture]:
                         [member_id, member.group_instance_id, member.client_id, member.client_host]
                         for member_id, member in group.members.items()
                     ],
-                    "offsets": [
-                        [topic, partition, each.committed_offset]
-                        for topic, partition, each in sorted(shard.offsets.committed.of_group(group_id))
-                    ],
+                    "offsets": _offsets(shard, group_id),
                 }
             )
     return found
