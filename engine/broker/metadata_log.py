@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.broker.quorum import quorum_state_file
+from engine.broker.quorum.committed_mark import CommittedMark
 from engine.broker.quorum.snapshot_files import (
     BOOTSTRAP_FILE_NAME,
     PARTIAL_SUFFIX,
@@ -30,6 +31,7 @@ from engine.model.ids import METADATA_TOPIC_ID
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import BatchHeader, iter_batches
+from engine.storage.failure import LogCorrupt
 from engine.storage.file_sync import make_dirs_synced
 from engine.storage.log import Log
 from engine.wire.message import Message
@@ -52,17 +54,35 @@ class MetadataLog:
         self._partial: tuple[OffsetAndEpoch, File] | None = None
         # The voters, where the log names them itself.
         self.voters: DynamicVoters | None = None
+        self.mark = CommittedMark(disk, directory)
+        # Why the log begins anew: what was committed was corrupt.
+        self.forgot_because: str | None = None
 
     @classmethod
-    def open(cls, disk: Disk, clock: Clock, metadata_log_dir: str, config: Any) -> MetadataLog:
+    def open(
+        cls,
+        disk: Disk,
+        clock: Clock,
+        metadata_log_dir: str,
+        config: Any,
+        *,
+        may_forget: bool = False,
+        forgets_because: str | None = None,
+    ) -> MetadataLog:
         """Recover the log: keep its valid prefix, drop half-written snapshots, start at a snapshot where they say so.
 
+        ``may_forget``: where what was committed is corrupt the log begins anew, and is copied from the other voters.
+        ``forgets_because``: a snapshot is, and it begins anew in any case.
+
         Raises:
+            LogCorrupt: what was committed is not what it was.
             SnapshotCorrupt: the log does not reach back to its beginning and no snapshot fills the gap.
             OSError: the directory cannot be read or written.
         """
         directory = f"{metadata_log_dir}/{METADATA_TOPIC}-0"
         make_dirs_synced(disk, directory)
+        mark = CommittedMark(disk, directory)
+        reason = None if forgets_because is None else _set_aside(mark, forgets_because, with_snapshots=True)
         snapshots: dict[OffsetAndEpoch, int] = {}
         first_segment = None
         for name in disk.list_dir(directory):
@@ -79,28 +99,45 @@ class MetadataLog:
             disk.write_atomic(f"{directory}/{_PARTITION_METADATA}", content)
         voters = read_dynamic_voters(disk, metadata_log_dir)
         start_offset = 0
+        covering = sorted(each for each in snapshots if each.offset >= (first_segment or 0))
+        if first_segment and not covering:
+            why = f"{directory}: the log starts at offset {first_segment} and no snapshot covers what was before"
+            if not may_forget or voters is not None or not mark.offset:
+                raise FileNotFoundError(why)
+            # It was being given up when the process died.
+            reason, first_segment = _set_aside(mark, why), None
         if first_segment:
-            covering = sorted(each for each in snapshots if each.offset >= first_segment)
-            if not covering:
-                raise FileNotFoundError(
-                    f"{directory}: the log starts at offset {first_segment} and no snapshot covers what was before"
-                )
             start_offset = covering[0].offset
             for snapshot_id in [each for each in sorted(snapshots) if each.offset < start_offset]:
                 disk.remove(f"{directory}/{snapshot_file_name(snapshot_id)}")
                 del snapshots[snapshot_id]
-        files = Log.open(
-            disk,
-            directory,
-            TopicPartition(METADATA_TOPIC, 0),
-            METADATA_TOPIC_ID,
-            _log_config(config),
-            now_ms=clock.now_ms(),
-            clean_shutdown=False,
-            recovery_point=0,
-            log_start_offset=start_offset,
-        )
+
+        def open_log(start_offset: int) -> Log:
+            covered = max((each.offset for each in snapshots), default=0) >= mark.offset
+            return Log.open(
+                disk,
+                directory,
+                TopicPartition(METADATA_TOPIC, 0),
+                METADATA_TOPIC_ID,
+                _log_config(config),
+                now_ms=clock.now_ms(),
+                clean_shutdown=False,
+                recovery_point=0 if covered or reason is not None else mark.offset,
+                checks_synced=True,
+                log_start_offset=start_offset,
+            )
+
+        try:
+            files = open_log(start_offset)
+        except LogCorrupt as corrupt:
+            if not may_forget or voters is not None:
+                raise LogCorrupt(
+                    directory, f"{corrupt.reason}; no other voters are sure to have it: put a copy of it in its place"
+                ) from corrupt
+            reason = _set_aside(mark, corrupt.reason)
+            files = open_log(0)
         opened = cls(disk, directory, files, snapshots)
+        opened.forgot_because = reason
         opened.voters = voters
         opened._start_at_latest_snapshot_if_needed()
         return opened
@@ -148,9 +185,21 @@ class MetadataLog:
         """Write batches whose offsets and epochs are final."""
         self._log.append_as_follower(data)
 
-    def flush(self) -> None:
-        """fsync everything written so far. A failure must not be retried (L4)."""
+    def flush(self, committed: int = 0, now_ms: float | None = None) -> None:
+        """fsync everything written so far; note now and then how far it is committed. A failure must not be retried
+        (L4)."""
         self._log.flush()
+        self.note_committed(committed, now_ms)
+
+    def note_committed(self, committed: int, now_ms: float | None = None) -> None:
+        """Note on the disk that everything below is committed, as far as it is synced here; with a time not too often.
+        Blocks. Raises ``OSError``."""
+        self.mark.advance(min(committed, self._log.durable_end_offset), now_ms)
+
+    @property
+    def forgotten_below(self) -> int:
+        """Where the log ended that this voter had, if it ends before now; else 0."""
+        return self.mark.offset if self.end_offset < self.mark.offset else 0
 
     def truncate(self, offset: int) -> None:
         """Remove records from ``offset`` on."""
@@ -309,6 +358,14 @@ class MetadataLog:
         """Close the files."""
         self.abandon_partial_snapshot()
         self._log.close()
+
+
+def _set_aside(mark: CommittedMark, why: str, *, with_snapshots: bool = False) -> str:
+    """Give the log up; what people are told of it."""
+    paths = mark.forget(with_snapshots=with_snapshots)
+    reason = f"{why}: it is copied anew from the other voters, without a vote until then"
+    log.error("%s; the files are %s", reason, ", ".join(paths))
+    return reason
 
 
 def read_bootstrap_records(disk: Disk, metadata_log_dir: str) -> list[Message]:

@@ -20,12 +20,14 @@ from engine.broker.quorum.commit_waiters import CommitWaiters
 from engine.broker.quorum.listener import QuorumListener
 from engine.broker.quorum.peers import PeerChannel, Peers
 from engine.broker.quorum.request_handlers import QuorumRequestHandlers
-from engine.broker.quorum.snapshot_files import encode_snapshot
+from engine.broker.quorum.snapshot_files import SnapshotCorrupt
+from engine.broker.quorum.snapshotting import QuorumSnapshots
 from engine.broker.quorum.timing import timing_from
 from engine.broker.quorum.voters import leader_change_encoder
+from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.effects import Effects
 from engine.core.raft import messages
-from engine.core.raft.identity import Endpoint, LeaderAndEpoch, OffsetAndEpoch, ReplicaKey, VoterSet
+from engine.core.raft.identity import Endpoint, LeaderAndEpoch, ReplicaKey, VoterSet
 from engine.core.raft.machine import RaftMachine
 from engine.core.raft.outputs import (
     AppendRecords,
@@ -53,7 +55,7 @@ _APPLY_SLICE_BYTES = 256 * 1024
 _RESIGN_WAIT_MS = 1000
 
 
-class QuorumHost(QuorumRequestHandlers):
+class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
     """One voter or observer of the metadata quorum."""
 
     def __init__(
@@ -126,6 +128,7 @@ class QuorumHost(QuorumRequestHandlers):
         self._applied_timestamp_ms = 0
         self._applying_later = False
         self._announced: LeaderAndEpoch | None = None
+        self._has_forgotten = False
         self._waiters = CommitWaiters()
         self._bytes_since_snapshot = 0
         self._last_snapshot_ms = 0.0
@@ -145,23 +148,56 @@ class QuorumHost(QuorumRequestHandlers):
         disk = self._world.disk
         clock = self._world.clock
         self.bootstrap_records = read_bootstrap_records(disk, self._log_dir)
-        self._log = await disk.run_blocking(lambda: MetadataLog.open(disk, clock, self._log_dir, self._config))
+        await self._open_log()
+        assert self._log is not None
         # What was read may have been written but never fsynced by the last process.
         await disk.run_blocking(self._log.flush)
-        view = self._log.view()
-        if view.latest_snapshot_id is not None and view.latest_snapshot_id.offset > 0:
-            self._load_snapshot(view.latest_snapshot_id)
+        try:
+            self._load_latest_snapshot()
+        except SnapshotCorrupt as corrupt:
+            if not self._may_forget or self._log.voters is not None:
+                raise
+            self._log.close()
+            await self._open_log(forgets_because=str(corrupt))
         self._last_snapshot_ms = clock.monotonic_ms()
         self._machine = RaftMachine(
             self.local,
             self.voters,
             self._timing,
-            view,
+            self._log.view(),
             self._log.read_election(),
             jitter=self._world.random.random,
             encode_leader_change=leader_change_encoder(clock, self._log.voters),
+            forgotten_below=self._log.forgotten_below,
         )
+        self._has_forgotten = self._machine.has_forgotten
         self._perform(self._machine.start(clock.monotonic_ms()))
+
+    @property
+    def _may_forget(self) -> bool:
+        """Whether others have what is committed, or this node's word does not count."""
+        return self.local.id not in self.voters or len(self.voters) > 2
+
+    async def _open_log(self, forgets_because: str | None = None) -> None:
+        disk, clock = self._world.disk, self._world.clock
+        self._log = await disk.run_blocking(
+            lambda: MetadataLog.open(
+                disk,
+                clock,
+                self._log_dir,
+                self._config,
+                may_forget=self._may_forget,
+                forgets_because=forgets_because,
+            )
+        )
+        if self._log.forgot_because is not None:
+            self._tell_of_log(NoteKind.REPLICA_CORRUPT, self._log.forgot_because)
+
+    def _load_latest_snapshot(self) -> None:
+        assert self._log is not None
+        latest = self._log.view().latest_snapshot_id
+        if latest is not None and latest.offset > 0:
+            self._load_snapshot(latest)
 
     async def stop(self) -> None:
         """Leave the quorum: a leader resigns first and tells the others. Files are closed."""
@@ -185,6 +221,8 @@ class QuorumHost(QuorumRequestHandlers):
                 await asyncio.wait((task,))
         if self._log is not None:
             try:
+                if self._failure is None:
+                    self._log.note_committed(self._committed)
                 self._log.close()
             except OSError as error:
                 log.warning("the metadata log could not be closed in order, it is recovered next time: %s", error)
@@ -392,6 +430,10 @@ class QuorumHost(QuorumRequestHandlers):
             return response._replace(records=self._log.read(offset, end_offset, max_bytes), read=None)
         return response
 
+    def _tell_of_log(self, kind: NoteKind, reason: str) -> None:
+        if self._on_notes is not None:
+            self._on_notes([Note(kind, f"{METADATA_TOPIC}-0", reason, {"directory": self._log_dir})])
+
     # -- fsync --------------------------------------------------------------------------------------------------
 
     def _flush_soon(self) -> None:
@@ -400,12 +442,18 @@ class QuorumHost(QuorumRequestHandlers):
             if view.flushed_offset < min(view.end_offset, self._log.end_offset) and self._failure is None:
                 self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
+    @property
+    def _committed(self) -> int:
+        """What may be noted as committed; a voter that has forgotten has noted more, which must stay."""
+        return 0 if self._machine is None or self._machine.has_forgotten else self._machine.high_watermark
+
     async def _flush(self) -> None:
         assert self._log is not None
-        end_offset = self._log.end_offset
+        metadata_log, end_offset = self._log, self._log.end_offset
         truncations = self._truncations
+        committed, now_ms = self._committed, self._world.clock.monotonic_ms()
         try:
-            await self._world.disk.run_blocking(self._log.flush)
+            await self._world.disk.run_blocking(lambda: metadata_log.flush(committed, now_ms))
         except Exception as error:
             self._flushing = None
             self._fail(error)
@@ -463,6 +511,9 @@ class QuorumHost(QuorumRequestHandlers):
         if machine is None or self._worker is not None:
             return
         self._announce()
+        if self._has_forgotten and not machine.has_forgotten:
+            self._has_forgotten = False
+            self._tell_of_log(NoteKind.REPLICA_BEGUN_ANEW, "caught up with what was committed: this voter votes again")
         if self._applied < machine.high_watermark and not self._applying_later:
             self._apply_committed()
 
@@ -521,76 +572,6 @@ class QuorumHost(QuorumRequestHandlers):
             self._apply_committed()
         except Exception as error:
             self._fail(error)
-
-    # -- snapshots ----------------------------------------------------------------------------------------------
-
-    def _load_snapshot(self, snapshot_id: OffsetAndEpoch) -> None:
-        assert self._log is not None
-        records = self._log.load_snapshot(snapshot_id)
-        self._applied = snapshot_id.offset
-        self._applied_epoch = snapshot_id.epoch
-        self._bytes_since_snapshot = 0
-        self._listener.on_snapshot_loaded(snapshot_id, records)
-
-    def _snapshot_if_due(self) -> None:
-        """metadata.log.max.record.bytes.between.snapshots, metadata.log.max.snapshot.interval.ms (KIP-876)."""
-        if self._snapshotting is not None or self._bytes_since_snapshot == 0:
-            return
-        is_large = self._bytes_since_snapshot >= self._config.metadata_log_max_record_bytes_between_snapshots
-        interval_ms = self._config.metadata_log_max_snapshot_interval_ms
-        age_ms = self._world.clock.monotonic_ms() - self._last_snapshot_ms
-        if is_large or 0 < interval_ms <= age_ms:
-            self.make_snapshot("enough was committed" if is_large else "it was time")
-
-    def make_snapshot(self, reason: str) -> asyncio.Task[None] | None:
-        """Write a snapshot of what was applied, unless one is being written or there is nothing new."""
-        assert self._log is not None
-        snapshot_id = OffsetAndEpoch(self._applied, self._applied_epoch)
-        ids = self._log.snapshot_ids
-        if self._snapshotting is not None or snapshot_id.offset == 0 or (ids and ids[-1] >= snapshot_id):
-            return None
-        records = list(self._listener.snapshot_records())
-        self._bytes_since_snapshot = 0
-        self._last_snapshot_ms = self._world.clock.monotonic_ms()
-        self._snapshotting = asyncio.get_running_loop().create_task(self._write_snapshot(snapshot_id, records, reason))
-        return self._snapshotting
-
-    async def _write_snapshot(self, snapshot_id: OffsetAndEpoch, records: list[Message], reason: str) -> None:
-        metadata_log = self._log
-        assert metadata_log is not None
-        now_ms = self._world.clock.now_ms()
-        batches = encode_snapshot(
-            records,
-            epoch=snapshot_id.epoch,
-            last_contained_log_timestamp_ms=self._applied_timestamp_ms,
-            now_ms=now_ms,
-            voters=() if metadata_log.voters is None else metadata_log.voters.control_records(),
-        )
-        try:
-            size = await self._world.disk.run_blocking(lambda: metadata_log.write_snapshot(snapshot_id, batches))
-            metadata_log.add_snapshot(snapshot_id, size)
-            self.machine.on_snapshot_made(snapshot_id)
-            self._clean(now_ms)
-        except Exception as error:
-            self._fail(error)
-            return
-        finally:
-            self._snapshotting = None
-        if self._on_notes is not None:
-            detail: dict[str, Any] = {"offset": snapshot_id.offset, "records": len(records), "bytes": size}
-            self._on_notes([Note(NoteKind.SNAPSHOT_WRITTEN, f"offset {snapshot_id.offset}", reason, detail)])
-
-    def _clean(self, now_ms: int) -> None:
-        """metadata.max.retention.bytes, metadata.max.retention.ms."""
-        assert self._log is not None
-        while True:
-            snapshot_id = self._log.snapshot_to_clean_to(
-                now_ms, self._config.metadata_max_retention_bytes, self._config.metadata_max_retention_ms
-            )
-            if snapshot_id is None or self._worker is not None:
-                return
-            self.machine.on_log_cleaned(snapshot_id)
-            self._log.delete_before(snapshot_id, now_ms)
 
 
 def _write_what_was_proposed(machine: RaftMachine, now_ms: float) -> RaftEffects:

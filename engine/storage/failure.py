@@ -25,3 +25,4 @@ class LogCorrupt(KafkaError):
     def __init__(self, directory: str, reason: object) -> None:
         super().__init__(ErrorCode.KAFKA_STORAGE_ERROR, f"{directory} is corrupt: {reason}")
         self.directory = directory
+        self.reason = str(reason)

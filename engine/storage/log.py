@@ -96,6 +96,7 @@ class Log(LocalLog):
         clean_shutdown: bool,
         recovery_point: int,
         trusts_recovery_point: bool = True,
+        checks_synced: bool = False,
         log_start_offset: int = 0,
         first_dirty_offset: int | None = None,
         pool: FilePool | None = None,
@@ -104,7 +105,8 @@ class Log(LocalLog):
         """Open a partition's directory, made if it is not there; recovers what may not have been synced.
 
         ``topic_id`` ``None``: the one in ``partition.metadata``. ``recovery_point`` is not trusted if its checkpoint
-        is lost: then gaps in the offsets are taken for the work of compaction, not for lost bytes.
+        is lost: then gaps in the offsets are taken for the work of compaction, not for lost bytes. ``checks_synced``:
+        look at the batches below the recovery point as well.
 
         Raises:
             LogCorrupt: bytes that were synced are not what they were.
@@ -130,6 +132,7 @@ class Log(LocalLog):
             log_start_offset=log_start_offset,
             is_dense=trusts_recovery_point and not config.compact and first_dirty_offset is None,
             compacted_to=compacted_to,
+            checks_synced=checks_synced,
             now_ms=now_ms,
         ).load()
         log._use_segments(loaded.segments)

@@ -75,10 +75,11 @@ class LogLoader:
         log_start_offset: int,
         is_dense: bool,
         compacted_to: float,
+        checks_synced: bool,
         now_ms: int,
     ) -> None:
         """``is_dense``: offsets without a gap are sure to have been written, see the module. Where it is not, segments
-        below ``compacted_to`` may end before the next one begins."""
+        below ``compacted_to`` may end before the next one begins. ``checks_synced``: look at what was synced, too."""
         self._pool = pool
         self._disk = pool.disk
         self._directory = directory
@@ -90,6 +91,7 @@ class LogLoader:
         self._log_start_offset = log_start_offset
         self._is_dense = is_dense
         self._compacted_to = compacted_to
+        self._checks_synced = checks_synced
         self._now_ms = now_ms
         self._segments: list[Segment] = []
         # The segment whose end was cut.
@@ -172,6 +174,8 @@ class LogLoader:
         if not segments:
             return 0
         first = len(segments) - 1
+        if self._checks_synced:
+            return 0
         if not self._clean_shutdown:
             bases = [each.base_offset for each in segments]
             first = max(bisect_right(bases, self._recovery_point) - 1, 0)
@@ -231,6 +235,11 @@ class LogLoader:
                 self._cut, self._is_changed = segment, True
             elif following is not None:
                 gap = following.base_offset - end_offset
+                if gap and self._checks_synced and end_offset < self._recovery_point:
+                    raise LogCorrupt(
+                        self._directory,
+                        f"offset {following.base_offset} follows {end_offset - 1} in {following.log_path}",
+                    )
                 is_gap = gap > 0 and (end_offset < self._recovery_point or self._may_be_gap(following, gap))
                 if (gap == 0 or is_gap) and not self._is_of_the_past(following):
                     segment.save_indexes()
@@ -272,7 +281,8 @@ class LogLoader:
             # A loss of power tore it; it is made again with the producers.
             log.warning("%s", error)
             segment.txn_index.reset()
-        start = segment.begin_recovery(max(self._recovery_point, segment.base_offset))
+        unsynced_from = segment.base_offset if self._checks_synced else self._recovery_point
+        start = segment.begin_recovery(max(unsynced_from, segment.base_offset))
         end_position, end_offset = start, segment.base_offset
         epochs, last_epoch = self._epochs, NO_LEADER_EPOCH
         for position, header in scan_intact_batches(segment.reader(), start, segment.size):

@@ -125,9 +125,11 @@ class QuorumScript:
         self._opened.append(b"".join(each.data for each in added))
 
     def _flush(self) -> None:
-        self._opened.flush()
+        # As far as the others have it, too.
+        committed = self.rng.randint(self._log.high_watermark, self._expected.end)
+        self._opened.flush(committed)
         self._expected.durable = self._expected.end
-        self._opened.set_high_watermark(self._expected.end)
+        self._opened.set_high_watermark(committed)
 
     def _truncate(self) -> None:
         expected = self._expected
@@ -227,11 +229,13 @@ class QuorumScript:
 
     def start_on(self, disk: SimDisk) -> MetadataLog:
         """What a node finds that starts on this disk."""
-        return MetadataLog.open(disk, self.clock, _PATH, self._config)
+        return MetadataLog.open(disk, self.clock, _PATH, self._config, may_forget=True)
 
     def check(self, found: MetadataLog) -> None:
         """Raises ``Broken`` if that is not what was promised."""
         log, expected = found._log, self._expected
+        if found.forgot_because is not None or found.forgotten_below:
+            raise Broken(f"what the power cut off is taken for rot below {found.mark.offset}: {found.forgot_because}")
         batches = everything(log)
         history = expected.history_of(batches, log.log_end_offset)
         is_installed = self._installing is not None and log.log_start_offset == self._installing.offset
