@@ -8,7 +8,7 @@ Kafka takes a whole log directory offline for one corrupt batch. Here the replic
 3. once the metadata says all of this, and this broker could not be elected with what it has, the files get a name of
    their own, kept for whoever wants to look at them, and an empty log takes their place, which follows the leader.
 
-The last replica in sync stays as it is, offline: nobody has what it had. docs/decisions/0010.
+The last replica in sync stays as it is, offline: nobody has what it had. docs/decisions/0012.
 """
 
 from __future__ import annotations
