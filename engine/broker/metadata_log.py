@@ -98,7 +98,8 @@ class MetadataLog:
             content = b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"
             disk.write_atomic(f"{directory}/{_PARTITION_METADATA}", content)
         voters = read_dynamic_voters(disk, metadata_log_dir)
-        start_offset = 0
+        # A snapshot that was fetched replaces the log: the process may have died when there was none.
+        start_offset = max((each.offset for each in snapshots), default=0) if first_segment is None else 0
         covering = sorted(each for each in snapshots if each.offset >= (first_segment or 0))
         if first_segment and not covering:
             why = f"{directory}: the log starts at offset {first_segment} and no snapshot covers what was before"
@@ -113,7 +114,6 @@ class MetadataLog:
                 del snapshots[snapshot_id]
 
         def open_log(start_offset: int) -> Log:
-            covered = max((each.offset for each in snapshots), default=0) >= mark.offset
             return Log.open(
                 disk,
                 directory,
@@ -122,7 +122,7 @@ class MetadataLog:
                 _log_config(config),
                 now_ms=clock.now_ms(),
                 clean_shutdown=False,
-                recovery_point=0 if covered or reason is not None else mark.offset,
+                recovery_point=mark.offset if reason is None else 0,
                 checks_synced=True,
                 log_start_offset=start_offset,
             )
@@ -369,12 +369,19 @@ def _set_aside(mark: CommittedMark, why: str, *, with_snapshots: bool = False) -
 
 
 def read_bootstrap_records(disk: Disk, metadata_log_dir: str) -> list[Message]:
-    """The feature levels and configs that formatting the directory left (BootstrapDirectory); [] if there are none."""
+    """The feature levels and configs that formatting the directory left (BootstrapDirectory); [] if there are none.
+
+    Raises: SnapshotCorrupt, OSError.
+    """
+    path = f"{metadata_log_dir}/{BOOTSTRAP_FILE_NAME}"
     try:
-        content = disk.read(f"{metadata_log_dir}/{BOOTSTRAP_FILE_NAME}")
+        content = disk.read(path)
     except FileNotFoundError:
         return []
-    return decode_snapshot(content)
+    try:
+        return decode_snapshot(content)
+    except KafkaError as error:
+        raise SnapshotCorrupt(f"{path} is corrupt ({error}): put a copy of another node's in its place") from error
 
 
 def write_bootstrap(disk: Disk, metadata_log_dir: str, records: Iterable[Message], now_ms: int) -> None:

@@ -80,10 +80,14 @@ class CommittedMark:
         """The offset behind the last batch of a segment that is whole, as far as one leads to the next."""
         file = self._disk.open(f"{self._directory}/{name}", read_only=True)
         try:
-            size, position, end = file.size(), 0, int(name[:20])
+            base = int(name[:20])
+            size, position, end = file.size(), 0, base
             while position < size:
                 for at, header in scan_intact_batches(file, position, size):
-                    position, end = at + header.size_in_bytes, max(end, header.next_offset)
+                    position = at + header.size_in_bytes
+                    # No CRC covers the offset; a record has some bytes.
+                    if end <= header.base_offset and header.next_offset <= base + position:
+                        end = header.next_offset
                 # Over what is wrong, by its length.
                 head = file.pread(12, position)
                 length = int.from_bytes(head[8:], "big", signed=True)
