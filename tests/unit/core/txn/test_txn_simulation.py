@@ -1,133 +1,124 @@
-"""Producers of one transactional id that do not know of each other, copies of old requests, lost answers, coordinators
-that take over: what must hold after every step, from many seeds. The harness adds the law of the log."""
+"""Transactions are whole and end, from many seeds; and each rule that is left out is noticed."""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
-from engine.core.txn.metadata import LAST_CLIENT_EPOCH
-from engine.core.txn.records import MarkersToWrite
-from engine.core.txn.states import COMPLETED, PREPARED, TransactionState
-from engine.model.errors import ErrorCode
+from engine.core.now import Now
+from engine.core.txn import shard
+from engine.core.txn.metadata import TransactionMetadata
+from engine.core.txn.records import TransactionEffects
+from engine.core.txn.shard import TransactionCoordinatorShard
 from engine.model.topic_partition import TopicPartition
-from tests.unit.core.txn.txn_harness import ID, TxnHarness
+from tests.unit.core.txn.txn_simulation import simulate
 
-PARTITIONS = [TopicPartition("orders", number) for number in range(3)]
-STEPS = 120
+SEEDS = 60
 
-
-class Simulation:
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        # Clients of version 2 only: with version 0 a late copy ends the wrong transaction, as KAFKA-17754 has it.
-        self.harness = TxnHarness(transaction_version=2)
-        # What clients believe to be: (producer id, epoch), the oldest first.
-        self.producers: list[tuple[int, int]] = []
-        self.initialized: set[tuple[int, int]] = set()
-        # Told to a client: the producer id and epoch of a transaction → whether it was committed.
-        self.told: dict[tuple[int, int], bool] = {}
-        # Written by leaders: the same, by the epoch of the marker.
-        self.outcome: dict[tuple[int, int], bool] = {}
-        self.added: dict[tuple[int, int], set[TopicPartition]] = {}
-        self.marked: dict[tuple[int, int], set[TopicPartition]] = {}
-        self.undelivered: list[MarkersToWrite] = []
-        self.seen = 0
-
-    def somebody(self) -> tuple[int, int]:
-        """Mostly the last one who came, at times a zombie."""
-        return self.producers[-1] if self.random.random() < 0.7 else self.random.choice(self.producers)
-
-    def step(self) -> None:
-        draw, harness = self.random.random(), self.harness
-        if draw < 0.08 or not self.producers:
-            answer = harness.init()
-            if not answer.error_code:
-                producer = (answer.producer_id, answer.producer_epoch)
-                assert producer not in self.initialized, "an epoch was given to two producers"
-                self.initialized.add(producer)
-                self.producers.append(producer)
-        elif draw < 0.13:
-            producer_id, epoch = self.somebody()
-            answer = harness.init(producer_id=producer_id, epoch=epoch)
-            if not answer.error_code:
-                self.producers.append((answer.producer_id, answer.producer_epoch))
-        elif draw < 0.45:
-            producer = self.somebody()
-            partition = self.random.choice(PARTITIONS)
-            if harness.add(*producer, partition) is ErrorCode.NONE:
-                assert producer not in self.told, "a transaction that was ended goes on"
-                self.added.setdefault(producer, set()).add(partition)
-        elif draw < 0.65:
-            producer, committed = self.somebody(), self.random.random() < 0.6
-            result = harness.end(*producer, committed)
-            if result.error is ErrorCode.NONE:
-                before = self.told.setdefault(producer, committed)
-                assert before == committed, "a client was told of both ends"
-                if self.random.random() < 0.8:
-                    self.producers.append((result.producer_id, result.producer_epoch))
-        elif draw < 0.9:
-            self.deliver()
-        elif draw < 0.95:
-            harness.advance(self.random.randrange(30_000))
-        elif draw < 0.97:
-            # The epochs of a producer are nearly used up.
-            metadata = harness.shard.transactions.get(ID)
-            if metadata is not None and metadata.state in COMPLETED and metadata.producer_epoch < 1000:
-                after = metadata._replace(producer_epoch=LAST_CLIENT_EPOCH - 2)
-                harness.put(after)
-                self.producers.append((after.producer_id, after.producer_epoch))
-        else:
-            harness.fail_over()
-        self.collect()
-
-    def collect(self) -> None:
-        new = self.harness.sent[self.seen :]
-        self.seen = len(self.harness.sent)
-        self.undelivered += [each for each in new if isinstance(each, MarkersToWrite)]
-
-    def deliver(self) -> None:
-        """A leader writes a marker, or all do; some answers are lost, some markers arrive twice."""
-        if not self.undelivered:
-            return
-        markers = self.random.choice(self.undelivered)
-        chosen = [each for each in markers.partitions if self.random.random() < 0.7]
-        transaction = (markers.producer_id, markers.producer_epoch)
-        before = self.outcome.setdefault(transaction, markers.committed)
-        assert before == markers.committed, "torn: markers of both kinds"
-        self.marked.setdefault(transaction, set()).update(chosen)
-        if self.random.random() < 0.8 and (chosen or not markers.partitions):
-            decided = self.harness.metadata
-            self.harness.write_markers(*chosen, of=markers)
-            if decided.state in PREPARED and self.harness.state in COMPLETED:
-                written = self.marked.get((decided.producer_id, decided.producer_epoch), set())
-                assert written >= decided.partitions, "T4: complete before all of its markers are written"
-
-    def come_to_rest(self) -> None:
-        for _ in range(10):
-            self.harness.advance(100_000)
-            self.collect()
-            for markers in self.undelivered:
-                transaction = (markers.producer_id, markers.producer_epoch)
-                assert self.outcome.setdefault(transaction, markers.committed) == markers.committed
-                self.marked.setdefault(transaction, set()).update(markers.partitions)
-                self.harness.write_markers(of=markers)
-            self.undelivered.clear()
-        state = self.harness.state
-        assert state is TransactionState.EMPTY or state in COMPLETED, f"T7: {state} for ever"
-        assert state not in PREPARED
-        for (producer_id, epoch), committed in self.told.items():
-            marker = (producer_id, epoch + 1)
-            assert self.outcome[marker] == committed, "T4: another end than the client was told"
-            assert self.marked.get(marker, set()) >= self.added.get((producer_id, epoch), set()), "T4: a part is open"
+Patch = pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("first", range(0, 120, 20))
 def test_transactions_are_whole_and_end(first: int) -> None:
     for seed in range(first, first + 20):
-        simulation = Simulation(seed)
-        for _ in range(STEPS):
-            simulation.step()
-        if ID in simulation.harness.shard.transactions:
-            simulation.come_to_rest()
+        simulate(seed)
+
+
+def completes_with_the_first_marker(patch: Patch) -> None:
+    def on_markers_written(
+        self: Any, transactional_id: str, producer_id: int, epoch: int, partitions: Iterable[TopicPartition], now: Now
+    ) -> TransactionEffects:
+        everything = self.transactions[transactional_id].partitions
+        return original(self, transactional_id, producer_id, epoch, everything, now)
+
+    original = TransactionCoordinatorShard.on_markers_written
+    patch.setattr(TransactionCoordinatorShard, "on_markers_written", on_markers_written)
+
+
+def takes_the_markers_of_an_earlier_transaction(patch: Patch) -> None:
+    def on_markers_written(
+        self: Any, transactional_id: str, producer_id: int, epoch: int, partitions: Iterable[TopicPartition], now: Now
+    ) -> TransactionEffects:
+        present = self.transactions[transactional_id]
+        return original(self, transactional_id, present.producer_id, present.producer_epoch, partitions, now)
+
+    original = TransactionCoordinatorShard.on_markers_written
+    patch.setattr(TransactionCoordinatorShard, "on_markers_written", on_markers_written)
+
+
+def forgets_what_was_decided_when_it_takes_over(patch: Patch) -> None:
+    def on_loaded(self: Any, now: Now) -> TransactionEffects:
+        effects = original(self, now)
+        effects.send.clear()
+        return effects
+
+    original = TransactionCoordinatorShard.on_loaded
+    patch.setattr(TransactionCoordinatorShard, "on_loaded", on_loaded)
+
+
+def lets_any_epoch_end_a_transaction(patch: Patch) -> None:
+    def check_end(metadata: TransactionMetadata, producer_id: int, epoch: int, committed: bool, version: int) -> bool:
+        return original(metadata, producer_id, metadata.producer_epoch, committed, version)
+
+    original = shard.check_end
+    patch.setattr(shard, "check_end", check_end)
+
+
+def lets_any_epoch_add_partitions(patch: Patch) -> None:
+    def transaction_of(self: Any, transactional_id: str, producer_id: int, epoch: int) -> TransactionMetadata:
+        known = self.transactions.get(transactional_id)
+        return original(self, transactional_id, producer_id, epoch if known is None else known.producer_epoch)
+
+    original = TransactionCoordinatorShard._transaction_of
+    patch.setattr(TransactionCoordinatorShard, "_transaction_of", transaction_of)
+
+
+def does_not_bump_the_epoch_with_the_end(patch: Patch) -> None:
+    def prepare_end(self: Any, committed: bool, version: int, next_producer_id: int, now_ms: int) -> Any:
+        after = original(self, committed, version, next_producer_id, now_ms)
+        return after._replace(producer_epoch=self.producer_epoch)
+
+    original = TransactionMetadata.prepare_end
+    patch.setattr(TransactionMetadata, "prepare_end", prepare_end)
+
+
+def never_looks_for_time_outs(patch: Patch) -> None:
+    patch.setattr(TransactionCoordinatorShard, "_time_out", lambda *_: None)
+
+
+def gives_a_new_producer_the_epoch_of_the_last_one(patch: Patch) -> None:
+    def increment(self: Any, timeout_ms: int, expected_epoch: int | None, now_ms: int) -> Any:
+        after = original(self, timeout_ms, expected_epoch, now_ms)
+        return after._replace(producer_epoch=max(self.producer_epoch, 0))
+
+    original = TransactionMetadata.increment_producer_epoch
+    patch.setattr(TransactionMetadata, "increment_producer_epoch", increment)
+
+
+@pytest.mark.parametrize(
+    ("change", "promise"),
+    [
+        (completes_with_the_first_marker, "T4"),
+        (takes_the_markers_of_an_earlier_transaction, "T4"),
+        (forgets_what_was_decided_when_it_takes_over, "T7"),
+        (lets_any_epoch_end_a_transaction, "T4"),
+        (lets_any_epoch_add_partitions, "T6"),
+        (does_not_bump_the_epoch_with_the_end, "T6"),
+        (never_looks_for_time_outs, "T7"),
+        (gives_a_new_producer_the_epoch_of_the_last_one, "T8"),
+    ],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_a_rule_that_is_left_out_is_noticed(change: Callable[[Patch], None], promise: str, monkeypatch: Patch) -> None:
+    change(monkeypatch)
+    found = []
+    for seed in range(SEEDS):
+        try:
+            simulate(seed)
+        except AssertionError as broken:
+            found.append(str(broken))
+            if found[-1].startswith(promise):
+                return
+    raise AssertionError(f"{SEEDS} seeds do not name {promise}: {found}")
