@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from engine.core.replica.outputs import AppendCommitted
+from engine.broker.commit_wait import until_committed
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
@@ -20,28 +19,10 @@ if TYPE_CHECKING:
     from engine.world import Buffer, World
 
 
-class _Committed:
-    """The token of one append (CommitWaiter)."""
-
-    __slots__ = ("future",)
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[ErrorCode] = asyncio.get_running_loop().create_future()
-
-    def on_committed(self, answer: AppendCommitted) -> None:
-        if not self.future.done():
-            self.future.set_result(answer.error)
-
-
-async def _wait(replica: Replica, waiter: _Committed, timeout_ms: int) -> None:
-    try:
-        async with asyncio.timeout(timeout_ms / 1000):
-            error = await waiter.future
-    except TimeoutError:
-        replica.partition.forget_waiting(waiter)
-        raise KafkaError(
-            ErrorCode.REQUEST_TIMED_OUT, f"{replica.topic_partition}: not committed within {timeout_ms} ms"
-        ) from None
+async def _checked(replica: Replica, committed: Coroutine[Any, Any, ErrorCode], timeout_ms: int) -> None:
+    error = await committed
+    if error is ErrorCode.REQUEST_TIMED_OUT:
+        raise KafkaError(error, f"{replica.topic_partition}: not committed within {timeout_ms} ms")
     if error is not ErrorCode.NONE:
         raise KafkaError(error, f"{replica.topic_partition}: {error.name}")
 
@@ -161,11 +142,8 @@ class TopicLogs:
             transaction_version=transaction_version,
             verification=guard,
         )
-        waiter = _Committed()
-        answer = replica.partition.wait_until_committed(info.last_offset + 1, waiter)
-        if answer is not None:
-            waiter.on_committed(answer)
-        return _wait(replica, waiter, timeout_ms)
+        committed = until_committed(replica, info.last_offset + 1, timeout_ms)
+        return _checked(replica, committed, timeout_ms)
 
     def on_high_watermark_advanced(self, listener: Callable[[int, int], None]) -> None:
         """Have ``listener(partition, high_watermark)`` called whenever a high watermark advances."""

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
-from engine.broker.commit_wait import wait_until_committed
+from engine.broker.commit_wait import until_committed
 from engine.broker.coordinator_log import TransactionMarker
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC
 from engine.model.errors import ErrorCode, KafkaError
@@ -84,4 +84,4 @@ async def _append(broker: Broker, marker: WritableTxnMarker, topic: str, number:
         info = replicas.append(replica, batch, -1, origin="coordinator", transaction_version=marker.transaction_version)
     except KafkaError as error:
         return error.code
-    return await wait_until_committed(replica, info.last_offset + 1, broker.config.request_timeout_ms)
+    return await until_committed(replica, info.last_offset + 1, broker.config.request_timeout_ms)
