@@ -124,7 +124,14 @@ class TransactionalProducer:
         """Append one record, in the way of its version; the answer must be good."""
         if self.produce_version < 12:
             assert await self.add(topic, partition) is NONE
-        answer = await self.produce(value, topic, partition)
+        records = self.batch(value, topic, partition)
+        async with asyncio.timeout(10):
+            while True:
+                answer = await self.produce(value, topic, partition, records=records)
+                # The leader waits a moment for the end of the transaction before, then its client does.
+                if answer.error_code != ErrorCode.CONCURRENT_TRANSACTIONS:
+                    break
+                await asyncio.sleep(0.01)
         assert answer.error_code == NONE, (ErrorCode(answer.error_code), answer.error_message)
 
     async def end(self, committed: bool) -> ErrorCode:
