@@ -38,6 +38,7 @@ from engine.broker.replica_fetchers import ReplicaFetchers
 from engine.broker.replica_manager import ReplicaManager
 from engine.broker.router import Router
 from engine.broker.server import Server
+from engine.broker.share_services import ShareServices
 from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC, TransactionCoordinatorService
 from engine.broker.transaction_verification import TransactionVerification
 from engine.broker.upkeep import Upkeep
@@ -93,6 +94,7 @@ API_MODULES = (
     "delete_acls",
     "delete_groups",
     "delete_records",
+    "delete_share_group_state",
     "delete_topics",
     "describe_acls",
     "describe_client_quotas",
@@ -116,6 +118,7 @@ API_MODULES = (
     "heartbeat",
     "incremental_alter_configs",
     "init_producer_id",
+    "initialize_share_group_state",
     "join_group",
     "leave_group",
     "list_config_resources",
@@ -129,12 +132,19 @@ API_MODULES = (
     "offset_fetch",
     "offset_for_leader_epoch",
     "produce",
+    "read_share_group_state",
+    "read_share_group_state_summary",
     "renew_delegation_token",
+    "share_acknowledge",
+    "share_fetch",
+    "share_group_describe",
+    "share_group_heartbeat",
     "sync_group",
     "txn_offset_commit",
     "unregister_broker",
     "update_features",
     "vote",
+    "write_share_group_state",
     "write_txn_markers",
 )
 
@@ -201,6 +211,7 @@ class Broker:
         self.producer_ids: ProducerIds
         self.transactions: TransactionCoordinatorService
         self.verification: TransactionVerification
+        self.sharing: ShareServices
         self.lifecycle: BrokerLifecycle | None = None
 
     # -- answers for handlers -----------------------------------------------------------------------------------
@@ -372,6 +383,8 @@ class Broker:
         self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
         self._undo.push_async_callback(self.producer_ids.shutdown)
         self._make_transaction_coordinator()
+        self.sharing = ShareServices(self, self._inter_broker_address)
+        self._undo.push_async_callback(self.sharing.shutdown)
         bound = {
             each.name: each
             for each in [await self._listen(each.name, each.host, each.port) for each in config.broker_listeners]
@@ -457,6 +470,7 @@ class Broker:
             self.replicas.on_metadata,
             self.groups.on_metadata,
             self.transactions.on_metadata,
+            self.sharing.on_metadata,
             self._on_metadata,
         ):
             self.metadata.subscribe(subscriber)

@@ -16,7 +16,7 @@ from engine.core.controller.image import (
 from engine.model.broker_config import BROKER_CONFIGS, ONLY_DYNAMIC, BrokerConfig
 from engine.model.client_metrics_config import CLIENT_METRICS_CONFIGS
 from engine.model.configs import ConfigError, ConfigKey, UpdateMode
-from engine.model.group_config import GROUP_CONFIGS, broker_value
+from engine.model.group_config import GROUP_CONFIGS, broker_default
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig
 from engine.wire.messages.describe_configs_response import DescribeConfigsResourceResult, DescribeConfigsSynonym
 
@@ -120,8 +120,12 @@ class ConfigDescriber:
         for config, key in GROUP_CONFIGS.items():
             if wanted and config not in wanted:
                 continue
-            value = own.get(config, str(broker_value(self._config, config)))
-            found = self._synonyms((f"group.{config}",), None)
+            value = own.get(config, broker_default(self._config, config))
+            if f"group.{config}" in BROKER_CONFIGS:
+                found = self._synonyms((f"group.{config}",), None)
+            else:
+                default = broker_default(self._config, config)
+                found = [DescribeConfigsSynonym(name=config, value=default, source=ConfigSource.DEFAULT)]
             if config in own:
                 found.insert(0, DescribeConfigsSynonym(name=config, value=value, source=ConfigSource.GROUP))
             results.append(_result(config, value, found, key, False, synonyms, documentation))

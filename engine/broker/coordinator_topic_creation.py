@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC
+from engine.broker.share_coordinator_service import SHARE_STATE_TOPIC
 from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC
 from engine.client.errors import ClientError
 from engine.model.errors import ErrorCode, KafkaError
@@ -74,4 +75,24 @@ def _transaction_topic(config: BrokerConfig) -> CreatableTopic:
     )
 
 
-_TOPICS = {OFFSETS_TOPIC: _offsets_topic, TRANSACTION_TOPIC: _transaction_topic}
+def _share_state_topic(config: BrokerConfig) -> CreatableTopic:
+    return CreatableTopic(
+        name=SHARE_STATE_TOPIC,
+        num_partitions=config.share_coordinator_state_topic_num_partitions,
+        replication_factor=config.share_coordinator_state_topic_replication_factor,
+        configs=[
+            # Not compacted: updates build on each other. What nobody needs is cut off (...prune.interval.ms).
+            CreatableTopicConfig(name="cleanup.policy", value="delete"),
+            CreatableTopicConfig(name="retention.ms", value="-1"),
+            CreatableTopicConfig(name="compression.type", value="producer"),
+            CreatableTopicConfig(name="min.insync.replicas", value=str(config.share_coordinator_state_topic_min_isr)),
+            CreatableTopicConfig(name="segment.bytes", value=str(config.share_coordinator_state_topic_segment_bytes)),
+        ],
+    )
+
+
+_TOPICS = {
+    OFFSETS_TOPIC: _offsets_topic,
+    TRANSACTION_TOPIC: _transaction_topic,
+    SHARE_STATE_TOPIC: _share_state_topic,
+}

@@ -25,7 +25,7 @@ from engine.core.controller.feature_control import GROUP_FEATURE
 from engine.core.group.context import ClientContext, GroupLimits
 from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.offset_requests import commit_error_response, txn_commit_error_response
-from engine.core.group.records import GroupKey, GroupRecord, GroupValue
+from engine.core.group.records import GroupKey, GroupRecord, GroupValue, ShareStatesToInitialize
 from engine.core.group.shard import GroupCoordinatorShard
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note
@@ -69,6 +69,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OFFSETS_TOPIC = "__consumer_offsets"
+
+InitializeShareStates = Callable[[int, ShareStatesToInitialize], None]
+"""``initialize(partition of the offsets topic, states)`` has the share coordinator begin the states."""
 
 VerifyTransaction = Callable[[TopicPartition, str, int, int, int], Awaitable[VerificationStateEntry | None]]
 """``verify(partition, transactional_id, producer_id, producer_epoch, api_version)`` makes sure that the partition takes
@@ -144,6 +147,20 @@ class GroupCoordinatorService:
             group_consumer_assignors=config.group_consumer_assignors,
             group_consumer_migration_policy=config.group_consumer_migration_policy,
             group_consumer_regex_refresh_interval_ms=config.group_consumer_regex_refresh_interval_ms,
+            group_share_session_timeout_ms=config.group_share_session_timeout_ms,
+            group_share_min_session_timeout_ms=config.group_share_min_session_timeout_ms,
+            group_share_max_session_timeout_ms=config.group_share_max_session_timeout_ms,
+            group_share_heartbeat_interval_ms=config.group_share_heartbeat_interval_ms,
+            group_share_min_heartbeat_interval_ms=config.group_share_min_heartbeat_interval_ms,
+            group_share_max_heartbeat_interval_ms=config.group_share_max_heartbeat_interval_ms,
+            group_share_assignment_interval_ms=config.group_share_assignment_interval_ms,
+            group_share_min_assignment_interval_ms=config.group_share_min_assignment_interval_ms,
+            group_share_max_assignment_interval_ms=config.group_share_max_assignment_interval_ms,
+            group_share_max_size=config.group_share_max_size,
+            # Below offsets.commit.timeout.ms a request could still be under way.
+            group_share_initialize_retry_interval_ms=max(
+                config.group_share_initialize_retry_interval_ms, config.offsets_commit_timeout_ms
+            ),
         )
         self._topics: GroupTopics = NoTopics()
         self.runtime: CoordinatorRuntime[GroupCoordinatorShard] = CoordinatorRuntime(
@@ -154,7 +171,10 @@ class GroupCoordinatorService:
             lambda: GroupCoordinatorShard(limits, world.random.uuid, self._topics),
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,
+            send=self._send,
         )
+        # Takes what share groups ask of the share coordinator.
+        self.initialize_share_states: InitializeShareStates | None = None
         # Asks the transaction coordinator; None: transactions are taken at their producers' word.
         self.verify_transaction: VerifyTransaction | None = None
         self._topic = CoordinatorTopic(OFFSETS_TOPIC, broker_id, self.runtime, config.offsets_topic_num_partitions)
@@ -176,6 +196,11 @@ class GroupCoordinatorService:
         if deleted:
             for number in self.runtime.active_partitions():
                 self.runtime.run(number, lambda shard, now: shard.on_partitions_deleted(deleted))
+
+    def _send(self, number: int, messages: list[ShareStatesToInitialize]) -> None:
+        assert self.initialize_share_states is not None, "share groups are served without a share coordinator"
+        for message in messages:
+            self.initialize_share_states(number, message)
 
     async def shutdown(self) -> None:
         """Answer all who wait and stop."""

@@ -209,6 +209,38 @@ class BrokerConfig:
     offsets_retention_minutes: int
     offsets_retention_check_interval_ms: int
     offsets_commit_timeout_ms: int
+    # share groups
+    group_share_session_timeout_ms: int
+    group_share_min_session_timeout_ms: int
+    group_share_max_session_timeout_ms: int
+    group_share_heartbeat_interval_ms: int
+    group_share_min_heartbeat_interval_ms: int
+    group_share_max_heartbeat_interval_ms: int
+    group_share_assignment_interval_ms: int
+    group_share_min_assignment_interval_ms: int
+    group_share_max_assignment_interval_ms: int
+    group_share_max_size: int
+    group_share_assignors: tuple[str, ...]
+    group_share_initialize_retry_interval_ms: int
+    group_share_delivery_count_limit: int
+    group_share_min_delivery_count_limit: int
+    group_share_max_delivery_count_limit: int
+    group_share_record_lock_duration_ms: int
+    group_share_min_record_lock_duration_ms: int
+    group_share_max_record_lock_duration_ms: int
+    group_share_partition_max_record_locks: int
+    group_share_min_partition_max_record_locks: int
+    group_share_max_partition_max_record_locks: int
+    group_share_max_share_sessions: int
+    share_coordinator_state_topic_num_partitions: int
+    share_coordinator_state_topic_replication_factor: int
+    share_coordinator_state_topic_min_isr: int
+    share_coordinator_state_topic_segment_bytes: int
+    share_coordinator_state_topic_compression_codec: int
+    share_coordinator_snapshot_update_records_per_snapshot: int
+    share_coordinator_write_timeout_ms: int
+    share_coordinator_state_topic_prune_interval_ms: int
+    share_coordinator_cold_partition_snapshot_interval_ms: int
     # transactions
     transactional_id_expiration_ms: int
     transaction_max_timeout_ms: int
@@ -452,6 +484,7 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         )
     except ValueError as error:
         errors.append(f"max.connections.per.ip.overrides: {error}")
+    _check_share_groups(attributes, errors)
     authorizer = attributes["authorizer_class_name"]
     if authorizer == STANDARD_AUTHORIZER:
         warnings.append(
@@ -486,6 +519,30 @@ def _check_consumer_groups(attributes: dict[str, Any], errors: list[str]) -> Non
             f"Invalid value {policy} for configuration group.consumer.migration.policy: String must be one of (case "
             f"insensitive): {', '.join(each.upper() for each in MIGRATION_POLICIES)}"
         )
+
+
+def _check_share_groups(attributes: dict[str, Any], errors: list[str]) -> None:
+    """The relations of the group.share configs, in the words of GroupCoordinatorConfig and ShareGroupConfig."""
+    for short in (
+        "heartbeat.interval.ms",
+        "session.timeout.ms",
+        "assignment.interval.ms",
+        "delivery.count.limit",
+        "record.lock.duration.ms",
+        "partition.max.record.locks",
+    ):
+        names = (f"group.share.min.{short}", f"group.share.{short}", f"group.share.max.{short}")
+        low, value, high = (attributes[name.replace(".", "_")] for name in names)
+        if high < low:
+            errors.append(f"{names[2]} must be greater than or equal to {names[0]}")
+        if value < low:
+            errors.append(f"{names[1]} must be greater than or equal to {names[0]}")
+        if value > high:
+            errors.append(f"{names[2]} must be greater than or equal to {names[1]}")
+    if attributes["group_share_heartbeat_interval_ms"] >= attributes["group_share_session_timeout_ms"]:
+        errors.append("group.share.heartbeat.interval.ms must be less than group.share.session.timeout.ms")
+    if attributes["share_coordinator_state_topic_compression_codec"] not in range(5):
+        errors.append(f"Unknown compression type id: {attributes['share_coordinator_state_topic_compression_codec']}")
 
 
 def _warnings_of_unknown(unknown: Mapping[str, str]) -> list[str]:

@@ -267,7 +267,7 @@ group.initial.rebalance.delay.ms int 3000 * read-only medium
 group.max.size int 2147483647 1.. read-only medium
     Members a group may have.
 group.coordinator.rebalance.protocols list classic,consumer consumer|classic|share|streams read-only medium
-    Group protocols that are served; share and streams are not built.
+    Group protocols that are served; share groups are switched on by share.version, streams is not built.
 group.consumer.session.timeout.ms int 45000 1.. read-only medium
     A member of a consumer group that is not heard of for so long is out.
 group.consumer.min.session.timeout.ms int 45000 1.. read-only medium
@@ -316,6 +316,69 @@ offsets.retention.check.interval.ms long 600000 1.. read-only high
     How often expired offsets are looked for.
 offsets.commit.timeout.ms int 5000 1.. read-only high
     How long a commit may wait for the in-sync replicas.
+# share groups
+group.share.session.timeout.ms int 45000 1.. read-only medium
+    A member of a share group that is not heard of for so long is out.
+group.share.min.session.timeout.ms int 45000 1.. read-only medium
+    The least that a group may set as its share.session.timeout.ms.
+group.share.max.session.timeout.ms int 60000 1.. read-only medium
+    The most that a group may set as its share.session.timeout.ms.
+group.share.heartbeat.interval.ms int 5000 1.. read-only medium
+    How often members of share groups shall send heartbeats.
+group.share.min.heartbeat.interval.ms int 5000 1.. read-only medium
+    The least that a group may set as its share.heartbeat.interval.ms.
+group.share.max.heartbeat.interval.ms int 15000 1.. read-only medium
+    The most that a group may set as its share.heartbeat.interval.ms.
+group.share.assignment.interval.ms int 1000 0.. read-only medium
+    The shortest time between two target assignments of a share group.
+group.share.min.assignment.interval.ms int 0 0.. read-only medium
+    The least that a group may set as its share.assignment.interval.ms.
+group.share.max.assignment.interval.ms int 15000 0.. read-only medium
+    The most that a group may set as its share.assignment.interval.ms.
+group.share.max.size int 200 1..1000 read-only medium
+    Members a share group may have.
+group.share.assignors list simple simple read-only medium
+    The assignor of all share groups.
+group.share.initialize.retry.interval.ms int 30000 1.. read-only low
+    How long the state of new share partitions may take to be initialized before it is asked for again.
+group.share.delivery.count.limit int 5 2..10 read-only medium
+    How often a record is given to a share group at most.
+group.share.min.delivery.count.limit int 2 2..5 read-only medium
+    The least that a group may set as its share.delivery.count.limit.
+group.share.max.delivery.count.limit int 10 5..25 read-only medium
+    The most that a group may set as its share.delivery.count.limit.
+group.share.record.lock.duration.ms int 30000 1000..3600000 read-only medium
+    How long a consumer of a share group has a record for itself.
+group.share.min.record.lock.duration.ms int 15000 1000..30000 read-only medium
+    The least that a group may set as its share.record.lock.duration.ms.
+group.share.max.record.lock.duration.ms int 60000 30000..3600000 read-only medium
+    The most that a group may set as its share.record.lock.duration.ms.
+group.share.partition.max.record.locks int 2000 100..10000 read-only medium
+    Records of a partition that a share group may have in flight.
+group.share.min.partition.max.record.locks int 100 100..2000 read-only medium
+    The least that a group may set as its share.partition.max.record.locks.
+group.share.max.partition.max.record.locks int 4000 2000..10000 read-only medium
+    The most that a group may set as its share.partition.max.record.locks.
+group.share.max.share.sessions int 2000 1.. read-only medium
+    Share sessions that a broker keeps.
+share.coordinator.state.topic.num.partitions int 50 1.. read-only high
+    Partitions of __share_group_state; fixed once it exists.
+share.coordinator.state.topic.replication.factor short 3 1.. read-only high
+    Replicas of __share_group_state.
+share.coordinator.state.topic.min.isr short 2 1.. read-only high
+    min.insync.replicas of __share_group_state.
+share.coordinator.state.topic.segment.bytes int 104857600 1.. read-only high
+    Segment size of __share_group_state.
+share.coordinator.state.topic.compression.codec int 0 * read-only high
+    Compression of __share_group_state: 0 is none.
+share.coordinator.snapshot.update.records.per.snapshot int 500 0..500 read-only medium
+    Updates that are written of a share partition before a snapshot is.
+share.coordinator.write.timeout.ms int 5000 1.. read-only high
+    How long a write of state may wait for the in-sync replicas.
+share.coordinator.state.topic.prune.interval.ms int 300000 1.. read-only low
+    How often the state's log is cut where nobody needs it any more.
+share.coordinator.cold.partition.snapshot.interval.ms int 300000 1.. read-only low
+    How often share partitions that do not move get a snapshot.
 # transactions
 transactional.id.expiration.ms int 604800000 1.. read-only high
     An idle transactional id is forgotten after this.

@@ -254,7 +254,7 @@ def _notes(image: MetadataImage, spec: ClusterSpec, text: str, servers: str) -> 
     raised = [name for name in sorted(image.features) if name != METADATA_VERSION]
     if not set(CARRIED_FEATURES) <= set(raised):
         notes.append(
-            "share groups and streams groups stay switched off "
+            "streams groups stay switched off "
             f"under Kafka until you raise their features: bin/kafka-features.sh --bootstrap-server "
             f"{servers.split(',')[0]} upgrade --release-version {_RELEASE}"
         )

@@ -22,17 +22,19 @@ LATEST_METADATA_VERSION = 30
 
 # Consumer groups (KIP-848).
 GROUP_FEATURE = "group.version"
+# Share groups (KIP-932).
+SHARE_FEATURE = "share.version"
 # What this software can do, by feature. What is absent or 0 does not exist yet.
 SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
     ELR_FEATURE: VersionRange(0, 1),
     GROUP_FEATURE: VersionRange(0, 1),
+    SHARE_FEATURE: VersionRange(0, 1),
     TRANSACTION_VERSION: VersionRange(0, 2),
 }
 # What Kafka 4.3 sets in a directory that it formats, and what is not built here: nodes take such levels as they are and
 # keep them, so that Kafka finds them again, and no client is told that they are supported.
 CARRIED_FEATURES: dict[str, VersionRange] = {
-    "share.version": VersionRange(0, 1),
     "streams.version": VersionRange(0, 1),
 }
 # What nodes register with: their word that finalized levels in these ranges do no harm.
@@ -41,6 +43,7 @@ NODE_FEATURES: dict[str, VersionRange] = {**SUPPORTED_FEATURES, **CARRIED_FEATUR
 BOOTSTRAP_FEATURES: dict[str, int] = {
     METADATA_VERSION: LATEST_METADATA_VERSION,
     GROUP_FEATURE: 1,
+    SHARE_FEATURE: 1,
     TRANSACTION_VERSION: 2,
 }
 

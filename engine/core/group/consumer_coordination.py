@@ -15,6 +15,7 @@ from engine.core.group.group_topics import GroupTopics
 from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord
 from engine.core.group.regex_subscriptions import RegexSubscriptions
+from engine.core.group.share_heartbeat import ShareGroups
 from engine.model.errors import KafkaError
 from engine.model.ids import Uuid, uuid_to_str
 from engine.wire.messages.consumer_group_describe_response import (
@@ -30,7 +31,7 @@ _CLASSIC_MEMBER, _CONSUMER_MEMBER = 0, 1
 class ConsumerCoordination:
     """State and handlers. ``groups`` are the consumer groups by id, for reading."""
 
-    __slots__ = ("_conversion", "_groups", "_regexes", "classic_members", "heartbeats")
+    __slots__ = ("_conversion", "_groups", "_regexes", "classic_members", "heartbeats", "share")
 
     def __init__(
         self,
@@ -51,6 +52,11 @@ class ConsumerCoordination:
             self._groups, self._regexes, self._conversion, self.heartbeats, new_member_id
         )
 
+        # Groups of another kind that see the same topics and have the same timers.
+        self.share = ShareGroups(
+            self._groups, lambda group_id: group_id in rebalances.groups or group_id in self._groups.groups
+        )
+
     @property
     def groups(self) -> dict[str, ConsumerGroup]:
         return self._groups.groups
@@ -68,6 +74,8 @@ class ConsumerCoordination:
         """A deadline of a consumer group has come."""
         if key.kind is TimerKind.REGEX:
             self._regexes.on_timer(key.group_id, now, out)
+        elif key.kind is TimerKind.SHARE_SESSION:
+            self.share.on_session_expired(key.group_id, key.member_id, out)
         else:
             self.heartbeats.on_timer(key, now, out)
 

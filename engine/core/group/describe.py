@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.consumer_group import ConsumerGroup
 from engine.core.group.consumer_protocol import PROTOCOL_TYPE
+from engine.core.group.share_group import ShareGroup
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode
 from engine.wire.messages.describe_groups_response import DescribedGroup, DescribedGroupMember
@@ -14,6 +15,8 @@ from engine.wire.messages.list_groups_response import ListedGroup
 
 _CLASSIC = "Classic"
 _CONSUMER = "Consumer"
+_SHARE = "Share"
+_SHARE_PROTOCOL_TYPE = "share"
 _FIRST_DESCRIBE_VERSION_WITH_NOT_FOUND = 6
 
 
@@ -50,7 +53,7 @@ def described(group: ClassicGroup | None, group_id: str, api_version: int) -> De
 
 
 def listed(
-    groups: Iterable[ClassicGroup | ConsumerGroup], states_filter: list[str], types_filter: list[str]
+    groups: Iterable[ClassicGroup | ConsumerGroup | ShareGroup], states_filter: list[str], types_filter: list[str]
 ) -> list[ListedGroup]:
     """Groups of a ListGroups response (versions 0-5), by id."""
     states = {state.lower() for state in states_filter}
@@ -58,7 +61,7 @@ def listed(
     return [
         ListedGroup(
             group_id=group.group_id,
-            protocol_type=PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else group.protocol_type or "",
+            protocol_type=_protocol_type_of(group),
             group_state=str(group.state),
             group_type=_type_of(group),
         )
@@ -67,5 +70,13 @@ def listed(
     ]
 
 
-def _type_of(group: ClassicGroup | ConsumerGroup) -> str:
+def _protocol_type_of(group: ClassicGroup | ConsumerGroup | ShareGroup) -> str:
+    if isinstance(group, ShareGroup):
+        return _SHARE_PROTOCOL_TYPE
+    return PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else group.protocol_type or ""
+
+
+def _type_of(group: ClassicGroup | ConsumerGroup | ShareGroup) -> str:
+    if isinstance(group, ShareGroup):
+        return _SHARE
     return _CONSUMER if isinstance(group, ConsumerGroup) else _CLASSIC

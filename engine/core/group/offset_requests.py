@@ -66,6 +66,11 @@ class OffsetRequests:
         self._consumer_groups: Mapping[str, ConsumerGroup] = consumer.groups
         self._offsets = offsets
 
+    def _refuse_share_group(self, group_id: str) -> None:
+        """Raises: KafkaError: GROUP_ID_NOT_FOUND for a share group: it has no offsets to commit."""
+        if group_id in self._consumer.share.groups:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} is a share group.")
+
     # -- commit -------------------------------------------------------------------------------------------------
 
     def commit(
@@ -80,6 +85,7 @@ class OffsetRequests:
                 :meth:`ClassicGroup.validate_offset_commit`, for a group that does not exist GROUP_ID_NOT_FOUND
                 (version 9 and later) or ILLEGAL_GENERATION, and INVALID_GROUP_ID for an id that no record can hold.
         """
+        self._refuse_share_group(request.group_id)
         behind = self._validate_commit(context, request, now)
         expire_timestamp_ms = NO_EXPIRE_TIMESTAMP_MS
         if request.retention_time_ms != _DEFAULT_RETENTION_MS:
@@ -117,6 +123,7 @@ class OffsetRequests:
             KafkaError: the whole request is refused: the codes of :meth:`ClassicGroup.validate_offset_commit`,
                 ILLEGAL_GENERATION for a member of a group that does not exist, and INVALID_GROUP_ID.
         """
+        self._refuse_share_group(request.group_id)
         behind = None
         group = self._rebalances.groups.get(request.group_id)
         if request.group_id in self._consumer_groups:

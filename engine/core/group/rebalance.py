@@ -40,6 +40,8 @@ class TimerKind(StrEnum):
     """A member of the classic protocol in a consumer group was told to join again."""
     CONSUMER_SYNC = "consumer_sync"
     """A member of the classic protocol in a consumer group has joined and shall ask for its assignment."""
+    SHARE_SESSION = "share_session"
+    """A member's session in a share group."""
     REGEX = "regex"
     """The next piece of matching a group's regular expressions."""
     OFFSET_EXPIRY = "offset_expiry"

@@ -9,13 +9,15 @@ records, and a batch has a greatest size: what does not fit is refused before it
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from engine.core.effects import Effects
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.member import GroupMember
 from engine.core.group.offsets import NO_EXPIRE_TIMESTAMP_MS, OffsetAndMetadata
 from engine.core.group.states import GroupState
+from engine.model.ids import Uuid
 from engine.wire.messages.consumer_group_current_member_assignment_key import ConsumerGroupCurrentMemberAssignmentKey
 from engine.wire.messages.consumer_group_current_member_assignment_value import (
     ConsumerGroupCurrentMemberAssignmentValue,
@@ -37,6 +39,18 @@ from engine.wire.messages.group_metadata_key import GroupMetadataKey
 from engine.wire.messages.group_metadata_value import GroupMetadataValue, MemberMetadata
 from engine.wire.messages.offset_commit_key import OffsetCommitKey
 from engine.wire.messages.offset_commit_value import OffsetCommitValue
+from engine.wire.messages.share_group_current_member_assignment_key import ShareGroupCurrentMemberAssignmentKey
+from engine.wire.messages.share_group_current_member_assignment_value import ShareGroupCurrentMemberAssignmentValue
+from engine.wire.messages.share_group_member_metadata_key import ShareGroupMemberMetadataKey
+from engine.wire.messages.share_group_member_metadata_value import ShareGroupMemberMetadataValue
+from engine.wire.messages.share_group_metadata_key import ShareGroupMetadataKey
+from engine.wire.messages.share_group_metadata_value import ShareGroupMetadataValue
+from engine.wire.messages.share_group_state_partition_metadata_key import ShareGroupStatePartitionMetadataKey
+from engine.wire.messages.share_group_state_partition_metadata_value import ShareGroupStatePartitionMetadataValue
+from engine.wire.messages.share_group_target_assignment_member_key import ShareGroupTargetAssignmentMemberKey
+from engine.wire.messages.share_group_target_assignment_member_value import ShareGroupTargetAssignmentMemberValue
+from engine.wire.messages.share_group_target_assignment_metadata_key import ShareGroupTargetAssignmentMetadataKey
+from engine.wire.messages.share_group_target_assignment_metadata_value import ShareGroupTargetAssignmentMetadataValue
 
 GROUP_METADATA_VALUE_VERSION = 3
 OFFSET_COMMIT_VALUE_VERSION = 4
@@ -50,6 +64,22 @@ MAX_STRING_BYTES = 32_767
 _BATCH_BYTES = 160
 _MEMBER_BYTES = 32
 
+ShareGroupKey: TypeAlias = (
+    ShareGroupMetadataKey
+    | ShareGroupMemberMetadataKey
+    | ShareGroupTargetAssignmentMetadataKey
+    | ShareGroupTargetAssignmentMemberKey
+    | ShareGroupCurrentMemberAssignmentKey
+    | ShareGroupStatePartitionMetadataKey
+)
+ShareGroupValue: TypeAlias = (
+    ShareGroupMetadataValue
+    | ShareGroupMemberMetadataValue
+    | ShareGroupTargetAssignmentMetadataValue
+    | ShareGroupTargetAssignmentMemberValue
+    | ShareGroupCurrentMemberAssignmentValue
+    | ShareGroupStatePartitionMetadataValue
+)
 GroupKey: TypeAlias = (
     OffsetCommitKey
     | GroupMetadataKey
@@ -60,6 +90,7 @@ GroupKey: TypeAlias = (
     | ConsumerGroupTargetAssignmentMemberKey
     | ConsumerGroupCurrentMemberAssignmentKey
     | ConsumerGroupRegularExpressionKey
+    | ShareGroupKey
 )
 GroupValue: TypeAlias = (
     OffsetCommitValue
@@ -70,6 +101,7 @@ GroupValue: TypeAlias = (
     | ConsumerGroupTargetAssignmentMemberValue
     | ConsumerGroupCurrentMemberAssignmentValue
     | ConsumerGroupRegularExpressionValue
+    | ShareGroupValue
 )
 
 
@@ -81,7 +113,16 @@ class GroupRecord(NamedTuple):
     value_version: int
 
 
-GroupEffects: TypeAlias = Effects[GroupRecord, NoReturn]
+class ShareStatesToInitialize(NamedTuple):
+    """For the share coordinator: partitions that a share group begins to read. Answer with
+    ``on_share_states_initialized``. ``topics`` are StateTopics by topic id."""
+
+    group_id: str
+    state_epoch: int
+    topics: Mapping[Uuid, Any]
+
+
+GroupEffects: TypeAlias = Effects[GroupRecord, ShareStatesToInitialize]
 """Replies must be held back until everything appended so far is committed (see GroupCoordinatorShard)."""
 
 

@@ -38,6 +38,8 @@ from engine.core.group.records import (
     group_tombstone,
     offset_from_value,
 )
+from engine.core.group.share_group import ShareGroup, StateTopics
+from engine.core.group.share_records import SHARE_GROUP_KEYS, replay_share_group
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
@@ -45,6 +47,7 @@ from engine.model.notes import Note, NoteKind
 from engine.model.topic_partition import TopicPartition
 from engine.wire.messages.consumer_group_describe_response import DescribedGroup as DescribedConsumerGroup
 from engine.wire.messages.consumer_group_heartbeat_request import ConsumerGroupHeartbeatRequest
+from engine.wire.messages.consumer_group_heartbeat_response import ConsumerGroupHeartbeatResponse
 from engine.wire.messages.delete_groups_response import DeletableGroupResult
 from engine.wire.messages.describe_groups_response import DescribedGroup
 from engine.wire.messages.group_metadata_key import GroupMetadataKey
@@ -61,6 +64,8 @@ from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
 from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
 from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
+from engine.wire.messages.share_group_describe_response import DescribedGroup as DescribedShareGroup
+from engine.wire.messages.share_group_heartbeat_request import ShareGroupHeartbeatRequest
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
@@ -103,6 +108,11 @@ class GroupCoordinatorShard:
         """Consumer groups by id. For reading; no id is in both."""
         return self._consumer.groups
 
+    @property
+    def share_groups(self) -> dict[str, ShareGroup]:
+        """Share groups by id. For reading; no id is in both others."""
+        return self._consumer.share.groups
+
     def on_topics(self, topics: GroupTopics, changed: Collection[str], has_new: bool) -> None:
         """The metadata is another: ``changed`` are the names of topics that changed, ``has_new`` if some are new."""
         self._consumer.on_topics(topics, changed, has_new)
@@ -110,7 +120,7 @@ class GroupCoordinatorShard:
     # -- the log ------------------------------------------------------------------------------------------------
 
     def replay(self, key: Any, value: Any, *, record_offset: int = -1, producer_id: int = NO_PRODUCER_ID) -> None:
-        """Apply one record of the log; records of other groups' types (share, streams) are skipped."""
+        """Apply one record of the log; records of streams groups are skipped."""
         self._next_record_offset = max(self._next_record_offset, record_offset + 1)
         if isinstance(key, OffsetCommitKey):
             self.replay_offset_commit(key, value, record_offset=record_offset, producer_id=producer_id)
@@ -121,6 +131,8 @@ class GroupCoordinatorShard:
                 # A commit that is older than the group made a simple one of its name.
                 del self.groups[key.group_id]
             replay_consumer_group(self.consumer_groups, key, value)
+        elif isinstance(key, SHARE_GROUP_KEYS):
+            replay_share_group(self.share_groups, key, value)
 
     def replay_offset_commit(
         self, key: OffsetCommitKey, value: OffsetCommitValue | None, *, record_offset: int, producer_id: int
@@ -171,7 +183,14 @@ class GroupCoordinatorShard:
             for group_id in sorted(table.by_group)
             for topic, partition, offset in table.of_group(group_id)
         ]
-        return {"groups": groups, "consumer_groups": consumer_groups, "offsets": offsets, "pending": pending}
+        share_groups = {group_id: group.durable_state() for group_id, group in sorted(self.share_groups.items())}
+        return {
+            "groups": groups,
+            "consumer_groups": consumer_groups,
+            "share_groups": share_groups,
+            "offsets": offsets,
+            "pending": pending,
+        }
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -187,6 +206,7 @@ class GroupCoordinatorShard:
                 reason = f"loaded with {len(group.members)} members, above group.max.size of {max_size}"
                 rebalances.prepare_rebalance(group, reason, now, out)
         self._consumer.heartbeats.on_loaded(now)
+        self._consumer.share.on_loaded(now)
         self._schedule_offset_expiry(now)
         return out
 
@@ -259,7 +279,10 @@ class GroupCoordinatorShard:
         """JoinGroup, versions 0-9. The reply may come out of a later input."""
         out: GroupEffects = Effects()
         group = self.consumer_groups.get(request.group_id)
-        if group is None:
+        if request.group_id in self.share_groups:
+            refused = int(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+            out.reply.append(Reply(token, JoinGroupResponse(member_id=request.member_id, error_code=refused)))
+        elif group is None:
             self._joins.handle(context, request, now, token, out)
         elif group.members:
             self._consumer.classic_members.handle_join(group, context, request, now, token, out)
@@ -297,7 +320,44 @@ class GroupCoordinatorShard:
     ) -> GroupEffects:
         """ConsumerGroupHeartbeat, versions 0-1."""
         out: GroupEffects = Effects()
+        if request.group_id in self.share_groups:
+            message = f"Group {request.group_id} is not a consumer group."
+            code = int(ErrorCode.GROUP_ID_NOT_FOUND)
+            out.reply.append(Reply(token, ConsumerGroupHeartbeatResponse(error_code=code, error_message=message)))
+            return out
         self._consumer.heartbeats.handle(context, request, now, token, out)
+        return out
+
+    def handle_share_group_heartbeat(
+        self, context: ClientContext, request: ShareGroupHeartbeatRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """ShareGroupHeartbeat, version 1."""
+        out: GroupEffects = Effects()
+        self._consumer.share.handle(context, request, now, token, out)
+        return out
+
+    def on_share_states_initialized(self, group_id: str, topics: StateTopics) -> GroupEffects:
+        """The share coordinator has the state of these partitions of a share group."""
+        out: GroupEffects = Effects()
+        self._consumer.share.on_initialized(group_id, topics, out)
+        return out
+
+    def handle_alter_share_offsets(self, group_id: str, topics: StateTopics, now: Now, token: object) -> GroupEffects:
+        """AlterShareGroupOffsets begins; see :meth:`ShareGroups.on_altered`."""
+        out: GroupEffects = Effects()
+        self._consumer.share.on_altered(group_id, topics, now, token, out)
+        return out
+
+    def handle_delete_share_offsets(self, group_id: str, topic_ids: Collection[Uuid], token: object) -> GroupEffects:
+        """DeleteShareGroupOffsets begins; see :meth:`ShareGroups.on_deleting`."""
+        out: GroupEffects = Effects()
+        self._consumer.share.on_deleting(group_id, topic_ids, token, out)
+        return out
+
+    def on_share_states_deleted(self, group_id: str, topic_ids: Collection[Uuid]) -> GroupEffects:
+        """The share coordinator has forgotten these topics of a share group."""
+        out: GroupEffects = Effects()
+        self._consumer.share.on_deleted(group_id, topic_ids, out)
         return out
 
     def handle_leave_group(self, request: LeaveGroupRequest, now: Now, token: object) -> GroupEffects:
@@ -388,7 +448,7 @@ class GroupCoordinatorShard:
         results = []
         for group_id in group_ids:
             error = ErrorCode.NONE
-            group = self.groups.get(group_id) or self.consumer_groups.get(group_id)
+            group = self.groups.get(group_id) or self.consumer_groups.get(group_id) or self.share_groups.get(group_id)
             if group is None:
                 error = ErrorCode.GROUP_ID_NOT_FOUND
             else:
@@ -400,6 +460,8 @@ class GroupCoordinatorShard:
                 self._append(self._offset_requests.delete_all(group_id), out)
                 if group_id in self.consumer_groups:
                     self._consumer.delete(group_id, out)
+                elif group_id in self.share_groups:
+                    self._consumer.share.delete(group_id, out)
                 else:
                     self._append([group_tombstone(group_id)], out)
                 out.notes.append(Note(NoteKind.GROUP_DELETED, group_id, "a client asked for it"))
@@ -415,9 +477,17 @@ class GroupCoordinatorShard:
         """ConsumerGroupDescribe for groups of this shard, as of now."""
         return [self._consumer.described(group_id) for group_id in group_ids]
 
+    def describe_share_groups(self, group_ids: list[str]) -> list[DescribedShareGroup]:
+        """ShareGroupDescribe for groups of this shard, as of now."""
+        return [self._consumer.share.described(group_id) for group_id in group_ids]
+
     def list_groups(self, states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
         """ListGroups over this shard; filters are names in any case, and an empty filter lets all pass."""
-        groups: list[ClassicGroup | ConsumerGroup] = [*self.groups.values(), *self.consumer_groups.values()]
+        groups: list[ClassicGroup | ConsumerGroup | ShareGroup] = [
+            *self.groups.values(),
+            *self.consumer_groups.values(),
+            *self.share_groups.values(),
+        ]
         return describe.listed(groups, states_filter, types_filter)
 
     # -- records ------------------------------------------------------------------------------------------------
