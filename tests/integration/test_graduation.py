@@ -177,8 +177,9 @@ def end_open(bootstrap: str, value: bytes) -> None:
     heir.begin_transaction()
     heir.produce("lz4ed", value, b"k", 0)
     heir.commit_transaction(30)
-    values = committed_values(bootstrap, "lz4ed")
-    assert values[-1] == value and b"open" not in values
+    # The marker follows the end of the transaction.
+    wait_until(f"{value!r} is committed", lambda: committed_values(bootstrap, "lz4ed")[-1:] == [value])
+    assert b"open" not in committed_values(bootstrap, "lz4ed")
 
 
 def committed_values(bootstrap: str, topic: str) -> list[bytes | None]:

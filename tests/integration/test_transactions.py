@@ -74,6 +74,12 @@ def read(cluster: Cluster, topic: str, isolation_level: str = "read_committed") 
     return found
 
 
+def until_read(cluster: Cluster, topic: str, *values: str) -> None:
+    """Each partition has these values for readers of what is committed: markers follow the end of a transaction."""
+    expected = [list(values)] * PARTITIONS
+    cluster.wait_for(f"{values} in {topic}", lambda: read(cluster, topic) == expected, WAIT_S)
+
+
 def error_of(act: object, *arguments: object) -> KafkaError:
     with pytest.raises(KafkaException) as failure:
         act(*arguments)  # type: ignore[operator]
@@ -93,13 +99,13 @@ def test_readers_of_what_is_committed_see_whole_transactions_or_nothing(txn_clus
             made.commit_transaction(WAIT_S)
     made.begin_transaction()
     write(made, "whole", "open")
-    assert read(txn_cluster, "whole") == [["first", "second"]] * PARTITIONS
+    until_read(txn_cluster, "whole", "first", "second")
     everything = ["first", "aborted", "second", "open"]
     assert read(txn_cluster, "whole", "read_uncommitted") == [everything] * PARTITIONS
     made.commit_transaction(WAIT_S)
     made.begin_transaction()
     made.abort_transaction(WAIT_S)
-    assert read(txn_cluster, "whole") == [["first", "second", "open"]] * PARTITIONS
+    until_read(txn_cluster, "whole", "first", "second", "open")
 
 
 def test_offsets_are_committed_with_the_transaction_or_not_at_all(txn_cluster: Cluster) -> None:
@@ -133,7 +139,7 @@ def test_a_zombie_is_fenced_and_what_it_left_open_is_aborted(txn_cluster: Cluste
     heir.begin_transaction()
     write(heir, "fenced", "of the heir")
     heir.commit_transaction(WAIT_S)
-    assert read(txn_cluster, "fenced") == [["of the heir"]] * PARTITIONS
+    until_read(txn_cluster, "fenced", "of the heir")
 
 
 def test_a_transaction_that_nobody_ends_times_out(txn_cluster: Cluster) -> None:
@@ -146,8 +152,7 @@ def test_a_transaction_that_nobody_ends_times_out(txn_cluster: Cluster) -> None:
     write(other, "timed-out", "kept")
     other.commit_transaction(WAIT_S)
     # Readers stand before the open transaction until it is aborted.
-    expected = [["kept"]] * PARTITIONS
-    txn_cluster.wait_for("the end of the open transaction", lambda: read(txn_cluster, "timed-out") == expected)
+    until_read(txn_cluster, "timed-out", "kept")
     # Its epoch is over: it may not even say that it gives up.
     assert error_of(forgetful.commit_transaction, WAIT_S).code() != KafkaError._TIMED_OUT
 
@@ -188,15 +193,15 @@ def test_a_decision_outlives_the_coordinator_that_made_it(txn_cluster: Cluster) 
     # One partition has no leader while the transaction is committed: its marker cannot be written.
     txn_cluster.cli("kill", str(leader))
     made.commit_transaction(WAIT_S)
-    assert state_of(txn_cluster, "decided") == "PrepareCommit"
+    txn_cluster.wait_for("the decision", lambda: state_of(txn_cluster, "decided") == "PrepareCommit", WAIT_S)
     # SIGKILL between the decision and its completion.
     txn_cluster.cli("kill", str(coordinator))
     txn_cluster.cli("start", str(leader))
     txn_cluster.wait_for("completion", lambda: state_of(txn_cluster, "decided") == "CompleteCommit", WAIT_S)
     assert coordinator_of(txn_cluster, "decided") != coordinator
     txn_cluster.cli("start", str(coordinator))
-    assert read(txn_cluster, "decided") == [["kept"]] * PARTITIONS
+    until_read(txn_cluster, "decided", "kept")
     made.begin_transaction()
     write(made, "decided", "next")
     made.commit_transaction(WAIT_S)
-    assert read(txn_cluster, "decided") == [["kept", "next"]] * PARTITIONS
+    until_read(txn_cluster, "decided", "kept", "next")
