@@ -119,8 +119,9 @@ class TransactionalProducer:
         return answered
 
     def _become(self, producer_id: int, producer_epoch: int, *, is_new: bool) -> None:
-        self.producer_id, self.producer_epoch = producer_id, producer_epoch
-        self._sequences.clear()
+        if (producer_id, producer_epoch) != (self.producer_id, self.producer_epoch):
+            self.producer_id, self.producer_epoch = producer_id, producer_epoch
+            self._sequences.clear()
         life = f"life {self._lives} of {self._client.name}"
         self._client.told.on_transactional_id(self.transactional_id, producer_id, producer_epoch, life, is_new=is_new)
 

@@ -103,7 +103,7 @@ class Transactor:
                     break
                 await workload.rest(rng.choice((0.02, 0.1, 0.5)))
             # The other one's turn; or this one's again, which then is fenced by nobody.
-            await workload.rest(rng.choice((0.0, 0.5, 3.0)))
+            await asyncio.sleep(rng.choice((0.0, 0.5, 3.0)))
 
     async def _transaction(self) -> bool:
         """Whether this life goes on."""
@@ -194,7 +194,7 @@ class Mover:
                 if workload.stopping or not await self._turn():
                     break
                 await workload.rest(rng.choice((0.02, 0.1, 0.5)))
-            await workload.rest(rng.choice((0.0, 0.5, 3.0)))
+            await asyncio.sleep(rng.choice((0.0, 0.5, 3.0)))
 
     async def _turn(self) -> bool:
         """Copy a little of one partition; whether this life goes on."""

@@ -7,12 +7,12 @@ import sys
 import time
 from typing import NamedTuple
 
-from engine.sim.mutants import groups, logs, quorum, replication
+from engine.sim.mutants import groups, logs, quorum, replication, transactions
 from engine.sim.mutants.mutant import Mutant
 from engine.sim.options import Options, options_from
 from engine.sim.simulation import SimulationFailed, run_seed
 
-MUTANTS = logs.MUTANTS + replication.MUTANTS + quorum.MUTANTS + groups.MUTANTS
+MUTANTS = logs.MUTANTS + replication.MUTANTS + quorum.MUTANTS + groups.MUTANTS + transactions.MUTANTS
 _SECONDS = 20.0
 
 
@@ -38,6 +38,7 @@ def hunt(mutant: Mutant, seeds: int) -> Found | None:
                 faults=mutant.faults,
                 durability=mutant.durability,
                 compacted=mutant.compacted,
+                transactions=mutant.transactions,
             )
             try:
                 run_seed(options)

@@ -23,6 +23,7 @@ class Mutant(NamedTuple):
     faults: tuple[str, ...] | None = None
     durability: str | None = None
     compacted: bool = False
+    transactions: bool = False
 
 
 def replace(owner: Any, name: str, value: Any) -> Undo:
