@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import random
 from typing import Any
 
 import pytest
@@ -371,3 +372,39 @@ def test_an_entity_that_is_named_twice_is_not_changed() -> None:
     twice: list[Entity] = [{"user": "a", "client-id": "c"}, {"client-id": "c", "user": "a"}]
     assert alter_quotas(h, *((each, rate) for each in twice)) == [ErrorCode.INVALID_REQUEST] * 2
     assert h.image.client_quotas == {}
+
+
+# -- all of it --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_history_of_them_is_the_same_when_it_is_replayed(seed: int) -> None:
+    """The harness compares after every input, right or wrong: replay of the log, and of a snapshot, makes the image."""
+    rng = random.Random(seed)
+    h = with_authorizer()
+    names: list[str | None] = ["a", "b", "", None]
+
+    def entity() -> Entity:
+        return {kind: rng.choice(names) for kind in rng.sample(["user", "client-id", "ip"], rng.choice((1, 1, 2)))}
+
+    for _ in range(200):
+        match rng.randrange(6):
+            case 0:
+                keys = rng.sample(["producer_byte_rate", "consumer_byte_rate", "connection_creation_rate"], 2)
+                values = {each: rng.choice([None, 1.0, 2.0, 2.5, -1.0]) for each in keys}
+                alter_quotas(h, *((entity(), values) for _ in range(rng.randint(0, 2))), dry=rng.random() < 0.2)
+            case 1:
+                upsertions = [upsertion(rng.choice("abc"), rng.choice((1, 2, 3)), rng.choice((1, 4096, 5000)))]
+                deletions = [scram.ScramCredentialDeletion(rng.choice("abc"), rng.choice((1, 2)))]
+                alter_scram(h, rng.choice([[], deletions]), rng.choice([[], upsertions]))
+            case 2 | 3:
+                kinds = {"resource_pattern_type": rng.choice((2, 3, 4)), "operation": rng.choice((1, 2, 3, 4))}
+                create_acls(h, *(acl(rng.choice("tuv"), **kinds) for _ in range(rng.randint(0, 3))))
+            case 4:
+                wanted = acl_filter(
+                    DeleteAclsFilter, rng.choice(["t", "u", None]), pattern_type_filter=rng.choice((0, 1, 2, 3, 4))
+                )
+                h.handle(ApiKey.DELETE_ACLS, DeleteAclsRequest(filters=[wanted]))
+            case 5:
+                h.fail_over()
+    assert h.image.client_quotas and h.image.scram_credentials
