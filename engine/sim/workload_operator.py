@@ -18,6 +18,11 @@ from engine.wire.messages.alter_partition_reassignments_request import (
     ReassignablePartition,
     ReassignableTopic,
 )
+from engine.wire.messages.alter_replica_log_dirs_request import (
+    AlterReplicaLogDir,
+    AlterReplicaLogDirsRequest,
+    AlterReplicaLogDirTopic,
+)
 from engine.wire.messages.create_partitions_request import CreatePartitionsRequest, CreatePartitionsTopic
 from engine.wire.messages.create_topics_request import CreatableTopic, CreateTopicsRequest
 from engine.wire.messages.delete_records_request import (
@@ -43,6 +48,7 @@ _SAFE_TOPIC, _MOVING_TOPIC, _BRIEF_TOPIC = "safe", "moving", "brief"
 # How often a broker that is to leave is asked for what it still holds, every half second.
 _DRAIN_TURNS = 60
 _MOST_MOVING_PARTITIONS = 4
+_COPY_RATE = "replica.alter.log.dirs.io.max.bytes.per.second"
 _REQUEST_S = 4.0
 
 
@@ -58,6 +64,7 @@ class Operator:
         self._joined: int | None = None
         self._acts: tuple[Callable[[], Awaitable[None]], ...] = (
             *((self._join_or_leave,) * 2 if workload.options.joining else ()),
+            *((self._move_between_disks,) * 4 if workload.options.log_dirs > 1 else ()),
             self._commit_once,
             self._create_topic,
             self._delete_topic,
@@ -148,6 +155,24 @@ class Operator:
         request = AlterPartitionReassignmentsRequest(topics=[topic], timeout_ms=2000)
         workload.tell(f"reassign {_MOVING_TOPIC}-{number} to {replicas}")
         await self._ask(request, 1)
+
+    async def _move_between_disks(self) -> None:
+        """A replica of what clients write and read goes to another log directory of its broker, at any rate."""
+        workload, rng = self._workload, self._rng
+        node_id = rng.choice(sorted(workload.cluster.machines))
+        name = rng.choice((_SAFE_TOPIC, _MOVING_TOPIC, OFFSETS_TOPIC, _BRIEF_TOPIC))
+        number = rng.randrange(workload.moving_partitions) if name == _MOVING_TOPIC else 0
+        path = rng.choice(workload.cluster.log_dirs)
+        if rng.random() < 0.3:
+            # Slowly, so that more comes between.
+            rate = AlterableConfig(_COPY_RATE, 0, rng.choice(("20000", "200000", "1000000000")))
+            resource = AlterConfigsResource(resource_type=4, resource_name="", configs=[rate])
+            await self._ask(IncrementalAlterConfigsRequest(resources=[resource]), 1)
+        request = AlterReplicaLogDirsRequest(dirs=[AlterReplicaLogDir(path, [AlterReplicaLogDirTopic(name, [number])])])
+        workload.tell(f"move {name}-{number} of broker {node_id} to {path}")
+        answer = await self._client.ask(node_id, request, 2, _REQUEST_S)
+        if not answer.results[0].partitions[0].error_code:
+            workload.done["AlterReplicaLogDirs"] += 1
 
     async def _commit_once(self) -> None:
         """A group that nobody belongs to commits, and is not heard of again: its offset expires."""
