@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.broker.api_spec import ApiSpec  # noqa: E402
-from engine.broker.broker import API_MODULES  # noqa: E402
+from engine.broker.broker import API_MODULES, TELEMETRY_MODULES  # noqa: E402
 from engine.wire import apis  # noqa: E402
 from engine.wire.apis import ApiKey  # noqa: E402
 
@@ -70,7 +70,7 @@ class Served(NamedTuple):
 def served() -> list[Served]:
     """All implemented APIs by key."""
     found = []
-    for name in API_MODULES:
+    for name in (*API_MODULES, *TELEMETRY_MODULES):
         module = importlib.import_module(f"engine.broker.apis.{name}")
         found.append(Served(module.API, name, module.__doc__ or ""))
     return sorted(found, key=lambda each: int(each.spec.key))
@@ -84,7 +84,11 @@ def listing(text: str) -> dict[int, tuple[int, int]]:
 
 def differences() -> dict[int, tuple[str, str]]:
     """Key → what is served here and by Kafka on a broker's listener, where they are not the same."""
-    ours = {int(each.spec.key): each.versions for each in served() if "broker" in each.spec.listeners}
+    ours = {
+        int(each.spec.key): each.versions
+        for each in served()
+        if "broker" in each.spec.listeners and each.module not in TELEMETRY_MODULES
+    }
     kafkas = listing(KAFKA_LISTING.read_text())
     return {
         key: (_versions(ours.get(key)), _versions(kafkas.get(key)))
@@ -123,7 +127,9 @@ def page() -> str:
         "",
         "## What is served",
         "",
-        "Listener: B the brokers', where clients connect; C the controllers'.",
+        "Listener: B the brokers', where clients connect; C the controllers'. GetTelemetrySubscriptions and PushTelemetry are",
+        "served only with `kconsole.client.telemetry.enable`, as Kafka serves them only with a plugin: neither lists them",
+        "by default.",
         "",
         "| key | API | versions | listener | what is not honoured |",
         "|---:|---|---|---|---|",

@@ -39,6 +39,7 @@ from engine.broker.replica_manager import ReplicaManager
 from engine.broker.router import Router
 from engine.broker.server import Server
 from engine.broker.share_services import ShareServices
+from engine.broker.telemetry import ClientTelemetry
 from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC, TransactionCoordinatorService
 from engine.broker.transaction_verification import TransactionVerification
 from engine.broker.upkeep import Upkeep
@@ -148,6 +149,9 @@ API_MODULES = (
     "write_txn_markers",
 )
 
+# Those that Kafka serves only with a plugin, and this broker with kconsole.client.telemetry.enable.
+TELEMETRY_MODULES = ("get_telemetry_subscriptions", "push_telemetry")
+
 # A controlled shutdown gives up after this long: the controller may be going down as well.
 _CONTROLLED_SHUTDOWN_MS = 10_000
 _FORWARD_TIMEOUT_MS = 30_000
@@ -185,7 +189,9 @@ class Broker:
         self.failed = asyncio.Event()
         self.publisher = Publisher(world, config.node_id, sink)
         self.metadata = MetadataCache(world.clock, config.kconsole_fenced_broker_linger_ms)
-        self.router = Router(self, API_MODULES)
+        telemetry = TELEMETRY_MODULES if config.kconsole_client_telemetry_enable else ()
+        self.router = Router(self, (*API_MODULES, *telemetry))
+        self.telemetry = ClientTelemetry(self)
         self.refusals = Refusals(world.clock, self.publisher.notes)
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
         self.client_throttle = ClientThrottle(world.clock, config, self.metadata)

@@ -256,6 +256,7 @@ class BrokerConfig:
     add_partitions_to_txn_retry_backoff_ms: int
     log_local_retention_bytes: int
     log_local_retention_ms: int
+    telemetry_max_bytes: int
     # set while brokers run, never in their files
     leader_replication_throttled_rate: int
     follower_replication_throttled_rate: int
@@ -273,6 +274,7 @@ class BrokerConfig:
     # kconsole's own
     kconsole_connection_loss_detection_enable: bool
     kconsole_connection_loss_grace_ms: int
+    kconsole_client_telemetry_enable: bool
     kconsole_fenced_broker_linger_ms: int
 
     # what the file said, by Kafka's name, and names in it that nothing here knows

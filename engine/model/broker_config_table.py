@@ -408,6 +408,8 @@ log.local.retention.bytes long -2 -2.. cluster-wide medium
     Local part of log.retention.bytes with tiered storage; -2 means all of it.
 log.local.retention.ms long -2 -2.. cluster-wide medium
     Local part of log.retention.ms with tiered storage; -2 means all of it.
+telemetry.max.bytes int 1048576 1.. read-only low
+    The largest push of a client's metrics (KIP-714).
 # set while brokers run, never in their files
 leader.replication.throttled.rate long 9223372036854775807 0.. cluster-wide medium
     Bytes a second that leaders give to throttled replicas.
@@ -439,6 +441,8 @@ kconsole.connection.loss.detection.enable boolean true * read-only medium
     A broker whose connections to the controller drop is fenced without waiting for its session to lapse.
 kconsole.connection.loss.grace.ms int 100 0.. read-only medium
     How long a broker has to come back before it is fenced for lost connections.
+kconsole.client.telemetry.enable boolean false * read-only medium
+    Metrics that clients push (KIP-714) are taken and told as facts; Kafka takes them only with a plugin.
 kconsole.fenced.broker.linger.ms int 2000 0.. read-only medium
     How long clients are still told of a broker that was fenced, as a broker without partitions; 0 is Kafka's way.
 """  # noqa: E501  one default is long

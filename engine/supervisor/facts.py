@@ -8,6 +8,7 @@ machine) and, on the bus, a ``sequence`` without gaps:
     counters          broker, values: totals since the broker's start, once a second
     metadata_applied  broker, offset, changes [{topic, partition, leader, leader_epoch}]: it has seen new metadata
     process           broker and the fields of snapshot.ProcessFacts: at every change, and every sample
+    client_metrics    broker, client_instance_id, client_id and more of the client, metrics: what it pushed (KIP-714)
     workload          running, parts: fields of snapshot.WorkloadMember each
     probe             running, records acknowledged so far
     act               the fields of snapshot.Act: at every change of its stopwatch or ledger

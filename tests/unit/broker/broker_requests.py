@@ -101,7 +101,7 @@ async def alter_config(
     request = IncrementalAlterConfigsRequest([AlterConfigsResource(kind, resource, [change])])
     # Not over a connection on which an append may be waiting.
     response = await cluster.ask(
-        list(cluster.incarnations)[-1] if kind == TOPIC or not resource else int(resource), request, 1
+        list(cluster.incarnations)[-1] if kind != BROKER or not resource else int(resource), request, 1
     )
     (result,) = response.responses
     assert result.error_code == NONE, (ErrorCode(result.error_code), result.error_message)
