@@ -30,7 +30,6 @@ NOT_HONOURED = re.compile(r"\b(?:Not honoured|Not built yet|Not done): ")
 # difference is passed over: who adds an API need not touch this table.
 _SASL = "there is no SASL yet: listeners are PLAINTEXT"
 _TRANSACTIONS = "transactions are being built"
-_SHARE = "offsets of share groups (KIP-932) are not administered yet"
 _VOTERS = "the voters of the quorum are those that it began with: changing them at run time (KIP-853) is not built"
 _STREAMS = "streams groups (KIP-1071) are not built"
 REASONS: dict[int, str] = {
@@ -46,9 +45,6 @@ REASONS: dict[int, str] = {
     ApiKey.DESCRIBE_PRODUCERS: _TRANSACTIONS,
     ApiKey.DESCRIBE_TRANSACTIONS: _TRANSACTIONS,
     ApiKey.LIST_TRANSACTIONS: _TRANSACTIONS,
-    ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS: _SHARE,
-    ApiKey.ALTER_SHARE_GROUP_OFFSETS: _SHARE,
-    ApiKey.DELETE_SHARE_GROUP_OFFSETS: _SHARE,
     ApiKey.STREAMS_GROUP_HEARTBEAT: _STREAMS,
     ApiKey.STREAMS_GROUP_DESCRIBE: _STREAMS,
 }

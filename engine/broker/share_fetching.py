@@ -53,10 +53,21 @@ class ShareFetching:
 
     def _release(self, session: ShareSession) -> None:
         """Give back all that a member has of the partitions of its session."""
+        released = []
         for key in session.partitions:
             led = self.partitions.find(key)
             if led is not None and led.machine is not None:
-                led.release(session.key.member_id)
+                released.append(led.release(session.key.member_id))
+        group_id = session.key.group_id
+
+        def forget(*_: object) -> None:
+            if not self.sessions.has_group(group_id):
+                self.partitions.forget_group(group_id)
+
+        if released:
+            asyncio.gather(*released).add_done_callback(forget)
+        else:
+            forget()
 
     # -- acknowledging ------------------------------------------------------------------------------------------
 

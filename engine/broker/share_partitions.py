@@ -198,6 +198,12 @@ class SharePartitions:
             led.timer.cancel()
         self._wake(led)
 
+    def forget_group(self, group_id: str) -> None:
+        """Nobody of the group reads here any more: its next member finds what the coordinator has, which may be set
+        anew meanwhile (AlterShareGroupOffsets)."""
+        for led in [each for key, each in self._led.items() if key.group_id == group_id]:
+            self._close(led)
+
     async def shutdown(self) -> None:
         """Stop; whoever still waits for an acknowledgement is told with the end of its connection."""
         self._stopped = True

@@ -13,6 +13,7 @@ from engine.broker.group_logs import TopicLogs
 from engine.broker.peer_channels import PeerChannels
 from engine.broker.share_coordinator_service import SHARE_STATE_TOPIC, ShareCoordinatorService
 from engine.broker.share_fetching import ShareFetching
+from engine.broker.share_group_offsets import ShareGroupOffsets
 from engine.broker.share_group_service import ShareGroupService
 from engine.broker.share_partitions import SharePartitions
 from engine.broker.share_state_client import ShareStateClient
@@ -51,6 +52,14 @@ class ShareServices:
             request_timeout_ms=config.request_timeout_ms,
         )
         self.groups = ShareGroupService(broker.groups, self.client)
+        self.offsets = ShareGroupOffsets(
+            broker.groups,
+            self.client,
+            broker.metadata,
+            broker.replicas,
+            self._peers,
+            request_timeout_ms=config.request_timeout_ms,
+        )
         self.partitions = SharePartitions(
             world,
             config,

@@ -52,6 +52,10 @@ class ShareSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def has_group(self, group_id: str) -> bool:
+        """Whether some member of the group has a session."""
+        return any(key.group_id == group_id for key in self._sessions)
+
     def open(self, key: SessionKey, connection: ServerConnection) -> ShareSession:
         """A new session, in the place of one that the member has.
 

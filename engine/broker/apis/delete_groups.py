@@ -1,4 +1,7 @@
-"""DeleteGroups (42), versions 0-2: remove empty groups and their offsets (KIP-229)."""
+"""DeleteGroups (42), versions 0-2: remove empty groups and their offsets (KIP-229).
+
+Of a share group first the state goes that share coordinators have of it; where that fails the group stays.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.broker.api_spec import ApiSpec
 from engine.wire.apis import ApiKey
 from engine.wire.messages.delete_groups_request import DeleteGroupsRequest
-from engine.wire.messages.delete_groups_response import DeleteGroupsResponse
+from engine.wire.messages.delete_groups_response import DeletableGroupResult, DeleteGroupsResponse
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
@@ -17,4 +20,8 @@ API = ApiSpec(ApiKey.DELETE_GROUPS, 0, 2)
 
 async def handle(context: RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
     """Delete; a name given twice is answered once."""
-    return DeleteGroupsResponse(results=await context.broker.groups.delete_groups(request.groups_names))
+    broker, names = context.broker, list(dict.fromkeys(request.groups_names))
+    kept = await broker.sharing.offsets.delete_all(names)
+    results = await broker.groups.delete_groups([name for name in names if name not in kept])
+    results += [DeletableGroupResult(group_id=name, error_code=int(error)) for name, error in kept.items()]
+    return DeleteGroupsResponse(results=results)

@@ -310,6 +310,11 @@ class ShareGroups:
             out.reply.append(Reply(token, error))
             return
         known = _joined(group.initialized, group.initializing)
+        for topic_id in group.deleting:
+            topic = self._consumer_groups.topics.by_id(topic_id)
+            if topic is not None and topic_id not in known:
+                # It was begun before, and did not end.
+                known[topic_id] = StateTopic(topic.name, frozenset(range(topic.partition_count)))
         going = {topic_id: known[topic_id] for topic_id in sorted(topic_ids) if topic_id in known}
         if going:
             deleting = {**group.deleting, **{topic_id: topic.name for topic_id, topic in going.items()}}

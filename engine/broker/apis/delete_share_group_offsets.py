@@ -1,0 +1,23 @@
+"""DeleteShareGroupOffsets (92), version 0: an empty share group forgets where it stands in topics (KIP-932).
+
+Answered by the group's coordinator; NON_EMPTY_GROUP while the group has members.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.broker.api_spec import ApiSpec
+from engine.wire.apis import ApiKey
+from engine.wire.messages.delete_share_group_offsets_request import DeleteShareGroupOffsetsRequest
+from engine.wire.messages.delete_share_group_offsets_response import DeleteShareGroupOffsetsResponse
+
+if TYPE_CHECKING:
+    from engine.broker.context import RequestContext
+
+API = ApiSpec(ApiKey.DELETE_SHARE_GROUP_OFFSETS, 0, 0)
+
+
+async def handle(context: RequestContext, request: DeleteShareGroupOffsetsRequest) -> DeleteShareGroupOffsetsResponse:
+    """Answer the request."""
+    return await context.broker.sharing.offsets.delete(request)
