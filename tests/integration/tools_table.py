@@ -231,8 +231,8 @@ e2e-latency numbers | e2e-latency @ --topic e2e --num-records 20 --producer-acks
 verifiable-producer numbers distinct | verifiable-producer @ --topic elected --max-messages 3 --throughput -1
 verifiable-consumer numbers distinct | verifiable-consumer @ --topic elected --group-id verified --max-messages 3 --reset-policy earliest
 # the newer kinds of groups
-share-groups unserved | share-groups @ --list
-share-group-unknown unserved | share-groups @ --describe --group nobody
+share-groups | share-groups @ --list
+share-group-unknown | share-groups @ --describe --group nobody
 streams-groups unserved | streams-groups @ --list
 streams-reset | streams-application-reset @ --application-id app --input-topics elected --dry-run
 # the end
