@@ -31,7 +31,6 @@ NOT_HONOURED = re.compile(r"\b(?:Not honoured|Not built yet|Not done): ")
 _SASL = "there is no SASL yet: listeners are PLAINTEXT"
 _TRANSACTIONS = "transactions are being built"
 _VOTERS = "the voters of the quorum are those that it began with: changing them at run time (KIP-853) is not built"
-_STREAMS = "streams groups (KIP-1071) are not built"
 REASONS: dict[int, str] = {
     ApiKey.ADD_RAFT_VOTER: _VOTERS,
     ApiKey.REMOVE_RAFT_VOTER: _VOTERS,
@@ -45,8 +44,6 @@ REASONS: dict[int, str] = {
     ApiKey.DESCRIBE_PRODUCERS: _TRANSACTIONS,
     ApiKey.DESCRIBE_TRANSACTIONS: _TRANSACTIONS,
     ApiKey.LIST_TRANSACTIONS: _TRANSACTIONS,
-    ApiKey.STREAMS_GROUP_HEARTBEAT: _STREAMS,
-    ApiKey.STREAMS_GROUP_DESCRIBE: _STREAMS,
 }
 
 

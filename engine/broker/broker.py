@@ -39,6 +39,7 @@ from engine.broker.replica_manager import ReplicaManager
 from engine.broker.router import Router
 from engine.broker.server import Server
 from engine.broker.share_services import ShareServices
+from engine.broker.streams_topics import StreamsTopics
 from engine.broker.telemetry import ClientTelemetry
 from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC, TransactionCoordinatorService
 from engine.broker.transaction_verification import TransactionVerification
@@ -143,6 +144,8 @@ API_MODULES = (
     "share_fetch",
     "share_group_describe",
     "share_group_heartbeat",
+    "streams_group_describe",
+    "streams_group_heartbeat",
     "sync_group",
     "txn_offset_commit",
     "unregister_broker",
@@ -217,6 +220,7 @@ class Broker:
         self.quorum: QuorumHost
         self.replicas: ReplicaManager
         self.groups: GroupCoordinatorService
+        self.streams_topics: StreamsTopics
         self.producer_ids: ProducerIds
         self.transactions: TransactionCoordinatorService
         self.verification: TransactionVerification
@@ -389,6 +393,8 @@ class Broker:
         logs = TopicLogs(world, self.replicas, OFFSETS_TOPIC, codec)
         self.groups = GroupCoordinatorService(world, config, config.node_id, logs, self.publisher.notes)
         self._undo.push_async_callback(self.groups.shutdown)
+        self.streams_topics = StreamsTopics(world, self.forward_to_controller, config.request_timeout_ms)
+        self._undo.push_async_callback(self.streams_topics.shutdown)
         self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
         self._undo.push_async_callback(self.producer_ids.shutdown)
         self._make_transaction_coordinator()

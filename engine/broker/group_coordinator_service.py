@@ -21,12 +21,13 @@ from engine.broker.coordinator_log import (
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.broker.group_topics_view import GroupTopicsView, changed_topics
-from engine.core.controller.feature_control import GROUP_FEATURE
+from engine.core.controller.feature_control import GROUP_FEATURE, STREAMS_FEATURE
 from engine.core.group.context import ClientContext, GroupLimits
 from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.offset_requests import commit_error_response, txn_commit_error_response
 from engine.core.group.records import GroupKey, GroupRecord, GroupValue, ShareStatesToInitialize
 from engine.core.group.shard import GroupCoordinatorShard
+from engine.core.group.streams_heartbeat import StreamsAnswer
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note
 from engine.model.topic_partition import TopicPartition
@@ -50,6 +51,9 @@ from engine.wire.messages.offset_delete_request import OffsetDeleteRequest
 from engine.wire.messages.offset_delete_response import OffsetDeleteResponse
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
 from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
+from engine.wire.messages.streams_group_describe_response import DescribedGroup as DescribedStreamsGroup
+from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
+from engine.wire.messages.streams_group_heartbeat_response import StreamsGroupHeartbeatResponse
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
@@ -97,6 +101,11 @@ def client_context(context: RequestContext) -> ClientContext:
 def serves_consumer_protocol(config: BrokerConfig, image: MetadataImage) -> bool:
     """Whether consumer groups are switched on: by the cluster's group.version, and on this broker."""
     return image.features.get(GROUP_FEATURE, 0) > 0 and "consumer" in config.group_coordinator_rebalance_protocols
+
+
+def serves_streams_protocol(config: BrokerConfig, image: MetadataImage) -> bool:
+    """Whether streams groups are switched on: by the cluster's streams.version, and on this broker."""
+    return image.features.get(STREAMS_FEATURE, 0) > 0 and "streams" in config.group_coordinator_rebalance_protocols
 
 
 class GroupRecordCodec:
@@ -161,6 +170,19 @@ class GroupCoordinatorService:
             group_share_initialize_retry_interval_ms=max(
                 config.group_share_initialize_retry_interval_ms, config.offsets_commit_timeout_ms
             ),
+            group_streams_session_timeout_ms=config.group_streams_session_timeout_ms,
+            group_streams_min_session_timeout_ms=config.group_streams_min_session_timeout_ms,
+            group_streams_max_session_timeout_ms=config.group_streams_max_session_timeout_ms,
+            group_streams_heartbeat_interval_ms=config.group_streams_heartbeat_interval_ms,
+            group_streams_min_heartbeat_interval_ms=config.group_streams_min_heartbeat_interval_ms,
+            group_streams_max_heartbeat_interval_ms=config.group_streams_max_heartbeat_interval_ms,
+            group_streams_max_size=config.group_streams_max_size,
+            group_streams_num_standby_replicas=config.group_streams_num_standby_replicas,
+            group_streams_max_standby_replicas=config.group_streams_max_standby_replicas,
+            group_streams_initial_rebalance_delay_ms=config.group_streams_initial_rebalance_delay_ms,
+            group_streams_assignment_interval_ms=config.group_streams_assignment_interval_ms,
+            group_streams_min_assignment_interval_ms=config.group_streams_min_assignment_interval_ms,
+            group_streams_max_assignment_interval_ms=config.group_streams_max_assignment_interval_ms,
         )
         self._topics: GroupTopics = NoTopics()
         self.runtime: CoordinatorRuntime[GroupCoordinatorShard] = CoordinatorRuntime(
@@ -285,6 +307,20 @@ class GroupCoordinatorService:
             return ConsumerGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message)
         return answer
 
+    async def streams_group_heartbeat(
+        self, context: ClientContext, request: StreamsGroupHeartbeatRequest
+    ) -> StreamsAnswer:
+        """StreamsGroupHeartbeat; returns when what it changed is committed."""
+        try:
+            answer: StreamsAnswer = await self.runtime.submit(
+                self.partition_for(request.group_id),
+                lambda shard, now, token: shard.handle_streams_group_heartbeat(context, request, now, token),
+                writes=request.member_epoch <= 0 or request.active_tasks is not None,
+            )
+        except KafkaError as error:
+            return StreamsAnswer(StreamsGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message))
+        return answer
+
     # -- offsets ------------------------------------------------------------------------------------------------
 
     async def commit_offsets(self, context: ClientContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
@@ -396,6 +432,21 @@ class GroupCoordinatorService:
                 answers.append(DescribedConsumerGroup(group_id=group_id, error_code=int(error.code)))
             else:
                 answers += shard.describe_consumer_groups([group_id])
+        return answers
+
+    def describe_streams_groups(self, group_ids: list[str]) -> list[DescribedStreamsGroup]:
+        """StreamsGroupDescribe, in the order asked."""
+        answers = []
+        for group_id in group_ids:
+            if not group_id:
+                answers.append(DescribedStreamsGroup(error_code=int(ErrorCode.INVALID_GROUP_ID)))
+                continue
+            try:
+                shard = self.runtime.shard(self.partition_for(group_id))
+            except KafkaError as error:
+                answers.append(DescribedStreamsGroup(group_id=group_id, error_code=int(error.code)))
+            else:
+                answers += shard.describe_streams_groups([group_id])
         return answers
 
     def list_groups(self, request: ListGroupsRequest) -> ListGroupsResponse:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.client.connection import Connection
 from engine.client.errors import ClientError, ConnectionLost
-from engine.core.controller.feature_control import NODE_FEATURES
+from engine.core.controller.feature_control import SUPPORTED_FEATURES
 from engine.model.errors import ErrorCode
 from engine.wire.messages import broker_registration_request, controller_registration_request
 from engine.wire.messages.broker_heartbeat_request import BrokerHeartbeatRequest
@@ -305,7 +305,7 @@ class BrokerLifecycle:
                 broker_registration_request.Feature(
                     name=name, min_supported_version=each.min_version, max_supported_version=each.max_version
                 )
-                for name, each in NODE_FEATURES.items()
+                for name, each in SUPPORTED_FEATURES.items()
             ],
             rack=self._config.broker_rack,
             is_migrating_zk_broker=False,
@@ -336,7 +336,7 @@ class BrokerLifecycle:
                 controller_registration_request.Feature(
                     name=name, min_supported_version=each.min_version, max_supported_version=each.max_version
                 )
-                for name, each in NODE_FEATURES.items()
+                for name, each in SUPPORTED_FEATURES.items()
             ],
         )
         response = await (await self._connected()).send(request, version=0, timeout_ms=self._timeout_ms)

@@ -198,6 +198,19 @@ class BrokerConfig:
     group_consumer_assignors: tuple[str, ...]
     group_consumer_migration_policy: str
     group_consumer_regex_refresh_interval_ms: int
+    group_streams_session_timeout_ms: int
+    group_streams_min_session_timeout_ms: int
+    group_streams_max_session_timeout_ms: int
+    group_streams_heartbeat_interval_ms: int
+    group_streams_min_heartbeat_interval_ms: int
+    group_streams_max_heartbeat_interval_ms: int
+    group_streams_max_size: int
+    group_streams_num_standby_replicas: int
+    group_streams_max_standby_replicas: int
+    group_streams_initial_rebalance_delay_ms: int
+    group_streams_assignment_interval_ms: int
+    group_streams_min_assignment_interval_ms: int
+    group_streams_max_assignment_interval_ms: int
     group_coordinator_threads: int
     group_coordinator_append_linger_ms: int
     offset_metadata_max_bytes: int
@@ -474,6 +487,7 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
     if attributes["group_min_session_timeout_ms"] > attributes["group_max_session_timeout_ms"]:
         errors.append("group.max.session.timeout.ms should be at least group.min.session.timeout.ms")
     _check_consumer_groups(attributes, errors)
+    _check_streams_groups(attributes, errors)
     missing = [each for each in attributes["cordoned_log_dirs"] if each not in ("*", *attributes["log_dirs"])]
     if missing:
         errors.append(
@@ -502,17 +516,7 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
 
 def _check_consumer_groups(attributes: dict[str, Any], errors: list[str]) -> None:
     """The relations of the group.consumer configs, in the words of GroupCoordinatorConfig."""
-    for short in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"):
-        names = (f"group.consumer.min.{short}", f"group.consumer.{short}", f"group.consumer.max.{short}")
-        low, value, high = (attributes[name.replace(".", "_")] for name in names)
-        if high < low:
-            errors.append(f"{names[2]} must be greater than or equal to {names[0]}")
-        if value < low:
-            errors.append(f"{names[1]} must be greater than or equal to {names[0]}")
-        if value > high:
-            errors.append(f"{names[1]} must be less than or equal to {names[2]}")
-    if attributes["group_consumer_heartbeat_interval_ms"] >= attributes["group_consumer_session_timeout_ms"]:
-        errors.append("group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms")
+    _check_group_times("group.consumer", attributes, errors)
     if not attributes["group_consumer_assignors"]:
         errors.append("group.consumer.assignors must name at least one of uniform and range")
     policy = attributes["group_consumer_migration_policy"]
@@ -545,6 +549,30 @@ def _check_share_groups(attributes: dict[str, Any], errors: list[str]) -> None:
         errors.append("group.share.heartbeat.interval.ms must be less than group.share.session.timeout.ms")
     if attributes["share_coordinator_state_topic_compression_codec"] not in range(5):
         errors.append(f"Unknown compression type id: {attributes['share_coordinator_state_topic_compression_codec']}")
+
+
+def _check_streams_groups(attributes: dict[str, Any], errors: list[str]) -> None:
+    """The relations of the group.streams configs, in the words of GroupCoordinatorConfig."""
+    _check_group_times("group.streams", attributes, errors)
+    if attributes["group_streams_num_standby_replicas"] > attributes["group_streams_max_standby_replicas"]:
+        errors.append(
+            "group.streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas"
+        )
+
+
+def _check_group_times(prefix: str, attributes: dict[str, Any], errors: list[str]) -> None:
+    for short in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"):
+        names = (f"{prefix}.min.{short}", f"{prefix}.{short}", f"{prefix}.max.{short}")
+        low, value, high = (attributes[name.replace(".", "_")] for name in names)
+        if high < low:
+            errors.append(f"{names[2]} must be greater than or equal to {names[0]}")
+        if value < low:
+            errors.append(f"{names[1]} must be greater than or equal to {names[0]}")
+        if value > high:
+            errors.append(f"{names[1]} must be less than or equal to {names[2]}")
+    heartbeat, session = f"{prefix}.heartbeat.interval.ms", f"{prefix}.session.timeout.ms"
+    if attributes[heartbeat.replace(".", "_")] >= attributes[session.replace(".", "_")]:
+        errors.append(f"{heartbeat} must be less than {session}")
 
 
 def _warnings_of_unknown(unknown: Mapping[str, str]) -> list[str]:

@@ -266,8 +266,8 @@ group.initial.rebalance.delay.ms int 3000 * read-only medium
     How long a new group waits for more members before it rebalances.
 group.max.size int 2147483647 1.. read-only medium
     Members a group may have.
-group.coordinator.rebalance.protocols list classic,consumer consumer|classic|share|streams read-only medium
-    Group protocols that are served; share groups are switched on by share.version, streams is not built.
+group.coordinator.rebalance.protocols list classic,consumer,streams consumer|classic|share|streams read-only medium
+    Group protocols that are served; share groups are switched on by share.version.
 group.consumer.session.timeout.ms int 45000 1.. read-only medium
     A member of a consumer group that is not heard of for so long is out.
 group.consumer.min.session.timeout.ms int 45000 1.. read-only medium
@@ -294,6 +294,32 @@ group.consumer.migration.policy string bidirectional * read-only medium
     Which groups with members may change their protocol: disabled, downgrade, upgrade or bidirectional.
 group.consumer.regex.refresh.interval.ms int 600000 10000.. read-only medium
     How often regular expressions are matched again without a new topic.
+group.streams.session.timeout.ms int 45000 1.. read-only medium
+    A member of a streams group that is not heard of for so long is out.
+group.streams.min.session.timeout.ms int 45000 1.. read-only medium
+    The least that a group may set as its streams.session.timeout.ms.
+group.streams.max.session.timeout.ms int 60000 1.. read-only medium
+    The most that a group may set as its streams.session.timeout.ms.
+group.streams.heartbeat.interval.ms int 5000 1.. read-only medium
+    How often members of streams groups shall send heartbeats.
+group.streams.min.heartbeat.interval.ms int 5000 1.. read-only medium
+    The least that a group may set as its streams.heartbeat.interval.ms.
+group.streams.max.heartbeat.interval.ms int 15000 1.. read-only medium
+    The most that a group may set as its streams.heartbeat.interval.ms.
+group.streams.max.size int 2147483647 1.. read-only medium
+    Members a streams group may have.
+group.streams.num.standby.replicas int 0 0.. read-only medium
+    Copies of the state of each task that are kept besides the one that works.
+group.streams.max.standby.replicas int 2 0.. read-only medium
+    The most that a group may set as its streams.num.standby.replicas.
+group.streams.initial.rebalance.delay.ms int 3000 0.. read-only medium
+    How long a new streams group waits for more members before tasks are given out.
+group.streams.assignment.interval.ms int 1000 0.. read-only medium
+    The shortest time between two target assignments of a streams group.
+group.streams.min.assignment.interval.ms int 0 0.. read-only medium
+    The least that a group may set as its streams.assignment.interval.ms.
+group.streams.max.assignment.interval.ms int 15000 0.. read-only medium
+    The most that a group may set as its streams.assignment.interval.ms.
 group.coordinator.threads int 4 1.. read-only high
     Kafka's count of coordinator threads; kept for tools.
 group.coordinator.append.linger.ms int -1 -1.. read-only medium

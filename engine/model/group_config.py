@@ -1,7 +1,6 @@
 """Configs of a single group (resource type GROUP): Kafka's GroupConfig, as far as it is honoured here.
 
-What a group does not set itself is the broker's group.consumer.* or group.share.* of the same meaning, where there is
-one.
+What a group does not set itself is the broker's config of the same meaning, group. before its name, where there is one.
 """
 
 from __future__ import annotations
@@ -38,6 +37,16 @@ share.renew.acknowledge.enable boolean true * medium
     Whether consumers may prolong the locks of their records.
 share.session.timeout.ms int 45000 1.. medium
     A member of a share group that is not heard of for so long is out.
+streams.assignment.interval.ms int 1000 0.. medium
+    The shortest time between two target assignments of a streams group.
+streams.heartbeat.interval.ms int 5000 1.. medium
+    How often members of a streams group shall send heartbeats.
+streams.initial.rebalance.delay.ms int 3000 0.. medium
+    How long a new streams group waits for more members before tasks are given out.
+streams.num.standby.replicas int 0 0.. medium
+    Copies of the state of each task that are kept besides the one that works.
+streams.session.timeout.ms int 45000 1.. medium
+    A member of a streams group that is not heard of for so long is out.
 """
 _BOUNDED = (
     "consumer.heartbeat.interval.ms",
@@ -49,7 +58,11 @@ _BOUNDED = (
     "share.record.lock.duration.ms",
     "share.delivery.count.limit",
     "share.partition.max.record.locks",
+    "streams.heartbeat.interval.ms",
+    "streams.session.timeout.ms",
+    "streams.assignment.interval.ms",
 )
+_OF_BROKER = (*_BOUNDED, "streams.initial.rebalance.delay.ms", "streams.num.standby.replicas")
 _DURATION = re.compile(
     r"P(?!$)(?:(?P<days>\d+)D)?(?:T(?!$)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d{1,9})?)S)?)?",
     re.IGNORECASE,
@@ -61,7 +74,7 @@ GROUP_CONFIGS: dict[str, ConfigKey] = parse_table(_TABLE, has_update_mode=False)
 
 def broker_default(config: BrokerConfig, name: str) -> str:
     """What counts where a group says nothing, as a text: the broker's config, or a default."""
-    if name in _BOUNDED:
+    if name in _OF_BROKER:
         return str(broker_value(config, name))
     default = GROUP_CONFIGS[name].default
     assert default is not None
@@ -89,7 +102,10 @@ def check_group_configs(configs: Mapping[str, str], broker: BrokerConfig) -> Non
             raise ConfigError([f"{name} must be greater than or equal to group.{low}"])
         if value > broker_value(broker, high):
             raise ConfigError([f"{name} must be less than or equal to group.{high}"])
-    for protocol in ("consumer", "share"):
+    most = "streams.max.standby.replicas"
+    if values.get("streams.num.standby.replicas", 0) > broker_value(broker, most):
+        raise ConfigError([f"streams.num.standby.replicas must be less than or equal to group.{most}"])
+    for protocol in ("consumer", "share", "streams"):
         session, heartbeat = f"{protocol}.session.timeout.ms", f"{protocol}.heartbeat.interval.ms"
         if values[session] <= values[heartbeat]:
             raise ConfigError([f"{session} must be greater than {heartbeat}"])

@@ -12,13 +12,7 @@ controller.quota.window.size.seconds create.topic.policy.class.name
 delegation.token.expiry.check.interval.ms
 delegation.token.expiry.time.ms delegation.token.max.lifetime.ms delegation.token.secret.key
 early.start.listeners follower.fetch.last.tiered.offset.enable group.coordinator.background.threads
-group.coordinator.cached.buffer.max.bytes group.share.persister.class.name
-group.streams.assignment.interval.ms group.streams.heartbeat.interval.ms
-group.streams.initial.rebalance.delay.ms group.streams.max.assignment.interval.ms
-group.streams.max.heartbeat.interval.ms group.streams.max.session.timeout.ms group.streams.max.size
-group.streams.max.standby.replicas group.streams.min.assignment.interval.ms
-group.streams.min.heartbeat.interval.ms group.streams.min.session.timeout.ms
-group.streams.num.standby.replicas group.streams.session.timeout.ms internal.metadata.delete.delay.millis
+group.coordinator.cached.buffer.max.bytes group.share.persister.class.name internal.metadata.delete.delay.millis
 internal.metadata.log.segment.bytes internal.metadata.max.batch.size.in.bytes
 kafka.metrics.polling.interval.secs kafka.metrics.reporters num.replica.alter.log.dirs.threads
 principal.builder.class remote.fetch.max.wait.ms remote.list.offsets.request.timeout.ms

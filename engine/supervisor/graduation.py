@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from engine.core.controller.feature_control import CARRIED_FEATURES, SUPPORTED_FEATURES
+from engine.core.controller.feature_control import SHARE_FEATURE, STREAMS_FEATURE, SUPPORTED_FEATURES
 from engine.core.controller.image import METADATA_VERSION, MetadataImage
+from engine.core.controller.state import ELR_FEATURE
 from engine.model.kafka_config_names import NOT_HONOURED
 from engine.storage.log_dirs import METADATA_DIRECTORY
 from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
@@ -240,7 +241,7 @@ def _check_as_a_cluster(
             remedy = "give that broker this host and controller_port again, and start and stop the cluster"
             problems.append(Problem(voter_id, directory, what, remedy))
     for name, level in sorted(image.features.items()):
-        known = {**CARRIED_FEATURES, **SUPPORTED_FEATURES}.get(name)
+        known = SUPPORTED_FEATURES.get(name)
         if known is None or not known.min_version <= level <= known.max_version:
             what = f"feature {name} has level {level}, which Kafka 4.3 does not know"
             problems.append(Problem(latest.broker_id, directory, what, "use the version of Kafka that set it"))
@@ -249,12 +250,20 @@ def _check_as_a_cluster(
     return image
 
 
+_SWITCHED = {
+    ELR_FEATURE: "eligible leader replicas",
+    SHARE_FEATURE: "share groups",
+    STREAMS_FEATURE: "streams groups",
+}
+
+
 def _notes(image: MetadataImage, spec: ClusterSpec, text: str, servers: str) -> list[str]:
     notes: list[str] = []
     raised = [name for name in sorted(image.features) if name != METADATA_VERSION]
-    if not set(CARRIED_FEATURES) <= set(raised):
+    switched_off = [what for name, what in _SWITCHED.items() if name not in raised]
+    if switched_off:
         notes.append(
-            "streams groups stay switched off "
+            f"{' and '.join(switched_off)} stay switched off "
             f"under Kafka until you raise their features: bin/kafka-features.sh --bootstrap-server "
             f"{servers.split(',')[0]} upgrade --release-version {_RELEASE}"
         )

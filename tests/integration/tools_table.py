@@ -233,7 +233,7 @@ verifiable-consumer numbers distinct | verifiable-consumer @ --topic elected --g
 # the newer kinds of groups
 share-groups | share-groups @ --list
 share-group-unknown | share-groups @ --describe --group nobody
-streams-groups unserved | streams-groups @ --list
+streams-groups | streams-groups @ --list
 streams-reset | streams-application-reset @ --application-id app --input-topics elected --dry-run
 # the end
 topic-deleted | topics @ --delete --topic compacted
@@ -243,7 +243,7 @@ topic-deleted-again | topics @ --delete --topic compacted
 
 # Where an answer of kconsole differs from Kafka's, and why. An answer that is the same is right as well.
 DIFFERENCES: dict[str, str] = {
-    "features-described": "share and streams groups are not built, and the epoch counts the records of another log",
+    "features-described": "the epoch counts the records of another log",
     "quorum-status": "ids of the voters' directories are told, though the voters are static",
     "quorum-replication": "the same",
     "loggers-shown": "the loggers are those of this software",

@@ -24,26 +24,23 @@ LATEST_METADATA_VERSION = 30
 GROUP_FEATURE = "group.version"
 # Share groups (KIP-932).
 SHARE_FEATURE = "share.version"
+# Streams groups (KIP-1071).
+STREAMS_FEATURE = "streams.version"
 # What this software can do, by feature. What is absent or 0 does not exist yet.
 SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
     ELR_FEATURE: VersionRange(0, 1),
     GROUP_FEATURE: VersionRange(0, 1),
     SHARE_FEATURE: VersionRange(0, 1),
+    STREAMS_FEATURE: VersionRange(0, 1),
     TRANSACTION_VERSION: VersionRange(0, 2),
 }
-# What Kafka 4.3 sets in a directory that it formats, and what is not built here: nodes take such levels as they are and
-# keep them, so that Kafka finds them again, and no client is told that they are supported.
-CARRIED_FEATURES: dict[str, VersionRange] = {
-    "streams.version": VersionRange(0, 1),
-}
-# What nodes register with: their word that finalized levels in these ranges do no harm.
-NODE_FEATURES: dict[str, VersionRange] = {**SUPPORTED_FEATURES, **CARRIED_FEATURES}
 # What a new cluster starts with.
 BOOTSTRAP_FEATURES: dict[str, int] = {
     METADATA_VERSION: LATEST_METADATA_VERSION,
     GROUP_FEATURE: 1,
     SHARE_FEATURE: 1,
+    STREAMS_FEATURE: 1,
     TRANSACTION_VERSION: 2,
 }
 
@@ -62,7 +59,7 @@ class FeatureNotSupported(Exception):
 def check_features(levels: Mapping[str, int]) -> None:
     """Raises: FeatureNotSupported: a finalized level is outside of what nodes here register with."""
     for name, level in sorted(levels.items()):
-        known = NODE_FEATURES.get(name, VersionRange(0, 0))
+        known = SUPPORTED_FEATURES.get(name, VersionRange(0, 0))
         if not known.min_version <= level <= known.max_version:
             knows = f"levels {known.min_version} to {known.max_version}" if known.max_version else "no such feature"
             raise FeatureNotSupported(

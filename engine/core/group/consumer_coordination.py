@@ -12,10 +12,12 @@ from engine.core.group.consumer_records import group_tombstones
 from engine.core.group.context import Now
 from engine.core.group.group_conversion import GroupConversion
 from engine.core.group.group_topics import GroupTopics
-from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
+from engine.core.group.rebalance import STREAMS_TIMERS, Rebalances, TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord
 from engine.core.group.regex_subscriptions import RegexSubscriptions
 from engine.core.group.share_heartbeat import ShareGroups
+from engine.core.group.streams_groups import StreamsGroups
+from engine.core.group.streams_heartbeat import StreamsHeartbeats
 from engine.model.errors import KafkaError
 from engine.model.ids import Uuid, uuid_to_str
 from engine.wire.messages.consumer_group_describe_response import (
@@ -31,7 +33,16 @@ _CLASSIC_MEMBER, _CONSUMER_MEMBER = 0, 1
 class ConsumerCoordination:
     """State and handlers. ``groups`` are the consumer groups by id, for reading."""
 
-    __slots__ = ("_conversion", "_groups", "_regexes", "classic_members", "heartbeats", "share")
+    __slots__ = (
+        "_conversion",
+        "_groups",
+        "_regexes",
+        "classic_members",
+        "heartbeats",
+        "share",
+        "streams",
+        "streams_heartbeats",
+    )
 
     def __init__(
         self,
@@ -53,8 +64,15 @@ class ConsumerCoordination:
         )
 
         # Groups of another kind that see the same topics and have the same timers.
+        self.streams = StreamsGroups(
+            self._groups, lambda group_id: group_id in self._groups.groups or group_id in self.share.groups
+        )
+        self.streams_heartbeats = StreamsHeartbeats(self.streams)
         self.share = ShareGroups(
-            self._groups, lambda group_id: group_id in rebalances.groups or group_id in self._groups.groups
+            self._groups,
+            lambda group_id: (
+                group_id in rebalances.groups or group_id in self._groups.groups or group_id in self.streams.groups
+            ),
         )
 
     @property
@@ -64,6 +82,7 @@ class ConsumerCoordination:
     def on_topics(self, topics: GroupTopics, changed: Collection[str], has_new: bool) -> None:
         """The metadata changed; see :meth:`ConsumerGroups.on_topics`."""
         self._groups.on_topics(topics, changed, has_new)
+        self.streams.on_topics(changed)
 
     def topic_id(self, name: str) -> Uuid | None:
         """The id of a topic, None if there is none of that name."""
@@ -76,6 +95,8 @@ class ConsumerCoordination:
             self._regexes.on_timer(key.group_id, now, out)
         elif key.kind is TimerKind.SHARE_SESSION:
             self.share.on_session_expired(key.group_id, key.member_id, out)
+        elif key.kind in STREAMS_TIMERS:
+            self.streams_heartbeats.on_timer(key, now, out)
         else:
             self.heartbeats.on_timer(key, now, out)
 

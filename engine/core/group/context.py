@@ -56,5 +56,19 @@ class GroupLimits(NamedTuple):
     group_share_max_assignment_interval_ms: int = 15_000
     group_share_max_size: int = 200
     group_share_initialize_retry_interval_ms: int = 30_000
+    # Streams groups (KIP-1071).
+    group_streams_session_timeout_ms: int = 45_000
+    group_streams_min_session_timeout_ms: int = 45_000
+    group_streams_max_session_timeout_ms: int = 60_000
+    group_streams_heartbeat_interval_ms: int = 5_000
+    group_streams_min_heartbeat_interval_ms: int = 5_000
+    group_streams_max_heartbeat_interval_ms: int = 15_000
+    group_streams_max_size: int = 2_147_483_647
+    group_streams_num_standby_replicas: int = 0
+    group_streams_max_standby_replicas: int = 2
+    group_streams_initial_rebalance_delay_ms: int = 3_000
+    group_streams_assignment_interval_ms: int = 1_000
+    group_streams_min_assignment_interval_ms: int = 0
+    group_streams_max_assignment_interval_ms: int = 15_000
     # Not configurable in Kafka either: how long a parked JoinGroup of a member without a session may wait.
     new_member_join_timeout_ms: int = 5 * 60 * 1000

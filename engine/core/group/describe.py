@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.consumer_group import ConsumerGroup
 from engine.core.group.consumer_protocol import PROTOCOL_TYPE
 from engine.core.group.share_group import ShareGroup
 from engine.core.group.states import GroupState
+from engine.core.group.streams_group import StreamsGroup
 from engine.model.errors import ErrorCode
 from engine.wire.messages.describe_groups_response import DescribedGroup, DescribedGroupMember
 from engine.wire.messages.list_groups_response import ListedGroup
 
+AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup | ShareGroup | StreamsGroup
+
 _CLASSIC = "Classic"
 _CONSUMER = "Consumer"
 _SHARE = "Share"
-_SHARE_PROTOCOL_TYPE = "share"
+_STREAMS = "Streams"
 _FIRST_DESCRIBE_VERSION_WITH_NOT_FOUND = 6
 
 
@@ -52,9 +56,7 @@ def described(group: ClassicGroup | None, group_id: str, api_version: int) -> De
     )
 
 
-def listed(
-    groups: Iterable[ClassicGroup | ConsumerGroup | ShareGroup], states_filter: list[str], types_filter: list[str]
-) -> list[ListedGroup]:
+def listed(groups: Iterable[AnyGroup], states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
     """Groups of a ListGroups response (versions 0-5), by id."""
     states = {state.lower() for state in states_filter}
     types = {kind.lower() for kind in types_filter}
@@ -70,13 +72,15 @@ def listed(
     ]
 
 
-def _protocol_type_of(group: ClassicGroup | ConsumerGroup | ShareGroup) -> str:
-    if isinstance(group, ShareGroup):
-        return _SHARE_PROTOCOL_TYPE
-    return PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else group.protocol_type or ""
+def _protocol_type_of(group: AnyGroup) -> str:
+    if isinstance(group, ClassicGroup):
+        return group.protocol_type or ""
+    return PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else _type_of(group).lower()
 
 
-def _type_of(group: ClassicGroup | ConsumerGroup | ShareGroup) -> str:
+def _type_of(group: AnyGroup) -> str:
     if isinstance(group, ShareGroup):
         return _SHARE
+    if isinstance(group, StreamsGroup):
+        return _STREAMS
     return _CONSUMER if isinstance(group, ConsumerGroup) else _CLASSIC

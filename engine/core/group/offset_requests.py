@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from engine.core.effects import Reply
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.consumer_coordination import ConsumerCoordination
 from engine.core.group.consumer_group import ConsumerGroup
-from engine.core.group.consumer_member import ConsumerMember
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.offsets import (
     INVALID_OFFSET,
@@ -21,8 +21,9 @@ from engine.core.group.offsets import (
 from engine.core.group.rebalance import Rebalances
 from engine.core.group.records import GroupRecord, is_writable, offset_commit_record, offset_tombstone
 from engine.core.group.states import GroupState
+from engine.core.group.streams_group import StreamsGroup
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import ZERO_UUID
+from engine.model.ids import ZERO_UUID, Uuid
 from engine.model.topic_partition import TopicPartition
 from engine.wire.messages.offset_commit_request import OffsetCommitRequest, OffsetCommitRequestPartition
 from engine.wire.messages.offset_commit_response import (
@@ -49,6 +50,9 @@ from engine.wire.messages.txn_offset_commit_response import (
     TxnOffsetCommitResponseTopic,
 )
 
+PartitionCheck: TypeAlias = Callable[[Uuid, str, int], None]
+"""``check(topic_id, topic, partition)`` raises KafkaError where a member of an older epoch may not commit."""
+
 _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
 # As late as a record can say.
 _LATEST_TIMESTAMP_MS = 0x7FFFFFFFFFFFFFFF
@@ -58,12 +62,13 @@ _DEFAULT_RETENTION_MS = -1
 class OffsetRequests:
     """Handlers of offset requests over the groups and offsets of a shard."""
 
-    __slots__ = ("_consumer", "_consumer_groups", "_offsets", "_rebalances")
+    __slots__ = ("_consumer", "_consumer_groups", "_offsets", "_rebalances", "_streams_groups")
 
     def __init__(self, rebalances: Rebalances, consumer: ConsumerCoordination, offsets: OffsetStore) -> None:
         self._rebalances = rebalances
         self._consumer = consumer
         self._consumer_groups: Mapping[str, ConsumerGroup] = consumer.groups
+        self._streams_groups: Mapping[str, StreamsGroup] = consumer.streams.groups
         self._offsets = offsets
 
     def _refuse_share_group(self, group_id: str) -> None:
@@ -100,10 +105,7 @@ class OffsetRequests:
                 else:
                     error = ErrorCode.NONE
                     if behind is not None:
-                        epoch = request.generation_id_or_member_epoch
-                        ConsumerGroup.validate_partition_commit(
-                            behind, epoch, topic.topic_id, topic.name, each.partition_index
-                        )
+                        behind(topic.topic_id, topic.name, each.partition_index)
                     offset = _offset_from_request(each, now, expire_timestamp_ms, topic.topic_id)
                     records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
                 results.append(
@@ -126,7 +128,7 @@ class OffsetRequests:
         self._refuse_share_group(request.group_id)
         behind = None
         group = self._rebalances.groups.get(request.group_id)
-        if request.group_id in self._consumer_groups:
+        if request.group_id in self._consumer_groups or request.group_id in self._streams_groups:
             behind = self._validate_commit_in_transaction(request)
         elif group is not None:
             group.validate_offset_commit(
@@ -146,7 +148,7 @@ class OffsetRequests:
                     error = ErrorCode.OFFSET_METADATA_TOO_LARGE
                 else:
                     if behind is not None:
-                        self._check_behind(behind, request.generation_id, topic.name, each.partition_index)
+                        self._check_behind(behind, topic.name, each.partition_index)
                     # Without the topic's id, as Kafka writes them: no version of the request has it.
                     offset = _offset_from_request(each, now, NO_EXPIRE_TIMESTAMP_MS, ZERO_UUID)
                     records.append(offset_commit_record(request.group_id, topic.name, each.partition_index, offset))
@@ -154,22 +156,48 @@ class OffsetRequests:
             response.topics.append(TxnOffsetCommitResponseTopic(topic.name, results))
         return response, records
 
-    def _validate_commit_in_transaction(self, request: TxnOffsetCommitRequest) -> ConsumerMember | None:
-        """As :meth:`_validate_commit`, in a consumer group; producers know ILLEGAL_GENERATION, no member epochs."""
-        group = self._consumer_groups[request.group_id]
+    def _validate_commit_in_transaction(self, request: TxnOffsetCommitRequest) -> PartitionCheck | None:
+        """As :meth:`_validate_commit`, in a group with member epochs; producers know ILLEGAL_GENERATION, no epochs."""
         try:
-            return group.validate_offset_commit(
-                request.member_id, request.group_instance_id, request.generation_id, transactional=True, api_version=0
+            return self._member_check(
+                request.group_id, request.member_id, request.group_instance_id, request.generation_id, None
             )
         except KafkaError as error:
             raise _as_generation(error) from None
 
-    def _check_behind(self, member: ConsumerMember, epoch: int, topic: str, partition: int) -> None:
+    def _member_check(
+        self, group_id: str, member_id: str, instance_id: str | None, epoch: int, api_version: int | None
+    ) -> PartitionCheck | None:
+        """Check a member of a consumer or streams group; ``api_version`` of OffsetCommit, None in a transaction.
+
+        Returns what is to be asked for each partition if the member's epoch is an older one.
+        """
+        transactional, version = api_version is None, api_version or 0
+        streams_group = self._streams_groups.get(group_id)
+        if streams_group is not None:
+            streams_member = streams_group.validate_offset_commit(
+                member_id, instance_id, epoch, transactional=transactional, api_version=version
+            )
+            if streams_member is None:
+                return None
+            return lambda topic_id, topic, partition: streams_group.validate_partition_commit(
+                streams_member, epoch, topic, partition
+            )
+        member = self._consumer_groups[group_id].validate_offset_commit(
+            member_id, instance_id, epoch, transactional=transactional, api_version=version
+        )
+        if member is None:
+            return None
+        return lambda topic_id, topic, partition: ConsumerGroup.validate_partition_commit(
+            member, epoch, topic_id, topic, partition
+        )
+
+    def _check_behind(self, check: PartitionCheck, topic: str, partition: int) -> None:
         topic_id = self._consumer.topic_id(topic)
         if topic_id is None:
             raise KafkaError(ErrorCode.ILLEGAL_GENERATION, f"there is no topic {topic}")
         try:
-            ConsumerGroup.validate_partition_commit(member, epoch, topic_id, topic, partition)
+            check(topic_id, topic, partition)
         except KafkaError as error:
             raise _as_generation(error) from None
 
@@ -181,17 +209,12 @@ class OffsetRequests:
             units = len(metadata.encode("utf-16-le")) // 2
         return units > limit or not is_writable(metadata)
 
-    def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> ConsumerMember | None:
-        """Check who commits. Returns the member of a consumer group that does so in an older epoch than it is in."""
+    def _validate_commit(self, context: ClientContext, request: OffsetCommitRequest, now: Now) -> PartitionCheck | None:
+        """Check who commits. Returns what is to be asked for each partition of a member in an older epoch."""
         generation_id = request.generation_id_or_member_epoch
-        consumer_group = self._consumer_groups.get(request.group_id)
-        if consumer_group is not None:
-            return consumer_group.validate_offset_commit(
-                request.member_id,
-                request.group_instance_id,
-                generation_id,
-                transactional=False,
-                api_version=context.api_version,
+        if request.group_id in self._consumer_groups or request.group_id in self._streams_groups:
+            return self._member_check(
+                request.group_id, request.member_id, request.group_instance_id, generation_id, context.api_version
             )
         group = self._rebalances.groups.get(request.group_id)
         if group is None:
@@ -223,9 +246,9 @@ class OffsetRequests:
                 a consumer group, and is not, or was.
         """
         group_id = request.group_id
-        consumer_group = self._consumer_groups.get(group_id)
-        if consumer_group is not None:
-            consumer_group.validate_offset_fetch(request.member_id, request.member_epoch)
+        with_epochs = self._consumer_groups.get(group_id) or self._streams_groups.get(group_id)
+        if with_epochs is not None:
+            with_epochs.validate_offset_fetch(request.member_id, request.member_epoch)
         answers = []
         if request.topics is None:
             by_topic: dict[str, OffsetFetchResponseTopics] = {}
@@ -279,7 +302,11 @@ class OffsetRequests:
         Raises:
             KafkaError: GROUP_ID_NOT_FOUND or NON_EMPTY_GROUP.
         """
-        group = self._consumer_groups.get(request.group_id) or self._rebalances.groups.get(request.group_id)
+        group = (
+            self._consumer_groups.get(request.group_id)
+            or self._streams_groups.get(request.group_id)
+            or self._rebalances.groups.get(request.group_id)
+        )
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {request.group_id} not found.")
         if isinstance(group, ClassicGroup):
@@ -350,8 +377,11 @@ class OffsetRequests:
                 records.append(offset_tombstone(group_id, topic, partition))
         return records, not left
 
-    def expired_of_consumer_group(self, group: ConsumerGroup, now: Now) -> tuple[list[GroupRecord], bool]:
-        """The same for a consumer group: offsets of topics that nobody subscribes to expire after their last commit."""
+    def expired_of_consumer_group(
+        self, group: ConsumerGroup | StreamsGroup, now: Now
+    ) -> tuple[list[GroupRecord], bool]:
+        """The same for a group with member epochs: offsets of topics that nobody subscribes to expire after their last
+        commit."""
         group_id = group.group_id
         left = self._offsets.has_open_transaction(group_id)
         subscribed = group.subscribed_topics()

@@ -44,8 +44,17 @@ class TimerKind(StrEnum):
     """A member's session in a share group."""
     REGEX = "regex"
     """The next piece of matching a group's regular expressions."""
+    STREAMS_SESSION = "streams_session"
+    """A member's session in a streams group."""
+    STREAMS_REBALANCE = "streams_rebalance"
+    """A member of a streams group gives up tasks."""
+    STREAMS_INITIAL_DELAY = "streams_initial_delay"
+    """A new streams group waits for more members."""
     OFFSET_EXPIRY = "offset_expiry"
     """The next look for expired offsets."""
+
+
+STREAMS_TIMERS = frozenset({TimerKind.STREAMS_SESSION, TimerKind.STREAMS_REBALANCE, TimerKind.STREAMS_INITIAL_DELAY})
 
 
 class TimerKey(NamedTuple):

@@ -51,6 +51,20 @@ from engine.wire.messages.share_group_target_assignment_member_key import ShareG
 from engine.wire.messages.share_group_target_assignment_member_value import ShareGroupTargetAssignmentMemberValue
 from engine.wire.messages.share_group_target_assignment_metadata_key import ShareGroupTargetAssignmentMetadataKey
 from engine.wire.messages.share_group_target_assignment_metadata_value import ShareGroupTargetAssignmentMetadataValue
+from engine.wire.messages.streams_group_current_member_assignment_key import StreamsGroupCurrentMemberAssignmentKey
+from engine.wire.messages.streams_group_current_member_assignment_value import StreamsGroupCurrentMemberAssignmentValue
+from engine.wire.messages.streams_group_member_metadata_key import StreamsGroupMemberMetadataKey
+from engine.wire.messages.streams_group_member_metadata_value import StreamsGroupMemberMetadataValue
+from engine.wire.messages.streams_group_metadata_key import StreamsGroupMetadataKey
+from engine.wire.messages.streams_group_metadata_value import StreamsGroupMetadataValue
+from engine.wire.messages.streams_group_target_assignment_member_key import StreamsGroupTargetAssignmentMemberKey
+from engine.wire.messages.streams_group_target_assignment_member_value import StreamsGroupTargetAssignmentMemberValue
+from engine.wire.messages.streams_group_target_assignment_metadata_key import StreamsGroupTargetAssignmentMetadataKey
+from engine.wire.messages.streams_group_target_assignment_metadata_value import (
+    StreamsGroupTargetAssignmentMetadataValue,
+)
+from engine.wire.messages.streams_group_topology_key import StreamsGroupTopologyKey
+from engine.wire.messages.streams_group_topology_value import StreamsGroupTopologyValue
 
 GROUP_METADATA_VALUE_VERSION = 3
 OFFSET_COMMIT_VALUE_VERSION = 4
@@ -80,6 +94,22 @@ ShareGroupValue: TypeAlias = (
     | ShareGroupCurrentMemberAssignmentValue
     | ShareGroupStatePartitionMetadataValue
 )
+StreamsGroupKey: TypeAlias = (
+    StreamsGroupMetadataKey
+    | StreamsGroupMemberMetadataKey
+    | StreamsGroupTargetAssignmentMetadataKey
+    | StreamsGroupTargetAssignmentMemberKey
+    | StreamsGroupCurrentMemberAssignmentKey
+    | StreamsGroupTopologyKey
+)
+StreamsGroupValue: TypeAlias = (
+    StreamsGroupMetadataValue
+    | StreamsGroupMemberMetadataValue
+    | StreamsGroupTargetAssignmentMetadataValue
+    | StreamsGroupTargetAssignmentMemberValue
+    | StreamsGroupCurrentMemberAssignmentValue
+    | StreamsGroupTopologyValue
+)
 GroupKey: TypeAlias = (
     OffsetCommitKey
     | GroupMetadataKey
@@ -91,6 +121,7 @@ GroupKey: TypeAlias = (
     | ConsumerGroupCurrentMemberAssignmentKey
     | ConsumerGroupRegularExpressionKey
     | ShareGroupKey
+    | StreamsGroupKey
 )
 GroupValue: TypeAlias = (
     OffsetCommitValue
@@ -102,6 +133,7 @@ GroupValue: TypeAlias = (
     | ConsumerGroupCurrentMemberAssignmentValue
     | ConsumerGroupRegularExpressionValue
     | ShareGroupValue
+    | StreamsGroupValue
 )
 
 

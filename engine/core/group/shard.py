@@ -41,6 +41,8 @@ from engine.core.group.records import (
 from engine.core.group.share_group import ShareGroup, StateTopics
 from engine.core.group.share_records import SHARE_GROUP_KEYS, replay_share_group
 from engine.core.group.states import GroupState
+from engine.core.group.streams_group import StreamsGroup
+from engine.core.group.streams_records import STREAMS_GROUP_KEYS, replay_streams_group
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
 from engine.model.notes import Note, NoteKind
@@ -66,6 +68,8 @@ from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup
 from engine.wire.messages.offset_fetch_response import OffsetFetchResponseGroup
 from engine.wire.messages.share_group_describe_response import DescribedGroup as DescribedShareGroup
 from engine.wire.messages.share_group_heartbeat_request import ShareGroupHeartbeatRequest
+from engine.wire.messages.streams_group_describe_response import DescribedGroup as DescribedStreamsGroup
+from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
 from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
@@ -113,6 +117,11 @@ class GroupCoordinatorShard:
         """Share groups by id. For reading; no id is in both others."""
         return self._consumer.share.groups
 
+    @property
+    def streams_groups(self) -> dict[str, StreamsGroup]:
+        """Streams groups by id. For reading; no id is in two kinds of groups."""
+        return self._consumer.streams.groups
+
     def on_topics(self, topics: GroupTopics, changed: Collection[str], has_new: bool) -> None:
         """The metadata is another: ``changed`` are the names of topics that changed, ``has_new`` if some are new."""
         self._consumer.on_topics(topics, changed, has_new)
@@ -120,7 +129,7 @@ class GroupCoordinatorShard:
     # -- the log ------------------------------------------------------------------------------------------------
 
     def replay(self, key: Any, value: Any, *, record_offset: int = -1, producer_id: int = NO_PRODUCER_ID) -> None:
-        """Apply one record of the log; records of streams groups are skipped."""
+        """Apply one record of the log; what later versions write is skipped."""
         self._next_record_offset = max(self._next_record_offset, record_offset + 1)
         if isinstance(key, OffsetCommitKey):
             self.replay_offset_commit(key, value, record_offset=record_offset, producer_id=producer_id)
@@ -133,6 +142,10 @@ class GroupCoordinatorShard:
             replay_consumer_group(self.consumer_groups, key, value)
         elif isinstance(key, SHARE_GROUP_KEYS):
             replay_share_group(self.share_groups, key, value)
+        elif isinstance(key, STREAMS_GROUP_KEYS):
+            if value is not None:
+                self.groups.pop(key.group_id, None)
+            replay_streams_group(self.streams_groups, key, value)
 
     def replay_offset_commit(
         self, key: OffsetCommitKey, value: OffsetCommitValue | None, *, record_offset: int, producer_id: int
@@ -141,7 +154,7 @@ class GroupCoordinatorShard:
         if value is None:
             self.offsets.replay_tombstone(key.group, key.topic, key.partition)
             return
-        if key.group not in self.groups and key.group not in self.consumer_groups:
+        if not self._is_known(key.group):
             self.groups[key.group] = ClassicGroup(key.group, GroupState.EMPTY, None)
         offset = offset_from_value(value, record_offset)
         self.offsets.replay_commit(producer_id, key.group, key.topic, key.partition, offset)
@@ -184,13 +197,18 @@ class GroupCoordinatorShard:
             for topic, partition, offset in table.of_group(group_id)
         ]
         share_groups = {group_id: group.durable_state() for group_id, group in sorted(self.share_groups.items())}
+        streams_groups = {group_id: group.durable_state() for group_id, group in sorted(self.streams_groups.items())}
         return {
             "groups": groups,
             "consumer_groups": consumer_groups,
+            "streams_groups": streams_groups,
             "share_groups": share_groups,
             "offsets": offsets,
             "pending": pending,
         }
+
+    def _is_known(self, group_id: str) -> bool:
+        return any(group_id in each for each in (self.groups, self.consumer_groups, self.streams_groups))
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -207,6 +225,7 @@ class GroupCoordinatorShard:
                 rebalances.prepare_rebalance(group, reason, now, out)
         self._consumer.heartbeats.on_loaded(now)
         self._consumer.share.on_loaded(now)
+        self._consumer.streams_heartbeats.on_loaded(now)
         self._schedule_offset_expiry(now)
         return out
 
@@ -270,6 +289,12 @@ class GroupCoordinatorShard:
             if nothing_left and consumer_group.is_empty:
                 self._consumer.delete(consumer_group.group_id, out)
                 out.notes.append(Note(NoteKind.GROUP_DELETED, consumer_group.group_id, deleted))
+        for streams_group in list(self.streams_groups.values()):
+            records, nothing_left = self._offset_requests.expired_of_consumer_group(streams_group, now)
+            self._append(records, out)
+            if nothing_left and streams_group.is_empty:
+                self._consumer.streams.delete(streams_group.group_id, out)
+                out.notes.append(Note(NoteKind.GROUP_DELETED, streams_group.group_id, deleted))
 
     # -- membership ---------------------------------------------------------------------------------------------
 
@@ -279,21 +304,35 @@ class GroupCoordinatorShard:
         """JoinGroup, versions 0-9. The reply may come out of a later input."""
         out: GroupEffects = Effects()
         group = self.consumer_groups.get(request.group_id)
-        if request.group_id in self.share_groups:
+        streams_group = self.streams_groups.get(request.group_id)
+        if request.group_id in self.share_groups or (streams_group is not None and streams_group.members):
             refused = int(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
             out.reply.append(Reply(token, JoinGroupResponse(member_id=request.member_id, error_code=refused)))
+        elif streams_group is not None:
+            self._join_instead(context, request, now, token, self._consumer.streams.delete, out)
         elif group is None:
             self._joins.handle(context, request, now, token, out)
         elif group.members:
             self._consumer.classic_members.handle_join(group, context, request, now, token, out)
         else:
-            joined: GroupEffects = Effects()
-            self._joins.handle(context, request, now, token, joined)
-            if request.group_id in self.groups:
-                # An empty group is whatever its first member makes of it.
-                self._consumer.delete(request.group_id, out)
-            out.merge(joined)
+            self._join_instead(context, request, now, token, self._consumer.delete, out)
         return out
+
+    def _join_instead(
+        self,
+        context: ClientContext,
+        request: JoinGroupRequest,
+        now: Now,
+        token: object,
+        delete: Callable[[str, GroupEffects], None],
+        out: GroupEffects,
+    ) -> None:
+        """Join where there is an empty group of another kind: it is whatever its first member makes of it."""
+        joined: GroupEffects = Effects()
+        self._joins.handle(context, request, now, token, joined)
+        if request.group_id in self.groups:
+            delete(request.group_id, out)
+        out.merge(joined)
 
     def handle_sync_group(self, request: SyncGroupRequest, now: Now, token: object) -> GroupEffects:
         """SyncGroup, versions 0-5. The reply may come out of a later input."""
@@ -320,7 +359,7 @@ class GroupCoordinatorShard:
     ) -> GroupEffects:
         """ConsumerGroupHeartbeat, versions 0-1."""
         out: GroupEffects = Effects()
-        if request.group_id in self.share_groups:
+        if request.group_id in self.share_groups or request.group_id in self.streams_groups:
             message = f"Group {request.group_id} is not a consumer group."
             code = int(ErrorCode.GROUP_ID_NOT_FOUND)
             out.reply.append(Reply(token, ConsumerGroupHeartbeatResponse(error_code=code, error_message=message)))
@@ -360,6 +399,14 @@ class GroupCoordinatorShard:
         self._consumer.share.on_deleted(group_id, topic_ids, out)
         return out
 
+    def handle_streams_group_heartbeat(
+        self, context: ClientContext, request: StreamsGroupHeartbeatRequest, now: Now, token: object
+    ) -> GroupEffects:
+        """StreamsGroupHeartbeat, version 0. The reply is a StreamsAnswer."""
+        out: GroupEffects = Effects()
+        self._consumer.streams_heartbeats.handle(context, request, now, token, out)
+        return out
+
     def handle_leave_group(self, request: LeaveGroupRequest, now: Now, token: object) -> GroupEffects:
         """LeaveGroup, versions 3-5 (the shell brings 0-2 into that form)."""
         out: GroupEffects = Effects()
@@ -382,7 +429,7 @@ class GroupCoordinatorShard:
         except KafkaError as error:
             out.reply.append(commit_refused(token, request, error.code))
             return out
-        if records and request.group_id not in self.groups and request.group_id not in self.consumer_groups:
+        if records and not self._is_known(request.group_id):
             reason = f"client {context.client_id!r} committed offsets without being a member"
             out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         self._append(records, out)
@@ -403,7 +450,7 @@ class GroupCoordinatorShard:
         except KafkaError as error:
             out.reply.append(Reply(token, txn_commit_error_response(request, error.code)))
             return out
-        if out.append and request.group_id not in self.groups and request.group_id not in self.consumer_groups:
+        if out.append and not self._is_known(request.group_id):
             reason = f"client {context.client_id!r} committed offsets in a transaction without being a member"
             out.notes.append(Note(NoteKind.GROUP_CREATED, request.group_id, reason))
         out.reply.append(Reply(token, response))
@@ -448,7 +495,8 @@ class GroupCoordinatorShard:
         results = []
         for group_id in group_ids:
             error = ErrorCode.NONE
-            group = self.groups.get(group_id) or self.consumer_groups.get(group_id) or self.share_groups.get(group_id)
+            kinds = (self.groups, self.consumer_groups, self.share_groups, self.streams_groups)
+            group = next((each[group_id] for each in kinds if group_id in each), None)
             if group is None:
                 error = ErrorCode.GROUP_ID_NOT_FOUND
             else:
@@ -462,6 +510,8 @@ class GroupCoordinatorShard:
                     self._consumer.delete(group_id, out)
                 elif group_id in self.share_groups:
                     self._consumer.share.delete(group_id, out)
+                elif group_id in self.streams_groups:
+                    self._consumer.streams.delete(group_id, out)
                 else:
                     self._append([group_tombstone(group_id)], out)
                 out.notes.append(Note(NoteKind.GROUP_DELETED, group_id, "a client asked for it"))
@@ -481,12 +531,17 @@ class GroupCoordinatorShard:
         """ShareGroupDescribe for groups of this shard, as of now."""
         return [self._consumer.share.described(group_id) for group_id in group_ids]
 
+    def describe_streams_groups(self, group_ids: list[str]) -> list[DescribedStreamsGroup]:
+        """StreamsGroupDescribe for groups of this shard, as of now."""
+        return [self._consumer.streams.described(group_id) for group_id in group_ids]
+
     def list_groups(self, states_filter: list[str], types_filter: list[str]) -> list[ListedGroup]:
         """ListGroups over this shard; filters are names in any case, and an empty filter lets all pass."""
-        groups: list[ClassicGroup | ConsumerGroup | ShareGroup] = [
+        groups: list[describe.AnyGroup] = [
             *self.groups.values(),
             *self.consumer_groups.values(),
             *self.share_groups.values(),
+            *self.streams_groups.values(),
         ]
         return describe.listed(groups, states_filter, types_filter)
 

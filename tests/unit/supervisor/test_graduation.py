@@ -38,7 +38,7 @@ brokers:
 configs:
   offsets.topic.num.partitions: 3
   kconsole.fenced.broker.linger.ms: 100
-  group.streams.max.size: 7
+  group.coordinator.background.threads: 7
   controller.quota.window.num: 9
 """
 
@@ -116,10 +116,13 @@ def test_each_broker_gets_its_file_and_its_command(path: Path) -> None:
         assert properties["broker.rack"] == "abc"[broker_id - 1]
         assert properties.get("log.retention.hours") == ("3" if broker_id == 3 else None)
         # Kafka has these, kconsole does not; and the other way round.
-        assert properties["group.streams.max.size"] == "7" and properties["controller.quota.window.num"] == "9"
+        assert properties["group.coordinator.background.threads"] == "7"
+        assert properties["controller.quota.window.num"] == "9"
         assert not [name for name in properties if name.startswith("kconsole.")]
-    assert "Kafka honours controller.quota.window.num, group.streams.max.size, which kconsole did not" in out
-    assert "upgrade --release-version 4.3" in out
+    assert (
+        "Kafka honours controller.quota.window.num, group.coordinator.background.threads, which kconsole did not" in out
+    )
+    assert "eligible leader replicas" in out and "upgrade --release-version 4.3" in out
 
 
 def test_json_says_the_same_and_nothing_is_written_twice(path: Path) -> None:

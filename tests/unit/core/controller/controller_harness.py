@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.core.controller.controller import Controller
-from engine.core.controller.feature_control import NODE_FEATURES
+from engine.core.controller.feature_control import SUPPORTED_FEATURES
 from engine.core.controller.image import BrokerImage, MetadataImage, PartitionImage
 from engine.core.controller.kafka_config_schema import KafkaConfigSchema
 from engine.core.controller.state import ControllerEffects
@@ -231,7 +231,7 @@ class ControllerHarness:
         if incarnation is None:
             incarnation = self.incarnations.get(broker_id, 0) + 1
         self.incarnations[broker_id] = max(incarnation, self.incarnations.get(broker_id, 0))
-        ranges = NODE_FEATURES if features is None else features
+        ranges = SUPPORTED_FEATURES if features is None else features
         request = BrokerRegistrationRequest(
             broker_id=broker_id,
             cluster_id=cluster_id,

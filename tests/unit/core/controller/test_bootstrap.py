@@ -7,7 +7,6 @@ from controller_harness import ELR, ControllerHarness
 
 from engine.core.controller.feature_control import (
     BOOTSTRAP_FEATURES,
-    CARRIED_FEATURES,
     LATEST_METADATA_VERSION,
     FeatureNotSupported,
     check_features,
@@ -60,11 +59,12 @@ def test_a_directory_of_the_time_before_transactions_keeps_its_level_until_it_is
     assert h.image.features == {METADATA_VERSION: 30, "transaction.version": 2}
 
 
-def test_levels_of_what_is_not_built_are_kept_and_not_raised() -> None:
+def test_groups_of_the_newer_kinds_are_switched_on_and_off() -> None:
     h = activated(*levels({**OF_KAFKA, "streams.version": 0}))
     h.start(1)
-    assert h.update_feature("streams.version", 1).error_code != 0
     assert h.image.features == {name: level for name, level in OF_KAFKA.items() if name != "streams.version"}
+    assert h.update_feature("streams.version", 1).error_code == 0
+    assert h.image.features == OF_KAFKA
     assert h.update_feature("share.version", 0, kind=2).error_code == 0
     assert "share.version" not in h.image.features
 
@@ -82,4 +82,3 @@ def test_levels_that_are_not_known_are_refused_by_name() -> None:
             activated(*levels({**OF_KAFKA, name: level}))
     with pytest.raises(FeatureNotSupported, match=METADATA_VERSION):
         check_features({METADATA_VERSION: 1})
-    assert set(CARRIED_FEATURES) < set(OF_KAFKA)

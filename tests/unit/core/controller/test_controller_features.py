@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from controller_harness import ELR, ControllerHarness
 
-from engine.core.controller.feature_control import LATEST_METADATA_VERSION, NODE_FEATURES
+from engine.core.controller.feature_control import LATEST_METADATA_VERSION, SUPPORTED_FEATURES
 from engine.core.controller.image import METADATA_VERSION
 from engine.core.controller.topic_image import RECOVERING
 from engine.model.errors import ErrorCode
@@ -88,7 +88,7 @@ def test_older_versions_tell_each_features_error() -> None:
 def test_a_feature_is_raised_only_when_every_broker_has_it() -> None:
     h = ControllerHarness()
     h.start(1)
-    h.register(2, features={name: levels for name, levels in NODE_FEATURES.items() if name != ELR})
+    h.register(2, features={name: levels for name, levels in SUPPORTED_FEATURES.items() if name != ELR})
     refused = h.update_feature(ELR, 1)
     assert refused.error_code == ErrorCode.INVALID_UPDATE_VERSION and "Broker 2" in refused.error_message
 
