@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|throughput|durability|compaction|growth …]``: the first three without argument."""
+"""``python -m bench [idle|failover|throughput|durability|compaction|growth|reads …]``: without argument the first three."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from bench import compaction, durability, failover, growth, idle, throughput
+from bench import compaction, durability, failover, growth, idle, reads, throughput
 from bench.clusters import ApacheKafkaCluster, KconsoleCluster, both
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        choices=["idle", "failover", "throughput", "durability", "compaction", "growth"],
+        choices=["idle", "failover", "throughput", "durability", "compaction", "growth", "reads"],
         default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
@@ -60,6 +60,9 @@ def main() -> None:
         if "growth" in which:
             sizes = [float(each) for each in options.sizes.split(",") if each]
             growth.measure(directory, sizes, options.partitions, options.pairs, options.durability)
+        if "reads" in which:
+            for line in reads.compare(directory / "reads", options.pairs):
+                print(line, flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):
                 for line in throughput.compare(mine.bootstrap, other.bootstrap, options.records, options.pairs):
