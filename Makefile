@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts exactly-once spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts exactly-once streams-connect spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ power-cuts: setup ## cut the power of all brokers at once CUTS times, then KILLS
 EXACTLY_ONCE_RECORDS ?= 100000
 exactly-once: dev tools jars ## copy 100,000 records in transactions while brokers and clients die; Java and librdkafka
 	KCONSOLE_EXACTLY_ONCE_RECORDS=$(EXACTLY_ONCE_RECORDS) $(BIN)/python -m pytest tests/integration/test_exactly_once.py tests/integration/test_late_frames.py -q -s
+
+streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
+	KCONSOLE_STREAMS_AND_CONNECT=1 $(BIN)/python -m pytest tests/integration/test_streams_and_connect.py -q -s
 
 protocol-page: dev ## write docs/protocol.md anew from the code, after a change of an API
 	$(BIN)/python tools/protocol_page.py
