@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|throughput|durability|compaction|growth|reads …]``: without argument the first three."""
+"""``python -m bench [idle|failover|throughput|durability|compaction|growth|reads …]``: without one the first three."""
 
 from __future__ import annotations
 
