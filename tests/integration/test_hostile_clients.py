@@ -455,7 +455,7 @@ def corrupt_batches() -> dict[str, tuple[bytes | None, set[ErrorCode]]]:
         "a base offset": (with_header(good, base_offset=100), invalid),
         "a negative base offset": (with_header(good, base_offset=-1), invalid),
         "a control batch": (with_header(good, attributes=0x20), invalid),
-        "a transaction": (with_header(good, attributes=0x10), {ErrorCode.INVALID_TXN_STATE}),
+        "a transaction": (with_header(good, attributes=0x10), {ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}),
         "codec 5": (with_header(good, attributes=5), invalid),
         "codec 7": (with_header(good, attributes=7), invalid),
         "a producer id without a sequence": (with_header(good, producer_id=1, producer_epoch=0), invalid),
