@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.supervisor_calls import DATA_DIR, FAILED, JSON, USAGE, call, directory_of, fail, print_brokers
+from console.supervisor_calls import (
+    DATA_DIR,
+    FAILED,
+    JSON,
+    USAGE,
+    call,
+    directory_of,
+    fail,
+    host_and_port,
+    print_brokers,
+)
 
 if TYPE_CHECKING:
     from engine.client.admin.client import AdminClient
@@ -197,7 +207,9 @@ def join_kafka(
         broker_id = max(ids) + 10
     if broker_id in ids:
         fail(f"there is a broker {broker_id} in the cluster: give another --id", USAGE)
-    host, port = ("127.0.0.1", free_port("127.0.0.1", broker_id)) if listener is None else _address(listener)
+    host, port = (
+        ("127.0.0.1", free_port("127.0.0.1", broker_id)) if listener is None else host_and_port("--listener", listener)
+    )
     directory = os.path.abspath(directory)
     path = os.path.join(directory, "server.properties")
     if os.path.exists(path):
@@ -303,7 +315,7 @@ def _with_admin(
 
     if bootstrap_servers is None:
         bootstrap_servers = call(directory_of(data_dir), "status")["bootstrap_servers"]
-    addresses = [_address(each) for each in bootstrap_servers.split(",")]
+    addresses = [host_and_port("--bootstrap-servers", each) for each in bootstrap_servers.split(",")]
 
     async def connected() -> None:
         from engine.client.admin.client import AdminClient
@@ -324,13 +336,6 @@ def _with_admin(
         asyncio.run(connected())
     except KeyboardInterrupt:
         fail("the cluster goes on with what began: `kconsole moves` shows it, --cancel brings it back", FAILED)
-
-
-def _address(server: str) -> tuple[str, int]:
-    host, _, port = server.strip().rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"{server!r} is not host:port")
-    return host.strip("[]"), int(port)
 
 
 def _rate(written: str | None) -> int | None:

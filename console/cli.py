@@ -20,6 +20,7 @@ from console.supervisor_calls import (
     call,
     directory_of,
     fail,
+    host_and_port,
     no_supervisor,
     print_brokers,
 )
@@ -114,9 +115,7 @@ def main(
 
 def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool) -> NoReturn:
     for server in bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise click.UsageError(f"--bootstrap-servers: {server!r} is not host:port")
+        host_and_port("--bootstrap-servers", server)
     from console.options import ConsoleOptions
 
     properties: dict[str, str] = {}

@@ -61,3 +61,11 @@ def fail(sentence: str, code: int) -> NoReturn:
     """End with a sentence on standard error."""
     click.echo(f"kconsole: {sentence}", err=True)
     sys.exit(code)
+
+
+def host_and_port(option: str, server: str) -> tuple[str, int]:
+    """``h:p`` as a pair; IPv6 addresses stand in brackets. Raises: UsageError, which names the option."""
+    host, _, port = server.strip().rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.UsageError(f"{option}: {server!r} is not host:port")
+    return host.strip("[]"), int(port)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from engine.broker.coordinator_log import (
     CoordinatorLogs,
-    KeyValue,
     TransactionalProducer,
     TransactionMarker,
     client_error,
 )
+from engine.broker.coordinator_records import CoordinatorRecordCodec
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.broker.group_topics_view import GroupTopicsView, changed_topics
@@ -25,7 +25,7 @@ from engine.core.controller.feature_control import GROUP_FEATURE, STREAMS_FEATUR
 from engine.core.group.context import ClientContext, GroupLimits
 from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.offset_requests import commit_error_response, txn_commit_error_response
-from engine.core.group.records import GroupKey, GroupRecord, GroupValue, ShareStatesToInitialize
+from engine.core.group.records import ShareStatesToInitialize
 from engine.core.group.shard import GroupCoordinatorShard
 from engine.core.group.streams_heartbeat import StreamsAnswer
 from engine.model.errors import ErrorCode, KafkaError
@@ -58,12 +58,7 @@ from engine.wire.messages.sync_group_request import SyncGroupRequest
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest
 from engine.wire.messages.txn_offset_commit_response import TxnOffsetCommitResponse
-from engine.wire.record_frames import (
-    decode_coordinator_record,
-    encode_coordinator_key,
-    encode_coordinator_value,
-)
-from engine.world import Buffer, World
+from engine.world import World
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
@@ -106,21 +101,6 @@ def serves_consumer_protocol(config: BrokerConfig, image: MetadataImage) -> bool
 def serves_streams_protocol(config: BrokerConfig, image: MetadataImage) -> bool:
     """Whether streams groups are switched on: by the cluster's streams.version, and on this broker."""
     return image.features.get(STREAMS_FEATURE, 0) > 0 and "streams" in config.group_coordinator_rebalance_protocols
-
-
-class GroupRecordCodec:
-    """Group records to and from the bytes of ``__consumer_offsets``."""
-
-    def encode(self, record: GroupRecord) -> KeyValue:
-        """Key and value bytes."""
-        value = record.value
-        return encode_coordinator_key(record.key), (
-            None if value is None else encode_coordinator_value(value, record.value_version)
-        )
-
-    def decode(self, key: Buffer, value: Buffer | None) -> tuple[GroupKey, GroupValue | None] | None:
-        """The record, or None for a type that this version does not know."""
-        return decode_coordinator_record(key, value, "group")
 
 
 class GroupCoordinatorService:
@@ -189,7 +169,7 @@ class GroupCoordinatorService:
             world,
             OFFSETS_TOPIC,
             logs,
-            GroupRecordCodec(),
+            CoordinatorRecordCodec("group"),
             lambda: GroupCoordinatorShard(limits, world.random.uuid, self._topics),
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=publish,

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine.broker.coordinator_log import CoordinatorLogs, KeyValue
+from engine.broker.coordinator_log import CoordinatorLogs
+from engine.broker.coordinator_records import CoordinatorRecordCodec
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.core.effects import Effects
 from engine.core.now import Now
-from engine.core.share.records import LogToPrune, SharePartitionKey, ShareRecord, ShareState, batches_of
+from engine.core.share.records import LogToPrune, SharePartitionKey, ShareState, batches_of
 from engine.core.share.shard import ShareCoordinatorLimits, ShareCoordinatorShard, WrittenState
 from engine.model.errors import KafkaError
 from engine.model.ids import Uuid
@@ -41,12 +42,7 @@ from engine.wire.messages.initialize_share_group_state_request import Initialize
 from engine.wire.messages.read_share_group_state_request import ReadShareGroupStateRequest
 from engine.wire.messages.read_share_group_state_summary_request import ReadShareGroupStateSummaryRequest
 from engine.wire.messages.write_share_group_state_request import WriteShareGroupStateRequest
-from engine.wire.record_frames import (
-    decode_coordinator_record,
-    encode_coordinator_key,
-    encode_coordinator_value,
-)
-from engine.world import Buffer, World
+from engine.world import World
 
 if TYPE_CHECKING:
     from engine.broker.metadata_cache import MetadataCache
@@ -56,21 +52,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHARE_STATE_TOPIC = "__share_group_state"
-
-
-class ShareRecordCodec:
-    """Share records to and from the bytes of ``__share_group_state``."""
-
-    def encode(self, record: ShareRecord) -> KeyValue:
-        """Key and value bytes."""
-        value = record.value
-        return encode_coordinator_key(record.key), (
-            None if value is None else encode_coordinator_value(value, record.value_version)
-        )
-
-    def decode(self, key: Buffer, value: Buffer | None) -> tuple[Any, Any] | None:
-        """The record, or None for a type that this version does not know."""
-        return decode_coordinator_record(key, value, "share")
 
 
 class ShareCoordinatorService:
@@ -97,7 +78,7 @@ class ShareCoordinatorService:
             world,
             SHARE_STATE_TOPIC,
             logs,
-            ShareRecordCodec(),
+            CoordinatorRecordCodec("share"),
             lambda: ShareCoordinatorShard(limits, self._has_partition),
             write_timeout_ms=config.share_coordinator_write_timeout_ms,
             publish=publish,

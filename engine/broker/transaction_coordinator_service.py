@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine.broker.coordinator_log import CoordinatorLogs, KeyValue
+from engine.broker.coordinator_log import CoordinatorLogs
+from engine.broker.coordinator_records import CoordinatorRecordCodec
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.broker.transaction_markers import TransactionMarkers
@@ -21,7 +22,7 @@ from engine.core.group.linear_regex import LinearRegex, RegexSyntaxError
 from engine.core.now import Now
 from engine.core.txn.context import NEEDS_PRODUCER_ID, EndTxnResult, TransactionLimits
 from engine.core.txn.describe import unknown_states
-from engine.core.txn.records import MarkersToWrite, ProducerIdWanted, TransactionRecord
+from engine.core.txn.records import MarkersToWrite, ProducerIdWanted
 from engine.core.txn.shard import TransactionCoordinatorShard
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note
@@ -33,12 +34,7 @@ from engine.wire.messages.list_transactions_request import ListTransactionsReque
 from engine.wire.messages.list_transactions_response import ListTransactionsResponse
 from engine.wire.messages.write_txn_markers_request import WriteTxnMarkersRequest
 from engine.wire.messages.write_txn_markers_response import WriteTxnMarkersResponse
-from engine.wire.record_frames import (
-    decode_coordinator_record,
-    encode_coordinator_key,
-    encode_coordinator_value,
-)
-from engine.world import Buffer, World
+from engine.world import World
 
 if TYPE_CHECKING:
     from engine.broker.metadata_cache import MetadataCache
@@ -50,21 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRANSACTION_TOPIC = "__transaction_state"
-
-
-class TransactionRecordCodec:
-    """Transaction records to and from the bytes of ``__transaction_state``."""
-
-    def encode(self, record: TransactionRecord) -> KeyValue:
-        """Key and value bytes."""
-        value = record.value
-        return encode_coordinator_key(record.key), (
-            None if value is None else encode_coordinator_value(value, record.value_version)
-        )
-
-    def decode(self, key: Buffer, value: Buffer | None) -> tuple[Any, Any] | None:
-        """The record, or None for a type that this version does not know."""
-        return decode_coordinator_record(key, value, "transaction")
 
 
 class TransactionCoordinatorService:
@@ -95,7 +76,7 @@ class TransactionCoordinatorService:
             world,
             TRANSACTION_TOPIC,
             logs,
-            TransactionRecordCodec(),
+            CoordinatorRecordCodec("transaction"),
             lambda: TransactionCoordinatorShard(limits, self.transaction_version),
             write_timeout_ms=config.request_timeout_ms,
             publish=publish,

@@ -19,7 +19,7 @@ from engine.core.group.consumer_records import (
     target_record,
 )
 from engine.core.group.context import GroupLimits, Now
-from engine.core.group.group_topics import GroupTopics
+from engine.core.group.group_topics import GroupTopics, group_int
 from engine.core.group.metadata_hash import group_hash, topic_hash
 from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
 from engine.core.group.reconciliation import reconcile
@@ -110,7 +110,8 @@ class ConsumerGroups:
 
     def session_timeout_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "consumer.session.timeout.ms",
             limits.group_consumer_session_timeout_ms,
@@ -120,7 +121,8 @@ class ConsumerGroups:
 
     def heartbeat_interval_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "consumer.heartbeat.interval.ms",
             limits.group_consumer_heartbeat_interval_ms,
@@ -130,18 +132,14 @@ class ConsumerGroups:
 
     def assignment_interval_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "consumer.assignment.interval.ms",
             limits.group_consumer_assignment_interval_ms,
             limits.group_consumer_min_assignment_interval_ms,
             limits.group_consumer_max_assignment_interval_ms,
         )
-
-    def _config(self, group_id: str, name: str, default: int, low: int, high: int) -> int:
-        """The group's own value within the broker's bounds, or the broker's value."""
-        text = self.topics.group_config(group_id).get(name)
-        return default if text is None else min(max(int(text), low), high)
 
     # -- epochs and targets -------------------------------------------------------------------------------------
 

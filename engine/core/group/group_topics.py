@@ -35,6 +35,17 @@ class GroupTopics(Protocol):
         """Configs that were set for the group (resource type GROUP), as texts."""
 
 
+def group_int(
+    topics: GroupTopics, group_id: str, name: str, default: int, low: int = 0, high: int | None = None
+) -> int:
+    """A config of the group within the broker's bounds, or the broker's value where the group has none."""
+    text = topics.group_config(group_id).get(name)
+    if text is None:
+        return default
+    value = max(int(text), low)
+    return value if high is None else min(value, high)
+
+
 class NoTopics:
     """Before any metadata is known."""
 

@@ -13,6 +13,7 @@ from engine.core.effects import Reply
 from engine.core.group.consumer_groups import ConsumerGroups
 from engine.core.group.consumer_member import JOIN_MEMBER_EPOCH, LEAVE_MEMBER_EPOCH, NO_PARTITIONS, Partitions
 from engine.core.group.context import ClientContext, Now
+from engine.core.group.group_topics import group_int
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, ShareStatesToInitialize, is_writable
 from engine.core.group.share_assignor import SharingMember, assign_shared
@@ -62,9 +63,7 @@ class ShareGroups:
         limits = self._consumer_groups.limits
         name = f"group_share_{short.replace('.', '_')}"
         low, high = (getattr(limits, name.replace("group_share", f"group_share_{each}")) for each in ("min", "max"))
-        text = self._consumer_groups.topics.group_config(group_id).get(f"share.{short}")
-        value: int = getattr(limits, name) if text is None else min(max(int(text), low), high)
-        return value
+        return group_int(self._consumer_groups.topics, group_id, f"share.{short}", getattr(limits, name), low, high)
 
     # -- heartbeat ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from engine.core.group.consumer_groups import ConsumerGroups
 from engine.core.group.context import Now
-from engine.core.group.group_topics import GroupTopics
+from engine.core.group.group_topics import GroupTopics, group_int
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, group_tombstone
 from engine.core.group.streams_assignor import AssignedMember, TasksOf, assign
@@ -95,7 +95,8 @@ class StreamsGroups:
 
     def session_timeout_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "streams.session.timeout.ms",
             limits.group_streams_session_timeout_ms,
@@ -105,7 +106,8 @@ class StreamsGroups:
 
     def heartbeat_interval_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "streams.heartbeat.interval.ms",
             limits.group_streams_heartbeat_interval_ms,
@@ -115,12 +117,13 @@ class StreamsGroups:
 
     def initial_delay_ms(self, group_id: str) -> int:
         default = self.limits.group_streams_initial_rebalance_delay_ms
-        return self._config(group_id, "streams.initial.rebalance.delay.ms", default)
+        return group_int(self.topics, group_id, "streams.initial.rebalance.delay.ms", default)
 
     def assignment_configs(self, group_id: str) -> dict[str, str]:
         """What the assignor is told, as the records hold it."""
         limits = self.limits
-        count = self._config(
+        count = group_int(
+            self.topics,
             group_id,
             "streams.num.standby.replicas",
             limits.group_streams_num_standby_replicas,
@@ -131,21 +134,14 @@ class StreamsGroups:
 
     def _assignment_interval_ms(self, group_id: str) -> int:
         limits = self.limits
-        return self._config(
+        return group_int(
+            self.topics,
             group_id,
             "streams.assignment.interval.ms",
             limits.group_streams_assignment_interval_ms,
             limits.group_streams_min_assignment_interval_ms,
             limits.group_streams_max_assignment_interval_ms,
         )
-
-    def _config(self, group_id: str, name: str, default: int, low: int = 0, high: int | None = None) -> int:
-        """The group's own value within the broker's bounds, or the broker's value."""
-        text = self.topics.group_config(group_id).get(name)
-        if text is None:
-            return default
-        value = max(int(text), low)
-        return value if high is None else min(value, high)
 
     # -- targets ------------------------------------------------------------------------------------------------
 
