@@ -83,7 +83,7 @@ async def driving(
 
 async def test_an_election_is_stepped_through_gone_back_to_and_the_same_again() -> None:
     async with driving() as driver:
-        assert "nothing has happened yet" in driver.screen
+        await driver.until(lambda: "nothing has happened yet" in driver.screen)
         assert "0 simulation" in driver.screen and "5 failover" not in driver.screen
         await driver.step("N")
         elected = next(each for each in driver.simulation.story.decisions if each.is_election)
@@ -182,7 +182,7 @@ async def test_speed_and_play() -> None:
         await driver.until(lambda: driver.simulation.state.speed == 5.0 and "speed 5×" in driver.screen)
         await driver.press("space")
         await driver.until(lambda: driver.simulation.state.at_s > 1.0)
-        assert "▶ playing" in driver.screen
+        await driver.until(lambda: "▶ playing" in driver.screen)
         await driver.press("space")
         await driver.until(lambda: driver.simulation.state.mode == "paused")
 
