@@ -171,6 +171,8 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
             forgotten_below=self._log.forgotten_below,
         )
         self._has_forgotten = self._machine.has_forgotten
+        if self._log.forgot_because is not None and not self._has_forgotten:
+            self._tell_of_log(NoteKind.REPLICA_BEGUN_ANEW, "its snapshot has all that the log had: this voter votes")
         self._perform(self._machine.start(clock.monotonic_ms()))
 
     @property

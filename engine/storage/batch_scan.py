@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from struct import Struct
 
@@ -13,6 +14,9 @@ HOP: Struct = Struct(">qiib6xi")
 HOP_BYTES = HOP.size
 _HEADER_CHUNK_BYTES = 16 * 1024
 _BATCH_CHUNK_BYTES = 1 << 20
+# The first byte of an offset, that of a length below 16 MiB, and the magic; found also where two of them overlap.
+_LIKE_A_BATCH = re.compile(rb"(?=\0.{7}\0.{7}\x02)", re.DOTALL)
+_LIKE_A_BATCH_BYTES = 17
 
 
 def scan_headers(
@@ -60,3 +64,16 @@ def scan_intact_batches(file: File, start: int, end: int) -> Iterator[tuple[int,
             return
         yield position, header
         position += size
+
+
+def next_like_a_batch(file: File, start: int, end: int) -> int:
+    """Where, from ``start`` on, the next bytes are that may be a batch; ``end`` if there are none. A CRC tells more."""
+    while start + _LIKE_A_BATCH_BYTES <= end:
+        chunk = file.pread(min(_BATCH_CHUNK_BYTES, end - start), start)
+        found = _LIKE_A_BATCH.search(chunk)
+        if found is not None:
+            return start + found.start()
+        if len(chunk) < _LIKE_A_BATCH_BYTES:
+            return end
+        start += len(chunk) - _LIKE_A_BATCH_BYTES + 1
+    return end

@@ -17,7 +17,7 @@ import threading
 
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.model.topic_partition import TopicPartition
-from engine.storage.batch_scan import scan_intact_batches
+from engine.storage.batch_scan import next_like_a_batch, scan_intact_batches
 from engine.storage.checkpoints import HIGH_WATERMARKS, CheckpointCorrupt, read_offsets, write_offsets
 from engine.world import Disk
 
@@ -77,7 +77,7 @@ class CommittedMark:
         return moved
 
     def _end_of(self, name: str) -> int:
-        """The offset behind the last batch of a segment that is whole, as far as one leads to the next."""
+        """The offset behind the last batch of a segment that is whole, whatever is wrong before it. Reads all of it."""
         file = self._disk.open(f"{self._directory}/{name}", read_only=True)
         try:
             base = int(name[:20])
@@ -88,12 +88,8 @@ class CommittedMark:
                     # No CRC covers the offset; a record has some bytes.
                     if end <= header.base_offset and header.next_offset <= base + position:
                         end = header.next_offset
-                # Over what is wrong, by its length.
-                head = file.pread(12, position)
-                length = int.from_bytes(head[8:], "big", signed=True)
-                if len(head) < 12 or length <= 0:
-                    break
-                position += 12 + length
+                # Over what is wrong, to whatever looks like a batch: the length there may be what is wrong.
+                position = next_like_a_batch(file, position + 1, size)
             return end
         finally:
             file.close()

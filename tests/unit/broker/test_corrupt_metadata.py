@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.broker.broker import LogDirsRefused
+from engine.broker.quorum.committed_mark import CommittedMark
+from engine.storage.checkpoints import HIGH_WATERMARKS
+from engine.world.real import RealDisk
 from tests.unit.broker.broker_requests import create_topic
 from tests.unit.broker.in_process_cluster import InProcessCluster
 
@@ -94,3 +98,43 @@ async def test_a_voter_whose_snapshot_is_corrupt_copies_everything_anew(cluster:
     await cluster.stop(victim)
     await cluster.start(victim)
     assert len(cluster.notes("replica_corrupt")) == 1
+
+
+async def test_whichever_bit_flips_the_mark_goes_to_where_the_log_had_ended(
+    cluster: InProcessCluster, tmp_path: Path
+) -> None:
+    await create_topic(cluster, "t", [[1, 2, 3]])
+    victim = next(each for each in cluster.node_ids if each != cluster.controller_id)
+    await cluster.stop(victim)
+    end = CommittedMark(RealDisk(), str(directory(cluster, victim))).offset
+    # Lengths of batches are among the bytes.
+    for at in range(40, 340, 3):
+        copied = tmp_path / str(at)
+        shutil.copytree(directory(cluster, victim), copied)
+        (copied / HIGH_WATERMARKS).unlink()
+        flip(sorted(copied.glob("*.log"))[0], at)
+        mark = CommittedMark(RealDisk(), str(copied))
+        assert mark.offset == 0
+        mark.forget()
+        assert mark.offset == end, at
+
+
+async def test_a_voter_whose_snapshot_has_all_that_its_corrupt_log_had_goes_on_at_once(
+    cluster: InProcessCluster,
+) -> None:
+    await create_topic(cluster, "t", [[1, 2, 3]])
+    victim = next(each for each in cluster.node_ids if each != cluster.controller_id)
+    making = cluster[victim].quorum.make_snapshot("the test wants one")
+    assert making is not None
+    await making
+    epoch = cluster[victim].quorum.machine.epoch
+    await cluster.stop(victim)
+    end = CommittedMark(RealDisk(), str(directory(cluster, victim))).offset
+    (path,) = [each for each in directory(cluster, victim).glob("*.checkpoint") if int(each.name[:20])]
+    path.rename(path.with_name(f"{end:020d}-{epoch:010d}.checkpoint"))
+    flip(first_segment(cluster, victim), 300)
+    await cluster.start(victim)
+    assert "no valid batch" in cluster.notes("replica_corrupt", "__cluster_metadata-0")[0]["reason"]
+    (note,) = cluster.notes("replica_begun_anew", "__cluster_metadata-0")
+    assert "its snapshot has all" in note["reason"]
+    assert "t" in cluster[victim].metadata.image.topics_by_name
