@@ -24,7 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("partitions", ("p", "partition"), "partitions", "partitions of a topic, or all", "topic"),
     Command("records", ("r", "tail", "messages"), "records", "live tail of one or several topics", "topics"),
     Command("segments", ("files",), "segments", "a partition's segments on disk: TOPIC PARTITION", "topic"),
-    Command("groups", ("g", "group", "consumers"), "groups", "consumer groups; with a name, its offsets", "group"),
+    Command("groups", ("g", "group", "consumers"), "groups", "groups of all types; with a name, its offsets", "group"),
     Command("events", ("e", "event"), "events", "every leader, ISR, election and group change"),
     Command("log", ("logs",), "log", "a broker's log", "broker"),
     Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),

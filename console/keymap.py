@@ -242,7 +242,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("r", "member('remove')", "remove member", "groups", "r", _A, Need.WORKLOAD, hint=True),
     Key("enter", "open", "records", "group", "enter", _N, hint=True),
-    Key("m", "members", "offsets/members", "group", "m", _N, hint=True),
+    Key("m", "members", "offsets/members", "group", "m", _N, hint=True, help="of a streams group its tasks too"),
     Key("a", "member('add')", "add member", "group", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "group", "r", _A, Need.WORKLOAD, hint=True),
     # -- moves ----------------------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Consumer groups, and one group's offsets and members."""
+"""Groups, and one group's offsets, members and tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from textual.app import ComposeResult
@@ -13,22 +12,23 @@ from console.gateway import ReadFrom, Start
 from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel import text
-from console.viewmodel.cells import Cell, Column, cell
+from console.viewmodel.cells import Column
 from console.viewmodel.events import HISTORY_COLUMNS, event_key
+from console.viewmodel.group_members import TASK_COLUMNS, MemberRow, member_columns, member_rows, task_rows
 from console.viewmodel.groups import (
     GROUP_COLUMNS,
     OFFSET_COLUMNS,
     GroupRow,
     OffsetRow,
-    assignment_text,
     epochs,
     find_group,
     group_rows,
-    lag_tone,
+    offset_columns,
     offset_rows,
     outlook,
+    topology_text,
 )
-from engine.supervisor.snapshot import ClusterSnapshot, MemberState
+from engine.supervisor.snapshot import ClusterSnapshot, GroupState
 
 
 class GroupsView(View):
@@ -36,7 +36,7 @@ class GroupsView(View):
 
     NAME = "groups"
     COLUMNS = GROUP_COLUMNS
-    EMPTY = "no consumer groups yet"
+    EMPTY = "no groups yet"
     BINDINGS = view_bindings("groups")
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[GroupRow]:
@@ -56,101 +56,12 @@ class GroupsView(View):
             self.console.acts.member(act, row.group.group_id)
 
 
-@dataclass(frozen=True, slots=True)
-class MemberRow:
-    """One member with the sum of its lag."""
-
-    member: MemberState
-    lag: int | None
-    age_ms: float
-
-    @property
-    def key(self) -> str:
-        """The member's id."""
-        return self.member.member_id
-
-
-def _assignment(row: MemberRow) -> Cell:
-    told = assignment_text(row.member)
-    return cell(told or "nothing", "text" if row.member.assignment else "under_replicated")
-
-
-def _epoch(row: MemberRow) -> str:
-    return "–" if row.member.member_epoch is None else str(row.member.member_epoch)
-
-
-_MEMBER_COLUMNS: tuple[Column, ...] = (
-    Column(
-        "client",
-        "CLIENT",
-        lambda row: cell(row.member.instance_id or row.member.client_id),
-        16,
-        lambda row: row.member.client_id,
-        max_width=30,
-    ),
-    Column(
-        "host",
-        "HOST",
-        lambda row: cell(row.member.host.lstrip("/"), "muted"),
-        12,
-        lambda row: row.member.host,
-        priority=2,
-        max_width=24,
-    ),
-    Column(
-        "partitions",
-        "PARTITIONS",
-        lambda row: cell(sum(len(each) for _, each in row.member.assignment)),
-        10,
-        lambda row: sum(len(each) for _, each in row.member.assignment),
-        right=True,
-        flashes=True,
-    ),
-    Column(
-        "lag",
-        "LAG",
-        lambda row: cell(text.count(row.lag), lag_tone(row.lag)),
-        9,
-        lambda row: row.lag or 0,
-        right=True,
-        descending=True,
-    ),
-    Column(
-        "assignment",
-        "ASSIGNMENT",
-        _assignment,
-        20,
-        priority=1,
-        max_width=80,
-        flashes=True,
-    ),
-    Column(
-        "epoch",
-        "EPOCH",
-        lambda row: cell(_epoch(row), "muted"),
-        5,
-        lambda row: row.member.member_epoch or 0,
-        right=True,
-        priority=2,
-        flashes=True,
-    ),
-    Column("speaks", "PROTOCOL", lambda row: cell(row.member.protocol or "classic", "muted"), 8, priority=3),
-    Column(
-        "member-id",
-        "MEMBER ID",
-        lambda row: cell(text.shorten_middle(row.member.member_id, 28), "muted"),
-        28,
-        priority=3,
-    ),
-)
-
-
 # Of what happened to a group so many lines are worth the room.
 _LEAST_EVENT_LINES = 4
 
 
 class GroupView(View):
-    """A group's offsets by partition, or its members; below, what happened to it."""
+    """A group's offsets by partition, its members, or the tasks of a streams group; below, what happened to it."""
 
     NAME = "group"
     COLUMNS = OFFSET_COLUMNS
@@ -166,7 +77,8 @@ class GroupView(View):
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._group: str = about["group"]
-        self._members = False
+        self._shown = "offsets"
+        self._columns: tuple[Column, ...] = OFFSET_COLUMNS
         self._remark = ""
 
     def compose(self) -> ComposeResult:
@@ -199,34 +111,35 @@ class GroupView(View):
         self._remark = "this group is not there (any more)"
         if group is not None:
             coordinator = "unknown" if group.coordinator is None else str(group.coordinator)
-            self._remark = (
-                f"{group.state} · {text.plural(len(group.members), 'member')} · lag {text.count(group.total_lag)}"
-                f" · coordinator {coordinator}"
-            )
-            if told := epochs(group):
-                self._remark += f" · {told}"
-            going = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
-            if going:
-                self._remark += f" · {going}"
-        if not self._members:
-            return offset_rows(snapshot, self._group, self.console.history)
+            parts = [
+                group.state,
+                text.plural(len(group.members), "member"),
+                f"lag {text.count(group.total_lag)}",
+                topology_text(group) if self._shown == "tasks" else f"coordinator {coordinator}",
+                epochs(group),
+                f"not described: {group.error}" if group.error else "",
+                outlook(group.total_lag, self.console.history.of(("lag", self._group))),
+            ]
+            self._remark = " · ".join(each for each in parts if each)
+        if self._columns != self._columns_for(group):
+            # The group's type was not known before.
+            self._columns = self._columns_for(group)
+            self.table.columns = self._columns
         if group is None:
             return []
-        lags = {(offset.topic, offset.partition): offset.lag for offset in group.offsets}
-        age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
-        rows = []
-        for member in group.members:
-            known = [
-                lag
-                for topic, partitions in member.assignment
-                for partition in partitions
-                if (lag := lags.get((topic, partition))) is not None
-            ]
-            rows.append(MemberRow(member, sum(known) if known else None, age))
-        return sorted(rows, key=lambda row: (row.member.client_id, row.member.member_id))
+        if self._shown == "members":
+            return member_rows(snapshot, group)
+        if self._shown == "tasks":
+            return task_rows(snapshot, group)
+        return offset_rows(snapshot, self._group, self.console.history)
+
+    def _columns_for(self, group: GroupState | None) -> tuple[Column, ...]:
+        if self._shown == "tasks":
+            return TASK_COLUMNS
+        return member_columns(group) if self._shown == "members" else offset_columns(group)
 
     def crumb_title(self) -> str:
-        return "members" if self._members else "offsets"
+        return self._shown
 
     def scope_word(self) -> str:
         return self._group
@@ -239,21 +152,34 @@ class GroupView(View):
         return self._remark
 
     def describe_row(self, row: Any) -> object:
-        return row.member if isinstance(row, MemberRow) else row.offset
+        if isinstance(row, OffsetRow):
+            return row.offset
+        return row.member if isinstance(row, MemberRow) else row
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "members": self._members}
+        return {**super().state(), "shown": self._shown}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        if state.get("members", False) != self._members:
-            self.action_members()
+        self._show(state.get("shown", self._shown))
         super().restore(state)
 
     def action_members(self) -> None:
-        self._members = not self._members
         picture = self.console.picture()
-        columns = _MEMBER_COLUMNS if self._members else OFFSET_COLUMNS
-        self.table.replace_all(columns, self.rows(picture) if picture is not None else ())
+        group = find_group(picture, self._group) if picture is not None else None
+        kinds = ["offsets", "members"]
+        if group is not None and group.group_type == "streams":
+            kinds.append("tasks")
+        at = kinds.index(self._shown) if self._shown in kinds else -1
+        self._show(kinds[(at + 1) % len(kinds)])
+
+    def _show(self, shown: str) -> None:
+        if shown == self._shown:
+            return
+        self._shown = shown
+        picture = self.console.picture()
+        group = find_group(picture, self._group) if picture is not None else None
+        self._columns = self._columns_for(group)
+        self.table.replace_all(self._columns, self.rows(picture) if picture is not None else ())
         self.refresh_title()
 
     def action_open(self) -> None:

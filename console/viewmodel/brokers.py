@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
+from console.viewmodel.health import leaderless_since_ms
 from console.viewmodel.history import History
 from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, ProcessState
 
@@ -23,6 +24,7 @@ class BrokerRow:
     in_history: tuple[float, ...]
     out_history: tuple[float, ...]
     age_ms: float
+    is_controller: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +74,7 @@ def broker_state(broker: BrokerState) -> tuple[str, str, str]:
 def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
     """Sorted by id."""
     rows = []
+    leaderless = bool(leaderless_since_ms(snapshot))
     for broker in sorted(snapshot.brokers, key=lambda each: each.broker_id):
         state, tone, glyph = broker_state(broker)
         down = tone == "offline"
@@ -84,6 +87,8 @@ def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
                 () if down else history.of(("in", broker.broker_id)),
                 () if down else history.of(("out", broker.broker_id)),
                 text.age_ms(snapshot.at_ms, broker.observed_at_ms),
+                # One that is down is none, even if no other is known yet.
+                broker.is_controller and not down and not leaderless,
             )
         )
     return rows
@@ -91,9 +96,7 @@ def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:
 
 def _id(row: BrokerRow) -> Cell:
     number = Span(str(row.broker.broker_id))
-    # One that is down is none, even if no other is known yet.
-    leads = row.broker.is_controller and row.tone != "offline"
-    return (Span("★ ", "controller"), number) if leads else (number,)
+    return (Span("★ ", "controller"), number) if row.is_controller else (number,)
 
 
 def _state(row: BrokerRow) -> Cell:

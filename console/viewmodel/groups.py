@@ -1,13 +1,14 @@
-"""Consumer groups, their positions and their members as rows."""
+"""Groups of all types and their positions as rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.history import History
-from engine.supervisor.snapshot import ClusterSnapshot, GroupOffset, GroupState, MemberState
+from engine.supervisor.snapshot import ClusterSnapshot, GroupOffset, GroupState, MemberState, StreamsTasks
 
 TREND_WIDTH = 12
 
@@ -100,6 +101,7 @@ _STATE = {
     "completingrebalance": ("under_replicated", "◑"),
     "assigning": ("under_replicated", "◐"),
     "reconciling": ("under_replicated", "◑"),
+    "notready": ("offline", "◌"),
     "dead": ("offline", "✗"),
 }
 
@@ -107,6 +109,11 @@ _STATE = {
 def _state(row: GroupRow) -> Cell:
     tone, glyph = _STATE.get(row.group.state.lower(), ("info", "●"))
     return (Span(f"{glyph} {row.group.state or 'unknown'}", tone),)
+
+
+def _members(row: GroupRow) -> Cell:
+    # One that is listed and was never described: how many it has is not known.
+    return UNKNOWN if row.group.error and not row.group.members else cell(len(row.group.members))
 
 
 def _lag(lag: int | None, history: tuple[float, ...]) -> Cell:
@@ -129,7 +136,7 @@ def _topics(row: GroupRow) -> Cell:
 
 
 GROUP_COLUMNS: tuple[Column, ...] = (
-    Column("group", "GROUP", lambda row: cell(row.group.group_id), 18, lambda row: row.group.group_id, max_width=44),
+    Column("group", "GROUP", lambda row: cell(row.group.group_id), 16, lambda row: row.group.group_id, max_width=44),
     Column("state", "STATE", _state, 10, lambda row: row.group.state, flashes=True, max_width=21),
     Column(
         "type",
@@ -137,13 +144,13 @@ GROUP_COLUMNS: tuple[Column, ...] = (
         lambda row: cell(row.group.group_type, "muted"),
         8,
         lambda row: row.group.group_type,
-        priority=2,
+        priority=1,
         flashes=True,
     ),
     Column(
         "members",
         "MEMBERS",
-        lambda row: cell(len(row.group.members)),
+        _members,
         7,
         lambda row: len(row.group.members),
         right=True,
@@ -158,7 +165,7 @@ GROUP_COLUMNS: tuple[Column, ...] = (
         right=True,
         descending=True,
     ),
-    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=1, max_width=TREND_WIDTH + 9),
+    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=2, max_width=TREND_WIDTH + 9),
     Column(
         "coordinator",
         "COORDINATOR",
@@ -184,10 +191,10 @@ GROUP_COLUMNS: tuple[Column, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class OffsetRow:
-    """A group's position in one partition, and the member that reads it."""
+    """A group's position in one partition, and who reads it: one member, of a share group several."""
 
     offset: GroupOffset
-    member: MemberState | None
+    members: tuple[MemberState, ...]
     history: tuple[float, ...]
     age_ms: float
 
@@ -199,7 +206,7 @@ class OffsetRow:
     @property
     def is_healthy(self) -> bool:
         """Read by somebody, without much lag."""
-        return self.member is not None and lag_tone(self.offset.lag) != "lag_high"
+        return bool(self.members) and lag_tone(self.offset.lag) != "lag_high"
 
 
 def epochs(group: GroupState) -> str:
@@ -222,19 +229,19 @@ def offset_rows(snapshot: ClusterSnapshot, group_id: str, history: History) -> l
     if group is None:
         return []
     members = {member.member_id: member for member in group.members}
-    owner: dict[tuple[str, int], MemberState] = {}
+    readers: dict[tuple[str, int], list[MemberState]] = {}
     for member in group.members:
         for topic, partitions in member.assignment:
             for partition in partitions:
-                owner[topic, partition] = member
+                readers.setdefault((topic, partition), []).append(member)
     found = {(offset.topic, offset.partition): offset for offset in group.offsets}
-    for place in owner:
+    for place in readers:
         found.setdefault(place, GroupOffset(*place, None, None, None, None))
     age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
     return [
         OffsetRow(
             offset,
-            owner.get(place) or members.get(offset.member_id or ""),
+            tuple(readers.get(place) or [members[each] for each in (offset.member_id,) if each in members]),
             history.of(("lag", group_id, *place)),
             age,
         )
@@ -242,32 +249,85 @@ def offset_rows(snapshot: ClusterSnapshot, group_id: str, history: History) -> l
     ]
 
 
-def member_name(member: MemberState | None) -> str:
+# A thread of Kafka Streams: what its application is called by default, its process's UUID, its number.
+_STREAM_THREAD = re.compile(r"(?:.*-)?([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}-(StreamThread-\d+)-consumer")
+
+
+def client_name(member: MemberState) -> str:
+    """The client's id, or the one that a static member has. Of a thread of Kafka Streams only what tells it apart from
+    those of the same application: ``22ec778a-StreamThread-1``."""
+    if member.instance_id:
+        return member.instance_id
+    thread = _STREAM_THREAD.fullmatch(member.client_id) if member.tasks is not None else None
+    return f"{thread[1]}-{thread[2]}" if thread else member.client_id
+
+
+def member_name(member: MemberState) -> str:
     """``client-id@host``, which people know, rather than the member id."""
-    if member is None:
-        return "–"
-    return f"{member.instance_id or member.client_id}{member.host.replace('/', '@', 1) if member.host else ''}"
+    return f"{client_name(member)}{member.host.replace('/', '@', 1) if member.host else ''}"
 
 
 def _number(value: int | None) -> Cell:
     return UNKNOWN if value is None else cell(text.count(value))
 
 
+def readers_text(row: OffsetRow) -> str:
+    """Who reads a partition. Of several members of one host the host is told once."""
+    if not row.members:
+        return "–"
+    if len(row.members) == 1:
+        return member_name(row.members[0])
+    names = sorted(client_name(member) for member in row.members)
+    hosts = sorted({member.host.removeprefix("/") for member in row.members if member.host})
+    several = f"{len(names)}×{names[0]}" if len(set(names)) == 1 else ", ".join(names)
+    return several + (f"@{hosts[0]}" if len(hosts) == 1 else f" on {len(hosts)} hosts" if hosts else "")
+
+
 def assignment_text(member: MemberState) -> str:
-    """What a member has, and what it shall have where that is something else."""
-    has, target = _partitions(member.assignment), member.target
-    if target is None or target == member.assignment:
-        return has
-    return f"{has or 'nothing'} → {_partitions(target) or 'nothing'}"
+    """What a member has, and what it shall have where that is something else: partitions, of a streams group tasks."""
+    if member.tasks is not None:
+        has, shall = tasks_text(member.tasks), member.target_tasks and tasks_text(member.target_tasks)
+    else:
+        has, shall = _partitions(member.assignment), None if member.target is None else _partitions(member.target)
+    return has if shall is None or shall == has else f"{has or 'nothing'} → {shall or 'nothing'}"
+
+
+def tasks_text(tasks: StreamsTasks) -> str:
+    """``0[1,3] 1[0] standby 0[2]``: subtopologies with their partitions."""
+    kinds = ((_partitions(each), name) for each, name in zip(tasks, ("", "standby ", "warm-up "), strict=True))
+    return " ".join(f"{name}{parts}" for parts, name in kinds if parts)
+
+
+def topology_text(group: GroupState) -> str:
+    """A streams group's topology in words; empty for another group."""
+    if group.group_type != "streams":
+        return ""
+    if group.topology is None:
+        return "no topology yet"
+    again = f" (topology epoch {group.topology.epoch})" if group.topology.epoch else ""
+    if group.topology.subtopologies is None:
+        return f"not ready: source topics are missing, or their partitions do not fit{again}"
+    parts = len(group.topology.subtopologies)
+    return f"{parts} subtopolog{'y' if parts == 1 else 'ies'}{again}"
 
 
 def _partitions(parts: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
     return " ".join(f"{topic}[{text.id_list(partitions)}]" for topic, partitions in parts)
 
 
-def member_id_text(member: MemberState | None) -> str:
-    """The member's id, its long middle left out."""
-    return "–" if member is None else text.shorten_middle(member.member_id, 28)
+def member_id_text(row: OffsetRow) -> str:
+    """The id of the member that reads a partition, its long middle left out."""
+    if len(row.members) == 1:
+        return text.shorten_middle(row.members[0].member_id, 28)
+    return text.plural(len(row.members), "member") if row.members else "–"
+
+
+def _dealt_with_ahead(offset: GroupOffset) -> int | None:
+    """Of a share group: records past the start that are dealt with while one before them is not."""
+    if offset.committed_offset is None or offset.log_end_offset is None or offset.lag is None:
+        return None
+    # The three were not seen at the same moment.
+    return max(0, offset.log_end_offset - offset.committed_offset - offset.lag)
 
 
 OFFSET_COLUMNS: tuple[Column, ...] = (
@@ -309,14 +369,35 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
     Column(
         "member",
         "READ BY",
-        lambda row: cell(member_name(row.member), "text" if row.member else "offline"),
+        lambda row: cell(readers_text(row), "text" if row.members else "offline"),
         16,
-        lambda row: member_name(row.member),
+        readers_text,
         priority=1,
         max_width=36,
         flashes=True,
     ),
-    Column(
-        "member-id", "MEMBER ID", lambda row: cell(member_id_text(row.member), "muted"), 16, priority=3, max_width=28
-    ),
+    Column("member-id", "MEMBER ID", lambda row: cell(member_id_text(row), "muted"), 16, priority=3, max_width=28),
 )
+
+# Of a share group: no position that is committed, but where it starts and what is dealt with beyond.
+SHARE_OFFSET_COLUMNS: tuple[Column, ...] = (
+    OFFSET_COLUMNS[0],
+    replace(OFFSET_COLUMNS[1], key="start", title="START"),
+    OFFSET_COLUMNS[2],
+    OFFSET_COLUMNS[3],
+    Column(
+        "ahead",
+        "DONE AHEAD",
+        lambda row: _number(_dealt_with_ahead(row.offset)),
+        10,
+        lambda row: _dealt_with_ahead(row.offset) or 0,
+        right=True,
+        priority=2,
+    ),
+    *OFFSET_COLUMNS[4:],
+)
+
+
+def offset_columns(group: GroupState | None) -> tuple[Column, ...]:
+    """Those of the group's type."""
+    return SHARE_OFFSET_COLUMNS if group is not None and group.group_type == "share" else OFFSET_COLUMNS

@@ -15,6 +15,17 @@ def silent_brokers(snapshot: ClusterSnapshot) -> frozenset[int]:
     return frozenset(broker.broker_id for broker in snapshot.brokers if broker.was_asked and not broker.reachable)
 
 
+# Data older than this is told to be stale.
+STALE_MS = 5_000
+
+
+def leaderless_since_ms(snapshot: ClusterSnapshot) -> int:
+    """When a leader of the metadata quorum was last told of, where brokers answer and none of them knows one any more:
+    no majority is left to elect another. 0 where one is known, or nothing is."""
+    quorum_ms = snapshot.quorum.observed_at_ms if snapshot.quorum is not None else 0
+    return quorum_ms if quorum_ms and snapshot.metadata_observed_at_ms - quorum_ms > STALE_MS else 0
+
+
 def is_unserved(partition: PartitionState, silent: frozenset[int]) -> bool:
     """Without a leader, or with one that does not answer."""
     return partition.is_offline or partition.leader in silent

@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span
-from console.viewmodel.health import silent_brokers, unserved
+from console.viewmodel.health import STALE_MS, leaderless_since_ms, silent_brokers, unserved
 from console.viewmodel.history import History, total
 from engine.supervisor.snapshot import ClusterSnapshot, Source
-
-# Data older than this is told to be stale.
-STALE_MS = 5_000
 
 
 class Overview(NamedTuple):
@@ -55,10 +52,8 @@ def overview(
 def _controller(snapshot: ClusterSnapshot, now_ms: int) -> Cell:
     if snapshot.controller_id is None or snapshot.controller_id < 0:
         return (Span("  controller ", "muted"), Span("none", "offline"))
-    quorum_ms = snapshot.quorum.observed_at_ms if snapshot.quorum is not None else 0
-    if quorum_ms and snapshot.metadata_observed_at_ms - quorum_ms > STALE_MS:
-        # Brokers answer, and none of them knows a controller: no majority is left to elect one.
-        return (Span("  controller ", "muted"), Span(f"none {text.age(now_ms - quorum_ms)}", "offline"))
+    if since_ms := leaderless_since_ms(snapshot):
+        return (Span("  controller ", "muted"), Span(f"none {text.age(now_ms - since_ms)}", "offline"))
     epoch = "" if snapshot.controller_epoch is None else f" epoch {snapshot.controller_epoch}"
     return (Span("  controller ", "muted"), Span(f"★ {snapshot.controller_id}", "controller"), Span(epoch, "muted"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from console.viewmodel import text
 from console.viewmodel.brokers import broker_state
 from console.viewmodel.cells import UNKNOWN, Cell, Column, cell
-from console.viewmodel.health import silent_brokers
+from console.viewmodel.health import leaderless_since_ms, silent_brokers
 from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, QuorumVoter
 
 
@@ -20,6 +20,7 @@ class QuorumRow:
     now_ms: int
     age_ms: float
     broker: BrokerState | None = None
+    leads_still: bool = True
 
     @property
     def key(self) -> str:
@@ -40,8 +41,9 @@ def quorum_rows(snapshot: ClusterSnapshot) -> list[QuorumRow]:
         return []
     age = text.age_ms(snapshot.at_ms, quorum.observed_at_ms)
     brokers = {broker.broker_id: broker for broker in snapshot.brokers}
+    leads_still = not leaderless_since_ms(snapshot)
     return [
-        QuorumRow(node, node.node_id == quorum.leader_id, snapshot.at_ms, age, brokers.get(node.node_id))
+        QuorumRow(node, node.node_id == quorum.leader_id, snapshot.at_ms, age, brokers.get(node.node_id), leads_still)
         for node in sorted(quorum.nodes, key=lambda node: (not node.is_voter, node.node_id))
     ]
 
@@ -69,7 +71,7 @@ def _state(row: QuorumRow) -> Cell:
 def _role(row: QuorumRow) -> Cell:
     if row.is_leader:
         down = row.broker is not None and broker_state(row.broker)[1] == "offline"
-        return cell("led", "muted") if down else cell("★ leader", "controller")
+        return cell("led", "muted") if down or not row.leads_still else cell("★ leader", "controller")
     return cell("voter" if row.voter.is_voter else "observer", "follower" if row.voter.is_voter else "muted")
 
 

@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from console.viewmodel.cells import Cell, Column, Placed, Span, place_columns, plain
 from console.viewmodel.filters import Filter
-from console.viewmodel.overview import STALE_MS
+from console.viewmodel.health import STALE_MS
 from console.viewmodel.text import age
 from console.widgets.lines import fit, strip_of, width_of
 

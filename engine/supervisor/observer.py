@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigEntry, ConfigResource, ConfigSource, ResourceType
-from engine.client.admin.groups import GroupDescription
+from engine.client.admin.group_descriptions import GroupDescription
 from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
 from engine.client.admin.replicas import ReplicaWatermarks
+from engine.client.admin.share_offsets import ShareOffset
 from engine.client.channel import Address
 from engine.client.errors import ClientError, UnsupportedApi
 from engine.model.errors import KafkaError
@@ -43,12 +44,14 @@ class Pace(NamedTuple):
     ``fast_ms``: metadata, brokers, quorum, high watermarks, groups, and (twice as often) where each replica of the
     watched topics stands; ``slow_ms``: all replicas' log ends, log starts, log directories; ``configs_ms``: topic
     configs. A cluster with more than ``partitions_at_pace`` partitions is asked less often, in proportion.
+    ``share_offsets_timeout_ms``: for where share groups stand, which their coordinators have from others.
     """
 
     fast_ms: float = 1_000
     slow_ms: float = 5_000
     configs_ms: float = 30_000
     request_timeout_ms: float = 2_000
+    share_offsets_timeout_ms: float = 10_000
     partitions_at_pace: int = 1_000
 
 
@@ -68,6 +71,7 @@ class ClusterObserver:
         """``derive_events`` False for a cluster whose brokers tell what happens by themselves."""
         self._clock = world.clock
         self._pace = pace or Pace()
+        bootstrap = tuple(bootstrap)
         self.admin = AdminClient(
             world,
             bootstrap,
@@ -76,6 +80,14 @@ class ClusterObserver:
             connect_timeout_ms=self._pace.request_timeout_ms,
         )
         self.admin.brokers.on_lost(self._connection_lost)
+        self._share_admin = AdminClient(
+            world,
+            bootstrap,
+            client_id=client_id,
+            request_timeout_ms=self._pace.share_offsets_timeout_ms,
+            connect_timeout_ms=self._pace.request_timeout_ms,
+        )
+        self._share_polls: dict[int, asyncio.Task[None]] = {}
         self._source = source
         self._derive_events = derive_events
         self._seen = Observation(source)
@@ -106,12 +118,13 @@ class ClusterObserver:
 
     async def close(self) -> None:
         """End all polling and close all connections; iterations end."""
-        tasks = [*self._tasks, *self._brokers.values()]
-        self._tasks, self._brokers = [], {}
+        tasks = [*self._tasks, *self._brokers.values(), *self._share_polls.values()]
+        self._tasks, self._brokers, self._share_polls = [], {}, {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.admin.close()
+        self._share_admin.close()
         self._revision = -1
         self._wake()
 
@@ -365,24 +378,48 @@ class ClusterObserver:
         if not listed:
             return
         types = {each.group_id: each.group_type for each in listed}
+        shared = sorted(group_id for group_id, kind in types.items() if kind == "share")
         described, offsets = await asyncio.gather(
             self.admin.describe_groups_of(broker_id, types),
-            self.admin.list_group_offsets_of(broker_id, sorted(types)),
+            self._offsets_of_groups(broker_id, sorted(types.keys() - set(shared))),
         )
+        self._look_at_share_offsets(broker_id, shared)
         now_ms = self._clock.now_ms()
         for group_id in sorted(types):
-            description, committed = described[group_id], offsets[group_id]
+            description = described[group_id]
             if isinstance(description, GroupDescription):
                 groups.on_described(description, now_ms)
             else:
                 groups.on_failed(group_id, str(description))
-            if isinstance(committed, dict):
-                groups.on_offsets(
-                    group_id,
-                    {each: value for each, value in committed.items() if isinstance(value, CommittedOffset)},
-                    now_ms,
-                    self._seen.log_end_for_consumers,
-                )
+            if group_id in offsets:
+                groups.on_offsets(group_id, offsets[group_id], now_ms, self._seen.log_end_for_consumers)
+
+    async def _offsets_of_groups(
+        self, broker_id: int, group_ids: list[str]
+    ) -> dict[str, dict[TopicPartition, CommittedOffset]]:
+        answers = await self.admin.list_group_offsets_of(broker_id, group_ids) if group_ids else {}
+        return {
+            group_id: {at: each for at, each in answer.items() if isinstance(each, CommittedOffset)}
+            for group_id, answer in answers.items()
+            if isinstance(answer, dict)
+        }
+
+    def _look_at_share_offsets(self, broker_id: int, group_ids: list[str]) -> None:
+        """Ask for the positions of share groups, unless the last question is not answered yet."""
+        running = self._share_polls.get(broker_id)
+        if group_ids and (running is None or running.done()):
+            self._share_polls[broker_id] = asyncio.ensure_future(self._ask_share_offsets(broker_id, group_ids))
+
+    async def _ask_share_offsets(self, broker_id: int, group_ids: list[str]) -> None:
+        # The coordinator asks other brokers itself, and one that hangs makes it late: on a connection of its own such
+        # an answer keeps none from coming.
+        self._share_admin.brokers.learn(self.admin.brokers.nodes)
+        answers = await self._share_admin.list_share_group_offsets_of(broker_id, group_ids)
+        for group_id, answer in answers.items():
+            if isinstance(answer, dict):
+                found = {at: each for at, each in answer.items() if isinstance(each, ShareOffset)}
+                self._seen.groups.on_share_offsets(group_id, found, self._clock.now_ms())
+        self._dirty.set()
 
 
 async def _failure(ask: Callable[..., Awaitable[None]], *arguments: Any) -> str:

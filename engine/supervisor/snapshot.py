@@ -171,7 +171,11 @@ class TopicState:
 
 
 class GroupOffset(NamedTuple):
-    """A group's position in one partition. ``lag`` is ``None`` when either side of it is unknown."""
+    """A group's position in one partition. ``lag`` is ``None`` when either side of it is unknown.
+
+    Of a share group, ``committed_offset`` is where it starts (all before that is dealt with), ``lag`` what is not dealt
+    with from there on, in flight or not, and ``member_id`` ``None``: several members may read a partition.
+    """
 
     topic: str
     partition: int
@@ -182,10 +186,39 @@ class GroupOffset(NamedTuple):
     metadata: str = ""
 
 
+class StreamsTasks(NamedTuple):
+    """Tasks of a member of a streams group: by kind, subtopologies with their partitions."""
+
+    active: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    standby: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    warmup: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+class Subtopology(NamedTuple):
+    """A part of a streams application whose tasks are alike, with the topics that it has to do with."""
+
+    subtopology_id: str
+    source_topics: tuple[str, ...]
+    repartition_source_topics: tuple[str, ...]
+    repartition_sink_topics: tuple[str, ...]
+    changelog_topics: tuple[str, ...]
+
+
+class StreamsTopology(NamedTuple):
+    """What a streams group runs; ``subtopologies`` is ``None`` where the coordinator does not tell them."""
+
+    epoch: int
+    subtopologies: tuple[Subtopology, ...] | None
+
+
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """One member of a group. In a consumer group (KIP-848) it has an epoch, a ``target`` that it is on its way to, and
-    a ``protocol`` of its own, ``classic`` or ``consumer``; elsewhere ``None`` and nothing."""
+    """One member of a group. In groups of the newer types it has an epoch, and a ``protocol`` of its own: ``classic``,
+    ``consumer``, ``share`` or ``streams``; in consumer groups (KIP-848) a ``target`` that it is on its way to.
+
+    In a streams group (KIP-1071) it has ``tasks``, on its way to ``target_tasks``; its ``assignment`` is what its
+    active tasks read.
+    """
 
     member_id: str
     instance_id: str | None
@@ -195,11 +228,15 @@ class MemberState:
     member_epoch: int | None = None
     target: tuple[tuple[str, tuple[int, ...]], ...] | None = None
     protocol: str = ""
+    tasks: StreamsTasks | None = None
+    target_tasks: StreamsTasks | None = None
+    process_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """One group. ``group_type`` is ``classic`` or ``consumer``; the latter has epochs."""
+    """One group. ``group_type`` is ``classic``, ``consumer``, ``share`` or ``streams``; all but the first have epochs,
+    the last has a ``topology``. ``error`` says why it could not be described lately."""
 
     group_id: str
     state: str
@@ -215,6 +252,7 @@ class GroupState:
     error: str = ""
     group_epoch: int | None = None
     assignment_epoch: int | None = None
+    topology: StreamsTopology | None = None
 
 
 @dataclass(frozen=True, slots=True)

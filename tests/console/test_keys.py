@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from frames import text_of_screen
-from scripted import ATTACHED, EMBEDDED, kill_in, record
+from sample_files import record
+from sample_snapshots import kill_in
+from scripted import ATTACHED, EMBEDDED
 from tests_frame import make_app, populate, settle
 
 from console.gateway import Capabilities, NewTopic, ReadFrom, Start

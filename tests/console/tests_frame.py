@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripted import EMBEDDED, FrozenClock, ScriptedGateway, finished_act, record
+from sample_files import record
+from sample_snapshots import finished_act
+from scripted import EMBEDDED, FrozenClock, ScriptedGateway
 
 from console.app import KConsole
 from console.gateway import Capabilities
@@ -25,6 +27,10 @@ SHOTS: dict[str, list[str]] = {
     "groups": ["3"],
     "group": ["3", "j", "enter"],
     "members": ["3", "j", "enter", "m"],
+    "groups-newer": ["!add_newer_groups", "3"],
+    "share-group": ["!add_newer_groups", "3", "j", "j", "enter"],
+    "streams-members": ["!add_newer_groups", "3", "G", "enter", "m"],
+    "streams-tasks": ["!add_newer_groups", "3", "G", "enter", "m", "m"],
     "events": ["!kill_brokers", "4"],
     "failover": ["!kill_brokers", "5"],
     "workload": ["6"],

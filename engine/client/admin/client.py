@@ -7,11 +7,21 @@ from engine.client.admin.log_dirs import LogDirAdmin
 from engine.client.admin.offsets import OffsetAdmin
 from engine.client.admin.quorum import QuorumAdmin
 from engine.client.admin.replicas import ReplicaAdmin
+from engine.client.admin.share_offsets import ShareOffsetAdmin
 from engine.client.admin.topics import TopicAdmin
 from engine.client.admin.transactions import TransactionAdmin
 
 
-class AdminClient(TopicAdmin, ConfigAdmin, OffsetAdmin, LogDirAdmin, QuorumAdmin, ReplicaAdmin, TransactionAdmin):
+class AdminClient(
+    TopicAdmin,
+    ConfigAdmin,
+    OffsetAdmin,
+    ShareOffsetAdmin,
+    LogDirAdmin,
+    QuorumAdmin,
+    ReplicaAdmin,
+    TransactionAdmin,
+):
     """Asks and changes a cluster, ours or any Apache Kafka.
 
     ``AdminClient(world, [(host, port), …])``; call :meth:`metadata` first (or any method that needs it does), so that

@@ -6,18 +6,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from engine.client.admin.base import AdminBase
+from engine.client.admin.group_descriptions import GroupDescription, GroupDescriptions
 from engine.client.admin.outcome import Failure, check, refusal
 from engine.client.errors import ClientError, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
-from engine.wire import codec
-from engine.wire.messages.consumer_group_describe_request import ConsumerGroupDescribeRequest
-from engine.wire.messages.consumer_group_describe_response import Assignment, ConsumerGroupDescribeResponse
-from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
 from engine.wire.messages.delete_groups_request import DeleteGroupsRequest
 from engine.wire.messages.delete_groups_response import DeleteGroupsResponse
-from engine.wire.messages.describe_groups_request import DescribeGroupsRequest
-from engine.wire.messages.describe_groups_response import DescribeGroupsResponse
 from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from engine.wire.messages.find_coordinator_response import FindCoordinatorResponse
 from engine.wire.messages.list_groups_request import ListGroupsRequest
@@ -25,7 +19,6 @@ from engine.wire.messages.list_groups_response import ListGroupsResponse
 
 _MOVED = (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE)
 _GROUP = 0
-_MEMBER_PROTOCOLS = {0: "classic", 1: "consumer"}
 
 
 class ListedGroup(NamedTuple):
@@ -45,38 +38,7 @@ class GroupListing(NamedTuple):
     failures: dict[int, Failure]
 
 
-class MemberDescription(NamedTuple):
-    """A member. ``assignment`` is ``None`` for a protocol whose bytes are not Kafka's consumer protocol.
-
-    The rest is of consumer groups (KIP-848) only: ``target`` is what the member shall have, ``protocol`` the one that
-    it speaks, ``classic`` or ``consumer``, empty where the broker does not tell.
-    """
-
-    member_id: str
-    instance_id: str | None
-    client_id: str
-    host: str
-    assignment: dict[str, tuple[int, ...]] | None
-    member_epoch: int | None = None
-    target: dict[str, tuple[int, ...]] | None = None
-    protocol: str = ""
-
-
-class GroupDescription(NamedTuple):
-    """A group with its members."""
-
-    group_id: str
-    state: str
-    group_type: str
-    protocol_type: str
-    protocol: str
-    coordinator: int
-    members: tuple[MemberDescription, ...]
-    group_epoch: int | None = None
-    assignment_epoch: int | None = None
-
-
-class GroupAdmin(AdminBase):
+class GroupAdmin(GroupDescriptions):
     """Groups are asked of their coordinators, which are remembered until they answer that they are not."""
 
     _coordinators: dict[str, int] | None = None
@@ -199,10 +161,7 @@ class GroupAdmin(AdminBase):
         self, group_ids: Iterable[str] | Mapping[str, str], *, timeout_ms: float | None = None
     ) -> dict[str, GroupDescription | Failure]:
         """Describe groups. With a mapping (group id to type, as :meth:`list_groups` tells it) each is asked for in its
-        own way; else as a classic group first and as one of the new protocol (KIP-848) if it is not classic.
-
-        Share and streams groups are not described here: their outcome is a failure that says so.
-        """
+        own way; else as a classic group first, then as one of each other type."""
         types: Mapping[str, str] = group_ids if isinstance(group_ids, Mapping) else dict.fromkeys(group_ids, "")
         wanted = list(types)
         outcomes = await self._describe(wanted, types, timeout_ms)
@@ -227,98 +186,6 @@ class GroupAdmin(AdminBase):
         await asyncio.gather(*(of_one(broker_id, ids) for broker_id, ids in sorted(grouped.items())))
         return outcomes
 
-    async def describe_groups_of(
-        self, broker_id: int, types: Mapping[str, str], *, timeout_ms: float | None = None
-    ) -> dict[str, GroupDescription | Failure]:
-        """Describe groups (id to type) by one broker, their coordinator."""
-        outcomes: dict[str, GroupDescription | Failure] = {
-            group_id: UnsupportedApi(f"groups of type {group_type} are not described yet")
-            for group_id, group_type in types.items()
-            if group_type in ("share", "streams")
-        }
-        classic = [each for each, kind in types.items() if kind in ("", "classic")]
-        new = [each for each, kind in types.items() if kind == "consumer"]
-        if classic:
-            outcomes.update(await self._describe_classic(broker_id, classic, timeout_ms))
-            new += [
-                each for each in classic if types[each] == "" and _code(outcomes[each]) is ErrorCode.GROUP_ID_NOT_FOUND
-            ]
-        if new:
-            outcomes.update(await self._describe_consumer(broker_id, new, timeout_ms))
-        return outcomes
-
-    async def _describe_classic(
-        self, broker_id: int, group_ids: list[str], timeout_ms: float | None
-    ) -> dict[str, GroupDescription | Failure]:
-        try:
-            response: DescribeGroupsResponse = await self.brokers.send(
-                broker_id, DescribeGroupsRequest(groups=group_ids), timeout_ms=timeout_ms
-            )
-        except ClientError as error:
-            return dict.fromkeys(group_ids, error)
-        outcomes: dict[str, GroupDescription | Failure] = {}
-        for group in response.groups:
-            failure = refusal(group.error_code, group.error_message)
-            if failure is None and group.group_state == "Dead":
-                # Before version 6 an unknown group is described as dead.
-                failure = KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"group {group.group_id} does not exist")
-            outcomes[group.group_id] = failure or GroupDescription(
-                group.group_id,
-                group.group_state,
-                "classic",
-                group.protocol_type,
-                group.protocol_data,
-                broker_id,
-                tuple(
-                    MemberDescription(
-                        each.member_id,
-                        each.group_instance_id,
-                        each.client_id,
-                        each.client_host,
-                        _assignment(each.member_assignment) if group.protocol_type == "consumer" else None,
-                    )
-                    for each in sorted(group.members, key=lambda each: each.member_id)
-                ),
-            )
-        return outcomes
-
-    async def _describe_consumer(
-        self, broker_id: int, group_ids: list[str], timeout_ms: float | None
-    ) -> dict[str, GroupDescription | Failure]:
-        try:
-            response: ConsumerGroupDescribeResponse = await self.brokers.send(
-                broker_id, ConsumerGroupDescribeRequest(group_ids=group_ids), timeout_ms=timeout_ms
-            )
-        except ClientError as error:
-            return dict.fromkeys(group_ids, error)
-        return {
-            group.group_id: refusal(group.error_code, group.error_message)
-            or GroupDescription(
-                group.group_id,
-                group.group_state,
-                "consumer",
-                "consumer",
-                group.assignor_name,
-                broker_id,
-                tuple(
-                    MemberDescription(
-                        each.member_id,
-                        each.instance_id,
-                        each.client_id,
-                        each.client_host,
-                        _partitions(each.assignment),
-                        each.member_epoch,
-                        _partitions(each.target_assignment),
-                        _MEMBER_PROTOCOLS.get(each.member_type, ""),
-                    )
-                    for each in sorted(group.members, key=lambda each: each.member_id)
-                ),
-                group.group_epoch,
-                group.assignment_epoch,
-            )
-            for group in response.groups
-        }
-
     async def delete_groups(
         self, group_ids: Iterable[str], *, timeout_ms: float | None = None
     ) -> dict[str, Failure | None]:
@@ -342,33 +209,9 @@ class GroupAdmin(AdminBase):
         return outcomes
 
 
-def _partitions(assignment: Assignment) -> dict[str, tuple[int, ...]]:
-    return {
-        part.topic_name: tuple(sorted(part.partitions))
-        for part in sorted(assignment.topic_partitions, key=lambda part: part.topic_name)
-    }
-
-
 def _code(outcome: object) -> ErrorCode | None:
     return outcome.code if isinstance(outcome, KafkaError) else None
 
 
 def _has_moved(outcome: object) -> bool:
     return _code(outcome) in _MOVED
-
-
-def _assignment(data: bytes) -> dict[str, tuple[int, ...]] | None:
-    """A member's share in Kafka's consumer protocol: version as int16, then ConsumerProtocolAssignment."""
-    if not data:
-        return {}
-    version = int.from_bytes(data[:2], "big", signed=True)
-    try:
-        # A later version only adds at the end.
-        highest = ConsumerProtocolAssignment.MAX_VERSION
-        assignment, _ = codec.decode(ConsumerProtocolAssignment, max(0, min(version, highest)), data, 2)
-    except codec.DecodeError:
-        return None
-    return {
-        each.topic: tuple(sorted(each.partitions))
-        for each in sorted(assignment.assigned_partitions, key=lambda each: each.topic)
-    }

@@ -10,12 +10,14 @@ from engine.record.builder import NewRecord, build_batch
 from engine.wire import codec
 from engine.wire.apis import ApiKey
 from engine.wire.messages import (
+    consumer_group_describe_response,
     consumer_protocol_assignment,
     describe_cluster_response,
     describe_configs_response,
     describe_groups_response,
     describe_log_dirs_response,
     describe_quorum_response,
+    describe_share_group_offsets_response,
     describe_topic_partitions_response,
     fetch_response,
     find_coordinator_response,
@@ -23,6 +25,8 @@ from engine.wire.messages import (
     list_offsets_response,
     metadata_response,
     offset_fetch_response,
+    share_group_describe_response,
+    streams_group_describe_response,
 )
 from engine.wire.messages.consumer_protocol_assignment import ConsumerProtocolAssignment
 from tests.unit.client.fake_network import FakePeer, FakeWorld, Later
@@ -59,6 +63,12 @@ class FakeGroup:
     state: str = "Stable"
     members: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    kind: str = "Classic"
+    # Of a share group.
+    lags: dict[tuple[str, int], int] = field(default_factory=dict)
+    # Of a streams group: source topics by subtopology, and tasks of members by kind.
+    sources: dict[str, list[str]] | None = None
+    tasks: dict[str, tuple[dict[str, list[int]], ...]] = field(default_factory=dict)
 
 
 class FakeCluster:
@@ -115,7 +125,11 @@ class FakeCluster:
             ApiKey.FETCH: self._fetch,
             ApiKey.LIST_GROUPS: self._list_groups,
             ApiKey.DESCRIBE_GROUPS: self._describe_groups,
+            ApiKey.CONSUMER_GROUP_DESCRIBE: self._describe_consumer_groups,
             ApiKey.OFFSET_FETCH: self._offset_fetch,
+            ApiKey.SHARE_GROUP_DESCRIBE: self._describe_share_groups,
+            ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS: self._describe_share_offsets,
+            ApiKey.STREAMS_GROUP_DESCRIBE: self._describe_streams_groups,
             ApiKey.DESCRIBE_LOG_DIRS: self._describe_log_dirs,
         }.items():
             peer.on(key, lambda request, version, handler=handler: handler(broker_id, request))
@@ -282,7 +296,7 @@ class FakeCluster:
         r = list_groups_response
         return r.ListGroupsResponse(
             groups=[
-                r.ListedGroup(group_id, "consumer", group.state, "Classic")
+                r.ListedGroup(group_id, "consumer", group.state, group.kind)
                 for group_id, group in sorted(self.groups.items())
                 if group.coordinator == broker_id
             ]
@@ -292,7 +306,7 @@ class FakeCluster:
         r = describe_groups_response
 
         def one(group_id: str) -> Any:
-            group = self.groups.get(group_id)
+            group = self._found(group_id, "Classic")
             if group is None:
                 return r.DescribedGroup(69, f"Group {group_id} not found.", group_id, "Dead")
             if group.coordinator != broker_id:
@@ -304,6 +318,76 @@ class FakeCluster:
             return r.DescribedGroup(0, None, group_id, group.state, "consumer", "range", members)
 
         return r.DescribeGroupsResponse(groups=[one(each) for each in request.groups])
+
+    def _found(self, group_id: str, kind: str) -> FakeGroup | None:
+        group = self.groups.get(group_id)
+        return group if group is not None and group.kind == kind else None
+
+    def _describe_consumer_groups(self, broker_id: int, request: Any) -> Any:
+        r = consumer_group_describe_response
+        return r.ConsumerGroupDescribeResponse(
+            groups=[r.DescribedGroup(69, f"Group {each} not found.", each) for each in request.group_ids]
+        )
+
+    def _describe_share_groups(self, broker_id: int, request: Any) -> Any:
+        r = share_group_describe_response
+
+        def one(group_id: str) -> Any:
+            group = self._found(group_id, "Share")
+            if group is None:
+                return r.DescribedGroup(69, f"Group {group_id} not found.", group_id)
+            members = [
+                r.Member(
+                    member_id,
+                    None,
+                    4,
+                    "client",
+                    "/h",
+                    assignment=r.Assignment(
+                        [r.TopicPartitions(topic_name=each, partitions=share[each]) for each in share]
+                    ),
+                )
+                for member_id, share in group.members.items()
+            ]
+            return r.DescribedGroup(0, None, group_id, group.state, 4, 4, "simple", members)
+
+        return r.ShareGroupDescribeResponse(groups=[one(each) for each in request.group_ids])
+
+    def _describe_share_offsets(self, broker_id: int, request: Any) -> Any:
+        r = describe_share_group_offsets_response
+
+        def one(group_id: str) -> Any:
+            group = self._found(group_id, "Share")
+            if group is None:
+                return r.DescribeShareGroupOffsetsResponseGroup(group_id, [], 69)
+            topics: dict[str, Any] = {}
+            for (topic, partition), start in group.offsets.items():
+                lag = group.lags.get((topic, partition), -1)
+                topics.setdefault(topic, r.DescribeShareGroupOffsetsResponseTopic(topic)).partitions.append(
+                    r.DescribeShareGroupOffsetsResponsePartition(partition, start, 0, lag)
+                )
+            return r.DescribeShareGroupOffsetsResponseGroup(group_id, list(topics.values()))
+
+        return r.DescribeShareGroupOffsetsResponse(groups=[one(each.group_id) for each in request.groups])
+
+    def _describe_streams_groups(self, broker_id: int, request: Any) -> Any:
+        r = streams_group_describe_response
+
+        def assigned(kinds: tuple[dict[str, list[int]], ...]) -> Any:
+            return r.Assignment(*([r.TaskIds(each, kind[each]) for each in kind] for kind in kinds))
+
+        def one(group_id: str) -> Any:
+            group = self._found(group_id, "Streams")
+            if group is None:
+                return r.DescribedGroup(69, f"Group {group_id} not found.", group_id)
+            parts = group.sources and [r.Subtopology(each, topics) for each, topics in group.sources.items()]
+            members = [
+                r.Member(member_id, 5, assignment=assigned(kinds), target_assignment=assigned(kinds))
+                for member_id, kinds in group.tasks.items()
+            ]
+            return r.DescribedGroup(0, None, group_id, group.state, 5, 5, r.Topology(2, parts), members)
+
+        return r.StreamsGroupDescribeResponse(groups=[one(each) for each in request.group_ids])
 
     def _offset_fetch(self, broker_id: int, request: Any) -> Any:
         r = offset_fetch_response

@@ -9,9 +9,10 @@ import pytest
 
 from engine.client.admin import AdminClient
 from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ConfigSource, ResourceType
-from engine.client.admin.groups import GroupDescription
+from engine.client.admin.group_descriptions import GroupDescription, StreamsTasks, Subtopology
 from engine.client.admin.offsets import CommittedOffset, OffsetAt, OffsetSpec
 from engine.client.admin.replicas import ReplicaWatermarks
+from engine.client.admin.share_offsets import ShareOffset
 from engine.client.admin.topics import CreatedTopic, NewTopic
 from engine.client.errors import ClientError, ConnectionLost, NotReady, RequestTimedOut, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
@@ -220,11 +221,44 @@ async def test_a_group_that_does_not_exist_fails_alone() -> None:
     cluster.groups["g"] = FakeGroup(2)
     cluster.peers[1].versions[ApiKey.CONSUMER_GROUP_DESCRIBE] = (9, 9)
     await admin.metadata()
-    outcomes = await admin.describe_groups({"g": "classic", "zz": "classic", "sh": "share"})
+    outcomes = await admin.describe_groups({"g": "classic", "zz": "classic", "new": "quorum"})
     assert isinstance(outcomes["g"], GroupDescription)
     missing = outcomes["zz"]
     assert isinstance(missing, KafkaError) and missing.code is ErrorCode.GROUP_ID_NOT_FOUND
-    assert isinstance(outcomes["sh"], UnsupportedApi)
+    assert isinstance(outcomes["new"], UnsupportedApi)
+
+
+@virtual_time
+async def test_each_type_of_group_is_described_in_its_own_way_and_found_where_its_type_is_not_known() -> None:
+    cluster, admin = made()
+    cluster.groups["sh"] = FakeGroup(1, members={"m": {"a": [1, 0]}}, offsets={("a", 0): 7}, kind="Share")
+    cluster.groups["st"] = FakeGroup(
+        1, kind="Streams", sources={"0": ["b", "a"]}, tasks={"m": ({"0": [1]}, {"0": [2]})}
+    )
+    await admin.metadata()
+    for asked in ({"sh": "share", "st": "streams"}, ["sh", "st"]):
+        outcomes = await admin.describe_groups(asked)
+        share, streams = outcomes["sh"], outcomes["st"]
+        assert isinstance(share, GroupDescription) and (share.group_type, share.group_epoch) == ("share", 4)
+        assert share.members[0].assignment == {"a": (0, 1)} and share.members[0].protocol == "share"
+        assert isinstance(streams, GroupDescription) and streams.topology is not None
+        assert streams.topology.subtopologies == (Subtopology("0", ("a", "b"), (), (), ()),)
+        assert streams.members[0].tasks == StreamsTasks({"0": (1,)}, {"0": (2,)}, {})
+        assert streams.members[0].assignment is None and streams.members[0].member_epoch == 5
+
+
+@virtual_time
+async def test_share_groups_of_a_broker_without_their_requests_fail_alone() -> None:
+    cluster, admin = made()
+    cluster.groups["g"] = FakeGroup(1)
+    cluster.groups["sh"] = FakeGroup(1, kind="Share", offsets={("a", 0): 7})
+    # As Kafka 4.1 is: no lag in version 0 of the one, and of the other only a version of early access.
+    cluster.peers[1].versions[ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS] = (0, 0)
+    cluster.peers[1].versions[ApiKey.SHARE_GROUP_DESCRIBE] = (0, 0)
+    await admin.metadata()
+    outcomes = await admin.describe_groups({"g": "classic", "sh": "share"})
+    assert isinstance(outcomes["g"], GroupDescription) and isinstance(outcomes["sh"], UnsupportedApi)
+    assert await admin.list_share_group_offsets_of(1, ["sh"]) == {"sh": {A0: ShareOffset(7, 0, None)}}
 
 
 @virtual_time

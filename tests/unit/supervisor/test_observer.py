@@ -238,3 +238,72 @@ async def test_a_group_moves_to_another_coordinator_and_none_is_lost() -> None:
     del cluster.groups["billing"]
     assert (await after(observer, 4)).groups == (), "what a dead broker once listed keeps nothing"
     await observer.close()
+
+
+@virtual_time
+async def test_a_share_group_starts_where_its_coordinator_says_and_its_partitions_have_several_readers() -> None:
+    cluster, observer = made()
+    share = {"orders": [0]}
+    cluster.groups["workers"] = FakeGroup(
+        3,
+        members={"m1": share, "m2": share},
+        offsets={("orders", 0): 1, ("orders", 1): 2},
+        kind="Share",
+        lags={("orders", 0): 1},
+    )
+    observer.start()
+    (group,) = [each for each in (await after(observer, 3)).groups if each.group_id == "workers"]
+    assert (group.group_type, group.group_epoch, group.total_lag) == ("share", 4, 1)
+    assert [(each.committed_offset, each.log_end_offset, each.lag, each.member_id) for each in group.offsets] == [
+        (1, 3, 1, None),
+        (2, 3, None, None),
+    ], "a lag that the coordinator does not tell is not made up: records beyond the start may be done"
+    assert [each.assignment for each in group.members] == [(("orders", (0,)),)] * 2
+    cluster.groups["workers"].lags[("orders", 0)] = 0
+    (group,) = [each for each in (await after(observer, 3)).groups if each.group_id == "workers"]
+    assert group.total_lag == 0
+    await observer.close()
+
+
+@virtual_time
+async def test_a_coordinator_that_is_slow_to_tell_of_a_share_group_tells_all_else_in_time() -> None:
+    cluster, observer = made()
+    cluster.groups["workers"] = FakeGroup(2, offsets={("orders", 0): 1}, kind="Share", lags={("orders", 0): 2})
+    observer.start()
+    await after(observer, 3)
+    cluster.peers[2].on(ApiKey.DESCRIBE_SHARE_GROUP_OFFSETS, lambda request, version: None)
+    snapshot = await after(observer, 7)
+    assert snapshot.brokers[1].reachable and snapshot.at_ms - snapshot.brokers[1].observed_at_ms < 2_000
+    ages = {each.group_id: snapshot.at_ms - each.observed_at_ms for each in snapshot.groups}
+    assert ages["billing"] < 2_000 and 5_000 < ages["workers"] < 10_000
+    await observer.close()
+
+
+@virtual_time
+async def test_members_of_a_streams_group_read_what_their_active_tasks_do() -> None:
+    cluster, observer = made()
+    cluster.add_topic("customers", 1)
+    cluster.groups["app"] = FakeGroup(
+        1,
+        offsets={("orders", 2): 1},
+        kind="Streams",
+        sources={"0": ["orders", "customers"], "1": ["orders"]},
+        tasks={"m1": ({"0": [0, 2]}, {"0": [1]}, {"1": [0]}), "m2": ({"0": [1]}, {}, {})},
+    )
+    observer.start()
+    (group,) = [each for each in (await after(observer, 3)).groups if each.group_id == "app"]
+    first, second = group.members
+    assert first.assignment == (("customers", (0,)), ("orders", (0, 2))), "customers has one partition only"
+    assert second.assignment == (("orders", (1,)),)
+    assert first.tasks == ((("0", (0, 2)),), (("0", (1,)),), (("1", (0,)),))
+    assert group.topology is not None and group.topology.epoch == 2 and group.topology.subtopologies is not None
+    assert {(each.topic, each.partition): (each.lag, each.member_id) for each in group.offsets} == {
+        ("customers", 0): (None, "m1"),
+        ("orders", 0): (None, "m1"),
+        ("orders", 1): (None, "m2"),
+        ("orders", 2): (2, "m1"),
+    }
+    cluster.groups["app"].sources = None
+    (group,) = [each for each in (await after(observer, 3)).groups if each.group_id == "app"]
+    assert group.topology is not None and group.topology.subtopologies is None, "not ready: source topics are missing"
+    await observer.close()
