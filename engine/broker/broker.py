@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from engine.broker.append_verification import OffsetsVerification
 from engine.broker.client_throttle import ClientThrottle
 from engine.broker.controller_host import ControllerHost
+from engine.broker.enveloping import seal, unseal
 from engine.broker.fetch_sessions import FetchSessions
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
 from engine.broker.group_logs import TopicLogs
@@ -63,6 +64,7 @@ from engine.storage.failure import LogDirFailure
 from engine.storage.log_dirs import LogDirs
 
 if TYPE_CHECKING:
+    from engine.broker.context import RequestContext
     from engine.core.raft.identity import OffsetAndEpoch
     from engine.model.broker_config import BrokerConfig
     from engine.wire.message import Message
@@ -116,6 +118,7 @@ API_MODULES = (
     "elect_leaders",
     "end_quorum_epoch",
     "end_txn",
+    "envelope",
     "expire_delegation_token",
     "fetch",
     "fetch_snapshot",
@@ -252,6 +255,11 @@ class Broker:
         if controller is not None and controller.is_active:
             return await controller.handle(request.API_KEY, request, version)
         return await self._controller_channel.send(request, version=version, timeout_ms=_FORWARD_TIMEOUT_MS)
+
+    async def forward_for(self, context: RequestContext, request: Message) -> Any:
+        """Another node's answer, the active controller's, to a client's request in an envelope. Raises as above."""
+        envelope = await self._controller_channel.send(seal(context, request), timeout_ms=_FORWARD_TIMEOUT_MS)
+        return unseal(context, envelope)
 
     def _controller_address(self) -> tuple[str, int] | None:
         leader_id = self.quorum.leader_and_epoch.leader_id

@@ -54,7 +54,7 @@ async def answer_or_forward(context: RequestContext, request: Any) -> Message:
                 response = await controller.handle(request.API_KEY, request, version, context)
             else:
                 async with asyncio.timeout(max(0.001, left_ms / 1000)):
-                    response = await broker.forward_to_controller(request, version)
+                    response = await broker.forward_for(context, request)
         except KafkaError as error:
             response = error_response(request.API_KEY, request, error.code, error.message)
         except TimeoutError:

@@ -35,7 +35,9 @@ _SIZE_AND_CORRELATION = Struct(">ii")
 _SIZE_AND_CORRELATION_FLEXIBLE = Struct(">iiB")
 
 
-class _Route:
+class Route:
+    """An implemented API with its handler."""
+
     __slots__ = ("count", "handle", "request_class", "spec", "total_ns")
 
     def __init__(self, spec: ApiSpec, module: ModuleType) -> None:
@@ -52,12 +54,12 @@ class Router:
     def __init__(self, broker: Broker, modules: Iterable[str]) -> None:
         """``modules`` are names under :mod:`engine.broker.apis`; a fixed list, nothing is named by configuration."""
         self._broker = broker
-        self._routes: dict[int, _Route] = {}
+        self._routes: dict[int, Route] = {}
         for name in modules:
             module = importlib.import_module(f"engine.broker.apis.{name}")
             spec: ApiSpec = module.API
             assert int(spec.key) not in self._routes, f"two handlers of {spec.key!r}"
-            self._routes[int(spec.key)] = _Route(spec, module)
+            self._routes[int(spec.key)] = Route(spec, module)
         self.connections: set[ServerConnection] = set()
         # Clients cannot take the places of brokers at the controller's listener.
         self._connections_by_kind = {False: 0, True: 0}
@@ -74,6 +76,12 @@ class Router:
         """The APIs that a listener of this kind answers, by key."""
         kind = "controller" if is_controller_listener else "broker"
         return [route.spec for _, route in sorted(self._routes.items()) if kind in route.spec.listeners]
+
+    def find(self, key: int, is_controller_listener: bool) -> Route | None:
+        """The API that a listener of this kind answers; None if it answers no such."""
+        route = self._routes.get(key)
+        kind = "controller" if is_controller_listener else "broker"
+        return route if route is not None and kind in route.spec.listeners else None
 
     def request_counts(self) -> dict[str, int]:
         """Requests so far by API name."""

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import Cluster, start_cluster, stop_cluster
@@ -62,6 +62,15 @@ def committed(bootstrap: str) -> int:
     return int(found.offset)
 
 
+def create_and_delete(bootstrap: str) -> None:
+    """A topic, by the way over a broker of Kafka: it asks our controller in an envelope."""
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    client.create_topics([NewTopic("made", 3)])["made"].result(20)
+    client.create_partitions([NewPartitions("made", 5)])["made"].result(20)
+    wait_until("five partitions", lambda: len(client.list_topics("made").topics["made"].partitions) == 5)
+    client.delete_topics(["made"])["made"].result(20)
+
+
 def test_kafkas_brokers_join_take_everything_over_and_nothing_is_lost(tmp_path: Path) -> None:
     cluster = start_cluster(tmp_path, SPEC)
     files, addresses = zip(*(joined(cluster, each, tmp_path) for each in KAFKAS), strict=True)
@@ -90,6 +99,7 @@ def test_kafkas_brokers_join_take_everything_over_and_nothing_is_lost(tmp_path: 
             sending.stop()
             assert not sending.failed
             of_kafka = ",".join(addresses)
+            create_and_delete(of_kafka)
             assert committed(of_kafka) == 42
             commit(of_kafka, 43)
             assert committed(of_kafka) == 43

@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.broker.api_spec import ApiSpec
 from engine.broker.context import RequestContext
 from engine.client.errors import ClientError
-from engine.model.errors import ErrorCode
+from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.apis import ApiKey
 from engine.wire.message import Message
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest
@@ -24,8 +24,8 @@ async def handle(context: RequestContext, request: DescribeQuorumRequest) -> Mes
     if context.is_controller_listener or broker.quorum.is_leader:
         return await broker.quorum.handle_describe_quorum(request, context.api_version)
     try:
-        response: Message = await broker.forward_to_controller(request, context.api_version)
-    except (ClientError, TimeoutError, OSError):
+        response: Message = await broker.forward_for(context, request)
+    except (ClientError, KafkaError, TimeoutError, OSError):
         # There is no leader now, or it is just changing: clients ask again.
         return DescribeQuorumResponse(error_code=int(ErrorCode.NOT_LEADER_OR_FOLLOWER))
     return response
