@@ -451,7 +451,7 @@ class Broker:
         config, world = self.config, self.world
         # Markers wait until they are committed: who is asked about transactions must not wait behind them.
         leaders, coordinators = (
-            PeerChannels(world, f"broker-{config.node_id}-to-{kind}", self._inter_broker_address)
+            PeerChannels(world, f"broker-{config.node_id}-to-{kind}", self.metadata, self._inter_broker_address)
             for kind in ("leader", "coordinator")
         )
         self._undo.callback(leaders.close)

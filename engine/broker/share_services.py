@@ -41,7 +41,8 @@ class ShareServices:
             self._prune,
             broker.publisher.notes,
         )
-        self._peers = PeerChannels(world, f"broker-{config.node_id}-to-share-coordinator", address_of)
+        client_id = f"broker-{config.node_id}-to-share-coordinator"
+        self._peers = PeerChannels(world, client_id, broker.metadata, address_of)
         self.client = ShareStateClient(
             world,
             config.node_id,

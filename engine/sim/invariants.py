@@ -40,6 +40,8 @@ class Invariants:
         self._leader_epoch: dict[Partition, int] = {}
         # The highest of an active controller.
         self._controller_epoch = -1
+        # What was looked at last, by node: images share their dicts until one of them changes.
+        self._images: dict[int, tuple[object, object]] = {}
         # By topic id: a topic that was deleted and made again, late, is another one.
         self._leader_of: dict[tuple[bytes, int, int], int] = {}
         self._high_watermark: dict[tuple[bytes, int, int, str], int] = {}
@@ -77,6 +79,10 @@ class Invariants:
 
     def _check_image(self, node_id: int, broker: Broker) -> None:
         image = broker.metadata.image
+        seen = self._images.get(node_id)
+        if seen is not None and seen[0] is image.topics_by_id and seen[1] is image.brokers:
+            return
+        self._images[node_id] = (image.topics_by_id, image.brokers)
         for topic in image.topics_by_id.values():
             for number, state in topic.partitions.items():
                 each = (topic.name, number)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import heapq
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Coroutine
+from heapq import heappop as _pop
+from heapq import heappush as _push
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 # The loop looks for what is due on its heap: the time, then the order in which it was asked for.
-Timer = tuple[float, int, "_TimerHandle"]
+Timer = tuple[float, int, "_Handle"]
 _TIDY_TASKS = 256
+_copy_context = contextvars.copy_context
 
 _CURRENT: contextvars.ContextVar[Incarnation | None] = contextvars.ContextVar("incarnation", default=None)
 
@@ -32,12 +34,14 @@ class SimulationStuck(RuntimeError):
 class Incarnation:
     """One life of one simulated process."""
 
-    __slots__ = ("_tasks", "_tidy_at", "context", "is_alive", "is_paused", "name", "parked")
+    __slots__ = ("_tasks", "_tidy_at", "context", "is_alive", "is_paused", "name", "parked", "stands_still")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_alive = True
         self.is_paused = False
+        # Dead or paused: what the loop asks before each callback.
+        self.stands_still = False
         self.parked: list[asyncio.Handle] = []
         # Strong references: a task that is never run again must not be collected, which would run its ``finally``.
         self._tasks: list[asyncio.Task[Any]] = []
@@ -67,39 +71,27 @@ def current_incarnation() -> Incarnation | None:
     return _CURRENT.get()
 
 
-class _Handle(asyncio.Handle):
-    """asyncio's, made with less ado: a simulation makes millions."""
+class _Handle(asyncio.TimerHandle):
+    """asyncio's, made with less ado: a simulation makes millions. Of :meth:`SimLoop.call_soon` and ``call_at``."""
 
     __slots__ = ()
 
     def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], loop: SimLoop, context: contextvars.Context | None
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> None:
+        self._when = when
         self._callback = callback
         self._args = args
-        self._loop = loop
-        self._context = contextvars.copy_context() if context is None else context
+        self._context = _copy_context() if context is None else context
         self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
 
+    def cancel(self) -> None:
+        """It does not run. On the heap it stays until its time has come."""
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
 
-class _TimerHandle(_Handle, asyncio.TimerHandle):
-    """Of :meth:`SimLoop.call_at`."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: SimLoop,
-        context: contextvars.Context | None,
-    ) -> None:
-        _Handle.__init__(self, callback, args, loop, context)
-        self._when = when
-        self._scheduled = True
+    def __repr__(self) -> str:
+        return f"<{'cancelled' if self._cancelled else self._callback!r} at {self._when:.6f} s>"
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -114,7 +106,6 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timers: list[Timer] = []
         self._asked = 0
         self._dead: list[Incarnation] = []
-        self.set_task_factory(self._new_task)
         # Time-outs of a simulated second are never slow callbacks.
         self.slow_callback_duration = float("inf")
         self.failures: list[dict[str, Any]] = []
@@ -136,24 +127,27 @@ class SimLoop(asyncio.BaseEventLoop):
     def kill(self, incarnation: Incarnation) -> None:
         """Nothing of the process runs any more, from now on."""
         incarnation.is_alive = False
+        incarnation.stands_still = True
         incarnation.parked.clear()
         self._dead.append(incarnation)
 
     def pause(self, incarnation: Incarnation) -> None:
         """Nothing of the process runs until :meth:`resume`."""
-        incarnation.is_paused = True
+        incarnation.is_paused = incarnation.stands_still = True
 
     def resume(self, incarnation: Incarnation) -> None:
         """What was put aside runs now, in its order."""
         incarnation.is_paused = False
+        incarnation.stands_still = not incarnation.is_alive
         self._ready.extend(incarnation.parked)  # type: ignore[attr-defined]
         incarnation.parked.clear()
 
-    def _new_task(
-        self, loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None
+    def create_task(  # type: ignore[override]
+        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
+        # Without the number that asyncio would write into each name.
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name or "task", context=context)
         owner = _CURRENT.get()
-        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
         if owner is not None:
             owner.keep(task)
         return task
@@ -163,47 +157,68 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, context)
+        handle = _Handle(0.0, callback, args, context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _TimerHandle(when, callback, args, self, context)
-        self._asked += 1
-        heapq.heappush(self._timers, (when, self._asked, handle))
+        handle = _Handle(when, callback, args, context)
+        self._asked = asked = self._asked + 1
+        _push(self._timers, (when, asked, handle))
         return handle
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._virtual_s + delay, callback, *args, context=context)
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It stays on the heap until its time has come."""
+        when = self._virtual_s + delay
+        handle = _Handle(when, callback, args, context)
+        self._asked = asked = self._asked + 1
+        _push(self._timers, (when, asked, handle))
+        return handle
 
     def _run_once(self) -> None:
+        """Turn after turn, until somebody stops the loop: BaseEventLoop calls it until then."""
         ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
-        if not ready:
-            while timers and timers[0][2]._cancelled:
-                heapq.heappop(timers)
-            if not timers:
-                if not self._stopping:  # type: ignore[attr-defined]
-                    raise SimulationStuck("nothing is scheduled any more")
+        next_ready, current = ready.popleft, _CURRENT
+        while True:
+            if not ready:
+                while timers and timers[0][2]._cancelled:
+                    _pop(timers)
+                if not timers:
+                    if not self._stopping:  # type: ignore[attr-defined]
+                        raise SimulationStuck("nothing is scheduled any more")
+                    return
+                if timers[0][0] > self._virtual_s:
+                    self._virtual_s = timers[0][0]
+            now = self._virtual_s
+            while timers and timers[0][0] <= now:
+                handle = _pop(timers)[2]
+                if not handle._cancelled:
+                    ready.append(handle)
+            for _ in range(len(ready)):
+                handle = next_ready()
+                # As in _run_one: a call of its own would be a good part of what the loop costs.
+                if handle._cancelled:
+                    continue
+                context = handle._context
+                owner = context.get(current)
+                if owner is not None and owner.stands_still:
+                    if owner.is_alive:
+                        owner.parked.append(handle)
+                    continue
+                try:
+                    context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
+                self.events = events = self.events + 1
+                if events % self.on_event_every == 0 and self.on_event is not None:
+                    self.on_event()
+            if self._stopping:  # type: ignore[attr-defined]
                 return
-            if timers[0][0] > self._virtual_s:
-                self._virtual_s = timers[0][0]
-        now = self._virtual_s
-        while timers and timers[0][0] <= now:
-            handle = heapq.heappop(timers)[2]
-            if not handle._cancelled:
-                ready.append(handle)
-        run_one = self._run_one
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                run_one(handle)
 
     def _run_one(self, handle: Any) -> bool:
         """Run a callback, if its process may; whether it ran."""
@@ -211,12 +226,10 @@ class SimLoop(asyncio.BaseEventLoop):
             return False
         context = handle._context
         owner = context.get(_CURRENT)
-        if owner is not None:
-            if not owner.is_alive:
-                return False
-            if owner.is_paused:
+        if owner is not None and owner.stands_still:
+            if owner.is_alive:
                 owner.parked.append(handle)
-                return False
+            return False
         try:
             context.run(handle._callback, *handle._args)
         except (SystemExit, KeyboardInterrupt):

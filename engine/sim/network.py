@@ -410,7 +410,7 @@ class SimTransport(asyncio.Transport):
             # A kernel does not send resets again, nor what an aborted connection had not sent.
             self._held.clear()
         else:
-            self._after_delay(lambda: peer.on_reset())
+            self._after_delay(peer.on_reset)
 
     def hold(self, seconds: float) -> None:
         """The network holds what this end sends for so long, and lets it go in its order: also when this end has given
@@ -450,16 +450,19 @@ class SimTransport(asyncio.Transport):
         peer = self.peer
         assert peer is not None
         if piece is _RESET:
-            self._after_delay(lambda: peer.on_reset())
+            self._after_delay(peer.on_reset)
         else:
-            self._after_delay(lambda: peer.on_arrived(piece))
+            self._after_delay(peer.on_arrived, piece)
 
-    def _after_delay(self, arrive: Callable[[], None]) -> None:
+    def _after_delay(self, arrive: Callable[..., None], *piece: bytes | None) -> None:
         """Pieces of a stream arrive in their order. The arrival is nobody's callback: a kernel takes it."""
-        loop = self._fabric.loop
-        at = max(self._last_arrival, loop.time() + self._fabric.delay_s(self.machine, self.peer_machine))
+        fabric = self._fabric
+        loop = fabric.loop
+        at = loop.time() + fabric.delay_s(self.machine, self.peer_machine)
+        if at < self._last_arrival:
+            at = self._last_arrival
         self._last_arrival = at
-        loop.call_at(at, arrive, context=_NOBODY)
+        loop.call_at(at, arrive, *piece, context=_NOBODY)
 
     # -- receiving ----------------------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from struct import Struct
 from typing import Any, NamedTuple
 
 from engine.sim import transactions
@@ -25,6 +27,7 @@ from engine.sim.workload import SAFE_TOPIC, UNSAFE_TOPIC, Workload
 # Invariants are looked at after so many callbacks, and whenever a fact is told; logs are compared more rarely.
 _CHECK_EVERY = 250
 _COMPARE_EVERY = 20
+_TIME_AND_LENGTH = Struct(">dq")
 # After healing everything must be whole again within this time.
 _HEAL_WITHIN_S = 60.0
 # Then every request is answered, which is watched for this time.
@@ -128,8 +131,8 @@ class Simulation:
         return SimulationFailed(self.options, violation.promise, what, self.nemesis.story)
 
     def _delivered(self, source: str, target: str, data: bytes) -> None:
-        self._digest.update(f"{self.loop.time():.9f} {source} {target} {len(data)}".encode())
-        self._digest.update(data)
+        head = f"{source} {target} ".encode()
+        self._digest.update(b"".join((head, _TIME_AND_LENGTH.pack(self.loop.time(), len(data)), data)))
 
     def _on_event(self) -> None:
         self.invariants.check()
@@ -273,7 +276,24 @@ def _configs(options: Options) -> dict[str, str]:
 
 def run_seed(options: Options) -> Report:
     """One run. Raises: SimulationFailed."""
-    return Simulation(options).run()
+    with _collected_at_the_end():
+        return Simulation(options).run()
+
+
+@contextlib.contextmanager
+def _collected_at_the_end() -> Iterator[None]:
+    """No garbage is collected meanwhile: a run has little that goes in circles, and would be looked through again and
+    again. What was there before is not looked at at all."""
+    collects = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        if collects:
+            gc.enable()
 
 
 __all__ = ["SAFE_TOPIC", "UNSAFE_TOPIC", "Report", "Simulation", "SimulationFailed", "Unavailable", "run_seed"]
