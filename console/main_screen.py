@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from console.acts import reason_against, reason_against_view
+from console.acts import Need, reason_against, reason_against_view
 from console.commands import CommandError, Parsed, parse_command
 from console.keymap import bindings, find_key
 from console.modals.detail import Detail
@@ -235,7 +235,10 @@ class MainScreen(Screen[None]):
         if target.startswith("!"):
             self._do(target[1:], parsed.arguments)
             return
-        reason = reason_against_view(target, self.console.gateway.capabilities)
+        capabilities = self.console.gateway.capabilities
+        reason = reason_against_view(target, capabilities)
+        if target == "log":
+            reason = reason_against(Need.LOGS, capabilities)
         if reason:
             raise CommandError(f":{parsed.command.name}: {reason}")
         spec = self._spec(target, parsed.arguments)

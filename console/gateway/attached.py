@@ -48,7 +48,7 @@ T = TypeVar("T")
 NEEDS_PROCESSES = "needs the broker processes of an embedded cluster"
 NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
 NEEDS_LOGS = "needs the log files of an embedded cluster"
-NEEDS_FILES = "needs the data directories of an embedded cluster; `kconsole storage dump-log` reads any"
+NEEDS_FILES = "needs an embedded cluster's files; or: kconsole storage dump-log"
 READ_ONLY = "the console was opened with --read-only"
 
 

@@ -88,7 +88,12 @@ class ClusterView(View):
             ids = [each.broker.broker_id for each in self.table.chosen()]
             who = brokers_words(ids) if self.size.width >= 100 else ", ".join(map(str, ids))
             return f"losing {who} {impact_words(picture, ids)}"
-        why = row.broker.error or (row.broker.process.why if row.broker.process else "")
+        failed = row.broker.failed_log_dirs
+        why = (
+            f"{', '.join(failed)}; mend it and restart it"
+            if failed and row.broker.reachable
+            else row.broker.error or (row.broker.process.why if row.broker.process else "")
+        )
         said = f"broker {row.key}: {row.state}{', ' + why if why and why != row.state else ''}"
         return clip(said, max(30, self.size.width - 12))
 

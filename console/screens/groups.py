@@ -56,6 +56,8 @@ class GroupsView(View):
             self.console.acts.member(act, row.group.group_id)
 
 
+# Corners and blanks beside the remark at the lower edge.
+_EDGES = 6
 # Of what happened to a group so many lines are worth the room.
 _LEAST_EVENT_LINES = 4
 
@@ -111,16 +113,18 @@ class GroupView(View):
         self._remark = "this group is not there (any more)"
         if group is not None:
             coordinator = "unknown" if group.coordinator is None else str(group.coordinator)
+            going = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
             parts = [
-                group.state,
-                text.plural(len(group.members), "member"),
-                f"lag {text.count(group.total_lag)}",
-                topology_text(group) if self._shown == "tasks" else f"coordinator {coordinator}",
-                epochs(group),
-                f"not described: {group.error}" if group.error else "",
-                outlook(group.total_lag, self.console.history.of(("lag", self._group))),
+                (group.state, 9),
+                (text.plural(len(group.members), "member"), 3),
+                (f"lag {text.count(group.total_lag)}", 7),
+                (topology_text(group), 5 if self._shown == "tasks" else 8 if group.state == "NotReady" else 1),
+                (f"coordinator {coordinator}", 4),
+                (epochs(group), 2),
+                (f"not described: {group.error}" if group.error else "", 8),
+                (going, 6),
             ]
-            self._remark = " · ".join(each for each in parts if each)
+            self._remark = text.joined(parts, self.size.width - _EDGES)
         if self._columns != self._columns_for(group):
             # The group's type was not known before.
             self._columns = self._columns_for(group)

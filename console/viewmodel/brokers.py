@@ -48,6 +48,10 @@ _PROCESS_TONES = {
 }
 
 
+# It goes on with those that it has left.
+_FAILED_DIR = ("dir failed", "under_replicated", "◐")
+
+
 def broker_state(broker: BrokerState) -> tuple[str, str, str]:
     """Word, tone and glyph of a broker's state."""
     process = broker.process
@@ -61,14 +65,14 @@ def broker_state(broker: BrokerState) -> tuple[str, str, str]:
             return "starting", "under_replicated", "◐"
         if not broker.reachable:
             return "no answer", "offline", "✗"
-        return "running", tone, glyph
+        return _FAILED_DIR if broker.failed_log_dirs else ("running", tone, glyph)
     if not broker.was_asked:
         return "connecting", "under_replicated", "◐"
     if not broker.reachable:
         return "no answer", "offline", "✗"
     if broker.fenced:
         return "fenced", "under_replicated", "◐"
-    return "up", "in_sync", "●"
+    return _FAILED_DIR if broker.failed_log_dirs else ("up", "in_sync", "●")
 
 
 def broker_rows(snapshot: ClusterSnapshot, history: History) -> list[BrokerRow]:

@@ -52,6 +52,8 @@ class Column:
     descending: bool = False
     # Names whose end matters (``topic-12``) are cut in the middle.
     cut_middle: bool = False
+    # Spans that find no room are left out whole: what they say is said elsewhere too.
+    drops_spans: bool = False
 
 
 class Placed(NamedTuple):

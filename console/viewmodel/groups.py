@@ -165,7 +165,15 @@ GROUP_COLUMNS: tuple[Column, ...] = (
         right=True,
         descending=True,
     ),
-    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=2, max_width=TREND_WIDTH + 9),
+    Column(
+        "trend",
+        "TREND",
+        lambda row: _trend(row.history),
+        TREND_WIDTH,
+        priority=2,
+        max_width=TREND_WIDTH + 9,
+        drops_spans=True,
+    ),
     Column(
         "coordinator",
         "COORDINATOR",
@@ -365,7 +373,15 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
         right=True,
         descending=True,
     ),
-    Column("trend", "TREND", lambda row: _trend(row.history), TREND_WIDTH, priority=2, max_width=TREND_WIDTH + 9),
+    Column(
+        "trend",
+        "TREND",
+        lambda row: _trend(row.history),
+        TREND_WIDTH,
+        priority=2,
+        max_width=TREND_WIDTH + 9,
+        drops_spans=True,
+    ),
     Column(
         "member",
         "READ BY",

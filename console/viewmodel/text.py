@@ -140,6 +140,15 @@ def rate_bytes(written: str) -> int | None:
     return amount * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[unit]
 
 
+def joined(parts: Iterable[tuple[str, int]], room: int) -> str:
+    """What there is to say, as much of it as there is room for: ``(words, importance)`` in their order. The least
+    important goes first, whole; empty words are nothing."""
+    kept = [each for each in parts if each[0]]
+    while len(kept) > 1 and len(" · ".join(words for words, _ in kept)) > room:
+        kept.remove(min(kept, key=lambda each: each[1]))
+    return " · ".join(words for words, _ in kept)
+
+
 def brokers_words(broker_ids: Sequence[int]) -> str:
     """``broker 2``, ``brokers 1, 2``."""
     return f"broker{'' if len(broker_ids) == 1 else 's'} {', '.join(map(str, broker_ids))}"

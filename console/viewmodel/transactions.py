@@ -72,7 +72,15 @@ def _open(row: TransactionRow) -> Cell:
 
 
 TRANSACTION_COLUMNS: tuple[Column, ...] = (
-    Column("id", "TRANSACTIONAL ID", lambda row: cell(row.transactional_id), 20, lambda row: row.key, max_width=60),
+    Column(
+        "id",
+        "TRANSACTIONAL ID",
+        lambda row: cell(row.transactional_id),
+        20,
+        lambda row: row.key,
+        max_width=60,
+        cut_middle=True,
+    ),
     Column("state", "STATE", _state, 14, lambda row: row.state, flashes=True),
     Column("open", "OPEN", _open, 5, lambda row: row.open_ms or 0, right=True, descending=True),
     Column(

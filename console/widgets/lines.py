@@ -32,9 +32,14 @@ def cell_width(value: Cell) -> int:
     return sum(width_of(span.text) for span in value)
 
 
-def fit(value: Cell, width: int, *, right: bool = False, cut_middle: bool = False) -> list[Span]:
-    """Exactly ``width`` cells: padded, or cut with an ellipsis."""
+def fit(
+    value: Cell, width: int, *, right: bool = False, cut_middle: bool = False, drops_spans: bool = False
+) -> list[Span]:
+    """Exactly ``width`` cells: padded, or cut with an ellipsis; with ``drops_spans`` the last spans go first."""
     total = cell_width(value)
+    while drops_spans and total > width and len(value) > 1:
+        total -= width_of(value[-1].text)
+        value = value[:-1]
     if cut_middle and total > width:
         # A name first, and what is said of it: the name gives way.
         name, *others = value

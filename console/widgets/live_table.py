@@ -502,7 +502,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 segments.append(Segment(" " * (at - x), blank))
             shown: Cell = (Span(line.stale, "under_replicated"),) if column is _AGE else value
             on = "changed" if column.key in line.flashing else background
-            for span in fit(shown, room, right=column.right, cut_middle=column.cut_middle):
+            for span in fit(
+                shown, room, right=column.right, cut_middle=column.cut_middle, drops_spans=column.drops_spans
+            ):
                 tone = "muted" if line.stale and column is not _AGE else span.tone
                 segments.append(Segment(span.text, palette.style(tone, on, bold=bold or column.key in line.flashing)))
             x = at + room

@@ -53,6 +53,9 @@ def _broker_changes(before: ClusterSnapshot, after: ClusterSnapshot) -> Iterator
                 yield Change(NoteKind.BROKER_FENCED, subject, "the controller counts it as down", _of(broker))
             else:
                 yield Change(NoteKind.BROKER_UNFENCED, subject, "the controller counts it as up", _of(broker))
+        for path in broker.failed_log_dirs:
+            if path not in was.failed_log_dirs:
+                yield Change(NoteKind.LOG_DIR_FAILED, subject, f"log directory {path} is offline", _of(broker))
     for broker_id in sorted(earlier):
         yield Change(NoteKind.BROKER_UNREGISTERED, f"broker {broker_id}", "no longer registered", {})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from engine.client.admin.log_dirs import LogDirDescription
@@ -69,6 +69,7 @@ class Observation:
         self._log_starts: dict[TopicPartition, int] = {}
         self._sizes: dict[TopicPartition, dict[int, int]] = {}
         self._disks: dict[int, tuple[int | None, int | None, int]] = {}
+        self._failed_dirs: dict[int, tuple[str, ...]] = {}
         self._eligible: dict[TopicPartition, tuple[int, ...]] = {}
         self._configs: dict[str, dict[str, str]] = {}
         self._samples: dict[TopicPartition, deque[tuple[float, int]]] = {}
@@ -232,7 +233,7 @@ class Observation:
         self._log_starts.update(offsets)
         self._changed.update(partition.topic for partition in offsets)
 
-    def on_log_dirs(self, broker_id: int, log_dirs: Iterable[LogDirDescription]) -> None:
+    def on_log_dirs(self, broker_id: int, log_dirs: Collection[LogDirDescription]) -> None:
         """A broker's directories."""
         total: int | None = None
         usable: int | None = None
@@ -248,6 +249,7 @@ class Observation:
                     self._sizes.setdefault(partition, {})[broker_id] = replica.size_bytes
                     self._changed.add(partition.topic)
         self._disks[broker_id] = (total, usable, log_bytes)
+        self._failed_dirs[broker_id] = tuple(sorted(each.path for each in log_dirs if each.error is not None))
 
     def on_eligible_replicas(self, topics: Mapping[str, TopicMetadata]) -> None:
         """Eligible leader replicas of the topics that were asked for; others have none."""
@@ -334,6 +336,7 @@ class Observation:
                     disk_total_bytes=total,
                     disk_usable_bytes=usable,
                     messages_in_per_s=rates.get(broker_id, 0.0) if contact.reachable else None,
+                    failed_log_dirs=self._failed_dirs.get(broker_id, ()),
                 )
             )
         return tuple(states)

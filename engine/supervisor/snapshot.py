@@ -71,7 +71,7 @@ class BrokerCounters:
 @dataclass(frozen=True, slots=True)
 class BrokerState:
     """One broker. ``reachable`` speaks of the observer's own connection to it; before the first try there is no
-    ``error`` and no ``observed_at_ms``."""
+    ``error`` and no ``observed_at_ms``. ``failed_log_dirs`` are those of its directories that it says are offline."""
 
     broker_id: int
     host: str
@@ -92,6 +92,7 @@ class BrokerState:
     bytes_out_per_s: float | None = None
     messages_in_per_s: float | None = None
     process: ProcessFacts | None = None
+    failed_log_dirs: tuple[str, ...] = ()
 
     @property
     def was_asked(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from engine.model.errors import ErrorCode
 from engine.supervisor.observer import ClusterObserver
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
 from engine.wire.apis import ApiKey
 from engine.wire.messages.describe_cluster_response import DescribeClusterResponse
+from engine.wire.messages.describe_log_dirs_response import DescribeLogDirsResponse, DescribeLogDirsResult
 from engine.wire.messages.metadata_response import MetadataResponse
 from tests.unit.client.fake_cluster import FakeCluster, FakeGroup
 from tests.unit.client.fake_network import FakeWorld
@@ -306,4 +308,22 @@ async def test_members_of_a_streams_group_read_what_their_active_tasks_do() -> N
     cluster.groups["app"].sources = None
     (group,) = [each for each in (await after(observer, 3)).groups if each.group_id == "app"]
     assert group.topology is not None and group.topology.subtopologies is None, "not ready: source topics are missing"
+    await observer.close()
+
+
+@virtual_time
+async def test_a_log_directory_that_failed_is_told_with_its_path() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    failed = DescribeLogDirsResult(int(ErrorCode.KAFKA_STORAGE_ERROR), "/data/2b")
+    healthy = DescribeLogDirsResult(log_dir="/data/2a", total_bytes=1000, usable_bytes=400)
+    answer = DescribeLogDirsResponse(results=[healthy, failed])
+    cluster.peers[2].on(ApiKey.DESCRIBE_LOG_DIRS, lambda request, version: answer)
+    snapshot = await after(observer, 6)
+    assert [each.failed_log_dirs for each in snapshot.brokers] == [(), ("/data/2b",), ()]
+    batch = await anext(observer.events())
+    assert [(each.kind, each.subject, each.reason) for each in batch if each.kind == "log_dir_failed"] == [
+        ("log_dir_failed", "broker 2", "log directory /data/2b is offline")
+    ]
     await observer.close()
