@@ -133,11 +133,12 @@ def _open_embedded(
 ) -> NoReturn:
     from console.options import ConsoleOptions
     from engine.supervisor.control_client import ControlClient, NoSupervisor
-    from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor
+    from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor, wait_until_stopped
 
     directory = directory_of(data_dir)
     process = None
-    if directory.is_owned():
+    runs = directory.is_owned()
+    if runs:
         if fresh or config is not None:
             fail(
                 f"a supervisor runs for {directory.path} already: stop it (kconsole shutdown) before "
@@ -145,10 +146,13 @@ def _open_embedded(
                 USAGE,
             )
         try:
-            wait_for_supervisor(directory)
+            runs = wait_for_supervisor(directory)
+            if not runs and directory.is_owned():
+                _say("this cluster is being stopped; it is started again when that is done …")
+                wait_until_stopped(directory)
         except LaunchFailed as error:
             fail(str(error), error.exit_code)
-    else:
+    if not runs:
         # The supervisor would find the same mistakes, but its standard error is a file.
         _load_spec(directory, config, fresh)
         _say("starting the cluster …")

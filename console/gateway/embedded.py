@@ -37,6 +37,7 @@ _PROBE_PATIENCE_S = 5.0
 _RATE_LIFE_MS = 3_500
 _BYTES_IN = ("bytes_in", "bytes_in_total", "BytesInPerSec")
 _BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
+_STOPPED = "the cluster was stopped; leave with :q, kconsole starts it again"
 # Facts after which the protocol has something new to tell.
 _NEWS = ("process", "act")
 
@@ -68,7 +69,8 @@ class EmbeddedGateway(AttachedGateway):
                 try:
                     self._control = await AsyncControl.open(self._socket)
                 except NoSupervisor as error:
-                    raise GatewayError(str(error)) from error
+                    said = str(error) if not isinstance(error.__cause__, FileNotFoundError) else _STOPPED
+                    raise GatewayError(said) from error
             return self._control
 
     async def _call(self, command: str, **arguments: Any) -> Any:

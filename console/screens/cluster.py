@@ -19,8 +19,6 @@ from engine.supervisor.snapshot import ClusterSnapshot, Source
 # With so many lines left below the brokers, or so many in all, the latest events are shown there.
 _LEAST_EVENT_LINES = 7
 _TALL = 24
-# Of so many events those of one kind and moment share a line.
-_CONDENSED = 500
 
 
 class ClusterView(View):
@@ -64,7 +62,7 @@ class ClusterView(View):
         super().refresh_rows()
         self._share_height()
         if self.has_class("-tall"):
-            self.query_one(Happened).show(None, lambda events: condensed(events[-_CONDENSED:]))
+            self.query_one(Happened).show(None, condensed)
 
     def columns(self) -> Sequence[Column]:
         # Processes that are another's, or simulated, have no figures.

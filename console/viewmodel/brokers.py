@@ -183,7 +183,7 @@ BROKER_COLUMNS: tuple[Column, ...] = (
         right=True,
         flashes=True,
     ),
-    Column("in-sync", "IN SYNC", _in_sync, 7, lambda row: row.broker.in_sync, right=True, flashes=True),
+    Column("in-sync", "IN SYNC", _in_sync, 7, lambda row: row.broker.in_sync, right=True, max_width=13, flashes=True),
     Column(
         "cpu",
         "CPU",

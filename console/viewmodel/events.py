@@ -172,6 +172,10 @@ class EventGroup:
 
     first: ClusterEvent
     events: list[ClusterEvent] = field(default_factory=list)
+    # What was told of so many events: thousands of partitions may have one cause, and are drawn many times.
+    _told_of: int = 0
+    _reason: str = ""
+    _subjects: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -181,17 +185,28 @@ class EventGroup:
     @property
     def reason(self) -> str:
         """What they have in common, else the last one's."""
+        self._tell()
+        return self._reason
+
+    @property
+    def subjects(self) -> list[str]:
+        """Each once, in order."""
+        self._tell()
+        return self._subjects
+
+    def _tell(self) -> None:
+        if self._told_of != len(self.events):
+            self._told_of = len(self.events)
+            self._reason = self._common_reason()
+            self._subjects = list(dict.fromkeys(event.subject for event in self.events))
+
+    def _common_reason(self) -> str:
         if len(self.events) > 1:
             heads, causes = zip(*map(_parts, self.events), strict=True)
             for part, others in ((causes[0], causes), (heads[0], heads)):
                 if part and len(set(others)) == 1:
                     return part
         return reason_words(self.events[-1])
-
-    @property
-    def subjects(self) -> list[str]:
-        """Each once, in order."""
-        return list(dict.fromkeys(event.subject for event in self.events))
 
     def takes(self, event: ClusterEvent, *, is_last: bool) -> bool:
         """Whether an event of the same kind belongs to it."""
@@ -242,7 +257,7 @@ def _group_source(group: EventGroup) -> Cell:
 
 GROUP_COLUMNS: tuple[Column, ...] = (
     Column("time", "TIME", lambda group: cell(text.clock_time(group.first.at_ms), "muted"), 12),
-    Column("event", "EVENT", _group_kind, 25, flashes=True),
+    Column("event", "EVENT", _group_kind, 25, max_width=30, flashes=True),
     Column("subject", "SUBJECT", _group_subject, 10, max_width=30, cut_middle=True),
     Column("why", "WHY", lambda group: cell(group.reason), 18, max_width=200),
     Column("source", "SOURCE", _group_source, 10, priority=1),

@@ -78,7 +78,13 @@ ACT_COLUMNS: tuple[Column, ...] = (
         priority=4,
     ),
     Column(
-        "led", "LED", lambda act: cell(act.partitions_led), 4, lambda act: act.partitions_led, right=True, priority=3
+        "led",
+        "LED",
+        lambda act: cell(text.count(act.partitions_led)),
+        5,
+        lambda act: act.partitions_led,
+        right=True,
+        priority=3,
     ),
     Column("leaders", "LEADERS", _stage(Stage.LEADERS_COMMITTED), 8, right=True, priority=1),  # type: ignore[arg-type]
     Column("produce", "PRODUCE", _stage(Stage.FIRST_PRODUCE), 8, right=True),  # type: ignore[arg-type]

@@ -52,9 +52,9 @@ def impact_of_losing(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> 
     if impact.moving:
         parts.append(f"{plural(impact.moving, 'partition')} {_verb(impact.moving, 'elect')} another leader")
     if impact.below_minimum:
-        parts.append(f"{impact.below_minimum} {_verb(impact.below_minimum, 'fall')} below min.insync.replicas")
+        parts.append(f"{impact.below_minimum:,} {_verb(impact.below_minimum, 'fall')} below min.insync.replicas")
     if impact.leaderless:
-        parts.append(f"{impact.leaderless} {_verb(impact.leaderless, 'go', 'goes')} leaderless")
+        parts.append(f"{impact.leaderless:,} {_verb(impact.leaderless, 'go', 'goes')} leaderless")
     if impact.groups:
         parts.append(f"{plural(impact.groups, 'group')} {_verb(impact.groups, 'find')} another coordinator")
     if impact.controller:
@@ -74,8 +74,8 @@ def impact_words(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> str:
     moves = ", ".join(word for word in moved if word)
     parts = [
         f"moves {moves}" if moves else "",
-        f"{impact.below_minimum} below min ISR" if impact.below_minimum else "",
-        f"{impact.leaderless} leaderless" if impact.leaderless else "",
+        f"{impact.below_minimum:,} below min ISR" if impact.below_minimum else "",
+        f"{impact.leaderless:,} leaderless" if impact.leaderless else "",
     ]
     return " · ".join(part for part in parts if part) or "moves nothing"
 

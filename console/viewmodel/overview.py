@@ -82,19 +82,19 @@ def _brokers(snapshot: ClusterSnapshot, width: int) -> Cell:
         Span(f"{up}/{all_}", "in_sync" if up == all_ else "offline"),
         Span(" up  ", "muted"),
         Span("under-replicated ", "muted"),
-        Span(str(snapshot.under_replicated), "under_replicated" if snapshot.under_replicated else "in_sync"),
+        Span(text.count(snapshot.under_replicated), "under_replicated" if snapshot.under_replicated else "in_sync"),
         Span("  offline ", "muted"),
-        Span(str(offline), "offline" if offline else "in_sync"),
+        Span(text.count(offline), "offline" if offline else "in_sync"),
     ]
     if width >= 110:
         partitions = sum(len(topic.partitions) for topic in snapshot.topics)
         spans += [
             Span("  topics ", "muted"),
-            Span(str(len(snapshot.topics))),
+            Span(text.count(len(snapshot.topics))),
             Span("  partitions ", "muted"),
             Span(text.count(partitions)),
             Span("  groups ", "muted"),
-            Span(str(len(snapshot.groups))),
+            Span(text.count(len(snapshot.groups))),
         ]
     return tuple(spans)
 

@@ -105,7 +105,7 @@ TOPIC_COLUMNS: tuple[Column, ...] = (
     Column(
         "partitions",
         "PARTS",
-        lambda row: cell(len(row.topic.partitions)),
+        lambda row: cell(text.count(len(row.topic.partitions))),
         5,
         lambda row: len(row.topic.partitions),
         right=True,

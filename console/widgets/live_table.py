@@ -344,7 +344,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         columns = (*self._columns, _AGE) if stale else self._columns
         for column in columns:
             if column.max_width is not None:
-                widest = self._content.get(column.key, 0)
+                widest = self._content.get(column.key, width_of(column.title))
                 for row in self._visible():
                     widest = max(widest, sum(width_of(span.text) for span in column.cell(row)))
                 self._content[column.key] = widest

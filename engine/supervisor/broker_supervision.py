@@ -66,6 +66,7 @@ class BrokerSupervision:
         self.why = "not started yet"
         # What ended, or will end, the incarnation on purpose.
         self._ending: ProcessState | None = None
+        self._why_killed = ""
         self._ended = asyncio.Event()
         self._ended.set()
         self._ready = asyncio.Event()
@@ -118,7 +119,7 @@ class BrokerSupervision:
         if self._give_up_restart():
             return self._world.clock.monotonic_ns()
         child = self._living("killed")
-        self._ending = ProcessState.KILLED
+        self._ending, self._why_killed = ProcessState.KILLED, "SIGKILL, asked for"
         at = child.kill(self._world.clock)
         self._bus.note(
             "process_killed", self._subject, "SIGKILL, asked for", broker_id=self.broker_id, pid=child.pid, mono_ns=at
@@ -150,12 +151,11 @@ class BrokerSupervision:
                     child.signal(signal.SIGTERM)
                 await self._ended.wait()
         except TimeoutError:
-            self._ending = ProcessState.KILLED
+            late = f"did not stop within {STOP_TIMEOUT_MS // 1000} s"
+            self._ending, self._why_killed = ProcessState.KILLED, f"SIGKILL: {late}"
             child.kill(self._world.clock)
             await self._ended.wait()
-            raise CommandError(
-                f"broker {self.broker_id} did not stop within {STOP_TIMEOUT_MS // 1000} s and was killed"
-            ) from None
+            raise CommandError(f"broker {self.broker_id} {late} and was killed") from None
 
     def _give_up_restart(self) -> bool:
         """A crashed broker that waits for its restart is down as soon as nobody restarts it."""
@@ -335,7 +335,7 @@ class BrokerSupervision:
         self._ready.clear()
         ending = self._ending
         if ending is ProcessState.KILLED:
-            state, why = ProcessState.KILLED, "SIGKILL, asked for"
+            state, why = ProcessState.KILLED, self._why_killed
         elif ending is ProcessState.STOPPED:
             state, why = ProcessState.STOPPED, f"stopped as asked, exit code {code}"
         else:

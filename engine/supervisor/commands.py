@@ -120,6 +120,7 @@ class Commands:
         workload = supervisor.workload
         return {
             **cluster,
+            "stopping": supervisor.stop_requested.is_set(),
             "control_socket": supervisor.control.path,
             **self._rows(brokers),
             "workload": {"running": workload is not None and workload.pid is not None},

@@ -12,6 +12,8 @@ from engine.supervisor.control_client import ControlClient, NoSupervisor
 from engine.supervisor.data_dir import DataDir
 
 _START_S = 30.0
+# Its brokers stop one after the other, each with a time-out.
+_STOP_S = 180.0
 
 
 class LaunchFailed(Exception):
@@ -38,18 +40,36 @@ def spec_file(data_dir: DataDir, config: str | None, fresh: bool) -> str:
     return sample_file()
 
 
-def wait_for_supervisor(data_dir: DataDir) -> None:
-    """Wait until the supervisor that owns the directory answers: it may have been started a moment ago.
+def wait_for_supervisor(data_dir: DataDir) -> bool:
+    """Wait until the supervisor that owns the directory answers: it may have been started a moment ago. Returns whether
+    it goes on; ``False`` if it has left, or stops the cluster.
 
     Raises:
-        LaunchFailed: it does not.
+        LaunchFailed: it does not answer.
     """
     deadline = time.monotonic() + _START_S
-    while data_dir.is_owned() and time.monotonic() < deadline:
-        with contextlib.suppress(NoSupervisor), ControlClient(data_dir.control_socket()):
-            return
+    while data_dir.is_owned():
+        with contextlib.suppress(NoSupervisor), ControlClient(data_dir.control_socket()) as control:
+            return not control.call("status").get("stopping")
+        if time.monotonic() >= deadline:
+            raise LaunchFailed(
+                1, f"the supervisor of {data_dir.path} does not answer: end it, or use another --data-dir"
+            )
         time.sleep(0.01)
-    raise LaunchFailed(1, f"the supervisor of {data_dir.path} does not answer: end it, or use another --data-dir")
+    return False
+
+
+def wait_until_stopped(data_dir: DataDir) -> None:
+    """Wait until nobody owns the directory.
+
+    Raises:
+        LaunchFailed: the supervisor does not leave.
+    """
+    deadline = time.monotonic() + _STOP_S
+    while data_dir.is_owned():
+        if time.monotonic() >= deadline:
+            raise LaunchFailed(1, f"the cluster in {data_dir.path} is being stopped, and its supervisor does not end")
+        time.sleep(0.05)
 
 
 def launch_supervisor(data_dir: DataDir, arguments: list[str]) -> subprocess.Popen[bytes]:
