@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.model.topic_partition import TopicPartition
@@ -55,6 +55,7 @@ def check(brokers: list[BrokerPlace], partitions: list[PartitionPlace], moves: l
         assert set(move.after) <= known
 
 
+@settings(deadline=None)
 @given(clusters(), st.integers(1, 3))
 def test_a_drained_broker_has_nothing_left_and_no_other_replica_moves(
     cluster: tuple[list[BrokerPlace], list[PartitionPlace]], drained: int
@@ -79,6 +80,7 @@ def test_a_drained_broker_has_nothing_left_and_no_other_replica_moves(
     assert after[drained] == (drained, 0, 0, 0)
 
 
+@settings(deadline=None)
 @given(clusters())
 def test_balancing_makes_no_two_brokers_less_even_and_takes_no_rack_away(
     cluster: tuple[list[BrokerPlace], list[PartitionPlace]],

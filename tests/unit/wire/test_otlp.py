@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.wire.otlp import NotOtlp, read_metrics
@@ -53,6 +53,7 @@ def test_what_is_cut_is_refused_or_less(cut: int) -> None:
             read_metrics(data[:-cut], 10)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_do_harm(data: bytes) -> None:
     try:
