@@ -69,7 +69,8 @@ class EmbeddedGateway(AttachedGateway):
                 try:
                     self._control = await AsyncControl.open(self._socket)
                 except NoSupervisor as error:
-                    said = str(error) if not isinstance(error.__cause__, FileNotFoundError) else _STOPPED
+                    was_there = self._control is not None and isinstance(error.__cause__, FileNotFoundError)
+                    said = _STOPPED if was_there else str(error)
                     raise GatewayError(said) from error
             return self._control
 
