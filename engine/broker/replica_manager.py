@@ -220,6 +220,9 @@ class ReplicaManager:
         self._after(replica, replica.partition.on_flushed(durable, now_ms))
         if replica.sync_waiters:
             self._answer_synced(replica, durable, ErrorCode.NONE)
+        if replica.durable and replica.log.durable_end_offset < replica.log.log_end_offset:
+            # A truncation came between, or appends that asked already.
+            self.flusher.ask(replica)
 
     @staticmethod
     def _answer_synced(replica: Replica, end_offset: float, error: ErrorCode) -> None:

@@ -129,6 +129,7 @@ class LocalLog(LogReads):
         self._is_directory_synced = False
         self._flush_lock = threading.Lock()
         self._state_lock = threading.Lock()
+        # Odd while one is under way.
         self._truncations = 0
         # The latest time that somebody told.
         self._now_ms = now_ms
@@ -464,15 +465,17 @@ class LocalLog(LogReads):
             except OSError as error:
                 self._fail(error)
             with self._state_lock:
-                # What a truncation removed meanwhile may have come anew, unsynced.
-                if truncations == self._truncations and end_offset > self.recovery_point:
+                # What a truncation removes, then or meanwhile, may come anew, unsynced.
+                is_cut = truncations % 2 or truncations != self._truncations
+                if not is_cut and end_offset > self.recovery_point:
                     self.recovery_point = end_offset
 
     def _before_flush(self) -> None:
         """Make durable what a recovery from the log's present end needs. Raises ``OSError``."""
 
-    def _lower_recovery_point(self, offset: int) -> bool:
-        """Records from ``offset`` on will be removed; whether they were synced."""
+    def _begin_cut(self, offset: int) -> bool:
+        """Records from ``offset`` on will be removed; whether they were synced. Until :meth:`_end_cut` no flush raises
+        the recovery point: it may have read the log's end before that is another one."""
         if self.first_dirty_offset is not None:
             self.first_dirty_offset = min(self.first_dirty_offset, offset)
         with self._state_lock:
@@ -481,6 +484,12 @@ class LocalLog(LogReads):
                 return False
             self.recovery_point = offset
             return True
+
+    def _end_cut(self) -> None:
+        """The log's end is where it was cut."""
+        with self._state_lock:
+            self._truncations += 1
+        assert self._truncations % 2 == 0, self._truncations
 
     def _all_is_durable(self) -> None:
         """The log is on the device as it is now."""

@@ -468,6 +468,7 @@ class Log(LocalLog):
 
         Raises:
             LogDirFailure: the disk failed, now or before.
+            LogCorrupt: what is before ``offset`` is not what was written.
         """
         assert offset >= 0, offset
         if self._failure is not None:
@@ -483,6 +484,11 @@ class Log(LocalLog):
                 self.leader_epochs.truncate_from_end(self.log_end_offset)
         except OSError as error:
             self._fail(error)
+        except LogDirFailure:
+            raise
+        except KafkaError as error:
+            # Nobody knows what is cut by now, and what is not.
+            self._corrupt(error)
 
     def _truncate(self, offset: int) -> None:
         number = bisect_right(self._bases, offset) - 1
@@ -491,7 +497,9 @@ class Log(LocalLog):
         position = segment.position_of(offset)
         if position < segment.size:
             offset = min(offset, read_header(segment.read(position, HEADER_BYTES)).base_offset)
-        self._before_truncation(offset)
+        # Within a gap of a compacted log the batches end before: so would a start find it.
+        left = segment.last_end_within(0, position) if position else None
+        self._before_truncation(min(offset, segment.base_offset if left is None else left[1]))
         # First of all: a snapshot must never speak of records that are gone.
         self.producers.snapshots.remove_outside(self.log_start_offset, offset)
         dropped = self._segments[number + 1 :]
@@ -502,6 +510,7 @@ class Log(LocalLog):
         self._sync_cut(segment)
         self._forget_positions()
         self.log_end_offset = offset
+        self._end_cut()
         self.log_start_offset = min(self.log_start_offset, offset)
         self.high_watermark = min(self.high_watermark, offset)
         self.leader_epochs.truncate_from_end(offset)
@@ -533,10 +542,11 @@ class Log(LocalLog):
         self._use_segments([segment])
         self._forget_positions()
         self.log_start_offset = self.log_end_offset = self.high_watermark = offset
+        self._end_cut()
         self._all_is_durable()
 
     def _before_truncation(self, offset: int) -> None:
-        if self._lower_recovery_point(offset) and self.before_truncation is not None:
+        if self._begin_cut(offset) and self.before_truncation is not None:
             self.before_truncation()
 
     # -- keeping ------------------------------------------------------------------------------------------------

@@ -171,7 +171,8 @@ class LogReads:
         found = self._read_ends.pop(offset, None)
         if found is not None and found[1] < found[0].size:
             return found
-        number = bisect_right(self._bases, offset) - 1
+        # A log that was cut within a gap at its start begins behind its log start offset.
+        number = max(bisect_right(self._bases, offset) - 1, 0)
         segment = self._segments[number]
         position = segment.position_of(offset)
         while position >= segment.size and segment is not self._active:

@@ -8,7 +8,7 @@ loss of power leaves it, ends the log.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
+from bisect import bisect_left
 from typing import NamedTuple
 
 from engine.model.errors import KafkaError
@@ -177,8 +177,9 @@ class LogLoader:
         if self._checks_synced:
             return 0
         if not self._clean_shutdown:
+            # One that ends there was still taking appends when its records were synced: its indexes were not.
             bases = [each.base_offset for each in segments]
-            first = max(bisect_right(bases, self._recovery_point) - 1, 0)
+            first = max(bisect_left(bases, self._recovery_point) - 1, 0)
         for number in range(first):
             segment, following = segments[number], segments[number + 1]
             end = self._end_of(segment)

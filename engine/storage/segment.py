@@ -350,6 +350,8 @@ class Segment:
             self._indexes_loaded = True
             if not self._read_tail():
                 raise ValueError(f"{self._offset_index.path} does not lead to a batch")
+            if last is not None and last_time is None and self._max_timestamp >= 0:
+                raise ValueError(f"{self._time_index.path} is empty, and {self._offset_index.path} is not")
         except (FileNotFoundError, ValueError):
             self.rebuild_indexes()
 
@@ -393,7 +395,12 @@ class Segment:
         for position, header in scan_headers(self._reader(), 0, self.size, 1 << 18):
             self._note_batch(position, header.last_offset, header.max_timestamp, header.size_in_bytes)
         if not self.is_active:
-            self.save_indexes()
+            # No recovery looks at them after a loss of power: that an offset index lost its end shows at the batches
+            # behind it, of a time index nothing shows it.
+            self._add_time_entry()
+            self._time_index.save()
+            self._time_index.sync()
+            self._offset_index.save()
 
     def begin_recovery(self, from_offset: int) -> int:
         """Forget index entries from ``from_offset`` on; returns the position at which :meth:`recovered` continues.

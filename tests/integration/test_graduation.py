@@ -58,7 +58,7 @@ CODECS = {
     "compacted": "none",
 }
 PARTITIONS = 2
-GROUPS = ("billing", "readers", "new-protocol")
+GROUPS = ("billing", "readers", "new-protocol", "movers")
 DUMP = "org.apache.kafka.tools.DumpLogSegments"
 # An hour ago, so that retention leaves them alone.
 BASE_TIMESTAMP = int(time.time() * 1000) - 3_600_000
@@ -149,16 +149,27 @@ def consume(bootstrap: str, group: str, topic: str, **more: str) -> None:
     consumer.close()
 
 
-def transact(bootstrap: str) -> None:
-    """A transaction that is committed and one that is aborted."""
+def transact(bootstrap: str, offset: int) -> None:
+    """Transactions that are committed, with an offset of a group, and one that is aborted, also of keys that are
+    compacted."""
     producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "mover", "linger.ms": 5})
     producer.init_transactions(30)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "movers", "enable.auto.commit": False})
+    of_group = consumer.consumer_group_metadata()
+    last = b""
     for outcome in ("committed", "aborted", "committed again"):
         producer.begin_transaction()
         for number in range(20):
-            producer.produce("lz4ed", f"{outcome} {number}".encode(), b"k", number % PARTITIONS)
+            last = f"{outcome} {number}, {offset}".encode()
+            for topic in ("lz4ed", "compacted"):
+                producer.produce(topic, last, b"key %d" % number, number % PARTITIONS)
         producer.flush(30)
+        moved = [TopicPartition("zstded", 0, offset, f"{outcome} at {offset}")]
+        producer.send_offsets_to_transaction(moved, of_group, 30)
         (producer.abort_transaction if outcome == "aborted" else producer.commit_transaction)(30)
+    consumer.close()
+    # The markers follow the end of the transaction.
+    wait_until("all is committed", lambda: committed_values(bootstrap, "lz4ed", 1)[-1:] == [last])
 
 
 def leave_open(bootstrap: str) -> None:
@@ -182,10 +193,10 @@ def end_open(bootstrap: str, value: bytes) -> None:
     assert b"open" not in committed_values(bootstrap, "lz4ed")
 
 
-def committed_values(bootstrap: str, topic: str) -> list[bytes | None]:
-    """What a reader of committed records finds in partition 0."""
+def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[bytes | None]:
+    """What a reader of committed records finds in a partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reads-committed", "enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, 0, 0)])
+    consumer.assign([TopicPartition(topic, partition, 0)])
     found: list[bytes | None] = []
     while (message := consumer.poll(30)) is not None and message.error() is None:
         found.append(message.value())
@@ -262,12 +273,19 @@ def dump_everything(data_dir: Path) -> None:
         check_dump(out, logs)
         groups = [file for file in logs if file.parent.name.startswith("__consumer_offsets")]
         check_dump(kafka_tool(DUMP, "--files", ",".join(map(str, groups)), "--offsets-decoder"), groups)
+        coordinated = [file for file in logs if file.parent.name.startswith("__transaction_state")]
+        out = kafka_tool(DUMP, "--files", ",".join(map(str, coordinated)), "--transaction-log-decoder")
+        check_dump(out, coordinated)
+        assert "mover" in out, data
         indexes = sorted(data.glob("*/*.index")) + sorted(data.glob("*/*.timeindex"))
         out = kafka_tool(DUMP, "--files", ",".join(map(str, indexes)), "--verify-index-only")
         check_dump(out, indexes)
         out = kafka_tool(DUMP, "--files", ",".join(map(str, indexes)), "--index-sanity-check")
         assert out.count("passed sanity check") + out.count("is empty") == len(indexes), out
-        others = sorted(data.glob("*/*.snapshot")) + sorted(data.glob("*/*.txnindex"))
+        aborted = sorted(data.glob("*/*.txnindex"))
+        assert {each.parent.name for each in aborted if each.stat().st_size} >= {"lz4ed-0", "lz4ed-1"}
+        others = sorted(data.glob("*/*.snapshot")) + aborted
+        assert len(others) > len(aborted) > 0
         check_dump(kafka_tool(DUMP, "--files", ",".join(map(str, others))), others)
         files = [data / "bootstrap.checkpoint", *sorted(metadata.glob("*.log")), *sorted(metadata.glob("*.checkpoint"))]
         out = kafka_tool(DUMP, "--files", ",".join(map(str, files)), "--cluster-metadata-decoder")
@@ -314,9 +332,13 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
     commit(bootstrap, "billing", 17)
     consume(bootstrap, "readers", "zstded")
     delete_records(bootstrap, TopicPartition("snappied", 1, 7))
+    transact(bootstrap, 7)
     wait_until("the compacted topic is cleaned", lambda: is_cleaned(data_dir))
     of_kconsole = picture(bootstrap)
     assert len([each for each in of_kconsole if each.startswith("record compacted-0 ")]) < 1000
+    kinds = {each.split()[0] for each in of_kconsole}
+    assert kinds == {"partition", "config", "offset", "log", "record", "producer", "transactional"}
+    assert any(each.startswith("offset movers zstded-0 7 ") for each in of_kconsole)
     stop_cluster(cluster)
     ends_of_kconsole = ends(data_dir)
     epochs_of_kconsole = epochs(data_dir, ends_of_kconsole)
@@ -330,7 +352,7 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
         assert epochs(data_dir, ends_of_kconsole) == epochs_of_kconsole
         raise_features(bootstrap)
         fill(bootstrap, 300, 60, large=700)
-        transact(bootstrap)
+        transact(bootstrap, 9)
         delete_records(bootstrap, TopicPartition("snappied", 0, 12))
         consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
         commit(bootstrap, "billing", 170)
@@ -344,6 +366,7 @@ def test_everything_is_the_same_under_apache_kafka_and_back(tmp_path: Path) -> N
     assert_same(of_kafka, picture(bootstrap))
     assert epochs(data_dir, ends_of_kafka) == epochs_of_kafka
     fill(bootstrap, 360, 20)
+    transact(bootstrap, 11)
     stop_cluster(back)
     again = graduate(data_dir)
     assert again["brokers"] == [{**each, "written": False} for each in plan["brokers"]]
@@ -452,7 +475,7 @@ def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Pat
         settings = administered(bootstrap)
         end_open(bootstrap, b"ended by Kafka")
         fill(bootstrap, 100, 60, large=700)
-        transact(bootstrap)
+        transact(bootstrap, 9)
         consume(bootstrap, "new-protocol", "zstded", **{"group.protocol": "consumer"})
         commit(bootstrap, "billing", 60)
         leave_open(bootstrap)

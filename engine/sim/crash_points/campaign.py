@@ -9,10 +9,14 @@ from typing import Any, NamedTuple, Protocol
 
 from engine.sim.crash_points.judge import Broken, check_replaced_files
 from engine.sim.disk import SimDisk, Survivors
+from engine.storage.segment import CLEANED_SUFFIX, DELETED_SUFFIX, SWAP_SUFFIX
+from engine.world.replacement import BESIDE_SUFFIX
 
 # Of so many crashes, one is followed by crashes within the start that follows; one by an append that must last.
 _ONE_IN_NESTED = 150
 _ONE_IN_APPENDS = 4
+# Names on the way to another one: a rename of a .cleaned file makes it a .swap file, one of that the segment.
+_PASSING = (CLEANED_SUFFIX, SWAP_SUFFIX, DELETED_SUFFIX, BESIDE_SUFFIX)
 
 
 class Script(Protocol):
@@ -46,7 +50,8 @@ class PointFailed(Exception):
 
 class Tally(NamedTuple):
     """``points``: where the power was cut, by the operation that was under way, distinct within a seed and over seeds;
-    ``by_disk_operation``: the same by what the disk was about to do; ``states``: disks that were found and judged;
+    ``by_disk_operation``: the same by what the disk was about to do, and to what kind of passing file; ``states``:
+    disks that were found and judged;
     ``distinct_states``: digests of these; ``starts_cut``: crashes within the start after a crash."""
 
     points: Counter[str]
@@ -102,7 +107,7 @@ class Campaign:
         # Its own, so that one point can be done again without those before it.
         self._rng = random.Random(f"crash points, cuts {self.script.seed} {self._number}")
         self.tally.points[script.operation] += 1
-        self.tally.by_disk_operation[kind] += 1
+        self.tally.by_disk_operation[_with_suffix(kind, path)] += 1
         for survivors in Survivors:
             crashed = script.disk.fork(random.Random(self._rng.random()))
             crashed.on_power_lost(survivors)
@@ -137,10 +142,15 @@ class Campaign:
         crashed = starting.fork(random.Random(self._rng.random()))
         crashed.on_power_lost(survivors)
         self.tally.points["a start after a cut"] += 1
-        self.tally.by_disk_operation[kind] += 1
+        self.tally.by_disk_operation[_with_suffix(kind, path)] += 1
         self.tally.states["a start was cut"] += 1
         self.tally.distinct_states.add(_digest(crashed))
         self.script.check(self.script.start_on(crashed))
+
+
+def _with_suffix(kind: str, path: str) -> str:
+    suffix = next((each for each in _PASSING if path.endswith(each)), "")
+    return f"{kind} {suffix}".rstrip()
 
 
 def _digest(disk: SimDisk) -> bytes:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 from engine.model.topic_partition import TopicPartition
 from engine.record.batch import iter_batches
+from engine.sim.crash_points.compacted import CompactedLog, check_compacted
 from engine.sim.crash_points.expected import Batch, Derived, ExpectedLog
 from engine.sim.disk import SimDisk
 from engine.storage.checkpoints import (
     CLEAN_SHUTDOWN,
+    CLEANER_OFFSETS,
     HIGH_WATERMARKS,
     LOG_START_OFFSETS,
     META_PROPERTIES,
@@ -18,10 +20,12 @@ from engine.storage.checkpoints import (
 from engine.storage.leader_epochs import FILE_NAME as LEADER_EPOCHS
 from engine.storage.log import Log
 from engine.storage.log_dirs import DELETE_SUFFIX, LogDirs
+from engine.storage.segment import CLEANED_SUFFIX, SWAP_SUFFIX
 
 # Files that are replaced as a whole.
 _REPLACED = (
-    *(CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_START_OFFSETS, META_PROPERTIES, RECOVERY_POINTS, LEADER_EPOCHS),
+    *(CLEAN_SHUTDOWN, CLEANER_OFFSETS, HIGH_WATERMARKS, LOG_START_OFFSETS, META_PROPERTIES, RECOVERY_POINTS),
+    LEADER_EPOCHS,
     "quorum-state",
 )
 _MUCH = 1 << 20
@@ -83,8 +87,10 @@ def everything(log: Log) -> list[Batch]:
     return found
 
 
-def check_logs(dirs: LogDirs, expected: Mapping[TopicPartition, ExpectedLog], optional: set[TopicPartition]) -> None:
-    """All logs are there, online, and hold what they must.
+def check_logs(
+    dirs: LogDirs, expected: Mapping[TopicPartition, ExpectedLog], optional: set[TopicPartition], now_ms: int
+) -> None:
+    """All logs are there, online, and hold what they must at this time.
 
     Raises:
         Broken: they do not.
@@ -96,7 +102,7 @@ def check_logs(dirs: LogDirs, expected: Mapping[TopicPartition, ExpectedLog], op
         if topic_partition in optional:
             continue
         if log is not None:
-            compare(topic_partition, log, each)
+            compare(topic_partition, log, each, now_ms)
         elif each.durable > each.begin:
             raise Broken(f"{topic_partition} is gone, and was acknowledged up to {each.durable}")
     strange = [each for each in dirs.logs if each not in expected and each not in optional]
@@ -104,7 +110,7 @@ def check_logs(dirs: LogDirs, expected: Mapping[TopicPartition, ExpectedLog], op
         raise Broken(f"logs of partitions that were deleted are back: {strange}")
 
 
-def compare(topic_partition: TopicPartition, log: Log, expected: ExpectedLog) -> list[Batch]:
+def compare(topic_partition: TopicPartition, log: Log, expected: ExpectedLog, now_ms: int) -> list[Batch]:
     """Check one log; returns the history that leads to it, from its first batch ever on.
 
     Raises:
@@ -122,17 +128,26 @@ def compare(topic_partition: TopicPartition, log: Log, expected: ExpectedLog) ->
             f"it was {[each.base_offset for each in expected.batches]}"
         )
     start, end = log.log_start_offset, log.log_end_offset
-    if end != (found[-1].next_offset if found else start):
+    is_cut_in_gap = isinstance(expected, CompactedLog) and end == expected.cut_to
+    if end != (found[-1].next_offset if found else start) and not is_cut_in_gap:
         raise broken(f"what can be read ends before the log's end {end}")
     if not expected.may_begin_anew:
         if end < expected.durable:
             raise broken(f"it ends at {end}, and was acknowledged up to {expected.durable}")
         if start < expected.durable_start:
             raise broken(f"it starts at {start}, and a checkpoint had said {expected.durable_start}")
-        if start > expected.start and not expected.may_start_later:
+        is_gap = isinstance(expected, CompactedLog) and all(each.base_offset >= start for each in history)
+        if start > expected.start and not expected.may_start_later and not is_gap:
             raise broken(f"it starts at {start}, and nobody moved its start beyond {expected.start}")
     if not start <= log.high_watermark <= end:
         raise broken(f"high watermark {log.high_watermark} is not within {start} and {end}")
+    left_over = [name for name in log.disk.list_dir(log.directory) if name.endswith((CLEANED_SUFFIX, SWAP_SUFFIX))]
+    if left_over:
+        raise broken(f"{left_over} are left over after a start")
+    if isinstance(expected, CompactedLog):
+        if not expected.may_begin_anew:
+            check_compacted(log, expected, history, found, now_ms, broken)
+        return history
     _check_epochs(log, history, broken)
     _check_producers(log, history, max(start, expected.start), broken)
     _check_lookups(log, found, broken)

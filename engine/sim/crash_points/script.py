@@ -12,10 +12,13 @@ from engine.record.batch import STAMP_BYTES, read_header, stamp_prefix
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
 from engine.record.control import build_end_transaction_marker
+from engine.sim.crash_points.compacted import CompactedLog
 from engine.sim.crash_points.expected import Batch, ExpectedLog, batch_of
 from engine.sim.crash_points.judge import Broken, check_logs, compare, everything, seen_now, watched_files
 from engine.sim.disk import SimDisk, Survivors
 from engine.sim.world import EPOCH_MS, SimRandom
+from engine.storage.cleaner import clean
+from engine.storage.cleaner_plan import plan
 from engine.storage.log import Log
 from engine.storage.log_dirs import LogDirs
 from engine.world import Clock, Disk, Listener, Network, Random
@@ -24,13 +27,20 @@ PATHS = ("/disks/one/data", "/disks/two/data")
 NODE_ID = 1
 CLUSTER_ID = "crash-points"
 _PLAIN, _TRANSACTIONS, _FOLLOWED = "orders", "payments", "copied"
-_TOPICS = (_PLAIN, _TRANSACTIONS, _FOLLOWED, "made", "more")
+# Compacted ones: one that is led, and one whose leader has gaps.
+_KEYED, _MIRRORED = "keyed", "mirrored"
+_COMPACTED = (_KEYED, _MIRRORED)
+_TOPICS = (_PLAIN, _TRANSACTIONS, _FOLLOWED, _KEYED, _MIRRORED, "made", "more")
+_DELETE_RETENTION_MS = 8_000
+_KEYS = (b"a", b"bb", b"ccc", b"dddd")
 _MOST_LATER_MS = 1_000_000
 
 # Kinds of operations, and how often each is chosen.
 KINDS = {
     "append": 24,
     "append as follower": 8,
+    "append keys": 12,
+    "clean": 8,
     "flush": 9,
     "roll": 5,
     "epoch": 4,
@@ -90,12 +100,18 @@ class DiskWorld:
 def config_for(topic: str) -> LogConfig:
     """Small segments, so that a few appends fill them."""
     texts = {
-        "internal.segment.bytes": "1500" if topic != _FOLLOWED else "700",
+        "internal.segment.bytes": "700" if topic in (_FOLLOWED, *_COMPACTED) else "1500",
+        "cleanup.policy": "compact" if topic in _COMPACTED else "delete",
+        "delete.retention.ms": str(_DELETE_RETENTION_MS),
         "index.interval.bytes": "200",
         "retention.ms": "-1",
         "retention.bytes": "2500",
     }
     return LogConfig.from_(None, texts)
+
+
+def _expected_for(topic: str, begin: int) -> ExpectedLog:
+    return CompactedLog(begin) if topic in _COMPACTED else ExpectedLog(begin)
 
 
 class BrokerScript:
@@ -125,12 +141,13 @@ class BrokerScript:
     def run(self, steps: int) -> None:
         """Begin, and do so many operations. Raises ``Broken`` if what a restart finds is wrong."""
         self._do("first start", self._start)
-        for topic in (_PLAIN, _TRANSACTIONS, _FOLLOWED):
+        for topic in (_PLAIN, _TRANSACTIONS, _FOLLOWED, *_COMPACTED):
             self._do("create", lambda topic=topic: self._create(topic))  # type: ignore[misc]
         kinds, weights = list(KINDS), list(KINDS.values())
         for _ in range(steps):
             self.clock.at_ms += self.rng.randrange(1, 2000)
-            kind = self.rng.choices(kinds, weights)[0]
+            # A loss of power may have taken all of them: none was flushed.
+            kind = self.rng.choices(kinds, weights)[0] if self.dirs.logs else "create"
             self._do(kind, self._acts()[kind])
         self._do("clean shutdown", self._close)
 
@@ -138,6 +155,8 @@ class BrokerScript:
         return {
             "append": self._append,
             "append as follower": self._append_as_follower,
+            "append keys": self._append_keys,
+            "clean": self._clean,
             "flush": self._flush,
             "roll": lambda: self._some_log()[1].roll(self.clock.at_ms),
             "epoch": self._new_epoch,
@@ -188,7 +207,7 @@ class BrokerScript:
 
     def check(self, found: LogDirs) -> None:
         """Raises ``Broken`` if that is not what was promised."""
-        check_logs(found, self.expected, self.optional)
+        check_logs(found, self.expected, self.optional, self.clock.at_ms)
 
     def go_on(self, disk: SimDisk, found: LogDirs, rng: random.Random) -> None:
         """What is appended and flushed after a start lasts, as what was there before it does. Raises ``Broken``."""
@@ -230,7 +249,7 @@ class BrokerScript:
         if topic_partition in self.dirs.logs:
             return
         self.optional = {topic_partition}
-        self.expected[topic_partition] = ExpectedLog()
+        self.expected[topic_partition] = _expected_for(topic, 0)
         topic_id = self.rng.randbytes(16)
         self.dirs.get_or_create(topic_partition, topic_id, config_for(topic), self.clock.at_ms)
 
@@ -245,18 +264,19 @@ class BrokerScript:
     def _batch(self, topic: str, log: Log) -> bytes:
         rng = self.rng
         now = self.clock.at_ms
+        is_keyed = topic in _COMPACTED
         many = [
             NewRecord(
-                rng.choice((None, b"a", b"bb", b"ccc")),
-                rng.randbytes(rng.choice((0, 5, 40, 120))),
+                rng.choice(_KEYS if is_keyed else (None, *_KEYS[:3])),
+                None if is_keyed and rng.random() < 0.2 else rng.randbytes(rng.choice((0, 5, 40, 120))),
                 timestamp=now + rng.randrange(-500, 500),
             )
             for _ in range(rng.choice((1, 1, 2, 4)))
         ]
         compression = rng.choice(list(Compression))
-        if topic == _PLAIN and rng.random() < 0.5:
+        if topic in (_PLAIN, _KEYED) and rng.random() < 0.5:
             return build_batch(many, compression=compression)
-        producer_id = rng.choice((1, 2, 3) if topic != _TRANSACTIONS else (1, 7, 8, 9))
+        producer_id = rng.choice((1, 7, 8, 9) if topic in (_TRANSACTIONS, _KEYED) else (1, 2, 3))
         entry = log.producers.entries.get(producer_id)
         epoch = 0 if entry is None else max(entry.producer_epoch, 0)
         is_open = entry is not None and entry.current_txn_first_offset >= 0
@@ -278,7 +298,15 @@ class BrokerScript:
         )
 
     def _append(self) -> None:
-        topic_partition, log = self._some_log(self.rng.choice((_PLAIN, _TRANSACTIONS, None)))
+        self._append_to(*self._some_log(self.rng.choice((_PLAIN, _TRANSACTIONS, None))))
+
+    def _append_keys(self) -> None:
+        if self.rng.random() < 0.3:
+            self._append_copies(*self._some_log(_MIRRORED))
+        else:
+            self._append_to(*self._some_log(_KEYED))
+
+    def _append_to(self, topic_partition: TopicPartition, log: Log) -> None:
         expected = self.expected[topic_partition]
         epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch)
         open_txns = [each for each in log.producers.entries.values() if each.current_txn_first_offset >= 0]
@@ -300,15 +328,20 @@ class BrokerScript:
         log.append_as_leader(data, epoch, now_ms=self.clock.at_ms, origin=origin)
 
     def _append_as_follower(self) -> None:
-        topic_partition, log = self._some_log(_FOLLOWED)
+        self._append_copies(*self._some_log(_FOLLOWED))
+
+    def _append_copies(self, topic_partition: TopicPartition, log: Log) -> None:
         expected = self.expected[topic_partition]
         epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch)
         offset, added = log.log_end_offset, list[Batch]()
         for _ in range(self.rng.choice((1, 2, 5))):
             if self.rng.random() < 0.15:
                 epoch += 1
+            if topic_partition.topic in _COMPACTED and self.rng.random() < 0.2:
+                # The leader compacted what was here.
+                offset += self.rng.choice((1, 3, 30))
             data = build_batch(
-                [NewRecord(b"k", self.rng.randbytes(60), timestamp=self.clock.at_ms)],
+                [NewRecord(self.rng.choice(_KEYS), self.rng.randbytes(60), timestamp=self.clock.at_ms)],
                 base_offset=offset,
                 leader_epoch=epoch,
             )
@@ -344,14 +377,62 @@ class BrokerScript:
     def _truncate(self) -> None:
         topic_partition, log = self._some_log()
         expected = self.expected[topic_partition]
-        there = [each for each in expected.batches if each.base_offset >= log.log_start_offset]
+        is_compacted = isinstance(expected, CompactedLog)
+        # What was cleaned was committed, and is never cut.
+        first = max(log.log_start_offset, expected.cleaned_to if isinstance(expected, CompactedLog) else 0)
+        there = [each for each in expected.batches if each.base_offset >= first]
         if not there:
             return
         offset = self.rng.choice(there[-6:]).base_offset
-        expected.under_way([each for each in expected.batches if each.base_offset < offset], durable=offset)
+        stays = [each for each in expected.batches if each.base_offset < offset]
+        # Behind a gap no record is promised between its two ends.
+        end = (stays[-1].next_offset if stays else expected.begin) if is_compacted else offset
+        expected.under_way(stays, durable=end)
         expected.durable_start = min(expected.durable_start, offset)
+        if isinstance(expected, CompactedLog):
+            expected.cut_to = offset
         log.truncate_to(offset)
         expected.leader_epoch = max(expected.leader_epoch, log.leader_epochs.latest_epoch) + 1
+
+    # -- compacting -----------------------------------------------------------------------------------------------
+
+    def _clean(self) -> None:
+        """What the cleaner does to a log, while others go on with it between its pieces."""
+        topic_partition, log = self._some_log(self.rng.choice((_KEYED, _KEYED, _MIRRORED)))
+        expected = self.expected[topic_partition]
+        if not isinstance(expected, CompactedLog):
+            return
+        if self.rng.random() < 0.7:
+            # Most of it is committed and synced, and no segment of it takes appends.
+            if log.segments[-1].size:
+                log.roll(self.clock.at_ms)
+            log.flush()
+            expected.durable = log.log_end_offset
+            log.set_high_watermark(log.log_end_offset)
+        to_clean = plan(log, self.clock.at_ms)
+        if not to_clean.cleanable_bytes:
+            return
+        expected.note_cleaning(min(log.high_watermark, expected.durable), self.clock.at_ms + _DELETE_RETENTION_MS)
+        cleaning = clean(to_clean, self.clock.at_ms, self.rng.choice((800, 1 << 20)))
+        try:
+            work = next(cleaning)
+            while True:
+                work = cleaning.send(work())
+                if self.rng.random() < 0.15:
+                    self._meanwhile()
+        except StopIteration as stop:
+            if stop.value is None:
+                return
+            log.first_dirty_offset = stop.value.end_offset
+        self.dirs.checkpoint()
+
+    def _meanwhile(self) -> None:
+        kind = self.rng.choice(
+            ("append keys", "append keys", "flush", "roll", "truncate", "checkpoint", "truncate fully")
+        )
+        operation = self.operation
+        self._do(kind, self._acts()[kind])
+        self.operation = operation
 
     def _truncate_fully(self) -> None:
         topic_partition, log = self._some_log()
@@ -359,13 +440,14 @@ class BrokerScript:
         offset = log.log_end_offset + self.rng.choice((0, 1, 40))
         expected.may_begin_anew = True
         log.truncate_fully_and_start_at(offset)
-        anew = self.expected[topic_partition] = ExpectedLog(offset)
+        anew = self.expected[topic_partition] = _expected_for(topic_partition.topic, offset)
         anew.leader_epoch = expected.leader_epoch + 1
 
     def _delete_records(self) -> None:
         topic_partition, log = self._some_log()
         expected = self.expected[topic_partition]
-        if log.log_start_offset == log.log_end_offset:
+        # Of a topic that is only compacted none can be deleted (POLICY_VIOLATION).
+        if log.log_start_offset == log.log_end_offset or isinstance(expected, CompactedLog):
             return
         log.set_high_watermark(log.log_end_offset)
         expected.start = self.rng.randint(log.log_start_offset, log.log_end_offset)
@@ -413,13 +495,13 @@ class BrokerScript:
         """Go on from what a start has found."""
         for topic_partition, log in self.dirs.logs.items():
             expected = self.expected[topic_partition]
-            history = compare(topic_partition, log, expected)
+            history = compare(topic_partition, log, expected, self.clock.at_ms)
             found = everything(log)
             if is_whole and log.log_end_offset != expected.end:
                 raise Broken(f"{topic_partition} ends at {log.log_end_offset} after a start, not at {expected.end}")
             ends_history = bool(history) and history[-1].next_offset == log.log_end_offset
             if not found and not ends_history and log.log_end_offset != expected.end:
-                anew = self.expected[topic_partition] = ExpectedLog(log.log_end_offset)
+                anew = self.expected[topic_partition] = _expected_for(topic_partition.topic, log.log_end_offset)
                 anew.leader_epoch = expected.leader_epoch + 1
                 continue
             if found or ends_history:

@@ -12,7 +12,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * Everything that a Java client can learn of a cluster's contents, one sorted line each: topics, configs that somebody
- * set, committed offsets, and every committed record with its leader epoch. Two clusters that give the same lines hold
+ * set, committed offsets, producers and transactional ids, and every committed record with its leader epoch. Two clusters that give the same lines hold
  * the same. Groups that are named are asked for as well: until coordinators have loaded theirs, a list lacks them.
  */
 public class Picture {
@@ -28,6 +28,7 @@ public class Picture {
             topics(admin, topics);
             configs(admin, topics);
             groups(admin, Arrays.asList(args).subList(1, args.length));
+            transactions(admin, topics);
             records(p, topics);
         }
         Collections.sort(lines);
@@ -59,6 +60,22 @@ public class Picture {
                 lines.add("offset " + group + " " + partition + " " + each.offset() + " epoch "
                     + each.leaderEpoch().map(String::valueOf).orElse("-") + " '" + each.metadata() + "'"));
         }
+    }
+
+    static void transactions(Admin admin, List<String> topics) throws Exception {
+        List<TopicPartition> partitions = new ArrayList<>();
+        admin.describeTopics(topics).allTopicNames().get().forEach((name, topic) -> topic.partitions().forEach(each -> {
+            if (!name.startsWith("__")) partitions.add(new TopicPartition(name, each.partition()));
+        }));
+        admin.describeProducers(partitions).all().get().forEach((partition, state) -> state.activeProducers().forEach(each ->
+            lines.add("producer " + partition + " " + each.producerId() + " epoch " + each.producerEpoch() + " sequence "
+                + each.lastSequence() + " at " + each.lastTimestamp() + " transaction from "
+                + each.currentTransactionStartOffset() + " coordinator " + each.coordinatorEpoch())));
+        List<String> ids = new ArrayList<>();
+        for (TransactionListing each : admin.listTransactions().all().get()) ids.add(each.transactionalId());
+        admin.describeTransactions(ids).all().get().forEach((id, each) ->
+            lines.add("transactional id " + id + " " + each.state() + " producer " + each.producerId() + " epoch "
+                + each.producerEpoch() + " timeout " + each.transactionTimeoutMs() + " in " + each.topicPartitions()));
     }
 
     static void records(Properties common, List<String> topics) throws Exception {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,22 @@ def test_a_flush_in_another_thread_disturbs_nothing(tmp_path: Path) -> None:
         recovery_point=0,
     )
     assert everything(opened) == batches
+
+
+@pytest.mark.parametrize("cut", [lambda log: log.truncate_to(4), lambda log: log.truncate_fully_and_start_at(4)])
+def test_a_flush_during_a_cut_vouches_for_nothing_that_comes_in_the_place_of_what_was_cut(
+    cut: Callable[[Log], None],
+) -> None:
+    """The thread that flushes may read the log's end at any moment of the cut."""
+    log = open_log()
+    for _ in range(5):
+        append(log)
+    log.flush()
+    log.before_truncation = log.flush
+    cut(log)
+    assert log.log_end_offset == 4
+    for _ in range(2):
+        append(log, epoch=1)
+    assert log.durable_end_offset <= 4
+    log.flush()
+    assert log.durable_end_offset == 8

@@ -154,6 +154,49 @@ def test_lost_indexes_are_made_again_as_they_were() -> None:
             assert disk.read(f"{DIRECTORY}/{name}") == contents[name], (damage, name)
 
 
+def test_a_time_index_that_lost_more_than_its_offset_index_is_made_again() -> None:
+    """The segment was flushed and complete when the process was killed; its indexes were synced by nobody."""
+    for kept in (0, 12):
+        disk = MemoryDisk()
+        log = open_log(disk, index_interval_bytes=1)
+        for number in (0, 1000, 5000, 2000):
+            append(log, records(timestamp=NOW_MS + number))
+        log.flush()
+        log.roll(NOW_MS)
+        expected = log.offset_for_timestamp(NOW_MS + 5000, 8)
+        killed = open_log(disk, index_interval_bytes=1, recovery_point=8)
+        append(killed, epoch=1)
+        killed.flush()
+        recovery_point = killed.recovery_point
+        assert recovery_point == 10
+        # What the second process flushed it will not look at again.
+        found = disk.after_power_loss(random.Random(0))
+        opened = open_log(found, index_interval_bytes=1, recovery_point=recovery_point)
+        assert opened.offset_for_timestamp(NOW_MS + 5000, 10) == expected is not None
+        # Without a start between: the recovery point is the segment's end.
+        del disk.files[FIRST + ".timeindex"].data[kept:]
+        opened = open_log(disk, index_interval_bytes=1, recovery_point=8)
+        assert opened.offset_for_timestamp(NOW_MS + 5000, 10) == expected
+
+
+def test_indexes_that_are_made_again_survive_a_loss_of_power_or_are_made_once_more() -> None:
+    for seed in range(20):
+        disk = MemoryDisk()
+        log = open_log(disk, index_interval_bytes=1)
+        for number in (0, 5000, 2000, 1000):
+            append(log, records(timestamp=NOW_MS + number))
+        log.roll(NOW_MS)
+        append(log)
+        log.flush()
+        expected = log.offset_for_timestamp(NOW_MS + 5000, 10)
+        for name in (".index", ".timeindex"):
+            disk.remove(FIRST + name)
+        opened = open_log(disk, index_interval_bytes=1, recovery_point=10)
+        assert opened.offset_for_timestamp(NOW_MS + 5000, 10) == expected
+        found = open_log(disk.after_power_loss(random.Random(seed)), index_interval_bytes=1, recovery_point=10)
+        assert found.offset_for_timestamp(NOW_MS + 5000, 10) == expected
+
+
 def test_aborted_transactions_are_found_again_after_a_crash() -> None:
     disk = MemoryDisk()
     log = open_log(disk, segment_bytes=600)

@@ -6,6 +6,7 @@ import pytest
 from memory_disk import MemoryDisk
 from storage_harness import DIRECTORY, NOW_MS, append, config, everything, open_log, records
 
+from engine.record.batch import read_header
 from engine.storage.log import Log
 
 DAY_MS = 86_400_000
@@ -119,6 +120,31 @@ def test_a_cut_before_the_first_segment_starts_the_log_there() -> None:
     log.truncate_to(3)
     assert (log.log_start_offset, log.log_end_offset, log.high_watermark) == (3, 3, 3)
     assert append(log, epoch=9) == 3
+
+
+def test_a_copy_of_a_compacted_log_that_was_cut_in_its_first_gap_is_read_from_its_first_record_on() -> None:
+    batches = [records(1, base_offset=offset) for offset in range(5, 11)]
+    log = open_log(cleanup_policy="compact", segment_bytes=2 * len(batches[0]))
+    log.append_as_follower(batches[0], now_ms=NOW_MS)
+    log.truncate_to(5)
+    assert (log.log_start_offset, log.log_end_offset) == (0, 5)
+    log.append_as_follower(b"".join(batches), now_ms=NOW_MS)
+    assert log.segment_count > 2
+    for offset in range(11):
+        assert read_header(log.read(offset, 1)).base_offset == max(offset, 5)
+
+
+def test_a_cut_within_a_gap_asks_a_crash_for_no_more_than_the_batches_before_it() -> None:
+    log = open_log(cleanup_policy="compact")
+    for offset in (0, 30):
+        log.append_as_follower(records(1, base_offset=offset), now_ms=NOW_MS)
+    log.flush()
+    asked = []
+    log.before_truncation = lambda: asked.append(log.recovery_point)
+    log.truncate_to(30)
+    assert asked == [1]
+    # A segment that begins there says so to the next start.
+    assert (log.log_end_offset, log.recovery_point, log.segments[-1].base_offset) == (30, 30, 30)
 
 
 def test_a_log_starts_anew_at_an_offset() -> None:
