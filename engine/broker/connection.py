@@ -198,6 +198,12 @@ class ServerConnection(asyncio.Protocol):
         self._muted = loop.call_at(until, self._unmute)
         self._regulate_reading()
 
+    def shun(self, milliseconds: float, why: str) -> None:
+        """Answer nothing, and close after so long: who is refused comes back no sooner (KIP-612)."""
+        self.is_held = True
+        self._regulate_reading()
+        asyncio.get_running_loop().call_later(milliseconds / 1000, self.close, why)
+
     def _unmute(self) -> None:
         self._muted = None
         self.last_active_ms = self._router.now_ms()

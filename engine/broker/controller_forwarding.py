@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from engine.broker.client_throttle import throttled
 from engine.client.errors import ClientError
 from engine.core.controller.error_responses import error_response, is_not_controller
 from engine.model.errors import ErrorCode, KafkaError
@@ -64,6 +65,7 @@ async def answer_or_forward(context: RequestContext, request: Any) -> Message:
             message = f"no active controller can be reached: {error}"
             response = error_response(request.API_KEY, request, ErrorCode.NOT_CONTROLLER, message)
         if not is_not_controller(response) or clock.monotonic_ms() + retry_ms >= deadline_ms:
-            return response  # type: ignore[no-any-return]
+            # Whoever was over a quota of the controller's is not heard here.
+            return throttled(context, response, getattr(response, "throttle_time_ms", 0))  # type: ignore[no-any-return]
         await asyncio.sleep(retry_ms / 1000)
         retry_ms = min(retry_ms * 2, _RETRY_MAX_MS)

@@ -201,7 +201,8 @@ class ControllerHost:
             return self._not_controller(api_key, request)
         try:
             machine.next_offset = self._quorum.log_end_offset
-            effects = machine.handle(api_key, request, version, self._world.clock.monotonic_ms())
+            charge = None if context is None else context.broker.client_throttle.mutating(context)
+            effects = machine.handle(api_key, request, version, self._world.clock.monotonic_ms(), charge=charge)
         except Exception as error:
             self._rebuild(error)
             raise
@@ -209,6 +210,8 @@ class ControllerHost:
             return self._not_controller(api_key, request)
         (reply,) = effects.reply
         response: Any = reply.response
+        if charge is not None and charge.throttle_ms:
+            response.throttle_time_ms = charge.throttle_ms
         if api_key in _BROKER_REQUESTS and context is not None and response.error_code == ErrorCode.NONE:
             self._watch(request.broker_id, context.connection)
         self._arm_timer()

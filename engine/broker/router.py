@@ -16,8 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine.broker.api_spec import ApiSpec
+from engine.broker.client_throttle import throttled
 from engine.broker.connection import Answer, CloseConnection, ServerConnection
 from engine.broker.context import RequestContext
+from engine.broker.request_time import Stopwatch, is_of_the_cluster
 from engine.model.errors import KafkaError
 from engine.wire import apis as wire_apis
 from engine.wire import codec
@@ -61,6 +63,8 @@ class Router:
             assert int(spec.key) not in self._routes, f"two handlers of {spec.key!r}"
             self._routes[int(spec.key)] = Route(spec, module)
         self.connections: set[ServerConnection] = set()
+        # Requests on a broker's listener wait until then.
+        self.answers_clients = False
         # Clients cannot take the places of brokers at the controller's listener.
         self._connections_by_kind = {False: 0, True: 0}
         self._clients_by_host: dict[str, int] = {}
@@ -99,6 +103,8 @@ class Router:
         connection.connection_id = self.connections_total
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
         self.connections.add(connection)
+        # Not when the connection is made: the broker may be ready before its transport is there.
+        connection.is_held = not (connection.is_controller_listener or self.answers_clients)
         kind = connection.is_controller_listener
         self._connections_by_kind[kind] += 1
         limit = min(self._broker.config.max_connections, self._broker.connection_limit)
@@ -111,6 +117,13 @@ class Router:
         limit = config.max_connections_per_ip_overrides.get(host, config.max_connections_per_ip)
         if known > limit:
             connection.close(f"more than {limit} connections from {host} (max.connections.per.ip)")
+            return
+        throttle = self._broker.client_throttle
+        wait_ms = throttle.connected(host)
+        if wait_ms:
+            connection.shun(wait_ms, f"too many connections a second from {host} (connection_creation_rate)")
+        elif wait_ms := throttle.accepted():
+            connection.mute(wait_ms)
 
     def connection_closed(self, connection: ServerConnection) -> None:
         """Called by a connection when its transport is gone."""
@@ -175,6 +188,8 @@ class Router:
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
         context = RequestContext(self._broker, connection, key, version, correlation_id, header.client_id)
         try:
+            if not connection.is_controller_listener and self._broker.client_throttle.throttles_requests():
+                return self._measured(context, route, request), False
             answer = route.handle(context, request)
             if answer is None:
                 return None, False
@@ -196,6 +211,26 @@ class Router:
             raise
         except Exception as error:
             raise self._failed(context, spec, error) from error
+
+    async def _measured(self, context: RequestContext, route: Route, request: Any) -> Answer | None:
+        """Answer while somebody has a quota of requests' time: one after the other, each by the clock."""
+        clock = self._broker.world.clock
+        watch = Stopwatch(clock.monotonic_ms)
+        try:
+            answer = watch.call(route.handle, context, request)
+            response = await watch.following(answer) if inspect.isawaitable(answer) else answer
+            parts = None if response is None else watch.call(self._encode, context, route.spec, response)
+        except CloseConnection:
+            raise
+        except Exception as error:
+            raise self._failed(context, route.spec, error) from error
+        if not is_of_the_cluster(context, request):
+            wait_ms = self._broker.client_throttle.took(context, watch.elapsed_ms)
+            if wait_ms > getattr(response, "throttle_time_ms", 0):
+                throttled(context, response, wait_ms)
+                if parts is not None and not isinstance(response, EncodedResponse):
+                    parts = self._encode(context, route.spec, response)
+        return parts
 
     def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
         if isinstance(error, KafkaError):

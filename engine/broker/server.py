@@ -26,7 +26,6 @@ class Server:
         self._idle_ms = idle_ms
         self._listeners: list[Listener] = []
         self._reaper: asyncio.Task[None] | None = None
-        self._answers_clients = False
 
     async def listen(self, name: str, host: str, port: int, *, is_controller: bool) -> tuple[str, int]:
         """Open one listener and return its address. Requests on a broker's listener wait for :meth:`answer_clients`.
@@ -36,9 +35,7 @@ class Server:
         router, max_frame_bytes = self._router, self._max_frame_bytes
 
         def connection() -> ServerConnection:
-            made = ServerConnection(router, name, is_controller, max_frame_bytes)
-            made.is_held = not (is_controller or self._answers_clients)
-            return made
+            return ServerConnection(router, name, is_controller, max_frame_bytes)
 
         try:
             listener = await self._world.network.listen(host, port, connection)
@@ -52,7 +49,7 @@ class Server:
 
     def answer_clients(self) -> None:
         """The broker knows what it leads: requests that wait are answered, and all that come."""
-        self._answers_clients = True
+        self._router.answers_clients = True
         for connection in sorted(self._router.connections, key=lambda each: each.connection_id):
             connection.release()
 

@@ -278,6 +278,8 @@ class BrokerConfig:
     authorizer_class_name: str
     replication_quota_window_num: int
     replication_quota_window_size_seconds: int
+    controller_quota_window_num: int
+    controller_quota_window_size_seconds: int
     quota_window_num: int
     quota_window_size_seconds: int
     metric_reporters: tuple[str, ...]

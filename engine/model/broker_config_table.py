@@ -450,6 +450,10 @@ replication.quota.window.num int 11 1.. read-only low
     Samples kept for throttled replication.
 replication.quota.window.size.seconds int 1 1.. read-only low
     Length of such a sample.
+controller.quota.window.num int 11 1.. read-only low
+    Samples kept for controller_mutation_rate.
+controller.quota.window.size.seconds int 1 1.. read-only low
+    Length of such a sample.
 quota.window.num int 11 1.. read-only low
     Samples kept for client quotas.
 quota.window.size.seconds int 1 1.. read-only low

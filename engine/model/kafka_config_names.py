@@ -7,8 +7,8 @@ _NAMES = """
 alter.config.policy.class.name alter.log.dirs.replication.quota.window.num
 alter.log.dirs.replication.quota.window.size.seconds client.quota.callback.class config.providers
 connections.max.reauth.ms controller.performance.always.log.threshold.ms
-controller.performance.sample.period.ms controller.quorum.auto.join.enable controller.quota.window.num
-controller.quota.window.size.seconds create.topic.policy.class.name
+controller.performance.sample.period.ms controller.quorum.auto.join.enable
+create.topic.policy.class.name
 delegation.token.expiry.check.interval.ms
 delegation.token.expiry.time.ms delegation.token.max.lifetime.ms delegation.token.secret.key
 early.start.listeners follower.fetch.last.tiered.offset.enable group.coordinator.background.threads

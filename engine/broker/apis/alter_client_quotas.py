@@ -2,10 +2,12 @@
 
 Each entity as a whole or not at all; ``validate_only`` changes nothing. The quotas are Kafka's records in the metadata.
 
-producer_byte_rate and consumer_byte_rate hold (KIP-219), for each broker alone as in Kafka.
+producer_byte_rate and consumer_byte_rate hold (KIP-219), and request_percentage (KIP-124: here one thread does all, and
+100 is all of it), for each broker alone as in Kafka; controller_mutation_rate at the controller (KIP-599); by address,
+connection_creation_rate (KIP-612).
 
-Not honoured: request_percentage, controller_mutation_rate and connection_creation_rate are kept and shown, nothing is
-throttled by them. Users are all User:ANONYMOUS until security exists. An ip is an address, no name to be resolved.
+Not honoured: quotas of named users: all are User:ANONYMOUS until security exists. An ip is an address, no name to be
+resolved.
 """
 
 from __future__ import annotations

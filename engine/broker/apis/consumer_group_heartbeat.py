@@ -2,7 +2,7 @@
 
 Version 1 adds subscriptions by regular expression, and member ids that clients make themselves. Answered with
 UNSUPPORTED_VERSION while group.version is 0 or ``consumer`` is not in group.coordinator.rebalance.protocols, as in
-Kafka. Not done: throttling by quota, assignors other than uniform and range.
+Kafka. Not done: assignors other than uniform and range.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CreateTopics (19), versions 2-7: topics with placed or given replicas and configs.
 
-Version 5 adds the topic's configs to the answer (KIP-525), 7 its id (KIP-516). Controller mutation quotas (KIP-599, v6)
-are not built: nothing is throttled.
+Version 5 adds the topic's configs to the answer (KIP-525), 6 THROTTLING_QUOTA_EXCEEDED (KIP-599: before, partitions
+above the client's controller_mutation_rate are made, and it is not heard for a while), 7 the topic's id (KIP-516).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Heartbeat (12), versions 0-4: a member of a classic group is alive; learns of rebalances.
 
-Version 3 adds static members (KIP-345). Not done: throttling by quota.
+Version 3 adds static members (KIP-345).
 """
 
 from __future__ import annotations

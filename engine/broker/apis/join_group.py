@@ -2,7 +2,7 @@
 
 Version 1 adds the rebalance timeout (KIP-62), 4 asks new members to come back with their id (KIP-394), 5 static members
 (KIP-345), 7 returns the protocol type (KIP-559), 8 a reason (KIP-800), 9 tells a leader to skip the assignment
-(KIP-814). The answer waits for the other members. Not done: throttling by quota.
+(KIP-814). The answer waits for the other members.
 """
 
 from __future__ import annotations

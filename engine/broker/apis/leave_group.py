@@ -1,7 +1,7 @@
 """LeaveGroup (13), versions 0-5: members leave, or an administrator removes them.
 
 Versions 0-2 name one member at the top and get its error at the top; version 3 has a list with static members
-(KIP-345), version 5 a reason each (KIP-800). Not done: throttling by quota.
+(KIP-345), version 5 a reason each (KIP-800).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Version 5 drops the retention time, 6 adds the leader epoch, 7 static members (KIP-345), 9 answers GROUP_ID_NOT_FOUND
 for a group that does not exist (KIP-848), 10 speaks of topics by id. Unknown partitions get
-UNKNOWN_TOPIC_OR_PARTITION (those of an unknown topic UNKNOWN_TOPIC_ID in version 10), the rest is committed. Not done:
-throttling by quota.
+UNKNOWN_TOPIC_OR_PARTITION (those of an unknown topic UNKNOWN_TOPIC_ID in version 10), the rest is committed.
 """
 
 from __future__ import annotations

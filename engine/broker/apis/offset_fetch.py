@@ -2,7 +2,7 @@
 
 Version 2 reads all topics (null list) and has a top-level error, 5 the leader epoch, 7 ``require_stable`` (KIP-447), 8
 many groups at once (KIP-709), 9 member id and epoch of the consumer protocol (KIP-848), checked in consumer groups, 10
-topic ids. Answers wait until the offsets they tell are committed. Not done: throttling by quota.
+topic ids. Answers wait until the offsets they tell are committed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ShareGroupHeartbeat (76), version 1: members of share groups join, stay and leave (KIP-932).
 
-Answered with UNSUPPORTED_VERSION while share.version is 0. Not done: throttling by quota.
+Answered with UNSUPPORTED_VERSION while share.version is 0.
 """
 
 from __future__ import annotations

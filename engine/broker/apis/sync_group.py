@@ -1,7 +1,7 @@
 """SyncGroup (14), versions 0-5: hand in (the leader) or fetch (everyone) the assignment of a generation.
 
 Version 3 adds static members (KIP-345); version 5 checks the protocol type and name (KIP-559). The answer waits for the
-leader's assignment to be committed. Not done: throttling by quota.
+leader's assignment to be committed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Version 2 adds the leader epoch, 3 the member (KIP-447), 4 the error TRANSACTION_ABORTABLE, 5 takes the group's
 partition into the transaction by itself, where before AddOffsetsToTxn had to (KIP-890). Unknown partitions get
 UNKNOWN_TOPIC_OR_PARTITION, the rest is written. Until version 1 a coordinator that is being loaded says
-COORDINATOR_NOT_AVAILABLE, for clients of that age know no better. Not done: throttling by quota.
+COORDINATOR_NOT_AVAILABLE, for clients of that age know no better.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from engine.wire.messages.describe_client_quotas_request import ComponentData, D
 
 USER, CLIENT_ID, IP = "user", "client-id", "ip"
 PRODUCER_BYTE_RATE, CONSUMER_BYTE_RATE = "producer_byte_rate", "consumer_byte_rate"
+REQUEST_PERCENTAGE, CONTROLLER_MUTATION_RATE = "request_percentage", "controller_mutation_rate"
+CONNECTION_CREATION_RATE = "connection_creation_rate"
 MATCH_EXACT, MATCH_DEFAULT, MATCH_SPECIFIED = 0, 1, 2
 
 # Quotas by what they may be set for, each with the largest whole number that it takes; None: any positive number
@@ -31,10 +33,10 @@ _LONG, _INT = 2**63 - 1, 2**31 - 1
 _OF_CLIENTS: dict[str, int | None] = {
     PRODUCER_BYTE_RATE: _LONG,
     CONSUMER_BYTE_RATE: _LONG,
-    "request_percentage": None,
-    "controller_mutation_rate": None,
+    REQUEST_PERCENTAGE: None,
+    CONTROLLER_MUTATION_RATE: None,
 }
-_OF_ADDRESSES: dict[str, int | None] = {"connection_creation_rate": _INT}
+_OF_ADDRESSES: dict[str, int | None] = {CONNECTION_CREATION_RATE: _INT}
 
 
 class ClientQuotaControl:

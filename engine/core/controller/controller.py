@@ -168,10 +168,17 @@ class Controller:
         return self._effects(step)
 
     def handle(
-        self, api_key: int, request: Any, version: int, now_ms: float, token: object = None
+        self,
+        api_key: int,
+        request: Any,
+        version: int,
+        now_ms: float,
+        token: object = None,
+        charge: Callable[[int], None] | None = None,
     ) -> ControllerEffects:
-        """Answer one request. What fails as a whole is answered in the API's own way; nothing is written then."""
-        step = Step()
+        """Answer one request. What fails as a whole is answered in the API's own way; nothing is written then.
+        ``charge``: what the client pays with for partitions (:class:`~engine.core.controller.state.Step`)."""
+        step = Step(charge)
         try:
             response = self._handlers[api_key](step, request, version, now_ms)
         except KafkaError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engine.core.controller.directory_ids import UNASSIGNED
@@ -31,11 +32,13 @@ MIN_INSYNC_REPLICAS = "min.insync.replicas"
 class Step:
     """The outputs of one input while it is worked on: records in order, and notes."""
 
-    __slots__ = ("notes", "records")
+    __slots__ = ("charge", "notes", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, charge: Callable[[int], None] | None = None) -> None:
+        """``charge`` takes the partitions that are made or removed, and may raise (controller_mutation_rate)."""
         self.records: list[Any] = []
         self.notes: list[Note] = []
+        self.charge: Callable[[int], None] = _free if charge is None else charge
 
     def check_size(self) -> None:
         """Raises: KafkaError: POLICY_VIOLATION if a user's operation makes too many records, or too large ones for one
@@ -43,6 +46,10 @@ class Step:
         config_bytes = sum(len(each.value or "") for each in self.records if each.NAME == "ConfigRecord")
         if len(self.records) > MAX_RECORDS_PER_USER_OP or config_bytes > MAX_CONFIG_CHARACTERS_PER_USER_OP:
             raise KafkaError(ErrorCode.POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
+
+
+def _free(partitions: int) -> None:
+    """Without a quota."""
 
 
 class ControllerState:

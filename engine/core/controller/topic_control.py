@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.core.controller.config_control import ConfigControl
 from engine.core.controller.state import ControllerState, Step
@@ -57,7 +57,7 @@ class TopicControl:
                 continue
             one = Step()
             try:
-                response.topics.append(self._create_topic(one, topic, collisions))
+                response.topics.append(self._create_topic(one, topic, collisions, step.charge))
             except KafkaError as error:
                 response.topics.append(_failed(topic.name, error.code, error.message))
             else:
@@ -74,7 +74,9 @@ class TopicControl:
             step.notes.clear()
         return response
 
-    def _create_topic(self, step: Step, topic: CreatableTopic, collisions: dict[str, str]) -> CreatableTopicResult:
+    def _create_topic(
+        self, step: Step, topic: CreatableTopic, collisions: dict[str, str], charge: Callable[[int], None]
+    ) -> CreatableTopicResult:
         state = self._state
         check_topic_name(topic.name)
         if topic.name in state.image.topics_by_name:
@@ -88,6 +90,7 @@ class TopicControl:
                 )
         config_records = self._configs.records_for_new_topic(topic)
         partitions = self._manual_partitions(topic) if topic.assignments else self._placed_partitions(topic)
+        charge(len(partitions))
         topic_id = state.random.uuid()
         step.records.append(TopicRecord(name=topic.name, topic_id=topic_id))
         step.records += config_records
@@ -269,6 +272,7 @@ class TopicControl:
                 f"The topic {wanted.name} currently has {count} partition(s); {wanted.count} would not be an increase.",
             )
         additional = wanted.count - count
+        step.charge(additional)
         replication_factor = len(topic.partitions[min(topic.partitions)].replicas)
         if wanted.assignments is not None:
             if len(wanted.assignments) != additional:
@@ -349,6 +353,11 @@ class TopicControl:
             else:
                 doomed[topic.topic_id] = topic
         for topic_id, topic in doomed.items():
+            try:
+                step.charge(len(topic.partitions))
+            except KafkaError as error:
+                refuse(topic.name, topic_id, error.code, error.message)
+                continue
             step.records.append(RemoveTopicRecord(topic_id=topic_id))
             step.notes.append(
                 Note(

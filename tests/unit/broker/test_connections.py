@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.broker.connection import ServerConnection
 from engine.client.connection import Connection, ConnectionLost
 from engine.model.errors import ErrorCode
 from engine.wire import apis, codec
@@ -292,3 +293,28 @@ async def test_a_stopped_broker_answers_what_it_took_and_leaves_no_task(cluster:
     answer = (await waiting).responses[0].partition_responses[0]
     assert ErrorCode(answer.error_code) is ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert (await asyncio.gather(poll, return_exceptions=True))[0] is not None
+
+
+class NoTransport(asyncio.Transport):
+    """Takes everything and gives nothing."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+async def test_who_connects_in_the_moment_in_which_a_broker_is_ready_is_answered(broker: InProcessCluster) -> None:
+    router, server = broker[1].router, broker[1]._server
+    router.answers_clients = False
+    early, accepted, controllers = (
+        ServerConnection(router, "", is_controller, 1000) for is_controller in (False, False, True)
+    )
+    for each in (early, controllers):
+        each.connection_made(NoTransport())
+    assert early.is_held and not controllers.is_held
+    server.answer_clients()
+    assert not early.is_held
+    # Accepted before, and its transport comes a turn of the loop later.
+    accepted.connection_made(NoTransport())
+    assert not accepted.is_held
+    for each in (early, accepted, controllers):
+        each.connection_lost(None)
