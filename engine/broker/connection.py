@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from engine.storage.failure import LogCorrupt
 from engine.storage.file_slice import FileSlice
@@ -43,6 +43,14 @@ Answer: TypeAlias = "list[Buffer | FileSlice]"
 
 class CloseConnection(Exception):
     """The request cannot be answered on this connection: close it. The text says why, for the log."""
+
+
+class RequestHead(NamedTuple):
+    """What follows the correlation id in a request's header, and what it says."""
+
+    tail: bytes
+    client_id: str | None
+    position: int
 
 
 class _Slot:
@@ -83,6 +91,7 @@ class ServerConnection(asyncio.Protocol):
         "on_close",
         "peer_host",
         "peer_port",
+        "request_heads",
         "transport",
     )
 
@@ -99,7 +108,9 @@ class ServerConnection(asyncio.Protocol):
         self._out_bytes = 0
         self._has_slices = False
         # An ordered set: the order of iteration must replay.
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[_Slot, asyncio.Task[None]] = {}
+        # By API key and version: the last request's.
+        self.request_heads: dict[tuple[int, int], RequestHead] = {}
         self._blocked = False
         self._advance_scheduled = False
         self._write_paused = False
@@ -164,7 +175,7 @@ class ServerConnection(asyncio.Protocol):
         self._out_bytes = 0
         # Not in this turn: what was read in it begins first, and is called off where it waits.
         loop = asyncio.get_running_loop()
-        for task in tuple(self._tasks):
+        for task in tuple(self._tasks.values()):
             loop.call_soon(task.cancel)
         self._router.connection_closed(self)
         callbacks, self.on_close = self.on_close, []
@@ -269,9 +280,7 @@ class ServerConnection(asyncio.Protocol):
         self._slots.append(slot)
         if not pipelined:
             self._blocked = True
-        task = asyncio.ensure_future(self._complete(answer, slot, pipelined))
-        self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        self._tasks[slot] = asyncio.get_running_loop().create_task(self._complete(answer, slot, pipelined))
 
     async def _complete(self, answer: Awaitable[Answer | None], slot: _Slot, pipelined: bool) -> None:
         try:
@@ -279,6 +288,8 @@ class ServerConnection(asyncio.Protocol):
         except CloseConnection as error:
             self.close(str(error))
             return
+        finally:
+            self._tasks.pop(slot, None)
         slot.done = True
         if not pipelined:
             self._blocked = False

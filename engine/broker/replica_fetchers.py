@@ -159,7 +159,7 @@ class ReplicaFetcher:
         self._replicas: dict[tuple[Uuid, int], tuple[Replica, float]] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._exchange: asyncio.Task[FetchResponse] | None = None
+        self._is_asking = False
         self._said = ""
         # When replicas whose logs are being flushed may be asked for.
         self._next_request_ms: float | None = None
@@ -186,7 +186,7 @@ class ReplicaFetcher:
         self._news.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
-        elif self._exchange is not None:
+        elif self._is_asking:
             # The leader handles a connection's requests one after the other: only another connection is quick.
             self._channel.drop()
 
@@ -216,19 +216,15 @@ class ReplicaFetcher:
                 await self._pause(self._time_to_next())
                 continue
             try:
-                # A task of its own, so that dropping the channel ends it and a cancellation of this one as well.
-                self._exchange = asyncio.get_running_loop().create_task(
-                    self._channel.send(
+                self._is_asking = True
+                try:
+                    response: FetchResponse = await self._channel.send(
                         request,
                         version=_FETCH_VERSION,
                         timeout_ms=self._manager.config.replica_fetch_wait_max_ms + _GRACE_MS,
                     )
-                )
-                try:
-                    response: FetchResponse = await self._exchange
                 finally:
-                    self._exchange.cancel()
-                    self._exchange = None
+                    self._is_asking = False
             except ClientError as error:
                 if isinstance(error, ConnectionLost) and not self._news.is_set():
                     self._manager.suspects.on_connection_lost(self._leader_id)
@@ -285,10 +281,12 @@ class ReplicaFetcher:
         unflushed = False
         is_too_fast = self._manager.follower_throttle.is_exceeded
         for key, (replica, not_before_ms) in list(self._replicas.items()):
+            files = replica.log
+            end_offset = files.log_end_offset
             if not_before_ms > now_ms:
                 # The leader must not hold this request for longer than the other replica has to wait.
                 max_wait_ms = min(max_wait_ms, not_before_ms - now_ms)
-            elif replica.durable and replica.log.durable_end_offset < replica.log.log_end_offset:
+            elif replica.durable and files.durable_end_offset < end_offset:
                 # An offset says "I have everything before", which means the device here; after a start it may not have.
                 self._manager.flusher.ask_in_background(replica)
                 max_wait_ms = min(max_wait_ms, _UNFLUSHED_RETRY_MS)
@@ -297,10 +295,9 @@ class ReplicaFetcher:
                 max_wait_ms = min(max_wait_ms, _THROTTLED_RETRY_MS)
                 self._replicas[key] = (replica, now_ms + _THROTTLED_RETRY_MS)
             else:
-                files = replica.log
                 positions[key] = (
                     replica.partition.leader_epoch,
-                    files.log_end_offset,
+                    end_offset,
                     files.leader_epochs.latest_epoch,
                     files.log_start_offset,
                 )

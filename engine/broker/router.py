@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.client_throttle import throttled
-from engine.broker.connection import Answer, CloseConnection, ServerConnection
+from engine.broker.connection import Answer, CloseConnection, RequestHead, ServerConnection
 from engine.broker.context import RequestContext
 from engine.broker.request_time import Stopwatch, is_of_the_cluster
 from engine.model.errors import KafkaError
 from engine.wire import apis as wire_apis
 from engine.wire import codec
 from engine.wire.apis import ApiKey
+from engine.wire.message import Message
 from engine.wire.messages.request_header import RequestHeader
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HEADER_PREFIX = Struct(">hhi")
+# Of request headers that a connection repeats so many are remembered, of at most so many bytes.
+_MOST_HEADS, _MOST_HEAD_BYTES = 32, 128
 _SIZE_AND_CORRELATION = Struct(">ii")
 _SIZE_AND_CORRELATION_FLEXIBLE = Struct(">iiB")
 
@@ -175,7 +178,7 @@ class Router:
                 return self._unsupported_api_versions(correlation_id), False
             raise CloseConnection(f"{spec.key.name} version {version} is not supported")
         try:
-            header, position = codec.decode(RequestHeader, wire_apis.request_header_version(spec.key, version), frame)
+            client_id, position = self._read_header(connection, key, version, frame)
             request_class = route.request_class
             if request_class is None:
                 request_class = route.request_class = wire_apis.request_class(spec.key)
@@ -186,14 +189,14 @@ class Router:
         self.requests_total += 1
         route.count += 1
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
-        context = RequestContext(self._broker, connection, key, version, correlation_id, header.client_id)
+        context = RequestContext(self._broker, connection, key, version, correlation_id, client_id)
         try:
             if not connection.is_controller_listener and self._broker.client_throttle.throttles_requests():
                 return self._measured(context, route, request), False
             answer = route.handle(context, request)
             if answer is None:
                 return None, False
-            if inspect.isawaitable(answer):
+            if not isinstance(answer, Message) and inspect.isawaitable(answer):
                 # A coroutine has done nothing yet: not even what has to be done in the order of the requests.
                 is_pipelined = spec.pipelined and not inspect.iscoroutine(answer)
                 return self._await_answer(context, spec, answer), is_pipelined
@@ -202,6 +205,19 @@ class Router:
             raise
         except Exception as error:
             raise self._failed(context, spec, error) from error
+
+    @staticmethod
+    def _read_header(connection: ServerConnection, key: int, version: int, frame: memoryview) -> tuple[str | None, int]:
+        """The client's id, and where the request begins. Raises: codec.DecodeError."""
+        heads = connection.request_heads
+        known = heads.get((key, version))
+        # All but the correlation id is what the request before had.
+        if known is not None and frame[_HEADER_PREFIX.size : known.position] == known.tail:
+            return known.client_id, known.position
+        header, position = codec.decode(RequestHeader, wire_apis.request_header_version(key, version), frame)
+        if position <= _MOST_HEAD_BYTES and len(heads) < _MOST_HEADS:
+            heads[key, version] = RequestHead(bytes(frame[_HEADER_PREFIX.size : position]), header.client_id, position)
+        return header.client_id, position
 
     async def _await_answer(self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]) -> Answer | None:
         try:

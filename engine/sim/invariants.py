@@ -6,7 +6,7 @@ Everything here reads the brokers' insides and changes nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.core.replica.roles import Leader
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.core.controller.topic_image import PartitionImage
     from engine.sim.cluster import SimCluster
     from engine.storage.log import Log
+    from engine.storage.segment import Segment
 
 Partition = tuple[str, int]
 # Of a broker that nobody asks anything: it has less than 20.
@@ -257,8 +258,9 @@ class Invariants:
     def _check_batches(self, each: Partition, node_id: int, replica: Replica) -> None:
         """L1, L3: batches follow each other, and the epochs that they bear are those of leader-epoch-checkpoint."""
         log = replica.log
-        walked = None if log.config.compact else self._walked.get((each, node_id))
-        if walked is not None and walked.log is log:
+        walked = self._walked.get((each, node_id))
+        # A compaction replaces segments.
+        if walked is not None and walked.log is log and (not log.config.compact or walked.segments is log.segments):
             try:
                 self._walked[each, node_id] = walked.go_on()
                 return
@@ -266,7 +268,7 @@ class Invariants:
                 # The log was cut meanwhile and written anew, or it is wrong: all of it tells.
                 pass
         try:
-            self._walked[each, node_id] = _Walk(log, log.segments[0].base_offset, 0, -1, -1).go_on()
+            self._walked[each, node_id] = _Walk(log, log.segments, log.segments[0].base_offset, 0, -1, -1).go_on()
         except _OutOfStep as error:
             raise Violation(error.promise, f"{each} on {node_id}: {error}") from None
 
@@ -303,6 +305,7 @@ class _Walk(NamedTuple):
     """Up to a position in a segment the batches of a log are in order; the last of them has the epoch ``epoch``."""
 
     log: Log
+    segments: Sequence[Segment]
     segment: int
     position: int
     epoch: int
@@ -345,7 +348,7 @@ class _Walk(NamedTuple):
                 position = at + header.batch_length + LOG_OVERHEAD_BYTES
         if expected >= 0 and expected != log.log_end_offset:
             raise _OutOfStep("L1", f"the last batch ends before {expected}, the log at {log.log_end_offset}")
-        return _Walk(log, base, position, epoch, expected)
+        return _Walk(log, log.segments, base, position, epoch, expected)
 
 
 __all__ = ["Invariants", "Violation"]

@@ -16,13 +16,14 @@ import warnings
 from collections.abc import Callable, Coroutine
 from heapq import heappop as _pop
 from heapq import heappush as _push
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 T = TypeVar("T")
 # The loop looks for what is due on its heap: the time, then the order in which it was asked for.
 Timer = tuple[float, int, "_Handle"]
 _TIDY_TASKS = 256
 _copy_context = contextvars.copy_context
+_new = object.__new__
 
 _CURRENT: contextvars.ContextVar[Incarnation | None] = contextvars.ContextVar("incarnation", default=None)
 
@@ -76,19 +77,16 @@ class _Handle(asyncio.TimerHandle):
 
     __slots__ = ()
 
-    def __init__(
-        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
-    ) -> None:
-        self._when = when
-        self._callback = callback
-        self._args = args
-        self._context = _copy_context() if context is None else context
-        self._cancelled = False
+    if TYPE_CHECKING:
+        _when: float
+        _callback: Any
+        _args: Any
+        _context: contextvars.Context
 
     def cancel(self) -> None:
         """It does not run. On the heap it stays until its time has come."""
         self._cancelled = True
-        self._callback = self._args = None  # type: ignore[assignment]
+        self._callback = self._args = None
 
     def __repr__(self) -> str:
         return f"<{'cancelled' if self._cancelled else self._callback!r} at {self._when:.6f} s>"
@@ -142,6 +140,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self._ready.extend(incarnation.parked)  # type: ignore[attr-defined]
         incarnation.parked.clear()
 
+    # Asked for by every future and task that is made: here without a frame of its own. It is False.
+    get_debug = staticmethod(bool)
+
     def create_task(  # type: ignore[override]
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
@@ -157,14 +158,25 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = _Handle(0.0, callback, args, context)
+        # Without a call of its own for what every callback needs.
+        handle = _new(_Handle)
+        handle._when = 0.0
+        handle._callback = callback
+        handle._args = args
+        handle._context = _copy_context() if context is None else context
+        handle._cancelled = False
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _Handle(when, callback, args, context)
+        handle = _new(_Handle)
+        handle._when = when
+        handle._callback = callback
+        handle._args = args
+        handle._context = _copy_context() if context is None else context
+        handle._cancelled = False
         self._asked = asked = self._asked + 1
         _push(self._timers, (when, asked, handle))
         return handle
@@ -172,11 +184,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        when = self._virtual_s + delay
-        handle = _Handle(when, callback, args, context)
-        self._asked = asked = self._asked + 1
-        _push(self._timers, (when, asked, handle))
-        return handle
+        return self.call_at(self._virtual_s + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
         """Turn after turn, until somebody stops the loop: BaseEventLoop calls it until then."""

@@ -170,7 +170,9 @@ class Fabric:
         timing = self.timing
         if timing.hiccup_chance and self.rng.random() < timing.hiccup_chance:
             return self.rng.uniform(timing.longest_s, timing.hiccup_s)
-        return self.rng.uniform(timing.shortest_s, timing.longest_s)
+        # As random.uniform.
+        shortest_s = timing.shortest_s
+        return shortest_s + (timing.longest_s - shortest_s) * self.rng.random()
 
     def listen(
         self, incarnation: Incarnation, host: str, port: int, factory: Callable[[], asyncio.BaseProtocol]

@@ -25,7 +25,7 @@ from engine.sim.options import CLOCK_FAULTS, Options
 from engine.sim.workload import SAFE_TOPIC, UNSAFE_TOPIC, Workload
 
 # Invariants are looked at after so many callbacks, and whenever a fact is told; logs are compared more rarely.
-_CHECK_EVERY = 250
+_CHECK_EVERY = 200
 _COMPARE_EVERY = 20
 _TIME_AND_LENGTH = Struct(">dq")
 # After healing everything must be whole again within this time.

@@ -185,6 +185,9 @@ class _Fetch:
                     raise manager.read_failed(replica, error) from error
             except KafkaError as error:
                 answer, is_told = self._refused(response, fetched, error), True
+            if answer is None:
+                scope.watch.moved.pop(key, None)
+                continue
             if answer.records:
                 total += len(answer.records)
                 # What its limits kept out of the answer will not come into it by waiting.
@@ -211,17 +214,30 @@ class _Fetch:
 
     def _read_partition(
         self, replica: Replica, fetched: FetchedPartition, total: int
-    ) -> tuple[PartitionData, bool, bool]:
-        """The partition's answer; whether it must go at once; whether there is more than limits let in."""
+    ) -> tuple[PartitionData | None, bool, bool]:
+        """The partition's answer, None if the session was told all of it; whether it must go at once; whether there is
+        more than limits let in."""
         asked, partition, files = fetched.asked, replica.partition, replica.log
         partition.check_epoch(asked.current_leader_epoch, leader_only=self.leader_only)
         if self.is_follower:
             partition.check_follower(self.replica_id, asked.current_leader_epoch)
         offset, log_start_offset = asked.fetch_offset, files.log_start_offset
         high_watermark = files.high_watermark
-        answer = PartitionData(
-            asked.partition, 0, high_watermark, files.last_stable_offset, log_start_offset, records=b""
-        )
+        last_stable_offset = files.last_stable_offset
+        if self.is_follower:
+            limit = files.log_end_offset
+        else:
+            limit = last_stable_offset if self.read_committed else high_watermark
+        if (
+            offset == limit
+            and high_watermark == fetched.told_high_watermark
+            and log_start_offset == fetched.told_log_start_offset
+            and not (self.is_full or self.rack)
+            and (asked.last_fetched_epoch < 0 or asked.last_fetched_epoch == files.leader_epochs.latest_epoch)
+        ):
+            # Most of what a session looks at.
+            return None, False, False
+        answer = PartitionData(asked.partition, 0, high_watermark, last_stable_offset, log_start_offset, records=b"")
         if self.rack:
             preferred = preferred_read_replica(partition, self.rack, offset)
             if preferred is not None:
@@ -237,12 +253,6 @@ class _Fetch:
                 ErrorCode.OFFSET_OUT_OF_RANGE,
                 f"{replica.topic_partition} has offsets {log_start_offset} to {files.log_end_offset}, not {offset}",
             )
-        if self.is_follower:
-            limit = files.log_end_offset
-        elif self.read_committed:
-            limit = answer.last_stable_offset
-        else:
-            limit = high_watermark
         has_more = False
         throttle = None
         if self.is_follower and files.config.leader_replication_throttled_replicas:
