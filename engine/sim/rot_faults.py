@@ -7,9 +7,9 @@ Bits of records flip on one broker that is down, and out of every ISR by then, w
 changes what was synced is promised to cost that replica only. And they flip where a start reads: behind the recovery
 point (the log is cut there, and copied again), or in the last segment before it (that replica is copied anew).
 
-And they flip under a leader that runs, wherever in its log, while all of its replicas are in sync; somebody reads there
-at once, who must not get them. (Later the others might have died for good reasons of their own, and who would be left
-is a leader that serves nothing.)
+And they flip under a leader or a follower that runs, wherever in its log, while all replicas are in sync; somebody
+reads there at once, who must not get them. (Later the others might have died for good reasons of their own, and who
+would be left is a replica that serves nothing.)
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class RotFaults:
     def _rot(self) -> str:
         kind = self._kit.rng.random()
         if kind < 0.3:
-            return self._rot_under_a_leader() or self._rot_derived()
+            return self._rot_while_it_runs() or self._rot_derived()
         return self._rot_records() if kind < 0.6 else self._rot_derived()
 
-    def _rot_under_a_leader(self) -> str:
+    def _rot_while_it_runs(self) -> str:
         kit = self._kit
         node_id = kit.some_up()
         if node_id is None:
@@ -68,8 +68,7 @@ class RotFaults:
         found = [
             (replica.log, *place)
             for (topic, number), replica in sorted(replicas.replicas.items())
-            if replica.partition.is_leader
-            and not replica.is_offline
+            if not replica.is_offline
             and replica.log.failure is None
             and all(_is_whole_in(image, topic, number) for image in images)
             for place in _batches_of_the_past(replica.log)
@@ -82,7 +81,7 @@ class RotFaults:
         at = kit.rng.randrange(0 if is_dense else _SIZE_AT, header.size_in_bytes)
         machine.disk.flip_bit(path, position + at)
         machine.process.context.copy().run(_read_there, log, max(header.base_offset, log.log_start_offset))
-        return f"a bit of {path} flips under its leader {node_id}"
+        return f"a bit of {path} of {node_id} flips while it runs"
 
     def _rot_derived(self) -> str:
         """A broker goes down, and some of its derived files are gone or changed before it comes back."""

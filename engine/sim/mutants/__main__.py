@@ -39,7 +39,7 @@ def hunt(mutant: Mutant, seeds: int) -> Found | None:
                 durability=mutant.durability,
                 compacted=mutant.compacted,
                 transactions=mutant.transactions,
-            )
+            )._replace(**mutant.more)
             try:
                 run_seed(options)
             except SimulationFailed as failure:

@@ -146,10 +146,26 @@ def _serves_what_nobody_looked_at() -> Undo:
     )
 
 
+def _remembers_what_was_lost() -> Undo:
+    """A leader that goes on to count what a follower had before its log was found corrupt."""
+    from engine.core.replica.remote_replica import RemoteReplica
+
+    before = RemoteReplica.on_new_leader_epoch
+
+    def on_new_leader_epoch(self: Any, end: int, now_ms: float, *, leads_anew: bool, is_in_sync: bool) -> None:
+        before(self, end, now_ms, leads_anew=leads_anew, is_in_sync=is_in_sync or not leads_anew)
+
+    return replace(RemoteReplica, "on_new_leader_epoch", on_new_leader_epoch)
+
+
+# The controller must be faster than the first fetch of a new log: one that is held up, with nothing else on its way.
+_LONG_AND_LIGHT = {"load": "light", "seconds": 120.0, "fault_interval_s": 2.0, "brokers": 3, "segment_bytes": 4096}
+
 MUTANTS = (
     Mutant("leaves a gap", ("L1",), _leaves_a_gap, CRASHES),
     Mutant("trusts torn tails", ("L2",), _trusts_torn_tails, POWER, "fsync"),
     Mutant("serves what nobody looked at", ("L2",), _serves_what_nobody_looked_at, ("rot",)),
+    Mutant("remembers what was lost", ("L2", "R3"), _remembers_what_was_lost, ("rot", "hold"), more=_LONG_AND_LIGHT),
     Mutant("keeps the epochs of what it cut", ("L3", "R6"), _keeps_epochs_of_what_it_cut, CRASHES),
     Mutant("claims fsync", ("L4", "R9"), _claims_fsync, POWER, "fsync"),
     Mutant("replaces files without a sync", ("L5",), _replaces_files_without_a_sync, POWER, "fsync"),

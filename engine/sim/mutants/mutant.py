@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Undo = Callable[[], None]
@@ -12,7 +13,8 @@ POWER = ("power", "power-all")
 
 
 class Mutant(NamedTuple):
-    """``change`` does harm and returns what undoes it; the options that follow are those under which it shows.
+    """``change`` does harm and returns what undoes it; the options that follow are those under which it shows,
+    ``more`` by their names (:class:`engine.sim.options.Options`).
 
     ``promises`` are those that it breaks. A seed may notice another one that follows from it.
     """
@@ -24,6 +26,7 @@ class Mutant(NamedTuple):
     durability: str | None = None
     compacted: bool = False
     transactions: bool = False
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 def replace(owner: Any, name: str, value: Any) -> Undo:

@@ -134,6 +134,23 @@ def test_a_follower_whose_last_fetch_came_at_a_bad_time_is_taken_up_by_the_check
     assert not hung.sent, "one that hangs must not go in and out of the ISR"
 
 
+def test_what_a_follower_had_before_its_log_was_found_corrupt_does_not_count_in_the_next_epoch() -> None:
+    """The controller begins another epoch with the record that the replica is lost (docs/decisions/0012)."""
+    h = ReplicaHarness()
+    h.append(10)
+    h.fetch(2, 10)
+    h.fetch(3, 10)
+    assert h.hw == 10
+    h.change(isr=(1, 2), leader_epoch=h.metadata.leader_epoch + 1)
+    h.isr_check()
+    assert not h.sent, "nothing was heard of its new log"
+    h.fetch(3, 0)
+    h.isr_check()
+    assert not h.sent
+    h.fetch(3, 10)
+    assert h.proposal.new_isr[-1][0] == 3
+
+
 # -- leaving ----------------------------------------------------------------------------------------------------
 
 
