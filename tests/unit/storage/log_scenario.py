@@ -13,7 +13,8 @@ from engine.model.topic_partition import TopicPartition
 from engine.record.builder import NewRecord, build_batch
 from engine.record.compression import Compression
 from engine.record.control import build_end_transaction_marker
-from engine.storage.log import AppendInfo, Log
+from engine.storage.log import Log
+from engine.storage.log_appends import AppendInfo
 from engine.world.real import RealDisk
 
 NOW_MS = 1_700_000_000_000

@@ -10,7 +10,8 @@ from engine.record.batch import iter_batches, read_header
 from engine.record.compression import Compression
 from engine.record.control import build_end_transaction_marker
 from engine.record.reader import read_records
-from engine.storage.log import AppendInfo, Log
+from engine.storage.log import Log
+from engine.storage.log_appends import AppendInfo
 
 
 def refusal(log: Log, batch: bytes, **options: object) -> ErrorCode:
