@@ -80,6 +80,7 @@ class ScriptedGateway:
         self._new_events = asyncio.Event()
         self.records: list[RecordView] = []
         self._new_records = asyncio.Event()
+        self._tails = 0
         self.watched: frozenset[str] = frozenset()
         self.logs: dict[tuple[int, bool], list[str]] = {}
 
@@ -89,6 +90,14 @@ class ScriptedGateway:
 
     async def close(self) -> None:
         self.calls.append(("close",))
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is told that the console has not taken yet."""
+        if self.failing:
+            return False
+        unread = self._tails > 0 and self._new_records.is_set()
+        return unread or self._changed.is_set() or self._new_events.is_set()
 
     # -- what the test does ---------------------------------------------------------------------------------------
 
@@ -138,19 +147,23 @@ class ScriptedGateway:
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
         self.calls.append(("tail", tail))
         told = 0
-        while True:
-            if self.failing:
-                raise GatewayError(self.failing)
-            if told < len(self.records):
-                wanted = [
-                    each
-                    for each in self.records[told:]
-                    if each.topic in tail.topics and (tail.partitions is None or each.partition in tail.partitions)
-                ]
-                told = len(self.records)
-                yield TailBatch(wanted, caught_up=True)
-            self._new_records.clear()
-            await self._new_records.wait()
+        self._tails += 1
+        try:
+            while True:
+                if self.failing:
+                    raise GatewayError(self.failing)
+                if told < len(self.records):
+                    wanted = [
+                        each
+                        for each in self.records[told:]
+                        if each.topic in tail.topics and (tail.partitions is None or each.partition in tail.partitions)
+                    ]
+                    told = len(self.records)
+                    yield TailBatch(wanted, caught_up=True)
+                self._new_records.clear()
+                await self._new_records.wait()
+        finally:
+            self._tails -= 1
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         lines = self.logs.get((broker_id, previous), [])

@@ -79,7 +79,7 @@ async def gateway(supervisor: Supervisor):
 
 
 async def picture(gateway: EmbeddedGateway, good: Any) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async for snapshot in gateway.snapshots():
             if good(snapshot):
                 return snapshot
@@ -119,7 +119,7 @@ async def test_notes_become_events_and_those_of_the_past_come_first(
 ) -> None:
     supervisor.bus.note("process_killed", "broker 2", "SIGKILL, asked for")
     told = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async for batch in gateway.events():
             told += batch.events
             if len(told) == 1:

@@ -84,13 +84,13 @@ async def driving(
 async def test_an_election_is_stepped_through_gone_back_to_and_the_same_again() -> None:
     async with driving() as driver:
         await driver.until(lambda: "nothing has happened yet" in driver.screen)
-        assert "0 simulation" in driver.screen and "5 failover" not in driver.screen
+        await driver.until(lambda: "0 simulation" in driver.screen)
+        assert "5 failover" not in driver.screen
         await driver.step("N")
         elected = next(each for each in driver.simulation.story.decisions if each.is_election)
-        assert driver.app.view.table.cursor_row == elected
-        shown = driver.screen
-        assert "★ quorum leader elected" in shown and "was granted the votes of" in shown
-        assert "upon event" in shown and "Vote answer of broker" in shown
+        await driver.until(lambda: driver.app.view.table.cursor_row == elected)
+        for words in ("★ quorum leader elected", "was granted the votes of", "upon event", "Vote answer of broker"):
+            await driver.until(lambda words=words: words in driver.screen)
         first = list(driver.simulation.story.decisions)
         wire = list(driver.simulation.story.messages)
         await driver.step("n")
@@ -98,7 +98,7 @@ async def test_an_election_is_stepped_through_gone_back_to_and_the_same_again() 
         await driver.step("B")
         assert list(driver.simulation.story.decisions) == first
         assert list(driver.simulation.story.messages) == wire
-        assert "the same to the last byte" in driver.flash
+        await driver.until(lambda: "the same to the last byte" in driver.flash)
         await driver.step("b")
         assert driver.simulation.state.number < elected.number
         await driver.step("N")
@@ -112,8 +112,7 @@ async def test_messages_are_shown_stepped_and_looked_into_whole() -> None:
         await driver.until(lambda: "brokers' messages" in str(driver.app.view.border_title))
         number = driver.simulation.state.number
         await driver.step("n")
-        row = driver.app.view.table.cursor_row
-        assert row.number > number
+        await driver.until(lambda: driver.app.view.table.cursor_row.number > number)
         await driver.press("slash")
         await driver.type("vote")
         await driver.press("enter")
@@ -121,14 +120,14 @@ async def test_messages_are_shown_stepped_and_looked_into_whole() -> None:
         await driver.press("enter")
         await driver.until(lambda: isinstance(driver.app.screen, Detail))
         await driver.until(lambda: "topic_name: __cluster_metadata" in driver.screen)
-        assert "correlation id" in driver.screen
+        await driver.until(lambda: "correlation id" in driver.screen)
 
 
 async def test_a_killed_leader_moves_its_partitions_on_every_screen_and_going_back_undoes_it() -> None:
     async with driving(planned=(Planned(Act("pause", (3,)), None, 5.0, "scenario"),)) as driver:
         await driver.command("goto 1.5")
         await driver.until(lambda: driver.simulation.state.at_s == 1.5 and driver.simulation.state.mode == "paused")
-        assert "next of the scenario: pause 3 at 5 s" in str(driver.app.view.border_subtitle)
+        await driver.until(lambda: "next of the scenario: pause 3 at 5 s" in str(driver.app.view.border_subtitle))
         led = driver.simulation.snapshot.topics[-1].partitions[0].leader
         await driver.command(f"kill {led}")
         await driver.until(lambda: any(each.kind == "your_act" for each in driver.simulation.story.decisions))
@@ -139,8 +138,11 @@ async def test_a_killed_leader_moves_its_partitions_on_every_screen_and_going_ba
         await driver.until(lambda: "✗ killed" in driver.screen and "2/3 up" in driver.screen)
         await driver.command("partitions")
         await driver.until(lambda: "partitions(all)" in driver.screen)
-        snapshot = driver.simulation.snapshot
-        assert all(each.leader not in (led, -1) for topic in snapshot.topics for each in topic.partitions)
+        await driver.until(
+            lambda: all(
+                each.leader not in (led, -1) for topic in driver.simulation.snapshot.topics for each in topic.partitions
+            )
+        )
         await driver.press("4")
         await driver.until(lambda: "leader changed" in driver.screen)
         events = len(driver.app.events)
@@ -166,6 +168,7 @@ async def test_records_are_tailed_as_the_run_goes_on() -> None:
 
 async def test_a_click_on_the_bar_goes_there() -> None:
     async with driving() as driver:
+        await driver.until(lambda: driver.app.view.query_one(Transport).size.width)
         width = driver.app.view.query_one(Transport).size.width
         await driver.pilot.click(Transport, offset=(width // 2, 1))
         await driver.until(lambda: driver.simulation.state.at_s > 1 and driver.simulation.state.mode == "paused")
@@ -205,9 +208,11 @@ async def test_a_fault_by_its_form_and_what_cannot_be_done() -> None:
         await driver.command("start 1")
         await driver.until(lambda: "run already" in driver.flash or "runs already" in driver.flash)
         await driver.command("failover")
-        assert "the timeline of the simulation" in driver.flash
-        await driver.press("1", "E")
-        assert "its own" in driver.flash
+        await driver.until(lambda: "the timeline of the simulation" in driver.flash)
+        await driver.press("1")
+        await driver.until(lambda: driver.app.view.NAME == "cluster")
+        await driver.press("E")
+        await driver.until(lambda: "its own" in driver.flash)
 
 
 async def test_a_promise_that_is_broken_is_told() -> None:
@@ -238,7 +243,7 @@ async def test_the_process_of_the_run_ends_with_the_console_and_its_death_is_tol
         child.kill()
         await driver.until(lambda: "process ended with code -9" in driver.screen)
         await driver.press("n")
-        assert "process ended" in driver.flash
+        await driver.until(lambda: "process ended" in driver.flash)
     async with driving() as driver:
         (child,) = [each for each in psutil.Process().children() if "engine.sim.stepping.process" in each.cmdline()]
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
@@ -247,7 +252,7 @@ async def test_the_process_of_the_run_ends_with_the_console_and_its_death_is_tol
 async def test_a_small_terminal_has_the_machines_and_partitions_on_demand() -> None:
     async with driving((80, 24)) as driver:
         await driver.step("N")
-        assert "FROM→TO" in driver.screen
+        await driver.until(lambda: "FROM→TO" in driver.screen)
         await driver.press("v")
         await driver.until(lambda: "LEADER" in driver.screen)
         await driver.press("v")

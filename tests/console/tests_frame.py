@@ -10,6 +10,7 @@ from scripted import EMBEDDED, FrozenClock, ScriptedGateway
 
 from console.app import KConsole
 from console.gateway import Capabilities
+from console.modals.base import Dialog
 
 # Screens by name, and the keys that lead there. "!name" is an act of the gateway on broker 2, "~line" a command.
 SHOTS: dict[str, list[str]] = {
@@ -60,11 +61,30 @@ def make_app(
     return app, gateway
 
 
+# Workers that go on as long as their screen is there.
+_ENDLESS = frozenset(
+    ("snapshots", "events", "records", "log", "configs", "moves", "segments", "batches", "transactions")
+)
+
+
+def _is_busy(app: KConsole) -> bool:
+    """Whether an act or a question is under way, or the cluster has something to tell that was not taken yet."""
+    # Who asks a person in a dialog waits for the test.
+    asks = isinstance(app.screen, Dialog)
+    acting = not asks and any(worker.is_running and worker.group not in _ENDLESS for worker in app.workers)
+    return acting or (isinstance(app.gateway, ScriptedGateway) and app.gateway.has_news)
+
+
 async def settle(app: KConsole, pilot: Any) -> None:
-    """Let everything that is under way come to the screen."""
-    for _ in range(2):
+    """Let everything that is under way come to the screen. The pilot alone takes a process that gets no CPU for an idle
+    one, so what is known to be under way is waited for by its name."""
+    quiet = 0
+    for _ in range(200):
         await pilot.pause()
         app.tick()
+        quiet = 0 if _is_busy(app) else quiet + 1
+        if quiet == 2:
+            break
     await pilot.pause()
 
 

@@ -150,8 +150,9 @@ async def test_every_screen_is_alive(kafka: SmallKafka) -> None:
 
 async def test_what_needs_processes_is_grey_and_says_why(kafka: SmallKafka) -> None:
     async with attached(kafka) as console:
-        await console.until("three brokers", lambda text: text.count("● up") == 3)
-        assert "ctrl-k (kill)" in console.text and "l (log)" in console.text
+        await console.until(
+            "three brokers", lambda text: text.count("● up") == 3 and "ctrl-k (kill)" in text and "l (log)" in text
+        )
         for key in ("ctrl+k", "x", "s", "r", "z", "Z"):
             await console.press(key)
             await console.until(f"why not {key}", lambda text: f": {NEEDS_PROCESSES}" in text)
@@ -226,8 +227,15 @@ async def test_with_one_broker_killed_every_screen_stays_usable(kafka: SmallKafk
         kafka.kill(victim)
 
         # Until Kafka fences it, metadata names a leader that serves nobody; then the others take over.
-        await console.until("a leader that does not answer", lambda text: partitions(text)[0][0] == f"✗ {victim}")
-        assert re.search(r"offline [1-9]", console.text) and "✗ no answer" in console.text
+        await console.until(
+            "a leader that does not answer",
+            lambda text: (
+                (row := partitions(text).get(0))
+                and row[0] == f"✗ {victim}"
+                and re.search(r"offline [1-9]", text)
+                and "✗ no answer" in text
+            ),
+        )
         after = await console.until(
             "a new leader in a new epoch, and a smaller ISR",
             lambda text: (
