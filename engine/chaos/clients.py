@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Shared:
         return {**SETTINGS, **common, **own}
 
 
-class ClientThread:
+class ClientThread(ABC):
     """One client in a thread of its own; :meth:`work` is called until the run stops."""
 
     def __init__(self, shared: Shared, name: str, seed: int) -> None:
@@ -80,9 +81,9 @@ class ClientThread:
         except Exception as error:
             self.shared.failures.append(f"{self.name}: {type(error).__name__}: {error}")
 
+    @abstractmethod
     def work(self) -> None:
         """The client's life, until :attr:`is_stopping`."""
-        raise NotImplementedError
 
     def where(self) -> str:
         """Which line of its program it is at."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 
@@ -22,7 +23,7 @@ _BEHIND_S = 0.7
 _CHANGE_S = 30.0
 
 
-class Control:
+class Control(ABC):
     """Rounds of one recipe, until it is stopped."""
 
     def __init__(self, cluster: ChaosCluster, say: Say) -> None:
@@ -38,9 +39,9 @@ class Control:
         while not self._stopping:
             await self.round()
 
+    @abstractmethod
     async def round(self) -> None:
         """Lose something."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Begin no more."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from engine.sim.options import Options, add_arguments, given_options, options_from
 from engine.sim.simulation import Report, SimulationFailed, run_seed
+from engine.sim.tally import tally_words
 
 _STORY_LINES = 60
 
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
             if parsed.seed is not None:
                 print(f"seed {each.seed}: digest {report.digest}, {report.events} events\noptions: {each.words()}")
     took_s = time.perf_counter() - began
-    print(f"faults: {_words(faults)}")
-    print(f"operations: {_words(operations)}")
+    print(f"faults: {tally_words(faults)}")
+    print(f"operations: {tally_words(operations)}")
     which = f" ({', '.join(map(str, failed))})" if failed else ""
     print(
         f"{done} seeds, {len(failed)} failed{which}; {simulated_s / 3600:.2f} simulated hours, {events:,} events, "
@@ -80,10 +81,6 @@ def main(arguments: list[str] | None = None) -> int:
         f"{simulated_s / took_s:.0f} simulated seconds a second"
     )
     return 1 if failed else 0
-
-
-def _words(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
 
 if __name__ == "__main__":

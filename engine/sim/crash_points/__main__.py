@@ -13,6 +13,7 @@ from typing import NamedTuple
 from engine.sim.crash_points.campaign import Campaign, PointFailed, Script, Tally
 from engine.sim.crash_points.quorum_script import QuorumScript
 from engine.sim.crash_points.script import BrokerScript
+from engine.sim.tally import tally_words
 
 
 class _Task(NamedTuple):
@@ -69,19 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
             if failure:
                 failed += 1
                 print(f"FAILED {failure}\nagain: python -m engine.sim.crash_points {task.words()}", flush=True)
-    print(f"points by operation: {_words(total.points)}")
-    print(f"points by what the disk was about to do: {_words(total.by_disk_operation)}")
+    print(f"points by operation: {tally_words(total.points)}")
+    print(f"points by what the disk was about to do: {tally_words(total.by_disk_operation)}")
     print(f"seeds {seeds[0]} to {seeds[-1]} of {' and '.join(names)}, {parsed.steps} steps each")
     print(
         f"{sum(total.points.values()):,} crash points, {sum(total.states.values()):,} starts judged "
-        f"({_words(total.states)}), {len(total.distinct_states):,} distinct disks, {failed} of {len(tasks)} scripts "
+        f"({tally_words(total.states)}), {len(total.distinct_states):,} distinct disks, {failed} of {len(tasks)} scripts "
         f"failed; {time.perf_counter() - began:.0f} s"
     )
     return 1 if failed else 0
-
-
-def _words(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
 
 if __name__ == "__main__":
