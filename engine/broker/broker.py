@@ -12,10 +12,9 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.broker.append_verification import OffsetsVerification
 from engine.broker.client_throttle import ClientThrottle
 from engine.broker.controller_host import ControllerHost
 from engine.broker.enveloping import seal, unseal
@@ -26,7 +25,6 @@ from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, Lifecyc
 from engine.broker.log_cleaner import LogCleaner
 from engine.broker.metadata_cache import MetadataCache
 from engine.broker.metadata_log import write_bootstrap
-from engine.broker.peer_channels import PeerChannels
 from engine.broker.producer_ids import ProducerIds
 from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
@@ -34,6 +32,7 @@ from engine.broker.quorum.quorum_state_file import QuorumStateError
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
 from engine.broker.quorum.voters import VotersNotServed, read_dynamic_voters
 from engine.broker.quorum_host import QuorumHost
+from engine.broker.quorum_listener import QuorumListener
 from engine.broker.refusals import Refusals
 from engine.broker.replica_fetchers import ReplicaFetchers
 from engine.broker.replica_manager import ReplicaManager
@@ -42,7 +41,9 @@ from engine.broker.server import Server
 from engine.broker.share_services import ShareServices
 from engine.broker.streams_topics import StreamsTopics
 from engine.broker.telemetry import ClientTelemetry
-from engine.broker.transaction_coordinator_service import TRANSACTION_TOPIC, TransactionCoordinatorService
+from engine.broker.told_facts import counters_of, leader_changes
+from engine.broker.transaction_coordinator_service import TransactionCoordinatorService
+from engine.broker.transaction_services import make_transaction_services
 from engine.broker.transaction_verification import TransactionVerification
 from engine.broker.upkeep import Upkeep
 from engine.client.channel import Channel
@@ -65,7 +66,6 @@ from engine.storage.log_dirs import LogDirs
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
-    from engine.core.raft.identity import OffsetAndEpoch
     from engine.model.broker_config import BrokerConfig
     from engine.wire.message import Message
     from engine.world import World
@@ -322,7 +322,7 @@ class Broker:
             directory_id,
             self.quorum_voters,
             self._open_voter_channel,
-            _QuorumListener(self),
+            QuorumListener(self),
             cluster_id=self.cluster_id,
             on_notes=self.publisher.notes,
             on_fatal=self._on_fatal,
@@ -353,7 +353,7 @@ class Broker:
             await self._start_broker(controllers)
         self._started = True
         self.publisher.publish("ready")
-        self.publisher.start_counters(self._counters)
+        self.publisher.start_counters(lambda: counters_of(self))
 
     def _find_voters(self, directory_id: bytes) -> dict[int, tuple[str, int]]:
         """Where the voters are: the log says who they are if it names them, else controller.quorum.voters does."""
@@ -405,7 +405,7 @@ class Broker:
         self._undo.push_async_callback(self.streams_topics.shutdown)
         self.producer_ids = ProducerIds(config.node_id, self._broker_epoch, self._allocate_producer_ids)
         self._undo.push_async_callback(self.producer_ids.shutdown)
-        self._make_transaction_coordinator()
+        make_transaction_services(self, self._undo, self._inter_broker_address)
         self.sharing = ShareServices(self, self._inter_broker_address)
         self._undo.push_async_callback(self.sharing.shutdown)
         bound = {
@@ -443,40 +443,6 @@ class Broker:
         while not self._is_unfenced_in_metadata():
             await self.metadata.wait_for_change(1000)
         log.info("broker %d serves clients", config.node_id)
-
-    def _make_transaction_coordinator(self) -> None:
-        from engine.broker.apis.add_partitions_to_txn import add_or_verify
-        from engine.broker.apis.write_txn_markers import write_markers
-
-        config, world = self.config, self.world
-        # Markers wait until they are committed: who is asked about transactions must not wait behind them.
-        leaders, coordinators = (
-            PeerChannels(world, f"broker-{config.node_id}-to-{kind}", self.metadata, self._inter_broker_address)
-            for kind in ("leader", "coordinator")
-        )
-        self._undo.callback(leaders.close)
-        self._undo.callback(coordinators.close)
-        self.transactions = TransactionCoordinatorService(
-            world,
-            config,
-            self.metadata,
-            TopicLogs(world, self.replicas, TRANSACTION_TOPIC, Compression.NONE),
-            self.producer_ids,
-            leaders,
-            lambda request: write_markers(self, request),
-            self.publisher.notes,
-        )
-        self._undo.push_async_callback(self.transactions.shutdown)
-        self.verification = TransactionVerification(
-            config.node_id,
-            self.metadata,
-            coordinators,
-            self.transactions.partition_for,
-            lambda request: add_or_verify(self, request),
-            request_timeout_ms=config.request_timeout_ms,
-        )
-        self._undo.push_async_callback(self.verification.shutdown)
-        self.groups.verify_transaction = OffsetsVerification(self)
 
     def _act_on_metadata(self) -> None:
         """Lead, follow and coordinate from now on.
@@ -567,16 +533,7 @@ class Broker:
 
     def _on_metadata(self, image: MetadataImage, delta: MetadataDelta) -> None:
         """Last of the subscribers: tell the supervisor what this broker now knows of leaders."""
-        changes = []
-        for topic_id, partitions in delta.changed_partitions.items():
-            name = image.topics_by_id[topic_id].name
-            for number, state in partitions.items():
-                before = delta.before.partition_by_id(topic_id, number)
-                if before is None or before.leader_epoch != state.leader_epoch or before.leader != state.leader:
-                    changes.append(
-                        {"topic": name, "partition": number, "leader": state.leader, "leader_epoch": state.leader_epoch}
-                    )
-        if changes:
+        if changes := leader_changes(image, delta):
             self.publisher.publish("metadata_applied", offset=image.offset, changes=changes)
 
     def _on_lifecycle_state(self, state: LifecycleState) -> None:
@@ -604,28 +561,6 @@ class Broker:
         directory_id = self.log_dirs.directory_ids.get(directory)
         if directory_id is not None and self.lifecycle is not None:
             self.lifecycle.report_offline_log_dir(directory_id)
-
-    def _counters(self) -> dict[str, float]:
-        router = self.router
-        values: dict[str, float] = {
-            "connections": len(router.connections),
-            "requests": router.requests_total,
-            "network_bytes_in": router.bytes_received,
-            "network_bytes_out": router.bytes_sent,
-            "closed_on_bad_input": router.closed_on_bad_input,
-            "metadata_offset": self.metadata.image.offset,
-        }
-        if self.config.is_broker:
-            replicas = self.replicas
-            values |= {
-                "bytes_in": replicas.bytes_in,
-                "bytes_out": replicas.bytes_out,
-                "batches_in": replicas.batches_in,
-                "replication_bytes_in": replicas.replication_bytes_in,
-                "replication_bytes_out": replicas.replication_bytes_out,
-                **replicas.counts(),
-            }
-        return values
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -658,33 +593,3 @@ class Broker:
         except (OSError, KafkaError) as error:
             log.error("log directories could not be closed in order, they are recovered next time: %s", error)
             self.failed.set()
-
-
-class _QuorumListener:
-    """Hands what the quorum commits to the metadata cache, then to the controller."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    def on_committed(self, base_offset: int, epoch: int, append_time_ms: int, records: list[Message]) -> None:
-        broker = self._broker
-        if records:
-            broker.metadata.on_committed(base_offset, epoch, append_time_ms, records)
-        if broker.controller is not None:
-            broker.controller.on_committed(base_offset, epoch, append_time_ms, records)
-
-    def on_snapshot_loaded(self, snapshot_id: OffsetAndEpoch, records: list[Message]) -> None:
-        # A snapshot's id is the offset after its last record.
-        self._broker.metadata.on_snapshot_loaded(snapshot_id.offset - 1, snapshot_id.epoch, records)
-
-    def on_leader_changed(
-        self, leader_id: int | None, epoch: int, became_leader: bool, epoch_start_offset: int
-    ) -> None:
-        broker = self._broker
-        broker.metadata.on_controller_changed(leader_id)
-        if broker.controller is not None:
-            broker.controller.on_leader_changed(leader_id, epoch, became_leader, epoch_start_offset)
-        broker.on_leader_changed()
-
-    def snapshot_records(self) -> Iterable[Message]:
-        return self._broker.metadata.image.to_records()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from driving import driving
 from scripted import ATTACHED
-from test_keys import driving
 
 from console.modals.confirm import Confirm
 from console.modals.form import Form

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
+import pytest
 from frames import text_of_screen
 
 from console.app import KConsole
@@ -18,6 +19,9 @@ from console.modals.form import Form
 from console.widgets.transport import Transport
 from engine.sim.options import options_from
 from engine.sim.stepping.acts import Act, Planned
+
+# Each run is a process beside this one, and all of it is slow where others have the processor.
+pytestmark = pytest.mark.timeout(300)
 
 OPTIONS = options_from(7, seconds=6.0, brokers=3, faults=(), load="heavy", joining=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_keys import driving
+from driving import driving
 
 from console.modals.detail import Detail
 

@@ -12,6 +12,22 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+from engine.model.errors import ErrorCode
+
+# The controller says: the partition epoch was right and nothing was written, by any controller, ever.
+REFUSED_FOR_CERTAIN = frozenset({ErrorCode.OPERATION_NOT_ATTEMPTED, ErrorCode.INELIGIBLE_REPLICA})
+# This leader is behind the metadata, which will come: until then nobody knows what was written.
+AWAIT_METADATA = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.FENCED_LEADER_EPOCH,
+        ErrorCode.INVALID_UPDATE_VERSION,
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.NEW_LEADER_ELECTED,
+    }
+)
+
 
 class CommittedIsr(NamedTuple):
     """What the controller last committed."""

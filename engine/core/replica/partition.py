@@ -16,31 +16,24 @@ from operator import itemgetter
 
 from engine.core.effects import Effects, Reply
 from engine.core.replica.cluster_view import NO_BROKER_EPOCH, ClusterView, PartitionState
-from engine.core.replica.isr_state import CommittedIsr, PendingExpandIsr, PendingIsr, PendingShrinkIsr
+from engine.core.replica.isr_state import (
+    AWAIT_METADATA,
+    REFUSED_FOR_CERTAIN,
+    CommittedIsr,
+    PendingExpandIsr,
+    PendingIsr,
+    PendingShrinkIsr,
+)
 from engine.core.replica.outputs import NOTHING, AlterPartition, AppendCommitted, PartitionEffects, StartLeaderEpoch
+from engine.core.replica.partition_notes import isr_note, truncation_note, why_behind, why_caught_up
 from engine.core.replica.remote_replica import RemoteReplica
 from engine.core.replica.roles import Follower, Leader
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
-from engine.model.notes import Detail, Note, NoteKind
 from engine.model.topic_partition import TopicPartition
 
 NO_LEADER = -1
 NO_EPOCH = -1
-
-# The controller says: the partition epoch was right and nothing was written, by any controller, ever.
-_REFUSED_FOR_CERTAIN = frozenset({ErrorCode.OPERATION_NOT_ATTEMPTED, ErrorCode.INELIGIBLE_REPLICA})
-# This leader is behind the metadata, which will come: until then nobody knows what was written.
-_AWAIT_METADATA = frozenset(
-    {
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        ErrorCode.UNKNOWN_TOPIC_ID,
-        ErrorCode.FENCED_LEADER_EPOCH,
-        ErrorCode.INVALID_UPDATE_VERSION,
-        ErrorCode.INVALID_REQUEST,
-        ErrorCode.NEW_LEADER_ELECTED,
-    }
-)
 
 _REQUIRED_OFFSET = itemgetter(0)
 
@@ -244,7 +237,7 @@ class Partition:
             role.enter(CommittedIsr(isr))
             if not isinstance(pending, CommittedIsr) and isr == pending.proposed_isr:
                 # The metadata was faster than the controller's answer.
-                effects.notes.append(self._isr_note(role, pending.committed.isr, pending.reason))
+                effects.notes.append(isr_note(self, pending.committed.isr, role.isr_state.isr, pending.reason))
         else:
             role.enter(role.isr_state)
         if is_new_epoch or was_leader is None:
@@ -405,12 +398,8 @@ class Partition:
         )
 
     def _propose_expand(self, role: Leader, replica: RemoteReplica, effects: PartitionEffects) -> None:
-        committed = role.isr_state.committed
-        reason = (
-            f"replica {replica.broker_id} caught up: it has everything before offset {replica.log_end_offset}, "
-            f"high watermark {self.high_watermark}"
-        )
-        self._propose(role, PendingExpandIsr(committed, replica.broker_id, reason), effects)
+        reason = why_caught_up(replica, self.high_watermark)
+        self._propose(role, PendingExpandIsr(role.isr_state.committed, replica.broker_id, reason), effects)
 
     def _propose(self, role: Leader, pending: PendingIsr, effects: PartitionEffects) -> None:
         role.enter(pending)
@@ -469,14 +458,7 @@ class Partition:
             if replica is not None and replica.is_caught_up(self.log_end_offset, now_ms, self.lag_max_ms):
                 continue
             out.append(broker_id)
-            if replica is None or replica.log_end_offset < 0:
-                reasons.append(f"replica {broker_id} never fetched from this leader")
-            else:
-                reasons.append(
-                    f"replica {broker_id} is at offset {replica.log_end_offset}, "
-                    f"{self.log_end_offset - replica.log_end_offset} behind, "
-                    f"last caught up {(now_ms - replica.last_caught_up_ms) / 1000:.1f} s ago"
-                )
+            reasons.append(why_behind(broker_id, replica, self.log_end_offset, now_ms))
         if not out:
             self._maybe_expand(role, now_ms, effects)
             return effects or NOTHING
@@ -511,7 +493,7 @@ class Partition:
         self.partition_epoch = partition_epoch
         effects: PartitionEffects = Effects()
         if role.isr_state.isr != before:
-            effects.notes.append(self._isr_note(role, before, pending.reason))
+            effects.notes.append(isr_note(self, before, role.isr_state.isr, pending.reason))
         self._advance_high_watermark(role, now_ms, effects)
         self._maybe_expand(role, now_ms, effects)
         return effects
@@ -519,34 +501,13 @@ class Partition:
     def _refused(
         self, role: Leader, pending: PendingIsr, proposal: AlterPartition, error: ErrorCode
     ) -> PartitionEffects:
-        if error in _REFUSED_FOR_CERTAIN:
+        if error in REFUSED_FOR_CERTAIN:
             role.enter(pending.committed)
             role.proposal = None
             return NOTHING
-        if error in _AWAIT_METADATA:
+        if error in AWAIT_METADATA:
             return NOTHING
         return Effects(send=[proposal])
-
-    def _isr_note(self, role: Leader, before: frozenset[int], reason: str) -> Note:
-        topic, partition = self.topic_partition
-        after = role.isr_state.isr
-        detail: Detail = {
-            "topic": topic,
-            "partition": partition,
-            "from": sorted(before),
-            "to": sorted(after),
-            "added": sorted(after - before),
-            "removed": sorted(before - after),
-            "leader": self.view.local_broker_id,
-            "leader_epoch": self.leader_epoch,
-            "partition_epoch": self.partition_epoch,
-            "high_watermark": self.high_watermark,
-            "log_end_offset": self.log_end_offset,
-            "min_insync_replicas": self.effective_min_isr,
-            "source": "leader",
-        }
-        kind = NoteKind.ISR_SHRUNK if before - after else NoteKind.ISR_EXPANDED
-        return Note(kind, f"{topic}-{partition}", reason, detail)
 
     # -- following ----------------------------------------------------------------------------------------------
 
@@ -566,26 +527,13 @@ class Partition:
     def on_truncated(self, log_end_offset: int, reason: str) -> PartitionEffects:
         """The follower's log now ends at ``log_end_offset``: it was cut, or started anew there."""
         assert type(self.role) is Follower, "a leader never truncates"
-        topic, partition = self.topic_partition
-        before = self.log_end_offset
-        below = log_end_offset < self.high_watermark
+        before, high_watermark = self.log_end_offset, self.high_watermark
         self.log_end_offset = log_end_offset
         self.durable_end_offset = min(self.durable_end_offset, log_end_offset)
-        detail: Detail = {
-            "topic": topic,
-            "partition": partition,
-            "from": before,
-            "to": log_end_offset,
-            "records": before - log_end_offset,
-            "high_watermark": self.high_watermark,
-            "below_high_watermark": below,
-            "leader": self.leader_id,
-            "leader_epoch": self.leader_epoch,
-        }
-        self.high_watermark = min(self.high_watermark, log_end_offset)
+        self.high_watermark = min(high_watermark, log_end_offset)
         if before == log_end_offset:
             return NOTHING
-        return Effects(notes=[Note(NoteKind.LOG_TRUNCATED, f"{topic}-{partition}", reason, detail)])
+        return Effects(notes=[truncation_note(self, before, high_watermark, reason)])
 
     def on_start_offset_moved(self, log_start_offset: int) -> None:
         """Records before ``log_start_offset`` are gone: nothing below it is uncommitted any more."""

@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import sys
 import time
-from collections import Counter
 from typing import NamedTuple
 
 from engine.sim.crash_points.campaign import Campaign, PointFailed, Script, Tally
@@ -75,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"seeds {seeds[0]} to {seeds[-1]} of {' and '.join(names)}, {parsed.steps} steps each")
     print(
         f"{sum(total.points.values()):,} crash points, {sum(total.states.values()):,} starts judged "
-        f"({tally_words(total.states)}), {len(total.distinct_states):,} distinct disks, {failed} of {len(tasks)} scripts "
-        f"failed; {time.perf_counter() - began:.0f} s"
+        f"({tally_words(total.states)}), {len(total.distinct_states):,} distinct disks, "
+        f"{failed} of {len(tasks)} scripts failed; {time.perf_counter() - began:.0f} s"
     )
     return 1 if failed else 0
 
