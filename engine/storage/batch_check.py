@@ -7,7 +7,7 @@ the offset that was looked for, the batch that follows, the leader epochs of the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import NoReturn
 
@@ -25,7 +25,8 @@ class BatchCheck:
     """Looks at batches that follow one another in a segment's file, piece by piece.
 
     ``offset`` is the one that was looked for, ``following`` the base offset of what comes behind the last batch.
-    ``is_dense``: there are no gaps between offsets. An epoch that ``epochs`` do not know is taken as it is.
+    ``is_dense``: nobody knows of gaps between offsets; where there is one all the same ``has_gaps`` is asked whether
+    somebody else compacted the log. An epoch that ``epochs`` do not know is taken as it is.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class BatchCheck:
         "_epoch_end",
         "_epochs",
         "_following",
+        "_has_gaps",
         "_is_dense",
         "_log_path",
         "_next_offset",
@@ -49,8 +51,10 @@ class BatchCheck:
         *,
         is_dense: bool,
         epochs: Sequence[EpochEntry],
+        has_gaps: Callable[[], bool],
     ) -> None:
         self._directory = directory
+        self._has_gaps = has_gaps
         self._log_path = log_path
         self._wanted = offset
         self._following = following
@@ -94,13 +98,18 @@ class BatchCheck:
     def finish(self, position: int) -> None:
         """All were looked at, up to ``position``: does what follows fit? Raises: LogCorrupt."""
         after = self._following
-        if after < self._next_offset or (self._is_dense and after != self._next_offset):
+        if after < self._next_offset or (after != self._next_offset and not self._may_have_gap()):
             self._fail(position, f"offset {after} behind {self._next_offset - 1}")
 
     def _may_follow(self, base: int, last: int, next_offset: int) -> bool:
         if next_offset >= 0:
-            return base >= next_offset and not self._is_dense
-        return last >= self._wanted and (base <= self._wanted or not self._is_dense) and base >= 0
+            return base >= next_offset and self._may_have_gap()
+        return last >= self._wanted and base >= 0 and (base <= self._wanted or self._may_have_gap())
+
+    def _may_have_gap(self) -> bool:
+        if self._is_dense and self._has_gaps():
+            self._is_dense = False
+        return not self._is_dense
 
     def _epoch_at(self, offset: int) -> tuple[int | None, int]:
         epochs = self._epochs

@@ -408,9 +408,7 @@ class LocalLog(LogReads):
         """The same for batches whose headers hold their offsets: there are gaps if the leader's log is compacted."""
         position = segment.size
         if self.first_dirty_offset is None and self._leaves_gap(headers):
-            self.first_dirty_offset = self.log_start_offset
-            if self.before_gap is not None:
-                self.before_gap()
+            self.found_gaps()
         segment.append_final(data, headers)
         segment.unsynced = True
         positions = self._positions_for_more()
@@ -418,6 +416,12 @@ class LocalLog(LogReads):
             positions[header.base_offset] = position
             position += header.batch_length + LOG_OVERHEAD_BYTES
         positions[headers[-1].next_offset] = position
+
+    def found_gaps(self) -> None:
+        """The log was compacted once, or is a copy of one that was. Raises ``OSError``."""
+        self.first_dirty_offset = self.log_start_offset
+        if self.before_gap is not None:
+            self.before_gap()
 
     def _leaves_gap(self, headers: Sequence[BatchHeader]) -> bool:
         offset = self.log_end_offset
@@ -522,6 +526,7 @@ class LocalLog(LogReads):
             for segment in self._segments:
                 if segment.needs_sync:
                     segment.sync()
+            self._before_flush()
             self._all_is_durable()
             if self.before_gap is not None:
                 self.before_gap()

@@ -14,7 +14,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_config import LogConfig
 from engine.model.topic_partition import TopicPartition
 from engine.storage.batch_check import BatchCheck
-from engine.storage.batch_scan import HOP, HOP_BYTES
+from engine.storage.batch_scan import HOP, HOP_BYTES, scan_intact_batches
 from engine.storage.failure import LogCorrupt
 from engine.storage.file_slice import FileSlice
 from engine.storage.leader_epochs import EpochEntry
@@ -113,7 +113,35 @@ class LogReads:
             following,
             is_dense=self.first_dirty_offset is None and not self._config.compact,
             epochs=self._epochs(),
+            has_gaps=lambda: self._has_gaps(segment),
         )
+
+    def _has_gaps(self, segment: Segment) -> bool:
+        """Whether a gap that a read found is there because the log was compacted, which nothing had told: Apache Kafka
+        notes it nowhere where it copies such a log after its cleanup.policy became delete.
+
+        A batch whose offset has changed overlaps one of its neighbours, or stands before its segment, where there were
+        no gaps. Between two segments one may also be lost, so there must be a gap within this one.
+        """
+        if self.first_dirty_offset is None:
+            offset, end, has_gap = segment.base_offset, 0, False
+            for position, header in scan_intact_batches(segment.reader(), 0, segment.size):
+                if header.base_offset < offset:
+                    return False
+                has_gap = has_gap or header.base_offset > offset
+                offset, end = header.next_offset, position + header.size_in_bytes
+            is_active = segment is self._active
+            following = (
+                self.log_end_offset if is_active else self._bases[bisect_right(self._bases, segment.base_offset)]
+            )
+            if not has_gap or end != segment.size or offset > following:
+                return False
+            self.found_gaps()
+        return True
+
+    def found_gaps(self) -> None:
+        """The log was compacted once, or is a copy of one that was."""
+        raise NotImplementedError
 
     def _corrupt(self, reason: object) -> NoReturn:
         corrupt = LogCorrupt(self.directory, reason)

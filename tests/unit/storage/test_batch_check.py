@@ -104,3 +104,63 @@ def test_what_an_earlier_process_appended_is_looked_at_in_the_last_segment_too()
     assert log.read(12, 1 << 20)
     with pytest.raises(LogCorrupt):
         log.read(8, 1 << 20)
+
+
+# -- gaps of which nobody knows -------------------------------------------------------------------------------------
+
+
+def a_copy_with_gaps(disk: MemoryDisk) -> None:
+    """What Apache Kafka copies from a log that was compacted, once its policy is delete: nothing tells of it."""
+    log = open_log(disk, segment_bytes=450)
+    for offset in (0, 1, 4, 9, 10, 11, 20, 21):
+        log.append_as_follower(build_batch([NewRecord(b"k", b"v" * 40, timestamp=NOW_MS)], base_offset=offset))
+    log.flush()
+    assert [each.base_offset for each in log.segments] == [0, 10]
+    log.close(clean=True)
+
+
+def reads(log: Log) -> list[int]:
+    found, offset = [], 0
+    while data := log.read(offset, 1 << 20):
+        position = 0
+        while position < len(data):
+            header = read_header(data, position)
+            found.append(header.base_offset)
+            offset, position = header.next_offset, position + header.size_in_bytes
+    return found
+
+
+def test_gaps_that_were_noted_nowhere_are_those_of_compaction() -> None:
+    disk = MemoryDisk()
+    a_copy_with_gaps(disk)
+    log = open_log(disk, clean_shutdown=True, recovery_point=22)
+    noted: list[int | None] = []
+    log.before_gap = lambda: noted.append(log.first_dirty_offset)
+    assert log.first_dirty_offset is None
+    assert reads(log) == [0, 1, 4, 9, 10, 11, 20, 21]
+    # From now on the checkpoint says so.
+    assert noted == [0]
+
+
+def test_an_offset_that_flipped_is_no_gap_of_compaction() -> None:
+    """In a log without gaps it overlaps a neighbour, or stands before its segment, whichever bit it is."""
+    disk = MemoryDisk()
+    log = a_log(disk)
+    path, size = log.segments[1].log_path, log.segments[1].size
+    for at in range(size):
+        for bit in range(8):
+            flipped(disk, path, at, bit)
+            assert not log._has_gaps(log.segments[1]) and log.first_dirty_offset is None
+            flipped(disk, path, at, bit)
+
+
+def test_a_segment_that_is_lost_is_no_gap_of_compaction() -> None:
+    disk = MemoryDisk()
+    log = a_log(disk)
+    log.flush()
+    log.close(clean=True)
+    for name in [path for path in disk.files if f"/{log.segments[1].base_offset:020d}." in path]:
+        disk.remove(name)
+    opened = open_log(disk, segment_bytes=330, clean_shutdown=True, recovery_point=2 * BATCHES)
+    with pytest.raises(LogCorrupt):
+        read_all(opened)

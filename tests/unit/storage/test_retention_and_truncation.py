@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from memory_disk import MemoryDisk
 from storage_harness import DIRECTORY, NOW_MS, append, config, everything, open_log, records
@@ -145,6 +147,24 @@ def test_a_cut_within_a_gap_asks_a_crash_for_no_more_than_the_batches_before_it(
     assert asked == [1]
     # A segment that begins there says so to the next start.
     assert (log.log_end_offset, log.recovery_point, log.segments[-1].base_offset) == (30, 30, 30)
+
+
+def test_a_cut_within_a_gap_saves_the_epochs_of_what_is_left() -> None:
+    disk = MemoryDisk()
+    log = open_log(disk, cleanup_policy="compact")
+    for offset, epoch in ((0, 3), (30, 5), (40, 5), (60, 5)):
+        log.append_as_follower(records(1, base_offset=offset, leader_epoch=epoch), now_ms=NOW_MS)
+        if offset == 0:
+            log.flush()
+        elif offset == 30:
+            # No recovery looks at this segment again.
+            log.roll(NOW_MS)
+    log.truncate_to(60)
+    assert log.recovery_point == 60
+    found = disk.after_power_loss(random.Random(0))
+    opened = open_log(found, cleanup_policy="compact", recovery_point=60, first_dirty_offset=0)
+    assert [tuple(each) for each in opened.leader_epochs.entries] == [(3, 0), (5, 30)]
+    assert len(everything(opened)) == 3
 
 
 def test_a_log_starts_anew_at_an_offset() -> None:
