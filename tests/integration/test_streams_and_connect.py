@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine.wire.messages.list_transactions_request import ListTransactionsRequest
+from engine.wire.messages.streams_group_describe_request import StreamsGroupDescribeRequest
 from tests.integration.conftest import KAFKA_LIBS, ROOT, SPEC, Cluster, start_cluster, stop_cluster
-from tests.integration.raw_client import wait_until
+from tests.integration.raw_client import RawConnection, parse_address, wait_until
+from tests.integration.test_groups_under_failure import find_coordinator
 
 MORE_LIBS = ROOT / ".cache" / "kafka-4.3.1-streams" / "libs"
 
@@ -35,6 +39,11 @@ pytestmark = [
 
 CONFIGS = """  transaction.state.log.num.partitions: 5
   transaction.abort.timed.out.transaction.cleanup.interval.ms: 500
+  group.streams.min.session.timeout.ms: 1000
+  group.streams.session.timeout.ms: 6000
+  group.streams.min.heartbeat.interval.ms: 100
+  group.streams.heartbeat.interval.ms: 500
+  group.streams.num.standby.replicas: 1
 """
 LINES = 3000
 WORDS = [f"word{number}" for number in range(40)]
@@ -118,39 +127,120 @@ def crash_all(cluster: Cluster, jvm: Jvm) -> None:
             jvm.restart()
 
 
-def test_kafka_streams_counts_each_word_once(streaming_cluster: Cluster, tmp_path: Path) -> None:
-    create(streaming_cluster, 3, "lines", "counts")
-    rng = random.Random(1)
-    lines = [" ".join(rng.choices(WORDS, k=5)) for _ in range(LINES)]
-    expected = Counter(word for line in lines for word in line.split())
-    source = str(Path(__file__).with_name("java") / "ExactlyOnceWordCount.java")
-    arguments = [streaming_cluster.bootstrap, "word-count", "lines", "counts", str(tmp_path / "state")]
-    jvm = Jvm(tmp_path / "streams.log", source, *arguments, libs=f"{MORE_LIBS}/*:{KAFKA_LIBS}/*")
-    producer = Producer({"bootstrap.servers": streaming_cluster.bootstrap, "enable.idempotence": True, "log_level": 0})
+class Lines:
+    """Writes lines of words until it is stopped."""
 
-    def feed() -> None:
-        for number, line in enumerate(lines):
-            producer.produce("lines", line, partition=number % 3)
-            producer.poll(0)
-            time.sleep(FEEDING_S / LINES)
-        assert producer.flush(60) == 0
-
-    feeding = threading.Thread(target=feed, daemon=True)
-    feeding.start()
-    try:
-        wait_until("the first counts", lambda: read(streaming_cluster, "counts", 3), 90)
-        crash_all(streaming_cluster, jvm)
-        feeding.join(120)
-        assert not feeding.is_alive()
-        wait_until(
-            "all words are counted", lambda: len(read(streaming_cluster, "counts", 3)) >= sum(expected.values()), 180
+    def __init__(self, cluster: Cluster, topic: str, partitions: int, rate_per_s: float) -> None:
+        self.counts: Counter[str] = Counter()
+        self._topic, self._partitions, self._interval_s = topic, partitions, 1 / rate_per_s
+        self._producer = Producer(
+            {"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
         )
+        self._unwritten: int | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        rng = random.Random(1)
+        number = 0
+        while not self._stopping.wait(self._interval_s):
+            words = rng.choices(WORDS, k=5)
+            self._producer.produce(self._topic, " ".join(words), partition=number % self._partitions)
+            self._producer.poll(0)
+            self.counts.update(words)
+            number += 1
+        self._unwritten = self._producer.flush(60)
+
+    def stop(self) -> None:
+        """All of them are acknowledged when it returns."""
+        self._stopping.set()
+        self._thread.join(120)
+        assert self._unwritten == 0, self._unwritten
+
+
+def transactional_ids(cluster: Cluster, prefix: str) -> dict[str, int]:
+    """Those that begin so, with the brokers that coordinate them."""
+    found = {}
+    for row in cluster.line["brokers"]:
+        with suppress(OSError), RawConnection(parse_address(row["address"])) as connection:
+            for each in connection.ask(ListTransactionsRequest(), 1).transaction_states:
+                if each.transactional_id.startswith(prefix):
+                    found[each.transactional_id] = int(row["id"])
+    return found
+
+
+def streams_members(cluster: Cluster, group: str) -> list[int]:
+    """How many active tasks each member of a streams group has, once it is stable; nothing before."""
+    for row in cluster.line["brokers"]:
+        with suppress(OSError), RawConnection(parse_address(row["address"])) as connection:
+            (found,) = connection.ask(StreamsGroupDescribeRequest(group_ids=[group]), 0).groups
+            if found.error_code == 0 and found.group_state == "Stable":
+                return [
+                    sum(len(each.partitions) for each in member.assignment.active_tasks) for member in found.members
+                ]
+    return []
+
+
+def kill_for(cluster: Cluster, broker_id: int, seconds: float) -> None:
+    cluster.cli("kill", str(broker_id))
+    time.sleep(seconds)
+    cluster.cli("start", str(broker_id))
+
+
+@pytest.mark.parametrize("protocol", ["classic", "streams"])
+def test_kafka_streams_counts_each_word_once(streaming_cluster: Cluster, tmp_path: Path, protocol: str) -> None:
+    """Two instances; whoever matters to them dies in turn, an instance as well."""
+    cluster, application = streaming_cluster, f"word-count-{protocol}"
+    source, output = f"lines-{protocol}", f"counts-{protocol}"
+    create(cluster, 3, source, output)
+    code = str(Path(__file__).with_name("java") / "ExactlyOnceWordCount.java")
+    instances: list[Jvm] = []
+
+    def start_instance() -> None:
+        name = f"instance-{len(instances)}"
+        arguments = [cluster.bootstrap, application, source, output, str(tmp_path / name), protocol]
+        instances.append(Jvm(tmp_path / f"{name}.log", code, *arguments, libs=f"{MORE_LIBS}/*:{KAFKA_LIBS}/*"))
+
+    def counted() -> int:
+        return len(read(cluster, output, 3))
+
+    def counts_more(what: str) -> None:
+        before = counted()
+        wait_until(f"more is counted: {what}", lambda: counted() > before, 120)
+
+    lines = Lines(cluster, source, 3, rate_per_s=60)
+    try:
+        start_instance()
+        wait_until("the first counts", counted, 90)
+        start_instance()
+        wait_until("a transactional id for each", lambda: len(transactional_ids(cluster, application)) >= 2, 60)
+        coordinator = find_coordinator(cluster, application)
+        kill_for(cluster, coordinator, 1.5)
+        counts_more("the group's coordinator was killed")
+        kill_for(cluster, next(iter(transactional_ids(cluster, application).values())), 1.5)
+        counts_more("a transaction coordinator was killed")
+        instances[0].kill()
+        counts_more("an instance was killed")
+        for row in cluster.status():
+            kill_for(cluster, row["id"], 1.5)
+            time.sleep(2.0)
+        counts_more("each broker was killed")
+        instances[0].start()
+        time.sleep(5.0)
+        kill_for(cluster, find_coordinator(cluster, application), 6.0)
+        instances[1].restart()
+        lines.stop()
+        wait_until("all words are counted", lambda: counted() >= lines.counts.total(), 180)
+        if protocol == "streams":
+            wait_until("both have tasks", lambda: sorted(streams_members(cluster, application)) == [3, 3], 60)
     finally:
-        jvm.kill()
+        for each in instances:
+            each.kill()
     counts: dict[str, list[int]] = {}
-    for word, count in read(streaming_cluster, "counts", 3):
+    for word, count in read(cluster, output, 3):
         counts.setdefault(word, []).append(int(count))
-    assert counts == {word: list(range(1, count + 1)) for word, count in expected.items()}
+    assert counts == {word: list(range(1, count + 1)) for word, count in lines.counts.items()}
 
 
 def rest(port: int, method: str, path: str, body: Any = None) -> Any:

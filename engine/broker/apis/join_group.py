@@ -24,8 +24,8 @@ _FIRST_VERSION_WITH_NULLABLE_PROTOCOL = 7
 
 
 async def handle(context: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse:
-    """Join, and bring the answer into the form of old versions."""
+    """Join, and say that there is no protocol in the form of the version: errors name none."""
     response = await context.broker.groups.join_group(client_context(context), request)
-    if context.api_version < _FIRST_VERSION_WITH_NULLABLE_PROTOCOL and response.protocol_name is None:
-        response.protocol_name = ""
+    if not response.protocol_name:
+        response.protocol_name = None if context.api_version >= _FIRST_VERSION_WITH_NULLABLE_PROTOCOL else ""
     return response

@@ -1,6 +1,6 @@
 """ListGroups (16), versions 0-5: the groups that this broker coordinates.
 
-Version 4 filters by state (KIP-518), version 5 by type (KIP-848): Classic or Consumer.
+Version 4 filters by state (KIP-518), version 5 by type (KIP-848): classic, consumer, share or streams.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ from engine.wire.messages.list_groups_response import ListedGroup
 
 AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup | ShareGroup | StreamsGroup
 
-_CLASSIC = "Classic"
-_CONSUMER = "Consumer"
-_SHARE = "Share"
-_STREAMS = "Streams"
+# Kafka's tools write them with a capital; on the wire they are in lower case (GroupType).
+_CLASSIC = "classic"
+_CONSUMER = "consumer"
+_SHARE = "share"
+_STREAMS = "streams"
 _FIRST_DESCRIBE_VERSION_WITH_NOT_FOUND = 6
 
 
@@ -68,14 +69,14 @@ def listed(groups: Iterable[AnyGroup], states_filter: list[str], types_filter: l
             group_type=_type_of(group),
         )
         for group in sorted(groups, key=lambda each: each.group_id)
-        if (not states or group.state.lower() in states) and (not types or _type_of(group).lower() in types)
+        if (not states or group.state.lower() in states) and (not types or _type_of(group) in types)
     ]
 
 
 def _protocol_type_of(group: AnyGroup) -> str:
     if isinstance(group, ClassicGroup):
         return group.protocol_type or ""
-    return PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else _type_of(group).lower()
+    return PROTOCOL_TYPE if isinstance(group, ConsumerGroup) else _type_of(group)
 
 
 def _type_of(group: AnyGroup) -> str:

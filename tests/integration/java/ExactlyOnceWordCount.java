@@ -8,20 +8,23 @@ import org.apache.kafka.streams.kstream.*;
 /** Kafka Streams counts words, exactly once. Without a cache every count is told: 1, 2, 3 and so on for each word. */
 public class ExactlyOnceWordCount {
     public static void main(String[] args) {
-        // BOOTSTRAP APPLICATION_ID INPUT OUTPUT STATE_DIR
+        // BOOTSTRAP APPLICATION_ID INPUT OUTPUT STATE_DIR PROTOCOL
         Properties p = new Properties();
         p.put("bootstrap.servers", args[0]);
         p.put("application.id", args[1]);
         p.put("state.dir", args[4]);
         p.put("processing.guarantee", "exactly_once_v2");
-        p.put("group.protocol", "classic");
+        p.put("group.protocol", args[5]);
         p.put("commit.interval.ms", "200");
         p.put("statestore.cache.max.bytes", "0");
         p.put("replication.factor", "3");
         p.put("default.key.serde", Serdes.StringSerde.class.getName());
         p.put("default.value.serde", Serdes.StringSerde.class.getName());
-        p.put("consumer.session.timeout.ms", "6000");
-        p.put("consumer.heartbeat.interval.ms", "500");
+        if (args[5].equals("classic")) {
+            // Of a streams group (KIP-1071) the broker's configs say both.
+            p.put("consumer.session.timeout.ms", "6000");
+            p.put("consumer.heartbeat.interval.ms", "500");
+        }
         p.put("consumer.auto.offset.reset", "earliest");
         p.put("producer.request.timeout.ms", "3000");
         p.put("producer.transaction.timeout.ms", "10000");

@@ -296,7 +296,7 @@ class FakeCluster:
         r = list_groups_response
         return r.ListGroupsResponse(
             groups=[
-                r.ListedGroup(group_id, "consumer", group.state, group.kind)
+                r.ListedGroup(group_id, "consumer", group.state, group.kind.lower())
                 for group_id, group in sorted(self.groups.items())
                 if group.coordinator == broker_id
             ]

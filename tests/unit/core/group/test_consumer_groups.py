@@ -351,7 +351,7 @@ def test_groups_of_both_types_are_listed_and_described() -> None:
     h.enter("b", instance="i")
     h.stable_group(group="old")
     listed = [(each.group_id, each.group_type, each.group_state) for each in h.shard.list_groups([], [])]
-    assert listed == [("g", "Consumer", "Reconciling"), ("old", "Classic", "Stable")]
+    assert listed == [("g", "consumer", "Reconciling"), ("old", "classic", "Stable")]
     assert [each.group_id for each in h.shard.list_groups([], ["consumer"])] == ["g"]
     assert [each.group_id for each in h.shard.list_groups(["stable"], [])] == ["old"]
     told = h.describe()

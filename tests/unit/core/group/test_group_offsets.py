@@ -280,8 +280,8 @@ def test_groups_are_listed_by_state_and_type() -> None:
     h.commit({ORDERS: 1}, group="simple")
     listed = h.shard.list_groups([], [])
     assert [(each.group_id, each.group_state, each.protocol_type, each.group_type) for each in listed] == [
-        ("simple", "Empty", "", "Classic"),
-        ("stable", "Stable", "consumer", "Classic"),
+        ("simple", "Empty", "", "classic"),
+        ("stable", "Stable", "consumer", "classic"),
     ]
     assert [each.group_id for each in h.shard.list_groups(["STABLE"], [])] == ["stable"]
     assert [each.group_id for each in h.shard.list_groups([], ["classic"])] == ["simple", "stable"]

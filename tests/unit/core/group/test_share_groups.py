@@ -143,7 +143,7 @@ def test_a_group_is_of_one_type() -> None:
     ConsumerHarness.enter(harness, "c", group="k")
     assert harness.share("a", 0, ["t"], group="k").error_code == ErrorCode.GROUP_ID_NOT_FOUND
     listed = harness.shard.list_groups([], ["share"])
-    assert [(each.group_id, each.group_type, each.protocol_type) for each in listed] == [("g", "Share", "share")]
+    assert [(each.group_id, each.group_type, each.protocol_type) for each in listed] == [("g", "share", "share")]
 
 
 def test_requests_that_make_no_sense() -> None:

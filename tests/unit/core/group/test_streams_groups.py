@@ -385,7 +385,7 @@ def test_groups_of_other_kinds_are_left_alone() -> None:
     assert answer.error_code == ErrorCode.GROUP_ID_NOT_FOUND
     (listed,) = h.shard.list_groups(["stable"], ["streams"])
     told = (listed.group_id, listed.group_type, listed.protocol_type, listed.group_state)
-    assert told == ("streams", "Streams", "streams", "Stable")
+    assert told == ("streams", "streams", "streams", "Stable")
     assert h.described("g").error_code == ErrorCode.GROUP_ID_NOT_FOUND
 
 
