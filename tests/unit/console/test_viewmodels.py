@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from console.acts import (
@@ -24,7 +22,6 @@ from console.viewmodel.cells import Column, Span, cell, place_columns, plain
 from console.viewmodel.events import GROUP_COLUMNS, EventLog, condensed, reason_words
 from console.viewmodel.failover import ledger_figures, summary, timeline, unavailable_ms
 from console.viewmodel.filters import Filter
-from console.viewmodel.groups import assignment_text, epochs, growth_per_s, lag_tone, outlook, trend
 from console.viewmodel.health import silent_brokers
 from console.viewmodel.history import History
 from console.viewmodel.impact import impact_of_losing, impact_words
@@ -42,7 +39,6 @@ from engine.supervisor.snapshot import (
     ClusterSnapshot,
     GroupState,
     Ledger,
-    MemberState,
     PartitionState,
     ProcessFacts,
     ProcessState,
@@ -233,21 +229,6 @@ def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
     assert impact_words(snapshot, [3]) == "moves nothing"
 
 
-def test_the_epochs_of_a_consumer_group_are_told_and_a_target_that_lags() -> None:
-    classic = GroupState("g", "Stable")
-    assert epochs(classic) == ""
-    assert epochs(replace(classic, group_type="consumer", group_epoch=4, assignment_epoch=4)) == "epoch 4"
-    assert epochs(replace(classic, group_epoch=5, assignment_epoch=4)) == "epoch 5, targets of 4"
-
-
-def test_a_member_on_its_way_shows_what_it_has_and_what_it_shall_have() -> None:
-    member = MemberState("m", None, "c", "/h", (("t", (0, 1)),), 3, (("t", (0,)), ("u", (2,))), "consumer")
-    assert assignment_text(member) == "t[0,1] → t[0] u[2]"
-    assert assignment_text(replace(member, target=member.assignment)) == "t[0,1]"
-    assert assignment_text(replace(member, target=None)) == "t[0,1]"
-    assert assignment_text(replace(member, assignment=())) == "nothing → t[0] u[2]"
-
-
 def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
     def broker(number: int, **fields: object) -> BrokerState:
         return BrokerState(number, "h", 1, **fields)
@@ -370,32 +351,6 @@ def test_a_log_line_in_a_narrow_window_leaves_out_date_and_package() -> None:
 
 
 # -- groups ----------------------------------------------------------------------------------------
-
-
-def test_lag_has_its_colours() -> None:
-    assert [lag_tone(lag) for lag in (None, 0, 5, 500, 50_000)] == [
-        "muted",
-        "lag_none",
-        "lag_low",
-        "lag_medium",
-        "lag_high",
-    ]
-
-
-def test_a_lag_tells_how_fast_it_grows_and_when_it_will_be_gone() -> None:
-    growing = tuple(float(30 * at) for at in range(12))
-    assert growth_per_s(growing) == pytest.approx(30) and outlook(330, growing) == "falls behind by 30/s"
-    falling = growing[::-1]
-    assert growth_per_s(falling) == pytest.approx(-30) and outlook(600, falling) == "caught up in 20s"
-    assert growth_per_s((7.0, 8.0, 6.0, 9.0, 7.0)) == 0 and outlook(7, (7.0,) * 9) == ""
-    assert growth_per_s((1.0, 90.0)) is None
-
-
-def test_the_trend_of_a_lag_needs_some_samples_and_ignores_noise() -> None:
-    assert trend((1, 2))[0] == ""
-    assert trend((100, 101, 100, 99))[0] == "→"
-    assert trend((100, 150, 200, 300))[0] == "↗"
-    assert trend((300, 200, 100, 10))[0] == "↘"
 
 
 def test_history_keeps_one_value_a_second_and_forgets_the_oldest() -> None:
