@@ -26,6 +26,13 @@ _LAG_SAMPLES = 120
 _HANDOVER_MS = 5_000
 
 
+class Seen(NamedTuple):
+    """A figure and the wall-clock time at which it was true."""
+
+    value: int
+    at_ms: int
+
+
 class _Position(NamedTuple):
     """Where a group stands in a partition. ``lag`` is that of a share group, which its coordinator tells or does not
     (``None``); others have theirs from the log's end."""
@@ -134,12 +141,12 @@ class GroupObservation:
         if known:
             group.lags.append((at_ms, sum(known)))
 
-    def states(self, log_end: Callable[[TopicPartition], int | None]) -> tuple[GroupState, ...]:
-        """All groups, sorted by id."""
+    def states(self, log_end: Callable[[TopicPartition], Seen | None]) -> tuple[GroupState, ...]:
+        """All groups, sorted by id; ``log_end`` tells how far a group can have read."""
         return tuple(self._state(self._groups[group_id], log_end) for group_id in sorted(self._groups))
 
     @staticmethod
-    def _state(group: _Group, log_end: Callable[[TopicPartition], int | None]) -> GroupState:
+    def _state(group: _Group, log_end: Callable[[TopicPartition], Seen | None]) -> GroupState:
         description = group.description
         members = [
             _member(
@@ -159,7 +166,11 @@ class GroupObservation:
         offsets = []
         for partition in sorted({*group.positions, *owner}):
             position = group.positions.get(partition)
-            end = log_end(partition)
+            seen = log_end(partition)
+            end = seen.value if seen else None
+            if seen and position and seen.at_ms <= group.positions_at_ms:
+                # The log has grown since: a group commits nothing that is not there.
+                end = max(seen.value, position.offset)
             offsets.append(
                 GroupOffset(
                     partition.topic,

@@ -18,7 +18,7 @@ from engine.client.admin.quorum import QuorumDescription, QuorumReplica
 from engine.client.admin.replicas import ReplicaWatermarks
 from engine.model.ids import uuid_to_str
 from engine.model.topic_partition import TopicPartition
-from engine.supervisor.group_observation import GroupObservation
+from engine.supervisor.group_observation import GroupObservation, Seen
 from engine.supervisor.snapshot import (
     BrokerState,
     ClusterSnapshot,
@@ -32,13 +32,6 @@ from engine.supervisor.snapshot import (
 
 # Rates are taken over the samples of about this many polls.
 _RATE_SAMPLES = 5
-
-
-class Seen(NamedTuple):
-    """A figure and the wall-clock time at which it was true."""
-
-    value: int
-    at_ms: int
 
 
 class BrokerContact(NamedTuple):
@@ -293,7 +286,7 @@ class Observation:
             controller_epoch=self._quorum.leader_epoch if self._quorum else None,
             brokers=self._broker_states(topics),
             topics=topics,
-            groups=self.groups.states(self.log_end_for_consumers),
+            groups=self.groups.states(self._high_watermarks.get),
             quorum=self._quorum,
             metadata_observed_at_ms=self._metadata_at_ms,
             error=self._metadata_error or self._fault,

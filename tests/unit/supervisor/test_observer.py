@@ -327,3 +327,16 @@ async def test_a_log_directory_that_failed_is_told_with_its_path() -> None:
         ("log_dir_failed", "broker 2", "log directory /data/2b is offline")
     ]
     await observer.close()
+
+
+@virtual_time
+async def test_a_log_does_not_end_before_what_a_group_committed_later() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    # Its leader answers no more, but the coordinator does.
+    cluster.peers[1].silent = True
+    cluster.groups["billing"].offsets[("orders", 0)] = 9
+    (group,) = (await after(observer, 4)).groups
+    assert next((each.committed_offset, each.log_end_offset, each.lag) for each in group.offsets) == (9, 9, 0)
+    await observer.close()
