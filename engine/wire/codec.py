@@ -175,6 +175,7 @@ class _Compiler:
             "_read_tags": _read_tags,
             "_tag_section": _tag_section,
             "uvarint": encode_uvarint,
+            "one_byte": _ONE_BYTE,
             "decode_uvarint": decode_uvarint,
         }
         self.pending: list[tuple[str, str]] = []  # fixed-size fields waiting to share one Struct
@@ -298,7 +299,7 @@ class _Compiler:
             records = field.type == "records"
             self.decode_length(depth, variable, letter, flexible, nullable or records, field.name, "None")
             inner = depth + 1 if nullable or records else depth
-            self.emit(inner, "e = _end(p, k, n)")
+            self.decode_end(inner, "k")
             self.decode_bytes(inner, field.type, variable)
             self.emit(inner, "p = e")
         elif field.type == "struct":
@@ -319,6 +320,13 @@ class _Compiler:
     def decode_bytes(self, depth: int, kind: str, variable: str) -> None:
         value = {"string": 'str(b[p:e], "utf-8")', "bytes": "bytes(b[p:e])", "records": "b[p:e]"}[kind]
         self.emit(depth, f"{variable} = {value}")
+
+    def decode_end(self, depth: int, length: str) -> None:
+        """Leaves in ``e`` where a field of a length that is not negative ends: it is checked before anything is
+        allocated."""
+        self.emit(depth, f"e = p + {length}")
+        self.emit(depth, "if e > n:")
+        self.emit(depth + 1, f"_end(p, {length}, n)")
 
     def decode_length(
         self, depth: int, variable: str, letter: str, flexible: bool, nullable: bool, name: str, null: str
@@ -342,10 +350,13 @@ class _Compiler:
 
     def decode_elements(self, depth: int, field: Field, variable: str, flexible: bool) -> None:
         element = field.type[2:]
-        self.emit(depth, "_count(k, n - p)")
+        # Each element takes at least one byte.
+        self.emit(depth, "if k > n - p:")
+        self.emit(depth + 1, "_count(k, n - p)")
         if element in _FIXED and element != "uuid":
             letter, size = _FIXED[element]
-            self.emit(depth, f"_end(p, k * {size}, n)")
+            self.emit(depth, f"if k * {size} > n - p:")
+            self.emit(depth + 1, f"_end(p, k * {size}, n)")
             self.emit(depth, f'{variable} = list(_array_struct("{letter}", k).unpack_from(b, p))')
             self.emit(depth, f"p += k * {size}")
             return
@@ -353,7 +364,7 @@ class _Compiler:
         self.emit(depth, f"a = {variable}.append")
         self.emit(depth, "for _ in range(k):")
         if element == "uuid":
-            self.emit(depth + 1, "e = _end(p, 16, n)")
+            self.decode_end(depth + 1, "16")
             self.emit(depth + 1, "a(bytes(b[p:e]))")
             self.emit(depth + 1, "p = e")
         elif element == "struct":
@@ -363,7 +374,7 @@ class _Compiler:
         else:
             letter = "h" if element == "string" else "i"
             self.decode_length(depth + 1, "x", letter, flexible, False, field.name, "None")
-            self.emit(depth + 1, "e = _end(p, k, n)")
+            self.decode_end(depth + 1, "k")
             self.decode_bytes(depth + 1, element, "x")
             self.emit(depth + 1, "p = e")
             self.emit(depth + 1, "a(x)")
@@ -477,13 +488,15 @@ class _Compiler:
 
     def encode_string(self, depth: int, variable: str, flexible: bool) -> None:
         if flexible:
-            self.emit(depth, f"o(uvarint(len({variable}) + 1) + {variable})")
+            self.emit(depth, f"k = len({variable}) + 1")
+            self.emit(depth, f"o((one_byte[k] if k < 128 else uvarint(k)) + {variable})")
         else:
             self.emit(depth, f"o({self.struct_name('h')}.pack(len({variable})) + {variable})")
 
     def encode_length(self, depth: int, length: str, letter: str, flexible: bool) -> None:
         if flexible:
-            self.emit(depth, f"o(uvarint({length} + 1))")
+            self.emit(depth, f"k = {length} + 1")
+            self.emit(depth, "o(one_byte[k] if k < 128 else uvarint(k))")
         else:
             self.emit(depth, f"o({self.struct_name(letter)}.pack({length}))")
 
@@ -510,6 +523,10 @@ class _Compiler:
 _decoders: dict[tuple[type[Message], int, bool], Callable[[memoryview, int, int], tuple[Any, int]]] = {}
 _encoders: dict[tuple[type[Message], int, bool], Callable[[Any, Callable[[Any], None]], None]] = {}
 
+# Of whole messages.
+_message_decoders: dict[tuple[type[Message], int], Callable[[memoryview, int, int], tuple[Any, int]]] = {}
+_message_encoders: dict[tuple[type[Message], int], Callable[[Any, Callable[[Any], None]], None]] = {}
+
 
 def _decoder(cls: type[Message], version: int, flexible: bool) -> Callable[[memoryview, int, int], tuple[Any, int]]:
     key = (cls, version, flexible)
@@ -533,11 +550,14 @@ def decode(cls: type[M], version: int, buffer: bytes | bytearray | memoryview, o
     Raises:
         DecodeError: the bytes do not parse, or the version is not one of the schema's.
     """
-    if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
-        raise DecodeError(f"{cls.NAME} has no version {version}")
+    decoder = _message_decoders.get((cls, version))
+    if decoder is None:
+        if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
+            raise DecodeError(f"{cls.NAME} has no version {version}")
+        decoder = _message_decoders[cls, version] = _decoder(cls, version, version >= cls.FLEXIBLE_FROM)
     view = buffer if isinstance(buffer, memoryview) else memoryview(buffer)
     try:
-        message, end = _decoder(cls, version, version >= cls.FLEXIBLE_FROM)(view, offset, len(view))
+        message, end = decoder(view, offset, len(view))
     except (IndexError, StructError):
         raise DecodeError(f"{cls.NAME} v{version} ends early") from None
     except UnicodeDecodeError:
@@ -554,11 +574,14 @@ def encode_parts(message: Message, version: int) -> list[bytes | memoryview]:
         EncodeError: a field has a value that this version cannot carry.
     """
     cls = type(message)
-    if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
-        raise EncodeError(f"{cls.NAME} has no version {version}")
     parts: list[Any] = []
     try:
-        _encoder(cls, version, version >= cls.FLEXIBLE_FROM)(message, parts.append)
+        encoder = _message_encoders.get((cls, version))
+        if encoder is None:
+            if not cls.MIN_VERSION <= version <= cls.MAX_VERSION:
+                raise EncodeError(f"{cls.NAME} has no version {version}")
+            encoder = _message_encoders[cls, version] = _encoder(cls, version, version >= cls.FLEXIBLE_FROM)
+        encoder(message, parts.append)
     except (StructError, AttributeError, TypeError, UnicodeEncodeError) as error:
         raise EncodeError(f"{cls.NAME} v{version}: {error} in {message!r:.300}") from error
     if not parts or max(map(len, parts)) < _KEEP_SEPARATE_BYTES:
