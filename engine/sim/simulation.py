@@ -290,7 +290,10 @@ def _collected_at_the_end() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()
+        with warnings.catch_warnings():
+            # What processes that were killed had not awaited yet.
+            warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+            gc.collect()
         gc.unfreeze()
         if collects:
             gc.enable()
