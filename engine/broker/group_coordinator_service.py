@@ -225,7 +225,7 @@ class GroupCoordinatorService:
                 writes=True,
             )
         except KafkaError as error:
-            return JoinGroupResponse(member_id=request.member_id, error_code=int(error.code))
+            return JoinGroupResponse(error_code=int(error.code))
         return answer
 
     async def sync_group(self, request: SyncGroupRequest) -> SyncGroupResponse:

@@ -21,6 +21,11 @@ SPEC = (
     + f"  log.flush.interval.messages: {2**63 - 1}\n"
     + "  authorizer.class.name: org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
     + "  super.users: User:ANONYMOUS\n"
+    # Members of the newer kinds of groups hear of their assignment at their next heartbeat only.
+    + "".join(
+        f"  group.{kind}.min.heartbeat.interval.ms: 100\n  group.{kind}.heartbeat.interval.ms: 200\n"
+        for kind in ("consumer", "share")
+    )
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,15 +31,11 @@ def clusters(draw: st.DrawFn) -> tuple[list[BrokerPlace], list[PartitionPlace]]:
     brokers = [BrokerPlace(each, draw(st.sampled_from(RACKS))) for each in range(1, draw(st.integers(4, 7)) + 1)]
     # The last ones hold nothing: they were just added.
     holders = [each.broker_id for each in brokers[: draw(st.integers(3, len(brokers)))]]
-    partitions = [
-        partition(
-            number,
-            tuple(draw(st.permutations(holders))[: draw(st.integers(1, 3))]),
-            draw(st.sampled_from((0, 1_000, 30_000_000, 900_000_000))),
-        )
-        for number in range(draw(st.integers(1, 25)))
-    ]
-    return brokers, partitions
+    # One draw a partition: examples are made quickly on a busy machine too.
+    placements = [each for count in (1, 2, 3) for each in permutations(holders, count)]
+    sizes = (0, 1_000, 30_000_000, 900_000_000)
+    drawn = draw(st.lists(st.tuples(st.sampled_from(placements), st.sampled_from(sizes)), min_size=1, max_size=25))
+    return brokers, [partition(number, *each) for number, each in enumerate(drawn)]
 
 
 def racks_of(brokers: list[BrokerPlace], replicas: tuple[int, ...]) -> int:
