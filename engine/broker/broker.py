@@ -30,7 +30,7 @@ from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
 from engine.broker.quorum.quorum_state_file import QuorumStateError
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
-from engine.broker.quorum.voters import VotersNotServed, read_dynamic_voters
+from engine.broker.quorum.voters import own_voter
 from engine.broker.quorum_host import QuorumHost
 from engine.broker.quorum_listener import QuorumListener
 from engine.broker.refusals import Refusals
@@ -49,6 +49,7 @@ from engine.broker.upkeep import Upkeep
 from engine.client.channel import Channel
 from engine.client.errors import ConnectionLost
 from engine.core.controller.feature_control import (
+    KRAFT_VERSION,
     SUPPORTED_FEATURES,
     FeatureNotSupported,
     bootstrap_records,
@@ -56,6 +57,7 @@ from engine.core.controller.feature_control import (
     feature_levels,
 )
 from engine.core.controller.image import BROKER_RESOURCE, MetadataDelta, MetadataImage
+from engine.core.raft.identity import ReplicaKey
 from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
@@ -76,6 +78,7 @@ log = logging.getLogger(__name__)
 API_MODULES = (
     "add_offsets_to_txn",
     "add_partitions_to_txn",
+    "add_raft_voter",
     "allocate_producer_ids",
     "alter_client_quotas",
     "alter_configs",
@@ -142,6 +145,7 @@ API_MODULES = (
     "produce",
     "read_share_group_state",
     "read_share_group_state_summary",
+    "remove_raft_voter",
     "renew_delegation_token",
     "share_acknowledge",
     "share_fetch",
@@ -153,6 +157,7 @@ API_MODULES = (
     "txn_offset_commit",
     "unregister_broker",
     "update_features",
+    "update_raft_voter",
     "vote",
     "write_share_group_state",
     "write_txn_markers",
@@ -205,7 +210,6 @@ class Broker:
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
         self.client_throttle = ClientThrottle(world.clock, config, self.metadata)
         self.offline_log_dirs: set[str] = set()
-        self.quorum_voters: dict[int, tuple[str, int]] = {}
         self.controller: ControllerHost | None = None
         self._server = Server(
             world, self.router, max_frame_bytes=config.socket_request_max_bytes, idle_ms=config.connections_max_idle_ms
@@ -242,7 +246,10 @@ class Broker:
         """Supported features (name, lowest, highest level), finalized ones (name, level), and the epoch of these."""
         image = self.metadata.image
         supported = [(name, each.min_version, each.max_version) for name, each in sorted(SUPPORTED_FEATURES.items())]
-        return supported, sorted(image.features.items()), image.offset if image.features else -1
+        levels = dict(image.features)
+        if self.quorum.kraft_version:
+            levels[KRAFT_VERSION] = self.quorum.kraft_version
+        return supported, sorted(levels.items()), image.offset if image.features else -1
 
     async def forward_to_controller(self, request: Message, version: int) -> Any:
         """The active controller's answer.
@@ -263,7 +270,7 @@ class Broker:
 
     def _controller_address(self) -> tuple[str, int] | None:
         leader_id = self.quorum.leader_and_epoch.leader_id
-        return None if leader_id is None else self.quorum_voters.get(leader_id)
+        return None if leader_id is None else self.quorum.book.address(leader_id)
 
     def _broker_epoch(self) -> int:
         return -1 if self.lifecycle is None else self.lifecycle.broker_epoch
@@ -313,16 +320,16 @@ class Broker:
         directory_ids = self.log_dirs.directory_ids
         metadata_dir = config.metadata_log_dir
         directory_id = directory_ids.get(metadata_dir) or next(iter(directory_ids.values()))
-        self.quorum_voters = self._find_voters(directory_id)
         self.quorum = QuorumHost(
             world,
             config,
             metadata_dir,
             config.node_id,
             directory_id,
-            self.quorum_voters,
+            config.quorum_voters,
             self._open_voter_channel,
             QuorumListener(self),
+            local_voter=own_voter(config, ReplicaKey(config.node_id, directory_id)),
             cluster_id=self.cluster_id,
             on_notes=self.publisher.notes,
             on_fatal=self._on_fatal,
@@ -354,24 +361,6 @@ class Broker:
         self._started = True
         self.publisher.publish("ready")
         self.publisher.start_counters(lambda: counters_of(self))
-
-    def _find_voters(self, directory_id: bytes) -> dict[int, tuple[str, int]]:
-        """Where the voters are: the log says who they are if it names them, else controller.quorum.voters does."""
-        config = self.config
-        try:
-            named = read_dynamic_voters(self.world.disk, config.metadata_log_dir)
-            if named is not None:
-                named.check(config.node_id, directory_id, is_controller=config.is_controller)
-                # Addresses may have changed since the log was written; the operator's word is newer.
-                return {each: config.quorum_voters.get(each, at) for each, at in named.addresses().items()}
-        except (VotersNotServed, KafkaError) as error:
-            raise LogDirsRefused(f"{config.metadata_log_dir}: {error}") from error
-        if not config.quorum_voters:
-            raise LogDirsRefused(
-                f"{config.metadata_log_dir} has no metadata log that names the voters, and controller.quorum.voters "
-                "does not either: set it, or format the directory with `kafka-storage.sh format --standalone`"
-            )
-        return config.quorum_voters
 
     async def _listen(self, name: str, host: str, port: int) -> AdvertisedListener:
         is_controller = name in self.config.controller_listener_names
@@ -482,7 +471,7 @@ class Broker:
     def _open_voter_channel(self, node_id: int) -> Channel:
         return Channel(
             self.world,
-            lambda: self.quorum_voters.get(node_id),
+            lambda: self.quorum.book.address(node_id),
             f"raft-client-{self.config.node_id}",
             backoff_ms=10,
             backoff_max_ms=200,

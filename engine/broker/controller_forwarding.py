@@ -69,3 +69,17 @@ async def answer_or_forward(context: RequestContext, request: Any) -> Message:
             return throttled(context, response, getattr(response, "throttle_time_ms", 0))  # type: ignore[no-any-return]
         await asyncio.sleep(retry_ms / 1000)
         retry_ms = min(retry_ms * 2, _RETRY_MAX_MS)
+
+
+async def forward_to_quorum_leader(context: RequestContext, request: Any) -> Message:
+    """The answer of the quorum's leader to what is no request for the controller: asked once, as clients ask again."""
+    response: Message
+    try:
+        response = await context.broker.forward_to_controller(request, context.api_version)
+    except TimeoutError:
+        message = "the leader of the quorum did not answer"
+        response = error_response(request.API_KEY, request, ErrorCode.REQUEST_TIMED_OUT, message)
+    except (ClientError, OSError) as error:
+        message = f"the leader of the quorum cannot be reached: {error}"
+        response = error_response(request.API_KEY, request, ErrorCode.NOT_LEADER_OR_FOLLOWER, message)
+    return response

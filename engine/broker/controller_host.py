@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.controller.controller import Controller
 from engine.core.controller.error_responses import error_response
+from engine.core.controller.feature_control import KRAFT_VERSION
 from engine.core.controller.image import MetadataImage
 from engine.core.controller.kafka_config_schema import KafkaConfigSchema
 from engine.core.controller.state import ControllerEffects
@@ -58,6 +59,13 @@ class MetadataQuorum(Protocol):
     def propose(self, records: list[Message], *, epoch: int) -> int: ...
 
     async def wait_committed(self, offset: int, epoch: int) -> None: ...
+
+    @property
+    def kraft_version(self) -> int: ...
+
+    def check_kraft_version(self, level: int) -> bool: ...
+
+    def upgrade_kraft_version(self, level: int) -> int: ...
 
 
 class ControllerHost:
@@ -157,6 +165,7 @@ class ControllerHost:
             image=self._image().copy(),
             next_offset=self._quorum.log_end_offset,
             now_ms=now_ms,
+            quorum=self._quorum,
         )
         self._machine = machine
         self._last_offset = machine.next_offset - 1
@@ -212,6 +221,8 @@ class ControllerHost:
         response: Any = reply.response
         if charge is not None and charge.throttle_ms:
             response.throttle_time_ms = charge.throttle_ms
+        if api_key == ApiKey.UPDATE_FEATURES:
+            self._upgrade_kraft_version(request, response)
         if api_key in _BROKER_REQUESTS and context is not None and response.error_code == ErrorCode.NONE:
             self._watch(request.broker_id, context.connection)
         self._arm_timer()
@@ -224,6 +235,14 @@ class ControllerHost:
         except TimeoutError:
             return self._failed(api_key, request, ErrorCode.REQUEST_TIMED_OUT, f"not committed within {timeout_ms} ms")
         return response  # type: ignore[no-any-return]
+
+    def _upgrade_kraft_version(self, request: Any, response: Any) -> None:
+        """Write the kraft.version that the machine agreed to, behind its records."""
+        if response.error_code or request.validate_only or any(each.error_code for each in response.results):
+            return
+        for update in request.feature_updates:
+            if update.feature == KRAFT_VERSION and update.max_version_level > self._quorum.kraft_version:
+                self._last_offset = self._quorum.upgrade_kraft_version(update.max_version_level)
 
     def _not_controller(self, api_key: int, request: Any) -> Message:
         return self._failed(api_key, request, ErrorCode.NOT_CONTROLLER, "This is not the correct controller.")

@@ -22,10 +22,11 @@ from engine.broker.quorum.snapshot_files import (
     parse_snapshot_file_name,
     snapshot_file_name,
 )
-from engine.broker.quorum.voters import DynamicVoters, read_dynamic_voters
+from engine.broker.quorum.voters import read_voters
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.raft.identity import ElectionState, OffsetAndEpoch, VoterSet
 from engine.core.raft.log_view import LogView
+from engine.core.raft.voter_history import VotersEntry
 from engine.model.errors import KafkaError
 from engine.model.ids import METADATA_TOPIC_ID
 from engine.model.topic_config import LogConfig
@@ -52,8 +53,8 @@ class MetadataLog:
         self._log = files
         self._snapshots = snapshots
         self._partial: tuple[OffsetAndEpoch, File] | None = None
-        # The voters, where the log names them itself.
-        self.voters: DynamicVoters | None = None
+        # The voters by the log, where it names them itself, as it was opened.
+        self.voters: tuple[VotersEntry, ...] = ()
         self.mark = CommittedMark(disk, directory)
         # Why the log begins anew: what was committed was corrupt.
         self.forgot_because: str | None = None
@@ -97,13 +98,15 @@ class MetadataLog:
         if not disk.exists(f"{directory}/{_PARTITION_METADATA}"):
             content = b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"
             disk.write_atomic(f"{directory}/{_PARTITION_METADATA}", content)
-        voters = read_dynamic_voters(disk, metadata_log_dir)
+        voters = read_voters(disk, metadata_log_dir)
+        # Who votes would be forgotten with it.
+        may_forget = may_forget and not voters and not _names_voters(disk, directory)
         # A snapshot that was fetched replaces the log: the process may have died when there was none.
         start_offset = max((each.offset for each in snapshots), default=0) if first_segment is None else 0
         covering = sorted(each for each in snapshots if each.offset >= (first_segment or 0))
         if first_segment and not covering:
             why = f"{directory}: the log starts at offset {first_segment} and no snapshot covers what was before"
-            if not may_forget or voters is not None or not mark.offset:
+            if not may_forget or not mark.offset:
                 raise FileNotFoundError(why)
             # It was being given up when the process died.
             reason, first_segment = _set_aside(mark, why), None
@@ -130,7 +133,7 @@ class MetadataLog:
         try:
             files = open_log(start_offset)
         except LogCorrupt as corrupt:
-            if not may_forget or voters is not None:
+            if not may_forget:
                 raise LogCorrupt(
                     directory, f"{corrupt.reason}; no other voters are sure to have it: put a copy of it in its place"
                 ) from corrupt
@@ -138,8 +141,9 @@ class MetadataLog:
             files = open_log(0)
         opened = cls(disk, directory, files, snapshots)
         opened.forgot_because = reason
-        opened.voters = voters
         opened._start_at_latest_snapshot_if_needed()
+        # What was read may reach behind what was found whole.
+        opened.voters = tuple(each for each in voters if each.offset < opened.end_offset)
         return opened
 
     def _start_at_latest_snapshot_if_needed(self) -> None:
@@ -229,9 +233,8 @@ class MetadataLog:
             return quorum_state_file.decode(self._disk.read(f"{self._directory}/{quorum_state_file.FILE_NAME}"))
         return ElectionState()
 
-    def write_election(self, election: ElectionState, voters: VoterSet) -> None:
+    def write_election(self, election: ElectionState, voters: VoterSet, kraft_version: int = 0) -> None:
         """Replace the quorum-state file, durably."""
-        kraft_version = 0 if self.voters is None else self.voters.kraft_version
         content = quorum_state_file.encode(election, voters, kraft_version=kraft_version)
         self._disk.write_atomic(f"{self._directory}/{quorum_state_file.FILE_NAME}", content)
 
@@ -358,6 +361,13 @@ class MetadataLog:
         """Close the files."""
         self.abandon_partial_snapshot()
         self._log.close()
+
+
+def _names_voters(disk: Disk, directory: str) -> bool:
+    """Whether quorum-state says that the log once named the voters: it is of version 1 then."""
+    with contextlib.suppress(FileNotFoundError):
+        return quorum_state_file.is_reconfigurable(disk.read(f"{directory}/{quorum_state_file.FILE_NAME}"))
+    return False
 
 
 def _set_aside(mark: CommittedMark, why: str, *, with_snapshots: bool = False) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.broker.metadata_log import MetadataLog, read_bootstrap_records
+from engine.broker.quorum.address_book import AddressBook
 from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
 from engine.broker.quorum.listener import QuorumListener
@@ -23,11 +24,11 @@ from engine.broker.quorum.request_handlers import QuorumRequestHandlers
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
 from engine.broker.quorum.snapshotting import QuorumSnapshots
 from engine.broker.quorum.timing import timing_from
-from engine.broker.quorum.voters import leader_change_encoder
+from engine.broker.quorum.voters import control_encoder, leader_change_encoder
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
 from engine.core.effects import Effects
 from engine.core.raft import messages
-from engine.core.raft.identity import Endpoint, LeaderAndEpoch, ReplicaKey, VoterSet
+from engine.core.raft.identity import Endpoint, LeaderAndEpoch, ReplicaKey, Voter, VoterSet
 from engine.core.raft.machine import RaftMachine
 from engine.core.raft.outputs import (
     AppendRecords,
@@ -39,6 +40,7 @@ from engine.core.raft.outputs import (
     TruncateLog,
     WriteSnapshotChunk,
 )
+from engine.core.raft.voter_history import VoterHistory
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
 from engine.wire.message import Message
@@ -65,10 +67,11 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         log_dir: str,
         node_id: int,
         directory_id: bytes,
-        voters: Mapping[int, Endpoint | tuple[str, int]],
+        voters: Mapping[int, tuple[str, int]],
         channels: Callable[[int], PeerChannel],
         listener: QuorumListener,
         *,
+        local_voter: Voter | None = None,
         cluster_id: str | None = None,
         on_notes: Callable[[list[Note]], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
@@ -78,8 +81,9 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         Args:
             config: attributes under Kafka's names (``controller_quorum_*``, ``metadata_log_*``, ``metadata_max_*``).
             log_dir: path of ``metadata.log.dir``, or of the first of ``log.dirs``.
-            voters: ``controller.quorum.voters``: node id to endpoint, or to (host, port).
+            voters: ``controller.quorum.voters``: node id to (host, port). They count until the log names others.
             channels: makes a new channel to a node's controller listener; the host closes what it opened.
+            local_voter: what this node tells of itself as a voter, if it knows where it is reached.
             on_fatal: called once if the disk failed or the log is beyond repair; the node must stop then.
         """
         self._world = world
@@ -87,20 +91,18 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         self._log_dir = log_dir
         self.local = ReplicaKey(node_id, directory_id)
         listener_name = next(iter(getattr(config, "controller_listener_names", None) or ["CONTROLLER"]))
-        self.voters = VoterSet(
-            {
-                voter_id: each if isinstance(each, Endpoint) else Endpoint(listener_name, each[0], each[1])
-                for voter_id, each in voters.items()
-            }
-        )
+        self._static_voters = VoterSet({each: Endpoint(listener_name, *at) for each, at in voters.items()})
+        self._local_voter = local_voter
+        servers = getattr(config, "controller_quorum_bootstrap_servers", ())
+        self.book = AddressBook(listener_name, voters, servers, lambda: self.voters)
         self._listener = listener
         self._cluster_id = cluster_id
         self._on_notes = on_notes
         self._on_fatal = on_fatal
         self._timing = timing_from(config)
         self._peers = Peers(
-            node_id,
-            self.voters,
+            self._static_voters.endpoint(node_id) if local_voter is None else local_voter.endpoints[0],
+            self.book,
             cluster_id,
             channels,
             on_response=self._on_response,
@@ -155,19 +157,22 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         try:
             self._load_latest_snapshot()
         except SnapshotCorrupt as corrupt:
-            if not self._may_forget or self._log.voters is not None:
+            if not self._may_forget or self._log.voters:
                 raise
             self._log.close()
             await self._open_log(forgets_because=str(corrupt))
         self._last_snapshot_ms = clock.monotonic_ms()
         self._machine = RaftMachine(
             self.local,
-            self.voters,
+            VoterHistory(self._static_voters, self._log.voters),
             self._timing,
             self._log.view(),
             self._log.read_election(),
             jitter=self._world.random.random,
-            encode_leader_change=leader_change_encoder(clock, self._log.voters),
+            encode_leader_change=leader_change_encoder(clock),
+            encode_control=control_encoder(clock),
+            local_voter=self._local_voter,
+            bootstrap_ids=self.book.bootstrap_ids,
             forgotten_below=self._log.forgotten_below,
         )
         self._has_forgotten = self._machine.has_forgotten
@@ -178,7 +183,8 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
     @property
     def _may_forget(self) -> bool:
         """Whether others have what is committed, or this node's word does not count."""
-        return self.local.id not in self.voters or len(self.voters) > 2
+        voters = self._static_voters
+        return self.local.id not in voters or len(voters) > 2
 
     async def _open_log(self, forgets_because: str | None = None) -> None:
         disk, clock = self._world.disk, self._world.clock
@@ -238,6 +244,16 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         return self._machine
 
     @property
+    def voters(self) -> VoterSet:
+        """The voters as far as this node knows."""
+        return self._static_voters if self._machine is None else self._machine.voters
+
+    @property
+    def kraft_version(self) -> int:
+        """Whether the log names the voters (1) or controller.quorum.voters does (0)."""
+        return 0 if self._machine is None else self._machine.kraft_version
+
+    @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
         """The leader as far as this node knows, and the epoch."""
         return LeaderAndEpoch(None, 0) if self._machine is None else self._machine.leader_and_epoch
@@ -284,6 +300,16 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
             asyncio.get_running_loop().call_soon(self._step, _write_what_was_proposed)
         self._proposals += [each for each in proposed.effects.append if isinstance(each, AppendRecords)]
         return proposed.last_offset
+
+    def check_kraft_version(self, level: int) -> bool:
+        """Whether raising kraft.version to ``level`` changes anything. Raises KafkaError as the machine does."""
+        return self.machine.check_kraft_version(level)
+
+    def upgrade_kraft_version(self, level: int) -> int:
+        """Raise it, after :meth:`check_kraft_version`; the offset of the last record that says so."""
+        if self.machine.check_kraft_version(level):
+            self._step(lambda m, now: m.upgrade_kraft_version(level, now))
+        return self.machine.log.end_offset - 1
 
     async def wait_committed(self, offset: int, epoch: int) -> None:
         """Return once the record at ``offset``, proposed in ``epoch``, is committed and was applied here.
@@ -332,6 +358,10 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
             self._step(lambda m, now: m.on_vote_response(peer, request_id, response, now))
         elif isinstance(response, messages.FetchSnapshotResponse):
             self._step(lambda m, now: m.on_fetch_snapshot_response(peer, request_id, response, now))
+        elif isinstance(response, messages.UpdateVoterResponse):
+            self._step(lambda m, now: m.on_update_voter_response(peer, request_id, response, now))
+        elif isinstance(response, messages.SupportedVersionsResponse):
+            self._step(lambda m, now: m.on_supported_versions_response(request_id, response, now))
         elif isinstance(send.request, messages.BeginQuorumEpochRequest):
             self._step(lambda m, now: m.on_begin_quorum_epoch_response(peer, request_id, response, now))
         else:
@@ -391,7 +421,8 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         if isinstance(op, AppendRecords):
             self._append(op)
         elif isinstance(op, PersistElection):
-            await disk.run_blocking(lambda: metadata_log.write_election(op.election, self.voters))
+            voters, kraft_version = self.voters, self.kraft_version
+            await disk.run_blocking(lambda: metadata_log.write_election(op.election, voters, kraft_version))
         elif isinstance(op, WriteSnapshotChunk):
             metadata_log.write_snapshot_chunk(op.snapshot_id, op.position, op.data)
         else:

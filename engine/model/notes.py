@@ -22,6 +22,7 @@ class NoteKind(StrEnum):
     VOTE_REFUSED = "vote_refused"
     QUORUM_LEADER_ELECTED = "quorum_leader_elected"
     QUORUM_LEADER_RESIGNED = "quorum_leader_resigned"
+    VOTERS_CHANGED = "voters_changed"
     CONTROLLER_ACTIVATED = "controller_activated"
     SNAPSHOT_WRITTEN = "snapshot_written"
     # brokers

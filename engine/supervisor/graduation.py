@@ -233,11 +233,12 @@ def _check_as_a_cluster(
             problems += missing_replicas(image, broker)
     directory = f"{latest.metadata_log_dir}/{METADATA_DIRECTORY}"
     # Kafka looks for its voters where the log says, whatever its properties say.
-    named = {} if latest.voters is None else latest.voters.addresses()
-    for voter_id, (host, port) in sorted(named.items()):
-        own = addresses.get(voter_id)
-        if own is None or (own.host, own.controller_port) != (host, port):
-            what = f"it says that voter {voter_id} listens on {host}:{port}, and the cluster does not"
+    for voter in () if latest.voters is None else latest.voters.voters:
+        voter_id, own = voter.key.id, addresses.get(voter.key.id)
+        at = [(each.host, each.port) for each in voter.endpoints]
+        if own is None or (own.host, own.controller_port) not in at:
+            where = ", ".join(f"{host}:{port}" for host, port in at)
+            what = f"it says that voter {voter_id} listens on {where}, and the cluster does not"
             remedy = "give that broker this host and controller_port again, and start and stop the cluster"
             problems.append(Problem(voter_id, directory, what, remedy))
     for name, level in sorted(image.features.items()):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from engine.broker.quorum import quorum_state_file
 from engine.broker.quorum.batches import MetadataNotUnderstood, decode_batch
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt, decode_snapshot, parse_snapshot_file_name
-from engine.broker.quorum.voters import DynamicVoters, read_dynamic_voters
+from engine.broker.quorum.voters import read_voters
 from engine.core.controller.image import MetadataImage, ReplayError
-from engine.core.raft.identity import OffsetAndEpoch
+from engine.core.raft.identity import OffsetAndEpoch, VoterSet
 from engine.model.errors import KafkaError
 from engine.model.ids import Uuid, uuid_to_str
 from engine.model.topic_partition import TopicPartition
@@ -79,7 +79,7 @@ class StoppedBroker:
         self.logs: dict[TopicPartition, FoundLog] = {}
         self.directory_ids: dict[str, Uuid] = {}
         self.metadata: tuple[OffsetAndEpoch, MetadataImage] | None = None
-        self.voters: DynamicVoters | None = None
+        self.voters: VoterSet | None = None
 
     def read(self, cluster_id: str, *, is_voter: bool) -> None:
         """Look at everything. ``cluster_id``: the one that the directories must have."""
@@ -214,7 +214,8 @@ class StoppedBroker:
             elif is_voter:
                 self._complain(state, "it is missing, and says whom this voter voted for", "bring it back")
             self.metadata = self._replay(directory)
-            self.voters = read_dynamic_voters(self._disk, self.metadata_log_dir)
+            named = read_voters(self._disk, self.metadata_log_dir)
+            self.voters = named[-1].voters if named else None
         except quorum_state_file.QuorumStateError as error:
             self._complain(state, str(error), "bring it back")
         except (KafkaError, MetadataNotUnderstood, ReplayError, SnapshotCorrupt, CheckpointCorrupt, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from engine.core.raft.voter_history import ControlRecords
 from engine.record.builder import NewRecord, build_batch
 from engine.record.control import ControlRecordType, control_key, control_type_of
 from engine.record.reader import read_records
@@ -16,15 +17,13 @@ from engine.wire.messages.snapshot_header_record import SnapshotHeaderRecord
 from engine.wire.record_frames import decode_metadata_record, encode_metadata_record
 from engine.world import Buffer
 
-# What follows the first record of a control batch where the log names its voters itself: type and value of each.
-ControlRecords = Sequence[tuple[ControlRecordType, bytes]]
-
 
 class MetadataNotUnderstood(Exception):
     """The metadata log has a record that this software cannot read: a newer Kafka wrote it."""
 
 
-def _control_batch(records: ControlRecords, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
+def control_batch(records: ControlRecords, *, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
+    """A batch of control records."""
     return bytes(
         build_batch(
             [NewRecord(control_key(kind), value, timestamp=timestamp_ms) for kind, value in records],
@@ -51,7 +50,7 @@ def leader_change_batch(
         granting_voters=[Voter(voter_id=each) for each in granting_ids],
     )
     first = (ControlRecordType.LEADER_CHANGE, codec.encode(message, 0))
-    return _control_batch([first, *more], base_offset=0, epoch=0, timestamp_ms=timestamp_ms)
+    return control_batch([first, *more], base_offset=0, epoch=0, timestamp_ms=timestamp_ms)
 
 
 def snapshot_header_batch(
@@ -60,14 +59,14 @@ def snapshot_header_batch(
     """The first batch of a snapshot."""
     value = codec.encode(SnapshotHeaderRecord(0, last_contained_log_timestamp_ms), 0)
     records = [(ControlRecordType.SNAPSHOT_HEADER, value), *more]
-    return _control_batch(records, base_offset=0, epoch=epoch, timestamp_ms=timestamp_ms)
+    return control_batch(records, base_offset=0, epoch=epoch, timestamp_ms=timestamp_ms)
 
 
 def snapshot_footer_batch(*, base_offset: int, epoch: int, timestamp_ms: int) -> bytes:
     """The last batch of a snapshot."""
     value = codec.encode(SnapshotFooterRecord(0), 0)
     records = [(ControlRecordType.SNAPSHOT_FOOTER, value)]
-    return _control_batch(records, base_offset=base_offset, epoch=epoch, timestamp_ms=timestamp_ms)
+    return control_batch(records, base_offset=base_offset, epoch=epoch, timestamp_ms=timestamp_ms)
 
 
 def is_snapshot_footer(key: bytes | memoryview | None) -> bool:

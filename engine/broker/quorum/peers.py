@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.broker.quorum.address_book import AddressBook
 from engine.broker.quorum.wire_requests import encode_request
 from engine.broker.quorum.wire_responses import UnusableResponse, decode_response
 from engine.client.errors import ClientError, ConnectionLost
-from engine.core.raft.identity import VoterSet
-from engine.core.raft.messages import FetchRequest, FetchSnapshotRequest, Response
+from engine.core.raft.identity import Endpoint
+from engine.core.raft.messages import FetchRequest, FetchSnapshotRequest, Response, SupportedVersionsRequest
 from engine.core.raft.outputs import Send
 from engine.wire.message import Message
 
@@ -35,8 +36,8 @@ class Peers:
 
     def __init__(
         self,
-        local_id: int,
-        voters: VoterSet,
+        endpoint: Endpoint | None,
+        book: AddressBook,
         cluster_id: str | None,
         open_channel: Callable[[int], PeerChannel],
         *,
@@ -44,8 +45,10 @@ class Peers:
         on_connection_lost: Callable[[int], None],
         on_request_failed: Callable[[Send], None],
     ) -> None:
-        """``open_channel(node_id)`` makes a channel of its own to a node's controller listener."""
-        self._endpoint = voters.endpoint(local_id)
+        """``endpoint``: this node's controller listener; ``open_channel(node_id)`` makes a channel of its own to that
+        of another one."""
+        self._endpoint = endpoint
+        self._book = book
         self._cluster_id = cluster_id
         self._open_channel = open_channel
         self._on_response = on_response
@@ -68,6 +71,9 @@ class Peers:
     async def _exchange(self, send: Send, timeout_ms: float) -> None:
         is_fetch = isinstance(send.request, (FetchRequest, FetchSnapshotRequest))
         key = (send.node_id, is_fetch)
+        if isinstance(send.request, SupportedVersionsRequest):
+            # Whoever wants it to vote says where it is.
+            self._book.note(send.node_id, send.request.endpoint.host, send.request.endpoint.port)
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = self._open_channel(send.node_id)
@@ -81,8 +87,11 @@ class Peers:
                 try:
                     answer = await channel.send(message, timeout_ms=timeout_ms)
                 except ConnectionLost:
+                    self._book.on_unreachable(send.node_id)
                     self._on_connection_lost(send.node_id)
                     raise
+            for each in getattr(answer, "node_endpoints", ()):
+                self._book.note(each.node_id, each.host, each.port)
             response = decode_response(answer)
         except (ClientError, OSError, TimeoutError, UnusableResponse) as error:
             self._say(send.node_id, f"{type(error).__name__}: {error}")

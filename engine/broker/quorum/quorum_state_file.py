@@ -39,6 +39,14 @@ def encode(election: ElectionState, voters: VoterSet, *, kraft_version: int = 0)
     return json.dumps(data, separators=(",", ":")).encode()
 
 
+def is_reconfigurable(content: bytes) -> bool:
+    """Whether it was written with kraft.version 1 or later; of what cannot be read :func:`decode` complains."""
+    try:
+        return bool(json.loads(content)["data_version"] > 0)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def decode(content: bytes) -> ElectionState:
     """Read either version.
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 
 from engine.broker.quorum.batches import (
-    ControlRecords,
     decode_batch,
     is_snapshot_footer,
     metadata_batch,
@@ -18,6 +17,7 @@ from engine.broker.quorum.batches import (
     snapshot_header_batch,
 )
 from engine.core.raft.identity import OffsetAndEpoch
+from engine.core.raft.voter_history import ControlRecords
 from engine.record.batch import check_crc, iter_batches
 from engine.record.reader import read_records
 from engine.wire.message import Message

@@ -81,12 +81,13 @@ class QuorumSnapshots(ABC):
         metadata_log = self._log
         assert metadata_log is not None
         now_ms = self._world.clock.now_ms()
+        voters = self.machine.history.at(snapshot_id.offset - 1)
         batches = encode_snapshot(
             records,
             epoch=snapshot_id.epoch,
             last_contained_log_timestamp_ms=self._applied_timestamp_ms,
             now_ms=now_ms,
-            voters=() if metadata_log.voters is None else metadata_log.voters.control_records(),
+            voters=() if voters is None else voters.control_records(),
         )
         try:
             committed = self._committed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.broker.quorum import voter_requests
 from engine.core.raft.identity import Endpoint, OffsetAndEpoch, ReplicaKey
 from engine.core.raft.messages import (
     BeginQuorumEpochRequest,
@@ -11,6 +12,8 @@ from engine.core.raft.messages import (
     FetchRequest,
     FetchSnapshotRequest,
     Request,
+    SupportedVersionsRequest,
+    UpdateVoterRequest,
     VoteRequest,
 )
 from engine.model.errors import ErrorCode, KafkaError
@@ -116,6 +119,10 @@ def encode_request(request: Request, cluster_id: str | None, endpoint: Endpoint 
             ],
             leader_endpoints=[end.LeaderEndpoint(*endpoint)] if endpoint is not None else [],
         )
+    if isinstance(request, UpdateVoterRequest):
+        return voter_requests.encode_update(request, cluster_id)
+    if isinstance(request, SupportedVersionsRequest):
+        return voter_requests.encode_versions_request()
     snapshot = fetch_snapshot_request
     return snapshot.FetchSnapshotRequest(
         cluster_id=cluster_id,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.broker.quorum import voter_requests
+from engine.broker.quorum.address_book import AddressBook
 from engine.broker.quorum.wire_requests import METADATA_TOPIC
-from engine.core.raft.identity import OffsetAndEpoch, VoterSet
+from engine.core.raft.identity import OffsetAndEpoch
 from engine.core.raft.messages import EpochResponse, FetchResponse, FetchSnapshotResponse, Response, VoteResponse
 from engine.model.errors import ErrorCode
 from engine.model.ids import METADATA_TOPIC_ID
@@ -17,19 +19,21 @@ from engine.wire.messages import (
     fetch_snapshot_response,
     vote_response,
 )
+from engine.wire.messages.api_versions_response import ApiVersionsResponse
+from engine.wire.messages.update_raft_voter_response import UpdateRaftVoterResponse
 
 
 def _id(leader_id: int | None) -> int:
     return -1 if leader_id is None else leader_id
 
 
-def _endpoint_of_leader(leader_id: int | None, is_told: bool, voters: VoterSet) -> list[tuple[int, str, int]]:
+def _endpoint_of_leader(leader_id: int | None, is_told: bool, book: AddressBook) -> list[tuple[int, str, int]]:
     """Where the leader is, as (id, host, port); empty if nobody knows or the version has no place for it."""
-    endpoint = None if leader_id is None or not is_told else voters.endpoint(leader_id)
+    endpoint = None if leader_id is None or not is_told else book.endpoint(leader_id)
     return [] if endpoint is None else [(_id(leader_id), endpoint.host, endpoint.port)]
 
 
-def encode_vote(response: VoteResponse, version: int, voters: VoterSet) -> vote_response.VoteResponse:
+def encode_vote(response: VoteResponse, version: int, book: AddressBook) -> vote_response.VoteResponse:
     """The answer to Vote; from version 1 on it says where the leader is."""
     partition = vote_response.PartitionData(
         partition_index=0,
@@ -41,13 +45,13 @@ def encode_vote(response: VoteResponse, version: int, voters: VoterSet) -> vote_
     return vote_response.VoteResponse(
         topics=[vote_response.TopicData(METADATA_TOPIC, [partition])],
         node_endpoints=[
-            vote_response.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+            vote_response.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, book)
         ],
     )
 
 
 def encode_begin(
-    response: EpochResponse, version: int, voters: VoterSet
+    response: EpochResponse, version: int, book: AddressBook
 ) -> begin_quorum_epoch_response.BeginQuorumEpochResponse:
     """The answer to BeginQuorumEpoch."""
     begin = begin_quorum_epoch_response
@@ -55,13 +59,13 @@ def encode_begin(
     return begin.BeginQuorumEpochResponse(
         topics=[begin.TopicData(METADATA_TOPIC, [partition])],
         node_endpoints=[
-            begin.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+            begin.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, book)
         ],
     )
 
 
 def encode_end(
-    response: EpochResponse, version: int, voters: VoterSet
+    response: EpochResponse, version: int, book: AddressBook
 ) -> end_quorum_epoch_response.EndQuorumEpochResponse:
     """The answer to EndQuorumEpoch."""
     end = end_quorum_epoch_response
@@ -69,7 +73,7 @@ def encode_end(
     return end.EndQuorumEpochResponse(
         topics=[end.TopicData(METADATA_TOPIC, [partition])],
         node_endpoints=[
-            end.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+            end.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, book)
         ],
     )
 
@@ -77,7 +81,7 @@ def encode_end(
 _FIRST_FETCH_VERSION_WITH_LEADER = 12
 
 
-def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fetch_response.FetchResponse:
+def encode_fetch(response: FetchResponse, version: int, book: AddressBook) -> fetch_response.FetchResponse:
     """The answer to Fetch; its records were filled in."""
     assert response.read is None, "the records were not read"
     partition = fetch_response.PartitionData(
@@ -105,13 +109,13 @@ def encode_fetch(response: FetchResponse, version: int, voters: VoterSet) -> fet
         ],
         node_endpoints=[
             fetch_response.NodeEndpoint(*each, None)
-            for each in _endpoint_of_leader(response.leader_id, version >= 17, voters)
+            for each in _endpoint_of_leader(response.leader_id, version >= 17, book)
         ],
     )
 
 
 def encode_fetch_snapshot(
-    response: FetchSnapshotResponse, version: int, voters: VoterSet
+    response: FetchSnapshotResponse, version: int, book: AddressBook
 ) -> fetch_snapshot_response.FetchSnapshotResponse:
     """The answer to FetchSnapshot; its bytes were filled in."""
     snapshot = fetch_snapshot_response
@@ -127,7 +131,7 @@ def encode_fetch_snapshot(
     return snapshot.FetchSnapshotResponse(
         topics=[snapshot.TopicSnapshot(METADATA_TOPIC, [partition])],
         node_endpoints=[
-            snapshot.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, voters)
+            snapshot.NodeEndpoint(*each) for each in _endpoint_of_leader(response.leader_id, version >= 1, book)
         ],
     )
 
@@ -166,6 +170,10 @@ def decode_response(response: Message) -> Response:
             part.size,
             part.unaligned_records or b"",
         )
+    if isinstance(response, UpdateRaftVoterResponse):
+        return voter_requests.decode_updated(response)
+    if isinstance(response, ApiVersionsResponse):
+        return voter_requests.decode_versions(response)
     if isinstance(response, vote_response.VoteResponse):
         vote: vote_response.PartitionData = _only_partition(response.error_code, response.topics)
         return VoteResponse(_error(vote.error_code), _leader(vote.leader_id), vote.leader_epoch, vote.vote_granted)

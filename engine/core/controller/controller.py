@@ -28,7 +28,7 @@ from engine.core.controller.leadership import Leadership
 from engine.core.controller.producer_id_control import ProducerIdControl
 from engine.core.controller.reassignment import ReassignmentControl
 from engine.core.controller.scram_credentials import ScramControl
-from engine.core.controller.state import ControllerEffects, ControllerState, Step
+from engine.core.controller.state import ControllerEffects, ControllerState, KRaftVersions, Step
 from engine.core.controller.topic_control import TopicControl
 from engine.core.effects import Effects, Reply
 from engine.model.errors import KafkaError
@@ -62,8 +62,12 @@ class Controller:
         image: MetadataImage,
         next_offset: int,
         now_ms: float,
+        quorum: KRaftVersions | None = None,
     ) -> None:
-        """``image`` holds all records below the start of this controller's epoch; it is taken over, pass a copy."""
+        """``image`` holds all records below the start of this controller's epoch; it is taken over, pass a copy.
+
+        ``quorum`` knows kraft.version, which stays as it is without.
+        """
         self._state = state = ControllerState(
             node_id=node_id,
             cluster_id=cluster_id,
@@ -72,6 +76,7 @@ class Controller:
             random=random,
             image=image,
             next_offset=next_offset,
+            quorum=quorum,
         )
         self._leadership = Leadership(state)
         self._alter_partition = AlterPartition(state, self._leadership)

@@ -15,6 +15,8 @@ from engine.wire.messages.update_features_request import UpdateFeaturesRequest
 from engine.wire.messages.update_features_response import UpdatableFeatureResult, UpdateFeaturesResponse
 
 TRANSACTION_VERSION = "transaction.version"
+# Whether the log of the quorum names the voters (KIP-853): it stands in control records, not in the metadata.
+KRAFT_VERSION = "kraft.version"
 
 # metadata.version levels by release (MetadataVersion): 7 is 3.3-IV3, 30 is 4.3-IV0.
 MINIMUM_METADATA_VERSION = 7
@@ -31,6 +33,7 @@ SUPPORTED_FEATURES: dict[str, VersionRange] = {
     METADATA_VERSION: VersionRange(MINIMUM_METADATA_VERSION, LATEST_METADATA_VERSION),
     ELR_FEATURE: VersionRange(0, 1),
     GROUP_FEATURE: VersionRange(0, 1),
+    KRAFT_VERSION: VersionRange(0, 1),
     SHARE_FEATURE: VersionRange(0, 1),
     STREAMS_FEATURE: VersionRange(0, 1),
     TRANSACTION_VERSION: VersionRange(0, 2),
@@ -130,7 +133,10 @@ class FeatureControl:
         if level < 0:
             raise refuse("A feature version cannot be less than 0.")
         image = self._state.image
+        quorum = self._state.quorum
         current = image.features.get(name, 0)
+        if name == KRAFT_VERSION:
+            current = 0 if quorum is None else quorum.kraft_version
         unsupported = self._reason_not_supported(name, level)
         if unsupported is not None:
             raise refuse(unsupported)
@@ -141,6 +147,13 @@ class FeatureControl:
             )
         if level > current and kind != UPGRADE:
             raise refuse("Can't downgrade to a newer version.")
+        if name == KRAFT_VERSION:
+            if level < current or (level > current and quorum is None):
+                raise refuse("Can't downgrade the version of this feature." if level < current else "It is fixed.")
+            if quorum is not None and kind == UPGRADE:
+                # The shell writes it, behind the other records of this request.
+                quorum.check_kraft_version(level)
+            return
         if name == METADATA_VERSION and level < current:
             raise KafkaError(
                 ErrorCode.INVALID_UPDATE_VERSION,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from engine.core.controller.directory_ids import UNASSIGNED
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE, BrokerImage, MetadataImage
@@ -52,6 +52,16 @@ def _free(partitions: int) -> None:
     """Without a quota."""
 
 
+class KRaftVersions(Protocol):
+    """What the controller must know of the quorum to raise kraft.version, which is no record of the metadata."""
+
+    @property
+    def kraft_version(self) -> int: ...
+
+    def check_kraft_version(self, level: int) -> bool:
+        """Whether going to ``level`` changes anything. Raises KafkaError if it cannot be."""
+
+
 class ControllerState:
     """The metadata with all that was proposed so far, and the soft state beside it.
 
@@ -68,7 +78,9 @@ class ControllerState:
         random: RandomSource,
         image: MetadataImage,
         next_offset: int,
+        quorum: KRaftVersions | None = None,
     ) -> None:
+        self.quorum = quorum
         self.node_id = node_id
         self.cluster_id = cluster_id
         self.config = config

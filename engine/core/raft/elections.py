@@ -6,7 +6,7 @@ new epoch and asks for votes; with a majority of those it leads (KIP-595, KIP-99
 
 from __future__ import annotations
 
-from engine.core.raft.identity import ReplicaKey
+from engine.core.raft.identity import ReplicaKey, Voter
 from engine.core.raft.leader import Leader
 from engine.core.raft.messages import (
     BeginQuorumEpochRequest,
@@ -18,6 +18,7 @@ from engine.core.raft.messages import (
 from engine.core.raft.node import NEVER, RaftNode, RequestKind
 from engine.core.raft.outputs import RaftEffects
 from engine.core.raft.states import Candidate, Follower, Prospective, Resigned, Unattached, Voted, VoteTally
+from engine.core.raft.voter_history import ControlRecords, VotersEntry
 from engine.model.errors import ErrorCode
 from engine.model.notes import NoteKind
 
@@ -37,9 +38,13 @@ class Elections(RaftNode):
         elif election.leader_id == self.local.id:
             # It may have written records of this epoch that a crash undid: it must not lead it again.
             others = [voter_id for voter_id in self.voters if voter_id != self.local.id]
-            self._transition(Resigned(election.epoch, self._election_deadline_ms(soon_ms), (), others))
-        elif election.leader_id is not None:
+            delay_ms = soon_ms if soon_ms is not None and self.may_vote else self._random_election_timeout_ms()
+            self._transition(Resigned(election.epoch, self._now + delay_ms, (), others))
+        elif election.leader_id is not None and (election.leader_id in self.voters or not self.is_reconfigurable):
             self._become_follower(election.epoch, election.leader_id)
+        elif election.leader_id is not None:
+            # Where it is reached is not known here: whoever is asked may know.
+            self._become_unattached(election.epoch, election.leader_id, soon_ms)
         elif election.voted is not None:
             self._become_voted(election.epoch, election.voted, soon_ms)
         else:
@@ -62,7 +67,7 @@ class Elections(RaftNode):
         if request.epoch < self.epoch:
             self._note_vote(request, False, f"epoch {request.epoch} is over, this is epoch {self.epoch}")
             return ErrorCode.FENCED_LEADER_EPOCH, False
-        if request.voter.id not in (-1, self.local.id):
+        if not self._is_meant(request.voter):
             return ErrorCode.INVALID_VOTER_KEY, False
         too_high = (
             request.last_offset_epoch > request.epoch
@@ -70,8 +75,9 @@ class Elections(RaftNode):
             else (request.last_offset_epoch >= request.epoch)
         )
         if (
-            # Voters are static: nobody else's claim may move the epoch, which would depose the leader.
-            candidate.id not in self.voters
+            # Where voters are static nobody else's claim may move the epoch, which would depose the leader; where they
+            # are not, the candidate may know better who they are, whether this node is one too.
+            (candidate.id not in self.voters and not self.is_reconfigurable)
             or candidate.id == self.local.id
             or request.epoch < 0
             or request.last_offset < 0
@@ -82,7 +88,7 @@ class Elections(RaftNode):
             self._become_unattached(request.epoch)
         end = self.log.end
         is_up_to_date = (request.last_offset_epoch, request.last_offset) >= (end.epoch, end.offset)
-        if not self.may_vote:
+        if self.has_forgotten or not (self.is_voter or self.is_reconfigurable):
             if self.is_voter:
                 self._note_vote(request, False, "its log was corrupt, and it has not caught up again")
             return ErrorCode.NONE, False
@@ -97,6 +103,10 @@ class Elections(RaftNode):
                 self._become_voted(request.epoch, candidate)
         self._note_vote(request, granted, reason)
         return ErrorCode.NONE, granted
+
+    def _is_meant(self, voter: ReplicaKey) -> bool:
+        """Whether a request to a voter is for this node, with this directory; older versions do not say for whom."""
+        return voter.id == -1 or Voter(voter).is_same(self.local)
 
     def _vote_reason(self, request: VoteRequest, is_up_to_date: bool) -> str:
         """What decides on a vote, for people."""
@@ -220,12 +230,15 @@ class Elections(RaftNode):
             leader_id,
             self._vote_of(state.epoch),
             self._election_deadline_ms(None),
-            VoteTally(self.voters.ids, self.voters.majority, self.local.id),
+            self._new_tally(),
             leader_lost=leader_lost,
         )
         self._transition(prospective)
         self._note(NoteKind.ELECTION_STARTED, reason, epoch=state.epoch, pre_vote=True, leader_id=leader_id)
         self._count_votes(prospective)
+
+    def _new_tally(self) -> VoteTally:
+        return VoteTally(self.voters.ids, self.voters.majority, self.local.id if self.is_voter else None)
 
     def _become_candidate(self) -> None:
         state = self.state
@@ -233,7 +246,7 @@ class Elections(RaftNode):
         candidate = Candidate(
             state.epoch + 1,
             self._election_deadline_ms(None),
-            VoteTally(self.voters.ids, self.voters.majority, self.local.id),
+            self._new_tally(),
         )
         granted = sorted(state.tally.granted)
         self._transition(candidate)
@@ -246,7 +259,7 @@ class Elections(RaftNode):
         assert len(granting) >= self.voters.majority
         leader = Leader(
             candidate.epoch,
-            self.local.id,
+            self.local,
             self.voters,
             self.log.end_offset,
             granting,
@@ -254,7 +267,8 @@ class Elections(RaftNode):
         )
         self._transition(leader)
         self._election_retries = 0
-        self._append_as_leader(self._encode_leader_change(self.local.id, self.voters.ids, granting))
+        more = self._voters_to_write()
+        self._append_as_leader(self._encode_leader_change(self.local.id, self.voters.ids, granting, more))
         self._note(
             NoteKind.QUORUM_LEADER_ELECTED,
             f"node {self.local.id} was granted the votes of {list(granting)}",
@@ -262,6 +276,19 @@ class Elections(RaftNode):
             epoch=leader.epoch,
             granting_voters=list(granting),
         )
+
+    def _voters_to_write(self) -> ControlRecords:
+        """What a leader's first batch says of the voters: those that only formatting wrote down so far, so that its
+        snapshot need not be kept, and where this leader is reached now (LeaderState)."""
+        leader, last, voter = self.leader, self.history.last, self.local_voter
+        assert leader is not None
+        if last is None:
+            if voter is not None:
+                leader.told = self.voters.with_voter(voter)
+            return ()
+        if voter is not None and self.voters.voter(self.local.id) != voter:
+            return VotersEntry(last.offset, last.kraft_version, self.voters.with_voter(voter)).control_records()
+        return last.control_records() if last.offset < 0 else ()
 
     # -- a leader's epoch begins and ends -----------------------------------------------------------------------
 
@@ -273,7 +300,7 @@ class Elections(RaftNode):
         error = ErrorCode.NONE
         if request.epoch < self.epoch:
             error = ErrorCode.FENCED_LEADER_EPOCH
-        elif request.voter.id not in (-1, self.local.id):
+        elif not self._is_meant(request.voter):
             error = ErrorCode.INVALID_VOTER_KEY
         elif not self._may_follow(request.leader_id, request.epoch):
             error = ErrorCode.INVALID_REQUEST
@@ -299,7 +326,8 @@ class Elections(RaftNode):
             if response.error != ErrorCode.NONE:
                 self._slot_failed(RequestKind.BEGIN_QUORUM_EPOCH, node_id, slot)
             elif leader is not None and response.epoch == leader.epoch:
-                leader.progress[node_id].has_acknowledged_leader = True
+                if node_id in leader.progress:
+                    leader.progress[node_id].has_acknowledged_leader = True
                 slot.failures = 0
                 slot.next_send_ms = self._now + self.timing.begin_quorum_epoch_interval_ms
         return self._leave()
@@ -343,7 +371,7 @@ class Elections(RaftNode):
     def on_shutdown(self, now_ms: float) -> RaftEffects:
         """The node is about to stop: a leader resigns, so that the next one need not wait for a timeout."""
         self._enter(now_ms)
-        if self.leader is not None and len(self.voters) > 1:
+        if self.leader is not None and self.leader.needs_others:
             self._become_resigned("the node is shutting down")
         self._is_shutting_down = True
         return self._leave()
@@ -351,8 +379,11 @@ class Elections(RaftNode):
     # -- what every message may tell ----------------------------------------------------------------------------
 
     def _may_follow(self, leader_id: int, epoch: int) -> bool:
-        """Whether a claim to lead fits with what this node knows: a voter, one leader an epoch."""
-        if leader_id == self.local.id or leader_id not in self.voters:
+        """Whether a claim to lead fits with what this node knows: one leader an epoch, a voter if these are static."""
+        if leader_id == self.local.id:
+            return False
+        # Before a node knows of any voter it learns of the leader from those who know it.
+        if leader_id not in self.voters and len(self.voters) > 0 and not self.is_reconfigurable:
             return False
         if epoch > self.epoch:
             return True
@@ -385,9 +416,7 @@ class Elections(RaftNode):
         state = self.state
         if self._now >= self._state_deadline_ms():
             if isinstance(state, Leader):
-                self._become_resigned(
-                    f"no majority fetched from the leader within {self.timing.check_quorum_timeout_ms:.0f} ms"
-                )
+                self._on_leader_deadline(state)
             elif isinstance(state, Resigned):
                 self._become_unattached(state.epoch + 1, None, 0.0)
             elif isinstance(state, Follower):
@@ -403,9 +432,15 @@ class Elections(RaftNode):
                 state.election_deadline_ms = NEVER
         return self._leave()
 
+    def _on_leader_deadline(self, state: Leader) -> None:
+        if state.needs_others and self._now >= state.check_quorum_deadline_ms:
+            self._become_resigned(
+                f"no majority fetched from the leader within {self.timing.check_quorum_timeout_ms:.0f} ms"
+            )
+
     def _on_follower_deadline(self, state: Follower) -> None:
-        if not self.is_voter:
-            self._become_unattached(state.epoch)
+        if not self.stands:
+            self._look_for_leader(state)
         elif self._is_shutting_down or not self.may_vote:
             # The next leader calls all voters.
             state.fetch_deadline_ms = NEVER
@@ -439,10 +474,14 @@ class Elections(RaftNode):
         return self._leave()
 
     def _on_leader_lost(self, state: Follower) -> None:
-        if not self.is_voter:
-            self._become_unattached(state.epoch)
+        if not self.stands:
+            self._look_for_leader(state)
         elif self.may_vote and state.leader_lost_deadline_ms is None:
             state.leader_lost_deadline_ms = self._now + self._staggered_delay_ms(state.leader_id)
+
+    def _look_for_leader(self, state: Follower) -> None:
+        """An observer asks the voters who leads. One that may be asked for its vote remembers who led, and its vote."""
+        self._become_unattached(state.epoch, state.leader_id if self.is_reconfigurable else None)
 
     def _on_unreachable(self, state: Prospective | Candidate, node_id: int) -> None:
         if node_id in self.voters and node_id != self.local.id:

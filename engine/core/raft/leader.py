@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.core.raft.identity import ReplicaKey, VoterSet
+from engine.core.raft.identity import ReplicaKey, Voter, VoterSet
 from engine.core.raft.messages import FetchRequest
 
 # An observer that has not fetched for this long is no longer described (LeaderState.OBSERVER_SESSION_TIMEOUT_MS).
@@ -52,11 +52,26 @@ class ParkedFetch:
 
 
 @dataclass(slots=True)
+class VoterChange:
+    """A voter that is being added (``added``) or removed, for an administrator who waits until ``deadline_ms``.
+
+    ``last_offset``: of the record that says so, None as long as the new voter was not heard of.
+    """
+
+    token: object
+    deadline_ms: float
+    added: Voter | None = None
+    ack_when_committed: bool = True
+    request_id: int = 0
+    last_offset: int | None = None
+
+
+@dataclass(slots=True)
 class Leader:
     """Leads ``epoch``, whose first record (LeaderChange) is at ``epoch_start_offset``."""
 
     epoch: int
-    local_id: int
+    local: ReplicaKey
     voters: VoterSet
     epoch_start_offset: int
     granting_voters: tuple[int, ...]
@@ -64,38 +79,84 @@ class Leader:
     progress: dict[int, ReplicaProgress] = field(default_factory=dict)
     observers: dict[ReplicaKey, ReplicaProgress] = field(default_factory=dict)
     parked: list[ParkedFetch] = field(default_factory=list)
+    change: VoterChange | None = None
+    # What voters told of themselves in this epoch, while the log does not name them (KRaftVersionUpgrade).
+    told: VoterSet | None = None
     _fetched_since_check: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for voter_id in self.voters:
-            if voter_id != self.local_id:
-                self.progress[voter_id] = ReplicaProgress(ReplicaKey(voter_id))
+        self._make_progress()
+
+    def _make_progress(self) -> None:
+        before, self.progress = self.progress, {}
+        for voter in self.voters.voters:
+            if voter.is_same(self.local):
+                continue
+            known = before.get(voter.key.id)
+            if known is not None and voter.is_same(known.key):
+                del before[voter.key.id]
+            else:
+                known = self.observers.pop(voter.key, None) or ReplicaProgress(voter.key)
+            self.progress[voter.key.id] = known
+        for each in before.values():
+            self.observers.setdefault(each.key, each)
+
+    def use_voters(self, voters: VoterSet, now_ms: float, timeout_ms: float) -> None:
+        """Others vote from now on; what is known of the replicas stays (updateVoterAndObserverStates)."""
+        is_changed = voters.ids != self.voters.ids
+        self.voters = voters
+        self._make_progress()
+        if is_changed:
+            # A voter that was added may need a moment before it fetches as one.
+            self._fetched_since_check.intersection_update(self.progress)
+            self.check_quorum_deadline_ms = max(self.check_quorum_deadline_ms, now_ms + timeout_ms)
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether it counts itself: not one that was removed and leads until that is committed."""
+        return self.voters.is_voter(self.local)
+
+    @property
+    def needs_others(self) -> bool:
+        """Whether others must fetch for it to lead."""
+        return len(self.voters) > 1 or not self.is_voter
+
+    @property
+    def change_deadline_ms(self) -> float:
+        """When whoever waits for a change of the voters has waited long enough."""
+        return float("inf") if self.change is None else self.change.deadline_ms
+
+    def progress_of(self, key: ReplicaKey) -> ReplicaProgress | None:
+        """What is known of a voter; None if it is none, or another directory of one."""
+        progress = self.progress.get(key.id)
+        voter = self.voters.voter(key.id)
+        return progress if voter is not None and voter.is_same(key) else None
 
     def on_fetch(self, request: FetchRequest, log_end_offset: int, now_ms: float) -> None:
         """Note a valid fetch of a replica (negative ids are consumers and tell nothing)."""
         key = request.replica
         if key.id < 0:
             return
-        progress = self.progress.get(key.id)
+        progress = self.progress_of(key)
         if progress is None:
             progress = self.observers.setdefault(key, ReplicaProgress(key))
         else:
             progress.key = key
         progress.on_fetch(request.fetch_offset, log_end_offset, now_ms)
 
-    def on_heard_from(self, voter_id: int, now_ms: float, timeout_ms: float) -> None:
+    def on_heard_from(self, replica: ReplicaKey, now_ms: float, timeout_ms: float) -> None:
         """Count a fetch of a voter for check-quorum; a majority (with this leader) starts a new period."""
-        if voter_id not in self.progress:
+        if self.progress_of(replica) is None:
             return
-        self._fetched_since_check.add(voter_id)
-        if len(self._fetched_since_check) + 1 >= self.voters.majority:
+        self._fetched_since_check.add(replica.id)
+        if len(self._fetched_since_check) + self.is_voter >= self.voters.majority:
             self._fetched_since_check.clear()
             self.check_quorum_deadline_ms = now_ms + timeout_ms
 
     def majority_end_offset(self, flushed_offset: int) -> int:
         """The highest offset up to which a majority has fsynced; the leader itself counts with ``flushed_offset``."""
         ends = [-1 if each.end_offset is None else each.end_offset for each in self.progress.values()]
-        if self.local_id in self.voters:
+        if self.is_voter:
             ends.append(flushed_offset)
         ends.sort(reverse=True)
         return ends[self.voters.majority - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from engine.core.raft.identity import OffsetAndEpoch, ReplicaKey
+from engine.core.raft.identity import Endpoint, OffsetAndEpoch, ReplicaKey, Voter
 from engine.model.errors import ErrorCode
 
 # FetchPartition.HighWatermark of a replica that does not tell it (below Fetch version 18): never answered early for it.
@@ -105,5 +105,65 @@ class FetchSnapshotResponse(NamedTuple):
     data: bytes | memoryview = b""
 
 
-Request: TypeAlias = VoteRequest | BeginQuorumEpochRequest | EndQuorumEpochRequest | FetchRequest | FetchSnapshotRequest
-Response: TypeAlias = VoteResponse | EpochResponse | FetchResponse | FetchSnapshotResponse
+class AddVoterRequest(NamedTuple):
+    """``endpoint``: where the default controller listener of the new voter is, None if it was not told."""
+
+    voter: Voter
+    endpoint: Endpoint | None
+    ack_when_committed: bool = True
+
+
+class RemoveVoterRequest(NamedTuple):
+    voter: ReplicaKey
+
+
+class VoterChangeResponse(NamedTuple):
+    """The answer to an administrator who adds or removes a voter."""
+
+    error: ErrorCode
+    message: str | None = None
+
+
+class UpdateVoterRequest(NamedTuple):
+    """A voter tells the leader of ``epoch`` where it is reached and what it can do."""
+
+    epoch: int
+    voter: Voter
+
+
+class UpdateVoterResponse(NamedTuple):
+    error: ErrorCode
+    leader_id: int | None
+    epoch: int
+
+
+class SupportedVersionsRequest(NamedTuple):
+    """Asks a replica at ``endpoint`` which kraft.version it can do, by ApiVersions."""
+
+    endpoint: Endpoint
+
+
+class SupportedVersionsResponse(NamedTuple):
+    """``versions``: lowest and highest kraft.version, None if it knows nothing of that."""
+
+    error: ErrorCode
+    versions: tuple[int, int] | None = None
+
+
+Request: TypeAlias = (
+    VoteRequest
+    | BeginQuorumEpochRequest
+    | EndQuorumEpochRequest
+    | FetchRequest
+    | FetchSnapshotRequest
+    | UpdateVoterRequest
+    | SupportedVersionsRequest
+)
+Response: TypeAlias = (
+    VoteResponse
+    | EpochResponse
+    | FetchResponse
+    | FetchSnapshotResponse
+    | UpdateVoterResponse
+    | SupportedVersionsResponse
+)

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from engine.core.effects import Effects, Reply
-from engine.core.raft.identity import ElectionState, LeaderAndEpoch, ReplicaKey, VoterSet
+from engine.core.raft.identity import ElectionState, LeaderAndEpoch, ReplicaKey, Voter, VoterSet
 from engine.core.raft.leader import Leader
 from engine.core.raft.log_view import LogView
 from engine.core.raft.messages import (
@@ -22,14 +22,16 @@ from engine.core.raft.messages import (
     FetchResponse,
     FetchSnapshotRequest,
     Request,
+    UpdateVoterRequest,
     VoteRequest,
 )
 from engine.core.raft.outputs import AppendRecords, PersistElection, RaftEffects, Send
 from engine.core.raft.states import Candidate, Follower, Prospective, Resigned, Unattached, Voted
 from engine.core.raft.timing import RaftTiming
+from engine.core.raft.voter_history import ControlRecords, VoterHistory
 from engine.model.errors import ErrorCode
 from engine.model.notes import Note, NoteKind
-from engine.record.batch import read_header, stamp
+from engine.record.batch import BatchHeader, Buffer, read_header, stamp
 
 State: TypeAlias = Unattached | Voted | Prospective | Candidate | Follower | Leader | Resigned
 
@@ -59,6 +61,7 @@ class RequestKind(IntEnum):
     BEGIN_QUORUM_EPOCH = 1
     END_QUORUM_EPOCH = 2
     FETCH = 3
+    UPDATE_VOTER = 4
 
 
 class _Slot:
@@ -79,13 +82,16 @@ class RaftNode:
     def __init__(
         self,
         local: ReplicaKey,
-        voters: VoterSet,
+        voters: VoterSet | VoterHistory,
         timing: RaftTiming,
         log: LogView,
         election: ElectionState,
         *,
         jitter: Callable[[], float],
-        encode_leader_change: Callable[[int, tuple[int, ...], tuple[int, ...]], bytes],
+        encode_leader_change: Callable[[int, tuple[int, ...], tuple[int, ...], ControlRecords], bytes],
+        encode_control: Callable[[ControlRecords], bytes] | None = None,
+        local_voter: Voter | None = None,
+        bootstrap_ids: tuple[int, ...] = (),
         forgotten_below: int = 0,
     ) -> None:
         """Make a machine from what was on disk; nothing happens before :meth:`start`.
@@ -94,11 +100,17 @@ class RaftNode:
         that it has, it has not. Until it knows that it has caught up it gives no vote and stands for no election, as if
         it were an observer; what it fetches counts, for that is true.
 
-        ``jitter`` gives numbers in [0, 1). ``encode_leader_change(leader_id, voter_ids, granting_ids)`` builds the
-        control batch that opens a leader's epoch (the shell knows the wall clock that its timestamp needs).
+        ``jitter`` gives numbers in [0, 1). ``encode_leader_change(leader_id, voter_ids, granting_ids, more)`` builds
+        the control batch that opens a leader's epoch (the shell knows the wall clock that its timestamp needs),
+        ``encode_control`` other ones. ``voters``: static ones, or what the log and its snapshot say. ``local_voter``:
+        what this node tells of itself as a voter, None if it does not know where it is reached. ``bootstrap_ids``: who
+        may know the leader where no voter is known (``controller.quorum.bootstrap.servers``), negative.
         """
         self.local = local
-        self.voters = voters
+        self.history = voters if isinstance(voters, VoterHistory) else VoterHistory(voters)
+        self.local_voter = local_voter
+        self._bootstrap_ids = bootstrap_ids
+        self._encode_control = encode_control
         self.timing = timing
         self.log = log
         self.high_watermark = max(
@@ -131,9 +143,38 @@ class RaftNode:
         return self.state.epoch
 
     @property
+    def voters(self) -> VoterSet:
+        """The voters by the newest record of them in this node's log, committed or not."""
+        return self.history.voters
+
+    @property
+    def kraft_version(self) -> int:
+        """The kraft.version by the newest record of it in this node's log."""
+        return self.history.kraft_version
+
+    @property
+    def is_reconfigurable(self) -> bool:
+        """Whether the voters may change: then what this node knows of them may be old."""
+        return self.history.last is not None
+
+    @property
     def is_voter(self) -> bool:
-        """Whether this node votes; otherwise it is an observer."""
-        return self.local.id in self.voters
+        """Whether this node is a voter; otherwise it is an observer."""
+        return self.voters.is_voter(self.local)
+
+    @property
+    def stands(self) -> bool:
+        """Whether this node stands for election when there is no leader: a voter, or one that is being removed.
+
+        As long as that is not committed a node that has the record may be the only one with a log that is long enough
+        to win, and must lead until it is (Raft, 4.2.2; it does not count its own vote then). In Kafka it does not.
+        """
+        if self.is_voter:
+            return True
+        last = self.history.last
+        if last is None or last.offset < self.high_watermark:
+            return False
+        return any(each.voters.is_voter(self.local) for each in self.history.since(self.high_watermark))
 
     @property
     def has_forgotten(self) -> bool:
@@ -142,8 +183,8 @@ class RaftNode:
 
     @property
     def may_vote(self) -> bool:
-        """Whether this node takes part in elections."""
-        return self.is_voter and not self._forgotten_below
+        """Whether this node stands for election."""
+        return self.stands and not self._forgotten_below
 
     @property
     def leader_id(self) -> int | None:
@@ -191,6 +232,7 @@ class RaftNode:
 
     def _leave(self) -> RaftEffects:
         """End a step: persist a changed election first, send what is due, hand over the outputs."""
+        self._settle_voter_change()
         state = self.state
         election = self._election()
         if election != self._persisted:
@@ -230,10 +272,12 @@ class RaftNode:
             for fetch in before.parked:
                 self._reply(fetch.token, self._fetch_error(ErrorCode.NOT_LEADER_OR_FOLLOWER))
             before.parked.clear()
+            self._give_up_voter_change(before, ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
     def _become_unattached(self, epoch: int, leader_id: int | None = None, delay_ms: float | None = None) -> None:
         """``delay_ms`` until standing for election; a random election timeout if not given."""
-        self._transition(Unattached(epoch, leader_id, self._election_deadline_ms(delay_ms)))
+        voted = self._vote_of(epoch) if leader_id is not None else None
+        self._transition(Unattached(epoch, leader_id, self._election_deadline_ms(delay_ms), voted))
 
     def _become_voted(self, epoch: int, candidate: ReplicaKey, delay_ms: float | None = None) -> None:
         self._transition(Voted(epoch, candidate, self._election_deadline_ms(delay_ms)))
@@ -243,7 +287,13 @@ class RaftNode:
         known = self.leader_id if self._state is not None and self._state.epoch == epoch else None
         assert known in (None, leader_id), f"two leaders in epoch {epoch}: {known} and {leader_id}"
         voted = self._vote_of(epoch)
-        state = Follower(epoch, leader_id, voted, self._now + self.timing.fetch_timeout_ms)
+        state = Follower(
+            epoch,
+            leader_id,
+            voted,
+            self._now + self.timing.fetch_timeout_ms,
+            update_voter_ms=self._now + self.timing.update_voter_interval_ms,
+        )
         if leader_lost_delay_ms is not None and self.may_vote:
             state.leader_lost_deadline_ms = self._now + leader_lost_delay_ms
         self._transition(state)
@@ -255,7 +305,8 @@ class RaftNode:
         self._transition(
             Resigned(
                 leader.epoch,
-                self._election_deadline_ms(None),
+                # Also of one that is no voter any more: it looks for the next leader then.
+                self._now + self._random_election_timeout_ms(),
                 leader.voters_by_progress(),
                 others,
             )
@@ -269,7 +320,7 @@ class RaftNode:
             return self._persisted.voted if self._persisted.epoch == epoch else None
         if state.epoch != epoch:
             return None
-        if isinstance(state, (Voted, Prospective, Follower)):
+        if isinstance(state, (Unattached, Voted, Prospective, Follower)):
             return state.voted
         return self.local if isinstance(state, Candidate) else None
 
@@ -283,7 +334,7 @@ class RaftNode:
         if isinstance(state, Voted):
             return ElectionState(state.epoch, None, state.voted)
         if isinstance(state, Unattached):
-            return ElectionState(state.epoch, state.leader_id, None)
+            return ElectionState(state.epoch, state.leader_id, state.voted)
         return ElectionState(state.epoch, state.leader_id, state.voted)
 
     # -- durations ----------------------------------------------------------------------------------------------
@@ -314,7 +365,7 @@ class RaftNode:
     def _state_deadline_ms(self) -> float:
         state = self.state
         if isinstance(state, Leader):
-            return state.check_quorum_deadline_ms if len(self.voters) > 1 else NEVER
+            return min(state.check_quorum_deadline_ms if state.needs_others else NEVER, state.change_deadline_ms)
         if isinstance(state, Follower):
             if state.leader_lost_deadline_ms is not None:
                 return min(state.fetch_deadline_ms, state.leader_lost_deadline_ms)
@@ -330,6 +381,8 @@ class RaftNode:
             # What a fetch starts at counts as fsynced here: it waits until that is true.
             if self.log.flushed_offset == self.log.end_offset:
                 yield RequestKind.FETCH, state.leader_id, 0.0
+            if self._has_to_tell(state):
+                yield RequestKind.UPDATE_VOTER, state.leader_id, state.update_voter_ms
         elif isinstance(state, (Prospective, Candidate)):
             if not (isinstance(state, Candidate) and state.is_backing_off):
                 for voter_id in state.tally.unanswered():
@@ -353,7 +406,18 @@ class RaftNode:
     def _discovery_target(self) -> int | None:
         """Whom to ask who leads."""
         others = [voter_id for voter_id in self.voters if voter_id != self.local.id]
+        others += self._bootstrap_ids
         return others[self._discovery_index % len(others)] if others else None
+
+    def _has_to_tell(self, state: Follower) -> bool:
+        """Whether the leader must hear what this voter is: where the log says another thing, and once of each leader
+        where it says nothing yet, which must know that of all to raise kraft.version (shouldSendUpdateVoteRequest)."""
+        voter = self.local_voter
+        if voter is None or self._is_shutting_down or not state.has_fetched or not self.is_voter:
+            return False
+        if self.is_reconfigurable:
+            return self.voters.voter(self.local.id) != voter
+        return not state.has_told_leader
 
     def _pump(self) -> None:
         """Send every request that is due and expire those that were not answered."""
@@ -371,7 +435,7 @@ class RaftNode:
 
     def _request(self, kind: RequestKind, node_id: int) -> Request:
         state = self.state
-        peer = ReplicaKey(node_id)
+        peer = self.voters.key(node_id)
         if kind == RequestKind.VOTE:
             end = self.log.end
             is_pre_vote = isinstance(state, Prospective)
@@ -381,6 +445,9 @@ class RaftNode:
         if kind == RequestKind.END_QUORUM_EPOCH:
             assert isinstance(state, Resigned)
             return EndQuorumEpochRequest(self.local.id, state.epoch, state.preferred_candidates)
+        if kind == RequestKind.UPDATE_VOTER:
+            assert self.local_voter is not None
+            return UpdateVoterRequest(state.epoch, self.local_voter)
         if isinstance(state, Follower) and state.download is not None:
             return FetchSnapshotRequest(
                 self.local,
@@ -441,11 +508,41 @@ class RaftNode:
             header = read_header(data, position)
             stamp(data, position, next_offset, self.epoch)
             next_offset += header.last_offset_delta + 1
-            position += header.size_in_bytes
+            end = position + header.size_in_bytes
+            if header.is_control:
+                self._note_control(read_header(data, position), memoryview(data)[position:end])
+            position = end
         assert position == len(data) and next_offset > base_offset, "not a whole number of batches"
         self.log.append(base_offset, next_offset, self.epoch)
         self._out.append.append(AppendRecords(base_offset, next_offset, data))
         return next_offset - 1
+
+    def _note_control(self, header: BatchHeader, batch: Buffer) -> None:
+        """A control batch was appended: what it says of the voters counts from now on."""
+        if self.history.note_batch(header, batch):
+            self._use_voters()
+
+    def _use_voters(self) -> None:
+        """The voters changed."""
+        if not isinstance(self._state, Leader):
+            return
+        before = self._state.voters
+        self._state.use_voters(self.voters, self._now, self.timing.check_quorum_timeout_ms)
+        last = self.history.last
+        if last is not None and [each.key for each in last.voters.voters] != [each.key for each in before.voters]:
+            self._note(
+                NoteKind.VOTERS_CHANGED,
+                f"the voters are nodes {list(self.voters)}",
+                voters=list(self.voters),
+                offset=last.offset,
+                kraft_version=self.kraft_version,
+            )
+
+    def _settle_voter_change(self) -> None:
+        """Go on with a change of the voters."""
+
+    def _give_up_voter_change(self, leader: Leader, error: ErrorCode) -> None:
+        """Answer whoever waits for a change of the voters."""
 
     def _update_high_watermark(self, leader: Leader) -> None:
         """Commit what a majority has, once that includes a record of this epoch (Raft 5.4.2)."""

@@ -83,7 +83,7 @@ class Replication(Elections):
         if error != ErrorCode.NONE or leader is None:
             self._reply(token, self._fetch_error(error))
             return self._leave()
-        leader.on_heard_from(request.replica.id, self._now, self.timing.check_quorum_timeout_ms)
+        leader.on_heard_from(request.replica, self._now, self.timing.check_quorum_timeout_ms)
         response = self._fetch_records(request)
         if response.diverging_epoch is None and response.snapshot_id is None:
             leader.on_fetch(request, self.log.end_offset, self._now)
@@ -140,7 +140,7 @@ class Replication(Elections):
             error = ErrorCode.SNAPSHOT_NOT_FOUND
         leader = self.leader
         if leader is not None and error == ErrorCode.NONE:
-            leader.on_heard_from(request.replica.id, self._now, self.timing.check_quorum_timeout_ms)
+            leader.on_heard_from(request.replica, self._now, self.timing.check_quorum_timeout_ms)
         self._reply(
             token, FetchSnapshotResponse(error, self.leader_id, self.epoch, request.snapshot_id, request.position)
         )
@@ -198,6 +198,7 @@ class Replication(Elections):
             or response.position != download.position
             or not response.data
             or response.position + len(response.data) > response.size
+            or not download.note_begin(response.data)
         ):
             state.download = None
             self._slot_failed(RequestKind.FETCH, node_id, slot)
@@ -208,7 +209,7 @@ class Replication(Elections):
             download.position += len(response.data)
             if download.position == response.size:
                 state.download = None
-                self._install(download.snapshot_id)
+                self._install(download.snapshot_id, download.first_batch)
         return self._leave()
 
     def _on_fetch_error(self, state: Follower, node_id: int, error: ErrorCode, leader_id: int | None) -> None:
@@ -235,6 +236,7 @@ class Replication(Elections):
             return
         removed = self.log.end_offset - offset
         self.log.truncate(offset)
+        self.history.truncate(offset)
         self._out.append.append(TruncateLog(offset))
         self._note(
             NoteKind.LOG_TRUNCATED,
@@ -249,6 +251,7 @@ class Replication(Elections):
         position = 0
         base_offset = next_offset = self.log.end_offset
         batches: list[BatchHeader] = []
+        controls: list[tuple[BatchHeader, memoryview]] = []
         while position < len(view):
             try:
                 header = read_header(view, position)
@@ -263,12 +266,16 @@ class Replication(Elections):
             if batches and header.partition_leader_epoch < batches[-1].partition_leader_epoch:
                 break
             batches.append(header)
+            if header.is_control:
+                controls.append((header, view[position:end]))
             next_offset = header.last_offset + 1
             position = end
         for header in batches:
             self.log.append(header.base_offset, header.last_offset + 1, header.partition_leader_epoch)
         if batches:
             self._out.append.append(AppendRecords(base_offset, next_offset, view[:position]))
+        for header, batch in controls:
+            self._note_control(header, batch)
 
     def _raise_high_watermark(self, leaders: int) -> None:
         self.high_watermark = max(self.high_watermark, min(leaders, self.log.end_offset))
@@ -295,9 +302,11 @@ class Replication(Elections):
             )
         state.download = SnapshotDownload(snapshot_id)
 
-    def _install(self, snapshot_id: OffsetAndEpoch) -> None:
+    def _install(self, snapshot_id: OffsetAndEpoch, first_batch: bytes | None) -> None:
         assert not isinstance(self.state, Leader), "a leader never loads a snapshot"
         assert snapshot_id.offset >= self.high_watermark
+        if first_batch is not None:
+            self.history.start_at(first_batch, snapshot_id.offset)
         self.log.start_at(snapshot_id)
         self.high_watermark = snapshot_id.offset
         self._out.append.append(InstallSnapshot(snapshot_id))
@@ -312,3 +321,4 @@ class Replication(Elections):
     def on_log_cleaned(self, snapshot_id: OffsetAndEpoch) -> None:
         """The shell is about to remove the log and the snapshots before ``snapshot_id`` (KIP-630)."""
         self.log.delete_before(snapshot_id)
+        self.history.forget_before(snapshot_id.offset)

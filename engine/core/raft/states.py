@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.core.raft.identity import OffsetAndEpoch, ReplicaKey
+from engine.core.raft.voter_history import first_batch
+from engine.model.errors import KafkaError
 
 
 class VoteTally:
-    """Answers to one round of (pre-)votes; the replica's own vote is granted from the start."""
+    """Answers to one round of (pre-)votes; the replica's own vote is granted from the start, if it has one."""
 
     __slots__ = ("_majority", "_voter_ids", "granted", "rejected", "unreachable")
 
-    def __init__(self, voter_ids: tuple[int, ...], majority: int, local_id: int) -> None:
+    def __init__(self, voter_ids: tuple[int, ...], majority: int, local_id: int | None) -> None:
         self._voter_ids = voter_ids
         self._majority = majority
-        self.granted: set[int] = {local_id}
+        self.granted: set[int] = set() if local_id is None else {local_id}
         self.rejected: set[int] = set()
         self.unreachable: set[int] = set()
 
@@ -52,11 +54,15 @@ class VoteTally:
 
 @dataclass(slots=True)
 class Unattached:
-    """Knows no leader it could follow; ``leader_id`` is set if the epoch is known to have one (then no vote)."""
+    """Knows no leader it could follow.
+
+    ``leader_id`` is set if the epoch is known to have one: then it gives no vote, and remembers one that it gave.
+    """
 
     epoch: int
     leader_id: int | None
     election_deadline_ms: float
+    voted: ReplicaKey | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +102,22 @@ class SnapshotDownload:
 
     snapshot_id: OffsetAndEpoch
     position: int = 0
+    # How it begins, up to the end of its first batch, which says who votes; then that batch.
+    begin: bytearray = field(default_factory=bytearray)
+    first_batch: bytes | None = None
+
+    def note_begin(self, data: bytes | memoryview) -> bool:
+        """A part came; False if the snapshot does not begin with a batch."""
+        if self.first_batch is not None:
+            return True
+        self.begin += data
+        try:
+            batch = first_batch(self.begin)
+        except KafkaError:
+            return False
+        if batch is not None:
+            self.first_batch, self.begin = bytes(batch), bytearray()
+        return True
 
 
 @dataclass(slots=True)
@@ -104,6 +126,8 @@ class Follower:
 
     ``leader_lost_deadline_ms`` is set when the leader is known to be gone (refuses connections, resigned): the time to
     stand for election unless it comes back. ``has_fetched``: the leader answered a fetch since this state began.
+    ``update_voter_ms``: when to tell the leader next what this voter is, if it has to know; ``has_told_leader``: it
+    answered to that.
     """
 
     epoch: int
@@ -113,6 +137,8 @@ class Follower:
     has_fetched: bool = False
     leader_lost_deadline_ms: float | None = None
     download: SnapshotDownload | None = None
+    update_voter_ms: float = 0.0
+    has_told_leader: bool = False
 
 
 @dataclass(slots=True)

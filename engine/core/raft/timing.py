@@ -31,6 +31,11 @@ class RaftTiming(NamedTuple):
         return self.fetch_timeout_ms * 1.5
 
     @property
+    def update_voter_interval_ms(self) -> float:
+        """How often a voter looks whether the leader must hear what it is (FollowerState)."""
+        return self.fetch_timeout_ms
+
+    @property
     def begin_quorum_epoch_interval_ms(self) -> float:
         """How often a leader calls on voters that do not fetch (LeaderState)."""
         return self.fetch_timeout_ms / 2

@@ -11,7 +11,7 @@ from engine.sim.mutants.mutant import CRASHES, POWER, Mutant, Undo, all_of, repl
 def _forgets_votes() -> Undo:
     from engine.broker.metadata_log import MetadataLog
 
-    return replace(MetadataLog, "write_election", lambda self, election, voters: None)
+    return replace(MetadataLog, "write_election", lambda self, election, voters, kraft_version=0: None)
 
 
 def _votes_twice() -> Undo:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from console.cli import main
 from engine.broker.metadata_log import MetadataLog
 from engine.broker.quorum.batches import leader_change_batch
-from engine.broker.quorum.voters import DynamicVoters
+from engine.core.raft.voter_history import VotersEntry, voters_of
 from engine.model.broker_config import BrokerConfig
 from engine.model.ids import uuid_to_str
 from engine.model.properties import read_properties
@@ -298,7 +298,7 @@ def test_voters_that_the_log_names_must_be_where_it_says(path: Path, port: int) 
             for each, at in ports.items()
         ]
     )
-    more = DynamicVoters(1, record, True).control_records()
+    more = VotersEntry(0, 1, voters_of(record)).control_records()
     for broker_id in ports:
         config = BrokerConfig.from_properties(
             {

@@ -16,17 +16,23 @@ from typing import Any, NamedTuple
 
 import crc32c
 
-from engine.core.raft.identity import ElectionState, OffsetAndEpoch, ReplicaKey, VoterSet
+from engine.core.raft.identity import ElectionState, Endpoint, OffsetAndEpoch, ReplicaKey, Voter, VoterSet
 from engine.core.raft.leader import Leader
 from engine.core.raft.log_view import LogView
 from engine.core.raft.machine import RaftMachine
 from engine.core.raft.messages import (
+    AddVoterRequest,
     BeginQuorumEpochRequest,
     EndQuorumEpochRequest,
     FetchRequest,
     FetchResponse,
     FetchSnapshotRequest,
     FetchSnapshotResponse,
+    RemoveVoterRequest,
+    SupportedVersionsRequest,
+    SupportedVersionsResponse,
+    UpdateVoterRequest,
+    VoterChangeResponse,
     VoteRequest,
     VoteResponse,
 )
@@ -40,7 +46,11 @@ from engine.core.raft.outputs import (
     WriteSnapshotChunk,
 )
 from engine.core.raft.timing import RaftTiming
+from engine.core.raft.voter_history import ControlRecords, VoterHistory, VotersEntry, first_batch
 from engine.model.errors import ErrorCode
+from engine.record.batch import read_header
+from engine.record.builder import NewRecord, build_batch
+from engine.record.control import ControlRecordType, control_key
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 
@@ -52,6 +62,21 @@ def tiny_batch(value: int, count: int = 1) -> bytes:
     data = bytearray(_HEADER.pack(*fields) + body)
     struct.pack_into(">I", data, 17, crc32c.crc32c(bytes(data[21:])))
     return bytes(data)
+
+
+def control_batch(records: ControlRecords) -> bytes:
+    """A batch of control records, as the shell makes it."""
+    return bytes(
+        build_batch([NewRecord(control_key(kind), value, timestamp=0) for kind, value in records], is_control=True)
+    )
+
+
+def snapshot_of(offset: int, crc: int, entry: VotersEntry | None) -> bytes:
+    """The content of a snapshot: who votes, if the log says so, and a checksum of what was committed."""
+    state = struct.pack(">qI", offset, crc)
+    if entry is None:
+        return state
+    return control_batch([(ControlRecordType.SNAPSHOT_HEADER, b""), *entry.control_records()]) + state
 
 
 class Batch(NamedTuple):
@@ -92,6 +117,8 @@ class Disk:
         self.partial: dict[OffsetAndEpoch, bytearray] = {}
         # Where the log ended that was lost.
         self.forgotten_below = 0
+        # What formatting wrote down of the voters.
+        self.formatted: VotersEntry | None = None
 
     @property
     def end(self) -> int:
@@ -106,12 +133,26 @@ class Disk:
             start_offset=self.start_offset, end_offset=self.end, epoch_starts=epochs, snapshot_ids=self.snapshots
         )
 
+    def history(self, static: VoterSet) -> VoterHistory:
+        """Who votes by what is on the disk."""
+        made = VoterHistory(static, () if self.formatted is None else (self.formatted,))
+        latest = max(self.snapshots, default=None)
+        if latest is not None:
+            begin = first_batch(self.snapshots[latest])
+            if begin is not None:
+                made.start_at(begin, latest.offset)
+        for batch in self.batches:
+            if latest is None or batch.base >= latest.offset:
+                made.note_batch(read_header(batch.data), batch.data)
+        return made
+
 
 class Node:
     """One replica: machine while it is up, disk always."""
 
     def __init__(self, node_id: int) -> None:
         self.id = node_id
+        self.directory_id = bytes([node_id]) * 16
         self.disk = Disk()
         self.machine: RaftMachine | None = None
         self.incarnation = 0
@@ -137,6 +178,7 @@ class Simulation:
         loss: float = 0.0,
         duplication: float = 0.0,
         slow: float = 0.0,
+        is_dynamic: bool = False,
         trace: list[str] | None = None,
         machine_class: type[RaftMachine] = RaftMachine,
     ) -> None:
@@ -150,9 +192,17 @@ class Simulation:
         self.trace = trace
         self.machine_class = machine_class
         self.nodes = {node_id: Node(node_id) for node_id in range(1, voters + observers + 1)}
+        self.is_dynamic = is_dynamic
+        if is_dynamic:
+            formatted = VotersEntry(-1, 1, VoterSet.of(self.voter(each) for each in self.voters))
+            for each in self.voters:
+                self.nodes[each].disk.formatted = formatted
+            self.voters = VoterSet()
+        # What administrators were told, in order, and of what.
+        self.told: list[tuple[str, int, VoterChangeResponse]] = []
         self.blocked: set[tuple[int, int]] = set()
         self.leaders: dict[int, int] = {}
-        self.votes: dict[tuple[int, int], int] = {}
+        self.votes: dict[tuple[int, bytes, int], int] = {}
         self.committed: list[tuple[int, int, int]] = []
         self.committed_crc: list[int] = [0]
         self.next_value = 1
@@ -194,13 +244,18 @@ class Simulation:
         node.flush_running = False
         node.disk.partial.clear()
         node.machine = self.machine_class(
-            ReplicaKey(node_id, bytes([node_id]) * 16),
-            self.voters,
+            ReplicaKey(node_id, node.directory_id),
+            node.disk.history(self.voters),
             self.timing,
             node.disk.log_view(),
             node.disk.election,
             jitter=self.random.random,
-            encode_leader_change=lambda leader, voters, granting: tiny_batch(-leader),
+            encode_leader_change=lambda leader, voters, granting, more: (
+                control_batch([(ControlRecordType.LEADER_CHANGE, b""), *more]) if more else tiny_batch(-leader)
+            ),
+            encode_control=control_batch,
+            local_voter=self.voter(node_id) if self.is_dynamic else None,
+            bootstrap_ids=tuple(-each for each in self.nodes) if self.is_dynamic else (),
             forgotten_below=node.disk.forgotten_below,
         )
         self.log(f"n{node_id} starts with {node.disk.election}")
@@ -258,6 +313,35 @@ class Simulation:
         self.blocked.clear()
         self.log("network healed")
 
+    def voter(self, node_id: int) -> Voter:
+        """What a node tells of itself."""
+        key = ReplicaKey(node_id, self.nodes[node_id].directory_id)
+        return Voter(key, (Endpoint("CONTROLLER", f"host{node_id}", 1),), 0, 1)
+
+    def add_voter(self, leader: Node, node_id: int, *, ack_when_committed: bool = True) -> None:
+        """An administrator asks a node that leads to let another one vote."""
+        voter = self.voter(node_id)
+        request = AddVoterRequest(voter, voter.endpoints[0], ack_when_committed)
+        self.log(f"add n{node_id}")
+        token = ("add", node_id)
+        self._step(leader, leader.incarnation, lambda m: m.on_add_voter_request(token, request, self.now))
+
+    def remove_voter(self, leader: Node, key: ReplicaKey) -> None:
+        """An administrator asks a node that leads to take a vote away."""
+        self.log(f"remove n{key.id}")
+        token = ("remove", key.id)
+        request = RemoveVoterRequest(key)
+        self._step(leader, leader.incarnation, lambda m: m.on_remove_voter_request(token, request, self.now))
+
+    def reformat(self, node_id: int) -> None:
+        """A node that is no voter loses its disk, and comes back with another directory."""
+        self.crash(node_id)
+        node = self.nodes[node_id]
+        node.disk = Disk()
+        node.directory_id = bytes([node_id]) * 8 + self.random.randbytes(8)
+        node.epoch_seen = 0
+        self.log(f"n{node_id} is formatted anew")
+
     def leader(self) -> Node | None:
         """The leader of the highest epoch among running nodes."""
         leading = [n for n in self.nodes.values() if n.machine is not None and n.machine.leader is not None]
@@ -281,7 +365,8 @@ class Simulation:
         if offset <= machine.log.start_offset:
             return
         snapshot_id = OffsetAndEpoch(offset, machine.log.epoch_at(offset - 1))
-        node.disk.snapshots[snapshot_id] = struct.pack(">qI", offset, self.committed_crc[offset])
+        voters = machine.history.at(offset - 1)
+        node.disk.snapshots[snapshot_id] = snapshot_of(offset, self.committed_crc[offset], voters)
         machine.on_snapshot_made(snapshot_id)
         if clean:
             machine.on_log_cleaned(snapshot_id)
@@ -376,7 +461,8 @@ class Simulation:
             if isinstance(machine.state, Leader):
                 raise InvariantBroken(f"K7: leader n{node.id} loads snapshot {op.snapshot_id}")
             content = bytes(disk.partial.pop(op.snapshot_id))
-            if content != struct.pack(">qI", op.snapshot_id.offset, self.committed_crc[op.snapshot_id.offset]):
+            state = struct.pack(">qI", op.snapshot_id.offset, self.committed_crc[op.snapshot_id.offset])
+            if content[-len(state) :] != state:
                 raise InvariantBroken(f"K9: n{node.id} installed another state than what was committed")
             node.truncations += 1
             disk.snapshots[op.snapshot_id] = content
@@ -405,7 +491,7 @@ class Simulation:
         return 2 if self.random.random() < self.duplication else 1
 
     def _send(self, node: Node, send: Send) -> None:
-        target = self.nodes[send.node_id]
+        target = self.nodes[abs(send.node_id)]
         self.log(f"n{node.id} -> n{send.node_id} {describe(send.request)}")
         incarnation = node.incarnation
         if target.machine is None and (node.id, target.id) not in self.blocked:
@@ -416,8 +502,8 @@ class Simulation:
 
             self.at(0.5, lambda: self._step(node, incarnation, refused))
             return
-        for _ in range(self._copies(node.id, send.node_id)):
-            token = (node.id, incarnation, send.request_id, send.request)
+        for _ in range(self._copies(node.id, target.id)):
+            token = (node.id, incarnation, send.request_id, send.request, send.node_id)
             self.at(self._delay(), lambda token=token: self._deliver_request(target, send.request, token))  # type: ignore[misc]
 
     def _deliver_request(self, target: Node, request: Any, token: Any) -> None:
@@ -427,17 +513,25 @@ class Simulation:
             EndQuorumEpochRequest: RaftMachine.on_end_quorum_epoch_request,
             FetchRequest: RaftMachine.on_fetch_request,
             FetchSnapshotRequest: RaftMachine.on_fetch_snapshot_request,
+            UpdateVoterRequest: RaftMachine.on_update_voter_request,
         }
+        if isinstance(request, SupportedVersionsRequest):
+            self._answer(target, token, SupportedVersionsResponse(ErrorCode.NONE, (0, 1)))
+            return
         call = inputs[type(request)]
         self._step(target, target.incarnation, lambda machine: call(machine, token, request, self.now))
 
     def _answer(self, node: Node, token: Any, response: Any) -> None:
-        source_id, incarnation, request_id, request = token
+        if isinstance(response, VoterChangeResponse):
+            self.log(f"n{node.id} tells of {token}: {response}")
+            self.told.append((*token, response))
+            return
+        source_id, incarnation, request_id, request, asked_id = token
         if isinstance(response, FetchResponse) and response.read is not None:
             response = response._replace(records=self._read(node, response), read=None)
         elif isinstance(response, FetchSnapshotResponse) and response.error == ErrorCode.NONE:
             content = node.disk.snapshots[response.snapshot_id]
-            part = content[response.position : response.position + 5]
+            part = content[response.position : response.position + (200 if self.is_dynamic else 5)]
             response = response._replace(size=len(content), data=part)
         elif isinstance(response, VoteResponse) and response.granted and not request.pre_vote:
             self._note_vote(node, request)
@@ -449,13 +543,15 @@ class Simulation:
             EndQuorumEpochRequest: RaftMachine.on_end_quorum_epoch_response,
             FetchRequest: RaftMachine.on_fetch_response,
             FetchSnapshotRequest: RaftMachine.on_fetch_snapshot_response,
+            UpdateVoterRequest: RaftMachine.on_update_voter_response,
+            SupportedVersionsRequest: lambda machine, _, *answer: machine.on_supported_versions_response(*answer),
         }
         call = inputs[type(request)]
         for _ in range(self._copies(node.id, source_id)):
             self.at(
                 self._delay(),
                 lambda: self._step(
-                    source, incarnation, lambda machine: call(machine, node.id, request_id, response, self.now)
+                    source, incarnation, lambda machine: call(machine, asked_id, request_id, response, self.now)
                 ),
             )
 
@@ -468,7 +564,7 @@ class Simulation:
     # -- invariants ---------------------------------------------------------------------------------------------
 
     def _note_vote(self, node: Node, request: VoteRequest) -> None:
-        key = (node.id, request.epoch)
+        key = (node.id, node.directory_id, request.epoch)
         if self.votes.setdefault(key, request.candidate.id) != request.candidate.id:
             raise InvariantBroken(f"K8: n{node.id} voted twice in epoch {request.epoch}")
         voted = node.disk.election.voted
@@ -505,9 +601,12 @@ class Simulation:
                         raise InvariantBroken(f"K5: n{node.id} has {record}, committed was {self.committed[offset]}")
                     continue
                 assert offset == len(self.committed)
-                holders = sum(self._has_durably(self.nodes[voter_id], record) for voter_id in self.voters)
+                assert node.machine is not None
+                # Who commits is who leads, by the voters that it knows.
+                voters = node.machine.voters
+                holders = sum(self._has_durably(self.nodes[voter_id], record) for voter_id in voters)
                 # What one of them had and forgot does not count, and does not come undone.
-                if holders + any(each.disk.forgotten_below for each in self.nodes.values()) < self.voters.majority:
+                if holders + any(each.disk.forgotten_below for each in self.nodes.values()) < voters.majority:
                     raise InvariantBroken(f"K4: n{node.id} committed {record}, durable on {holders} voters only")
                 self.committed.append(record)
                 self.committed_crc.append(zlib.crc32(repr(record).encode(), self.committed_crc[-1]))
