@@ -30,10 +30,7 @@ NOT_HONOURED = re.compile(r"\b(?:Not honoured|Not built yet|Not done): ")
 # difference is passed over: who adds an API need not touch this table.
 _SASL = "there is no SASL yet: listeners are PLAINTEXT"
 _TRANSACTIONS = "transactions are being built"
-_VOTERS = "the voters of the quorum are those that it began with: changing them at run time (KIP-853) is not built"
 REASONS: dict[int, str] = {
-    ApiKey.ADD_RAFT_VOTER: _VOTERS,
-    ApiKey.REMOVE_RAFT_VOTER: _VOTERS,
     ApiKey.SASL_HANDSHAKE: _SASL,
     ApiKey.SASL_AUTHENTICATE: _SASL,
     ApiKey.ADD_PARTITIONS_TO_TXN: _TRANSACTIONS,

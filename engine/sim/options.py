@@ -22,6 +22,7 @@ LOADS = ("heavy", "light")
 # Some seeds run long and do little, and meet the timers that others never see.
 _LIGHT_SHARE = 0.06
 _TRANSACTIONS_SHARE = 0.06
+_VOTERS_SHARE = 0.1
 
 
 class Options(NamedTuple):
@@ -30,7 +31,8 @@ class Options(NamedTuple):
     ``durability``: ``fsync`` or ``page-cache``. ``load``: ``heavy``, or ``light`` and long. ``joining``: brokers join
     and leave meanwhile. ``log_dirs``: how many disks a broker has.
     ``eligible_leader_replicas``: KIP-966 is switched on. ``compacted``: logs are compacted all the time; no record is
-    superseded, so that all of them must stay. ``transactions``: there are transactional clients too.
+    superseded, so that all of them must stay. ``transactions``: there are transactional clients too. ``voters``: voters
+    of the quorum are removed and added again.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class Options(NamedTuple):
     eligible_leader_replicas: bool
     compacted: bool
     transactions: bool
+    voters: bool
 
     def words(self) -> str:
         """As the command line takes them: all of them, whatever seeds come to choose later."""
@@ -59,7 +62,8 @@ class Options(NamedTuple):
             f"--connection-loss-detection {_yes(self.connection_loss_detection)} "
             f"--segment-bytes {self.segment_bytes} --load {self.load} --joining {_yes(self.joining)} "
             f"--log-dirs {self.log_dirs} --eligible-leader-replicas {_yes(self.eligible_leader_replicas)} "
-            f"--compacted {_yes(self.compacted)} --transactions {_yes(self.transactions)}"
+            f"--compacted {_yes(self.compacted)} --transactions {_yes(self.transactions)} "
+            f"--voters {_yes(self.voters)}"
         )
 
 
@@ -105,6 +109,7 @@ def options_from(
         eligible_leader_replicas=rng.random() < 0.2,
         compacted=rng.random() < 0.1,
         transactions=rng.random() < _TRANSACTIONS_SHARE,
+        voters=rng.random() < _VOTERS_SHARE,
     )._replace(**others)
 
 
@@ -130,6 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compacted", type=_flag, metavar="yes|no", help="logs are compacted, and lose no record by it"
     )
     parser.add_argument("--transactions", type=_flag, metavar="yes|no", help="with transactional clients")
+    parser.add_argument("--voters", type=_flag, metavar="yes|no", help="voters of the quorum go and come back")
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

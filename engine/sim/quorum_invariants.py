@@ -134,9 +134,12 @@ class QuorumInvariants:
             machine = _machine(each.broker)
             if machine is None:
                 continue
-            voters = list(machine.voters)
-            lacking = [voter for voter in voters if ends.get(voter, machine.high_watermark) < machine.high_watermark]
-            if len(voters) - len(lacking) < machine.voters.majority:
+            committed = machine.high_watermark
+            # It was committed by those who voted when the log ended there, or by those who were chosen since.
+            sets = [entry.voters for entry in machine.history.since(committed)] or [machine.voters]
+            if not any(
+                sum(ends.get(voter, committed) >= committed for voter in voters) >= voters.majority for voters in sets
+            ):
                 raise Violation(
                     "K4",
                     f"node {each.node_id} takes all before {machine.high_watermark} for committed; synced is {ends}",

@@ -130,7 +130,7 @@ class RotFaults:
         cluster = self._kit.cluster
         voters = [cluster.machines[node_id].broker for node_id in cluster.voters if cluster.machines[node_id].broker]
         quorums = [getattr(broker, "quorum", None) for broker in voters]
-        epochs = [quorum.leader_and_epoch.epoch for quorum in quorums if quorum is not None]
+        epochs = {quorum.local.id: quorum.leader_and_epoch.epoch for quorum in quorums if quorum is not None}
         for broker in voters:
             controller = None if broker is None else broker.controller
             # While most voters are in its epoch none of a later one was elected.
@@ -138,7 +138,8 @@ class RotFaults:
                 broker is not None
                 and controller is not None
                 and controller.machine is not None
-                and 2 * epochs.count(controller.epoch) > len(cluster.voters)
+                and sum(epochs.get(each) == controller.epoch for each in broker.quorum.voters)
+                >= broker.quorum.voters.majority
             ):
                 return [controller.machine.image, broker.metadata.image]
         return []

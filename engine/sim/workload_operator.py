@@ -13,6 +13,7 @@ from engine.broker.group_coordinator_service import OFFSETS_TOPIC
 from engine.model.errors import ErrorCode
 from engine.sim.clients import SimClient, Unavailable
 from engine.sim.consumer import SimMember
+from engine.sim.workload_voters import VoterChanges
 from engine.wire.messages.alter_partition_reassignments_request import (
     AlterPartitionReassignmentsRequest,
     ReassignablePartition,
@@ -64,6 +65,7 @@ class Operator:
         self._joined: int | None = None
         self._acts: tuple[Callable[[], Awaitable[None]], ...] = (
             *((self._join_or_leave,) * 2 if workload.options.joining else ()),
+            *((VoterChanges(workload, client, rng).change,) * 6 if workload.options.voters else ()),
             *((self._move_between_disks,) * 4 if workload.options.log_dirs > 1 else ()),
             self._commit_once,
             self._create_topic,
