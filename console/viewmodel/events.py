@@ -52,6 +52,7 @@ _TONES = {
         "candidacy_started",
         "quorum_leader_elected",
         "quorum_leader_resigned",
+        "voters_changed",
         "controller_activated",
         "controller_changed",
     ),
