@@ -7,11 +7,13 @@ client of the whole cluster need not know that there is such a thing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.broker.client_throttle import throttled
 from engine.client.errors import ClientError
 from engine.core.controller.error_responses import error_response, is_not_controller
+from engine.core.raft.reconfiguration import LEADERSHIP_LOST
 from engine.model.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _RETRY_MS = 25
 _RETRY_MAX_MS = 200
 _DEFAULT_TIMEOUT_MS = 30_000
+# How long it is waited for a leader of the quorum.
+_LEADER_WAIT_MS = 10_000
 
 
 async def answer_as_controller(context: RequestContext, request: Any) -> Message:
@@ -71,15 +75,38 @@ async def answer_or_forward(context: RequestContext, request: Any) -> Message:
         retry_ms = min(retry_ms * 2, _RETRY_MAX_MS)
 
 
-async def forward_to_quorum_leader(context: RequestContext, request: Any) -> Message:
-    """The answer of the quorum's leader to what is no request for the controller: asked once, as clients ask again."""
-    response: Message
-    try:
-        response = await context.broker.forward_to_controller(request, context.api_version)
-    except TimeoutError:
-        message = "the leader of the quorum did not answer"
-        response = error_response(request.API_KEY, request, ErrorCode.REQUEST_TIMED_OUT, message)
-    except (ClientError, OSError) as error:
-        message = f"the leader of the quorum cannot be reached: {error}"
-        response = error_response(request.API_KEY, request, ErrorCode.NOT_LEADER_OR_FOLLOWER, message)
-    return response
+async def ask_quorum_leader(
+    context: RequestContext, request: Any, handle: Callable[[Any], Awaitable[Message]]
+) -> Message:
+    """The answer of the quorum's leader to what is no request for its controller; ``handle`` is this node's own.
+
+    On a broker's listener it is asked for while no leader is known, or the one that is asked does not lead any more and
+    has done nothing. What it began and could not end, as it lost the leadership, is not asked for again.
+    """
+    if context.is_controller_listener:
+        return await handle(request)
+    broker = context.broker
+    clock = broker.world.clock
+    deadline_ms = clock.monotonic_ms() + _LEADER_WAIT_MS
+    retry_ms = _RETRY_MS
+    while True:
+        response: Any
+        try:
+            if broker.quorum.is_leader:
+                response = await handle(request)
+            else:
+                response = await broker.forward_to_controller(request, context.api_version)
+        except TimeoutError:
+            message = "the leader of the quorum did not answer"
+            return error_response(request.API_KEY, request, ErrorCode.REQUEST_TIMED_OUT, message)  # type: ignore[no-any-return]
+        except (ClientError, OSError, KafkaError) as error:
+            message = f"the leader of the quorum cannot be reached: {error}"
+            response = error_response(request.API_KEY, request, ErrorCode.NOT_LEADER_OR_FOLLOWER, message)
+        if (
+            response.error_code != ErrorCode.NOT_LEADER_OR_FOLLOWER
+            or response.error_message == LEADERSHIP_LOST
+            or clock.monotonic_ms() + retry_ms >= deadline_ms
+        ):
+            return response  # type: ignore[no-any-return]
+        await asyncio.sleep(retry_ms / 1000)
+        retry_ms = min(retry_ms * 2, _RETRY_MAX_MS)

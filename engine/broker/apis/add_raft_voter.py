@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.context import RequestContext
-from engine.broker.controller_forwarding import forward_to_quorum_leader
+from engine.broker.controller_forwarding import ask_quorum_leader
 from engine.wire.apis import ApiKey
 from engine.wire.message import Message
 from engine.wire.messages.add_raft_voter_request import AddRaftVoterRequest
@@ -19,7 +19,4 @@ API = ApiSpec(ApiKey.ADD_RAFT_VOTER, 0, 1, listeners=("broker", "controller"))
 
 async def handle(context: RequestContext, request: AddRaftVoterRequest) -> Message:
     """Answered once the new voters are committed."""
-    broker = context.broker
-    if context.is_controller_listener or broker.quorum.is_leader:
-        return await broker.quorum.handle_add_voter(request)
-    return await forward_to_quorum_leader(context, request)
+    return await ask_quorum_leader(context, request, context.broker.quorum.handle_add_voter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.context import RequestContext
-from engine.broker.controller_forwarding import forward_to_quorum_leader
+from engine.broker.controller_forwarding import ask_quorum_leader
 from engine.wire.apis import ApiKey
 from engine.wire.message import Message
 from engine.wire.messages.remove_raft_voter_request import RemoveRaftVoterRequest
@@ -18,7 +18,4 @@ API = ApiSpec(ApiKey.REMOVE_RAFT_VOTER, 0, 0, listeners=("broker", "controller")
 
 async def handle(context: RequestContext, request: RemoveRaftVoterRequest) -> Message:
     """Answered once the remaining voters are committed."""
-    broker = context.broker
-    if context.is_controller_listener or broker.quorum.is_leader:
-        return await broker.quorum.handle_remove_voter(request)
-    return await forward_to_quorum_leader(context, request)
+    return await ask_quorum_leader(context, request, context.broker.quorum.handle_remove_voter)

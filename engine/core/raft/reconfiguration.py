@@ -35,6 +35,9 @@ from engine.model.ids import ZERO_UUID, uuid_to_str
 # A replica that is to be added must have fetched within this time, and caught up (LeaderState.isReplicaCaughtUp).
 _CAUGHT_UP_WITHIN_MS = 3_600_000.0
 
+# What an administrator is told whose change was written and not committed yet.
+LEADERSHIP_LOST = "The leader lost its leadership, whether the voters have changed is not known: describe the quorum"
+
 
 class Reconfiguration(Replication):
     """Inputs that change who votes."""
@@ -303,7 +306,8 @@ class Reconfiguration(Replication):
             self._reply(change.token, VoterChangeResponse(error, message))
 
     def _give_up_voter_change(self, leader: Leader, error: ErrorCode) -> None:
-        self._end_voter_change(leader, error)
+        is_written = leader.change is not None and leader.change.last_offset is not None
+        self._end_voter_change(leader, error, LEADERSHIP_LOST if is_written else None)
 
     def _settle_voter_change(self) -> None:
         leader = self.leader
