@@ -189,17 +189,6 @@ def _counts_voters_only_once_committed() -> Undo:
     return replace(RaftNode, "voters", property(voters))
 
 
-def _changes_voters_twice_at_once() -> Undo:
-    """The next set of voters is written before the last one is committed."""
-    from engine.core.raft.reconfiguration import Reconfiguration
-    from engine.model.errors import ErrorCode
-
-    def refusal(self: Any, leader: Any, what: str) -> None:
-        self._end_voter_change(leader, ErrorCode.REQUEST_TIMED_OUT)
-
-    return replace(Reconfiguration, "_refusal_to_change", refusal)
-
-
 MUTANTS = (
     Mutant("forgets votes", ("K1", "K8"), _forgets_votes, ("kill-on-vote",)),
     Mutant("votes twice", ("K1", "K8"), _votes_twice, ("kill-on-vote", "cut", "mute")),
@@ -207,8 +196,9 @@ MUTANTS = (
     Mutant("takes the quorum's high watermark back", ("K3",), _takes_high_watermarks_back, CRASHES),
     Mutant("commits metadata without a majority", ("K4", "K5"), _commits_without_majority, CRASHES),
     Mutant("votes for shorter logs", ("K5",), _votes_for_shorter_logs, ("kill", "cut", "pause")),
-    Mutant("counts voters only once committed", ("K4",), _counts_voters_only_once_committed, CRASHES, more={"voters": True}),
-    Mutant("changes voters twice at once", ("K1", "K5"), _changes_voters_twice_at_once, ("cut", "mute"), more={"voters": True}),
+    Mutant(
+        "counts voters only once committed", ("K4",), _counts_voters_only_once_committed, CRASHES, more={"voters": True}
+    ),
     Mutant("does not sync metadata", ("K4", "L4"), _tells_what_is_not_synced, POWER, "fsync"),
     Mutant("cleans its log without a snapshot", ("K6",), _cleans_without_snapshot, CRASHES),
     Mutant("a leader starts at a snapshot", ("K7",), _leader_starts_at_a_snapshot, CRASHES),
