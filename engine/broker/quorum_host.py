@@ -83,7 +83,7 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
             log_dir: path of ``metadata.log.dir``, or of the first of ``log.dirs``.
             voters: ``controller.quorum.voters``: node id to (host, port). They count until the log names others.
             channels: makes a new channel to a node's controller listener; the host closes what it opened.
-            local_voter: what this node tells of itself as a voter, if it knows where it is reached.
+            local_voter: what this node tells of itself as a voter.
             on_fatal: called once if the disk failed or the log is beyond repair; the node must stop then.
         """
         self._world = world
@@ -93,8 +93,7 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         listener_name = next(iter(getattr(config, "controller_listener_names", None) or ["CONTROLLER"]))
         self._static_voters = VoterSet({each: Endpoint(listener_name, *at) for each, at in voters.items()})
         self._local_voter = local_voter
-        servers = getattr(config, "controller_quorum_bootstrap_servers", ())
-        self.book = AddressBook(listener_name, voters, servers, lambda: self.voters)
+        self.book = AddressBook(listener_name, voters, config.controller_quorum_bootstrap_servers, lambda: self.voters)
         self._listener = listener
         self._cluster_id = cluster_id
         self._on_notes = on_notes
@@ -147,8 +146,7 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
             OSError, QuorumStateError, SnapshotCorrupt, KafkaError: what is on disk cannot be used.
         """
         assert self._machine is None, "started twice"
-        disk = self._world.disk
-        clock = self._world.clock
+        disk, clock = self._world.disk, self._world.clock
         self.bootstrap_records = read_bootstrap_records(disk, self._log_dir)
         await self._open_log()
         assert self._log is not None
@@ -183,8 +181,7 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
     @property
     def _may_forget(self) -> bool:
         """Whether others have what is committed, or this node's word does not count."""
-        voters = self._static_voters
-        return self.local.id not in voters or len(voters) > 2
+        return self.local.id not in self._static_voters or len(self._static_voters) > 2
 
     async def _open_log(self, forgets_because: str | None = None) -> None:
         disk, clock = self._world.disk, self._world.clock
@@ -301,16 +298,6 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         self._proposals += [each for each in proposed.effects.append if isinstance(each, AppendRecords)]
         return proposed.last_offset
 
-    def check_kraft_version(self, level: int) -> bool:
-        """Whether raising kraft.version to ``level`` changes anything. Raises KafkaError as the machine does."""
-        return self.machine.check_kraft_version(level)
-
-    def upgrade_kraft_version(self, level: int) -> int:
-        """Raise it, after :meth:`check_kraft_version`; the offset of the last record that says so."""
-        if self.machine.check_kraft_version(level):
-            self._step(lambda m, now: m.upgrade_kraft_version(level, now))
-        return self.machine.log.end_offset - 1
-
     async def wait_committed(self, offset: int, epoch: int) -> None:
         """Return once the record at ``offset``, proposed in ``epoch``, is committed and was applied here.
 
@@ -421,8 +408,8 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         if isinstance(op, AppendRecords):
             self._append(op)
         elif isinstance(op, PersistElection):
-            voters, kraft_version = self.voters, self.kraft_version
-            await disk.run_blocking(lambda: metadata_log.write_election(op.election, voters, kraft_version))
+            named = self.voters, self.kraft_version
+            await disk.run_blocking(lambda: metadata_log.write_election(op.election, *named))
         elif isinstance(op, WriteSnapshotChunk):
             metadata_log.write_snapshot_chunk(op.snapshot_id, op.position, op.data)
         else:

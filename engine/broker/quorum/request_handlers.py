@@ -45,6 +45,10 @@ class QuorumRequestHandlers(ABC):
     async def _ask(self, call: Callable[[RaftMachine, object, float], RaftEffects]) -> Any:
         """Give the machine an input with a token, and wait for the reply to it."""
 
+    @abstractmethod
+    def _step(self, call: Callable[[RaftMachine, float], RaftEffects]) -> None:
+        """Give the machine one input and perform what it asks for."""
+
     def _note_leader(self, leader_id: int, endpoints: Iterable[Any]) -> None:
         for each in endpoints:
             if each.name == self.book.listener:
@@ -138,6 +142,16 @@ class QuorumRequestHandlers(ABC):
         else:
             answer = await self._ask(lambda m, token, now: m.on_update_voter_request(token, update, now))
         return voter_requests.encode_updated(answer, self.book)
+
+    def check_kraft_version(self, level: int) -> bool:
+        """Whether raising kraft.version to ``level`` changes anything. Raises KafkaError as the machine does."""
+        return self.machine.check_kraft_version(level)
+
+    def upgrade_kraft_version(self, level: int) -> int:
+        """Raise it, after :meth:`check_kraft_version`; the offset of the last record that says so."""
+        if self.machine.check_kraft_version(level):
+            self._step(lambda m, now: m.upgrade_kraft_version(level, now))
+        return self.machine.log.end_offset - 1
 
     async def handle_describe_quorum(self, request: Any, version: int) -> Message:
         """Answer DescribeQuorum (KIP-836, KIP-853); only the leader knows."""
