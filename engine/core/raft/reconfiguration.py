@@ -120,6 +120,16 @@ class Reconfiguration(Replication):
                     self._reply(change.token, VoterChangeResponse(ErrorCode.NONE))
         return self._leave()
 
+    def on_request_failed(self, node_id: int, request_id: int, now_ms: float) -> RaftEffects:
+        """Also of a replica that is to be added: then nobody is there."""
+        leader = self.leader
+        change = None if leader is None else leader.change
+        is_asked = change is not None and change.request_id == request_id and change.last_offset is None
+        if leader is not None and change is not None and change.added is not None and is_asked:
+            message = f"New voter {_name(change.added)} is not ready to receive requests"
+            self._end_voter_change(leader, ErrorCode.REQUEST_TIMED_OUT, message)
+        return super().on_request_failed(node_id, request_id, now_ms)
+
     def _is_caught_up(self, leader: Leader, voter: Voter) -> bool:
         known = leader.observers.get(voter.key)
         return (
