@@ -8,12 +8,12 @@ loss of power leaves it, ends the log.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from engine.model.errors import KafkaError
 from engine.model.topic_config import LogConfig
-from engine.record.batch import NO_LEADER_EPOCH
+from engine.record.batch import NO_LEADER_EPOCH, BatchHeader
 from engine.storage.batch_scan import scan_intact_batches
 from engine.storage.checkpoints import CheckpointCorrupt
 from engine.storage.failure import LogCorrupt
@@ -351,7 +351,7 @@ class LogLoader:
         lost: list[tuple[Segment, int]] = []
         for segment, end in zip(segments, ends, strict=True):
             try:
-                segment.txn_index.entries()
+                self._check_aborted(segment)
             except ValueError as error:
                 log.warning("the aborted transactions are made from the log: %s", error)
                 segment.txn_index.reset()
@@ -367,6 +367,43 @@ class LogLoader:
         for segment, end in lost:
             if end < end_offset and producers.snapshots.knows_transactions(end):
                 segment.txn_index.make()
+
+    def _check_aborted(self, segment: Segment) -> None:
+        """Hold the index of aborted transactions, which bears no checksum, against the batches that it speaks of. In a
+        compacted log they may be gone.
+
+        Raises:
+            ValueError: it is not what it was, or the log has lost what it speaks of.
+        """
+        for entry in segment.txn_index.entries():
+            if not self._is_dense:
+                return
+            marker = self._batch_at(entry.last_offset)
+            begun = self._batch_at(entry.first_offset)
+            is_right = marker is not None and marker.is_control and marker.producer_id == entry.producer_id
+            if begun is not None and (begun.is_control or begun.producer_id != entry.producer_id):
+                is_right = False
+            if entry.last_stable_offset <= entry.last_offset:
+                # Another transaction was open, which began there.
+                other = self._batch_at(entry.last_stable_offset)
+                is_right = is_right and (other is None or (other.is_transactional and not other.is_control))
+            if not is_right:
+                raise ValueError(f"{segment.txn_index.path}: the batches say something else than {entry}")
+
+    def _batch_at(self, offset: int) -> BatchHeader | None:
+        """The batch that begins at an offset; ``None`` before the first segment.
+
+        Raises:
+            ValueError: none begins there.
+        """
+        number = bisect_right(self._segments, offset, key=lambda each: each.base_offset) - 1
+        if number < 0:
+            return None
+        segment = self._segments[number]
+        header = next((each for _, each in segment.headers(segment.position_of(offset))), None)
+        if header is None or header.base_offset != offset:
+            raise ValueError(f"{segment.log_path}: no batch begins at offset {offset}")
+        return header
 
 
 def finish_swaps(disk: Disk, directory: str) -> list[str]:

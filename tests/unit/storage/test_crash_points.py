@@ -30,6 +30,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("script", sorted(SEEDS))
 def test_a_start_after_any_cut_finds_what_was_promised(script: str) -> None:
     total = Tally.empty()

@@ -254,6 +254,41 @@ def test_lost_transaction_indexes_and_snapshots_are_made_again_as_they_were() ->
             assert {path: found.get(path) for path in snapshots} == {path: files[path] for path in snapshots}
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_each_bit_of_a_transaction_index(clean: bool) -> None:
+    """It bears no checksum: its entries are held against the batches that they speak of."""
+    disk = MemoryDisk()
+    log = open_log(disk)
+    for producer_id in (7, 8, 9):
+        append(log, records(producer_id=producer_id, base_sequence=0, producer_epoch=0, is_transactional=True))
+    for producer_id in (8, 7, 9):
+        marker = build_end_transaction_marker(
+            committed=producer_id == 9,
+            producer_id=producer_id,
+            producer_epoch=0,
+            coordinator_epoch=0,
+            timestamp=NOW_MS,
+        )
+        append(log, marker, origin="coordinator")
+    log.flush()
+    log.close(clean=True)
+    path = FIRST + ".txnindex"
+    content, files = disk.read(path), {name: bytes(inode.data) for name, inode in disk.files.items()}
+    wanted = [(8, 2, 6, 0), (7, 0, 7, 4)]
+    assert len(content) == 2 * 34
+    for at in range(len(content)):
+        for bit in range(8):
+            for name, data in files.items():
+                disk.files[name].data[:] = data
+            disk.files[path].data[at] ^= 1 << bit
+            opened = open_log(disk, clean_shutdown=clean, recovery_point=9)
+            found = [tuple(each) for each in opened.aborted_transactions(0, 9)]
+            # What ends the search sooner or later than need be is no harm here.
+            assert [each[:3] for each in found] == [each[:3] for each in wanted], (at, bit)
+            assert all(each[3] <= each[2] for each in found)
+            opened.close()
+
+
 def test_a_corrupt_transaction_index_is_made_again() -> None:
     disk = MemoryDisk()
     log = open_log(disk)
