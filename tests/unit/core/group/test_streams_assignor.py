@@ -98,10 +98,15 @@ def test_threads_of_one_process_are_balanced_when_nobody_had_anything(group: Gro
 
 
 @given(groups())
-def test_computing_active_tasks_again_moves_none(group: Group) -> None:
+def test_computing_active_tasks_again_comes_to_rest(group: Group) -> None:
+    """Not at once: standbys that become active can leave a thread of the same process without any (as in Kafka)."""
     members, subtopologies, _ = group
     targets = assign(members, subtopologies, 0)
-    assert assign(again(members, targets), subtopologies, 0) == targets
+    for _ in members:
+        before, targets = targets, assign(again(members, targets), subtopologies, 0)
+        if targets == before:
+            return
+    raise AssertionError("tasks keep moving")
 
 
 @given(groups())
