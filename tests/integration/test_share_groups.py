@@ -137,5 +137,9 @@ def test_what_was_acknowledged_survives_the_leader(cluster: Cluster, consumers: 
     assert min(given.values()) >= 2, "how often they were given is known to the next leader"
     for value in (2, 3):
         consumers.ask("ack", "c", "accept", value, value)
-    consumers.settle("c", "accept", 5)
+    # Java's client calls it UnknownServerException when a connection is lost under an acknowledgement, too: Kafka's
+    # Errors.forException knows no DisconnectException. Brokers say COORDINATOR_NOT_AVAILABLE or NOT_LEADER_OR_FOLLOWER.
+    told = consumers.settle("c", "accept", 5)
+    print(f"told after the leader was killed: {told}")
+    assert told in ("committed 0=ok", "committed 0=UnknownServerException"), told
     consumers.ask("close", "c")
