@@ -67,7 +67,9 @@ class Member:
             settings |= {"session.timeout.ms": 6000, "heartbeat.interval.ms": 200}
         self.consumer = Consumer(settings, logger=_Silent())
         self.values: list[int] = []
-        self.consumer.subscribe(list(topics))
+        self.revoked: list[int] = []
+        """How many partitions it had to give up, each time that it had to."""
+        self.consumer.subscribe(list(topics), on_revoke=lambda _, partitions: self.revoked.append(len(partitions)))
 
     def poll(self) -> None:
         """Read what there is, commit it."""
@@ -210,6 +212,22 @@ def test_members_of_both_protocols_share_a_group_on_its_way_up_and_down(cluster:
     assert kind() == "Classic"
     for each in classic:
         each.close()
+
+
+def test_a_cooperative_rebalance_takes_only_what_another_gets(cluster: Cluster) -> None:
+    """The classic protocol with KIP-429's assignor: who stays reads on from what it keeps."""
+    topic, group = new_name("cooperative"), new_name("g")
+    create_topic(cluster, topic)
+    cooperative = {"group_protocol": "classic", "partition_assignment_strategy": "cooperative-sticky"}
+    one = Member(cluster, group, topic, **cooperative)
+    until("the first has all", [one], lambda: len(one.owned) == PARTITIONS)
+    two = Member(cluster, group, topic, **cooperative)
+    until("both share", [one, two], lambda: balanced([one, two], topic))
+    assert one.revoked == [PARTITIONS // 2], "it gave up half, at once, and nothing else"
+    two.close()
+    until("the first has all again", [one], lambda: len(one.owned) == PARTITIONS)
+    assert one.revoked == [PARTITIONS // 2], "what it had it kept"
+    one.close()
 
 
 def test_a_static_member_comes_back_to_its_partitions(cluster: Cluster) -> None:

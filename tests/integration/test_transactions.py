@@ -1,7 +1,8 @@
-"""Transactions of librdkafka's producer: committed and aborted, fenced, timed out."""
+"""Transactions of the producers of librdkafka and aiokafka: committed and aborted, fenced, timed out."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -205,3 +206,46 @@ def test_a_decision_outlives_the_coordinator_that_made_it(txn_cluster: Cluster) 
     write(made, "decided", "next")
     made.commit_transaction(WAIT_S)
     until_read(txn_cluster, "decided", "kept", "next")
+
+
+async def test_aiokafka_commits_aborts_and_is_fenced(txn_cluster: Cluster) -> None:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    from aiokafka import TopicPartition as Partition
+    from aiokafka.errors import KafkaError as AioError
+
+    create(txn_cluster, "of-aiokafka")
+
+    async def write_one(made: AIOKafkaProducer, value: bytes) -> None:
+        for partition in range(PARTITIONS):
+            await made.send_and_wait("of-aiokafka", value, partition=partition)
+
+    servers = {"bootstrap_servers": txn_cluster.bootstrap}
+    zombie = AIOKafkaProducer(**servers, transactional_id="of-aiokafka")
+    heir = AIOKafkaProducer(**servers, transactional_id="of-aiokafka")
+    await zombie.start()
+    for value, commits in ((b"first", True), (b"aborted", False), (b"second", True)):
+        await zombie.begin_transaction()
+        await write_one(zombie, value)
+        await (zombie.commit_transaction() if commits else zombie.abort_transaction())
+    await zombie.begin_transaction()
+    await write_one(zombie, b"of the zombie")
+    await heir.start()
+    with pytest.raises(AioError):
+        await zombie.commit_transaction()
+    await heir.begin_transaction()
+    await write_one(heir, b"of the heir")
+    await heir.commit_transaction()
+    expected = [b"first", b"second", b"of the heir"]
+    consumer = AIOKafkaConsumer(**servers, isolation_level="read_committed", auto_offset_reset="earliest")
+    await consumer.start()
+    consumer.assign([Partition("of-aiokafka", number) for number in range(PARTITIONS)])
+    found: dict[int, list[bytes]] = {number: [] for number in range(PARTITIONS)}
+    async with asyncio.timeout(WAIT_S):
+        while any(len(values) < len(expected) for values in found.values()):
+            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
+                found[partition.partition] += [each.value for each in records]
+    assert list(found.values()) == [expected] * PARTITIONS
+    await consumer.stop()
+    await heir.stop()
+    with contextlib.suppress(AioError):
+        await zombie.stop()
