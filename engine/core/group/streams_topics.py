@@ -2,7 +2,7 @@
 
 The logic of Kafka's InternalTopicManager, RepartitionTopics, CopartitionedTopicsEnforcer and ChangelogTopics. One
 difference: the topics of a copartition group are compared with each other only, not with repartition topics elsewhere
-in the topology (docs/decisions/0014).
+in the topology (docs/decisions/0015).
 """
 
 from __future__ import annotations
