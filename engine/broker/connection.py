@@ -108,7 +108,7 @@ class ServerConnection(asyncio.Protocol):
         self._out_bytes = 0
         self._has_slices = False
         # An ordered set: the order of iteration must replay.
-        self._tasks: dict[_Slot, asyncio.Task[None]] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         # By API key and version: the last request's.
         self.request_heads: dict[tuple[int, int], RequestHead] = {}
         self._blocked = False
@@ -175,7 +175,7 @@ class ServerConnection(asyncio.Protocol):
         self._out_bytes = 0
         # Not in this turn: what was read in it begins first, and is called off where it waits.
         loop = asyncio.get_running_loop()
-        for task in tuple(self._tasks.values()):
+        for task in tuple(self._tasks):
             loop.call_soon(task.cancel)
         self._router.connection_closed(self)
         callbacks, self.on_close = self.on_close, []
@@ -280,7 +280,9 @@ class ServerConnection(asyncio.Protocol):
         self._slots.append(slot)
         if not pipelined:
             self._blocked = True
-        self._tasks[slot] = asyncio.get_running_loop().create_task(self._complete(answer, slot, pipelined))
+        task = asyncio.ensure_future(self._complete(answer, slot, pipelined))
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _complete(self, answer: Awaitable[Answer | None], slot: _Slot, pipelined: bool) -> None:
         try:
@@ -288,8 +290,6 @@ class ServerConnection(asyncio.Protocol):
         except CloseConnection as error:
             self.close(str(error))
             return
-        finally:
-            self._tasks.pop(slot, None)
         slot.done = True
         if not pipelined:
             self._blocked = False

@@ -159,7 +159,7 @@ class ReplicaFetcher:
         self._replicas: dict[tuple[Uuid, int], tuple[Replica, float]] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._is_asking = False
+        self._exchange: asyncio.Task[FetchResponse] | None = None
         self._said = ""
         # When replicas whose logs are being flushed may be asked for.
         self._next_request_ms: float | None = None
@@ -186,7 +186,7 @@ class ReplicaFetcher:
         self._news.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
-        elif self._is_asking:
+        elif self._exchange is not None:
             # The leader handles a connection's requests one after the other: only another connection is quick.
             self._channel.drop()
 
@@ -216,15 +216,19 @@ class ReplicaFetcher:
                 await self._pause(self._time_to_next())
                 continue
             try:
-                self._is_asking = True
-                try:
-                    response: FetchResponse = await self._channel.send(
+                # A task of its own, so that dropping the channel ends it and a cancellation of this one as well.
+                self._exchange = asyncio.get_running_loop().create_task(
+                    self._channel.send(
                         request,
                         version=_FETCH_VERSION,
                         timeout_ms=self._manager.config.replica_fetch_wait_max_ms + _GRACE_MS,
                     )
+                )
+                try:
+                    response: FetchResponse = await self._exchange
                 finally:
-                    self._is_asking = False
+                    self._exchange.cancel()
+                    self._exchange = None
             except ClientError as error:
                 if isinstance(error, ConnectionLost) and not self._news.is_set():
                     self._manager.suspects.on_connection_lost(self._leader_id)
