@@ -6,7 +6,6 @@ ConnectionQuotas (KIP-612).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.core.client_quota_meters import ClientQuotaMeters, MutationCharge, MutationQuotas, RateMeter
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 _USER = "ANONYMOUS"
 # From which version on a request is refused when the quota is exceeded; before, it is done and the client waits.
 _STRICT_FROM = {ApiKey.CREATE_TOPICS: 6, ApiKey.DELETE_TOPICS: 5, ApiKey.CREATE_PARTITIONS: 3}
-# Addresses that were heard of last.
-_MOST_ADDRESSES = 10_000
 # The default of max.connection.creation.rate.
 _NO_LIMIT = 2**31 - 1
 
@@ -60,7 +57,7 @@ class ClientThrottle:
         self._accepted = RateMeter(*window)
         # Connections a second: by address, None for all others.
         self._connection_rates: dict[str | None, float] = {}
-        self._connections: OrderedDict[str, RateMeter] = OrderedDict()
+        self._connections = ClientQuotaMeters(CONNECTION_CREATION_RATE, *window)
         self._known: Mapping[Any, Any] = {}
 
     def _refresh(self) -> None:
@@ -131,13 +128,7 @@ class ClientThrottle:
         quota = rates.get(address, rates.get(None)) if rates else None
         if quota is None:
             return 0
-        meter = self._connections.get(address)
-        if meter is None:
-            if len(self._connections) >= _MOST_ADDRESSES:
-                self._connections.popitem(last=False)
-            meter = self._connections[address] = RateMeter(*self._window)
-        else:
-            self._connections.move_to_end(address)
+        meter = self._connections.meter_of((None, address))
         now_ms = self._clock.monotonic_ms()
         most_ms = int(self._window[1])
         if quota == 0:

@@ -6,7 +6,8 @@ is no authorizer yet, so every operation that a group has is authorized, as in a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.group_coordinator_service import client_context
@@ -24,11 +25,16 @@ API = ApiSpec(ApiKey.DESCRIBE_GROUPS, 0, 6)
 ALL_GROUP_OPERATIONS = sum(1 << code for code in (3, 6, 8, 10, 11))
 
 
+def authorize_all(groups: Iterable[Any]) -> None:
+    """Tell of each group that was found that everything is authorized: descriptions of all types of groups."""
+    for group in groups:
+        if group.error_code == ErrorCode.NONE:
+            group.authorized_operations = ALL_GROUP_OPERATIONS
+
+
 def handle(context: RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
     """Describe the groups in the order asked."""
     groups = context.broker.groups.describe_groups(client_context(context), request.groups)
     if request.include_authorized_operations:
-        for group in groups:
-            if group.error_code == ErrorCode.NONE:
-                group.authorized_operations = ALL_GROUP_OPERATIONS
+        authorize_all(groups)
     return DescribeGroupsResponse(groups=groups)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
-from engine.broker.apis.describe_groups import ALL_GROUP_OPERATIONS
+from engine.broker.apis.describe_groups import authorize_all
 from engine.broker.group_coordinator_service import serves_streams_protocol
 from engine.model.errors import ErrorCode
 from engine.wire.apis import ApiKey
@@ -31,7 +31,5 @@ def handle(context: RequestContext, request: StreamsGroupDescribeRequest) -> Str
         )
     groups = context.broker.groups.describe_streams_groups(request.group_ids)
     if request.include_authorized_operations:
-        for group in groups:
-            if group.error_code == ErrorCode.NONE:
-                group.authorized_operations = ALL_GROUP_OPERATIONS
+        authorize_all(groups)
     return StreamsGroupDescribeResponse(groups=groups)
