@@ -217,13 +217,7 @@ class ReplicaFetcher:
                 continue
             try:
                 # A task of its own, so that dropping the channel ends it and a cancellation of this one as well.
-                self._exchange = asyncio.get_running_loop().create_task(
-                    self._channel.send(
-                        request,
-                        version=_FETCH_VERSION,
-                        timeout_ms=self._manager.config.replica_fetch_wait_max_ms + _GRACE_MS,
-                    )
-                )
+                self._exchange = asyncio.get_running_loop().create_task(self._send(request))
                 try:
                     response: FetchResponse = await self._exchange
                 finally:
@@ -255,6 +249,21 @@ class ReplicaFetcher:
             except Exception:
                 log.exception("an answer of broker %d could not be used", self._leader_id)
                 await self._pause(backoff_ms)
+
+    async def _send(self, request: FetchRequest) -> FetchResponse:
+        """The answer. Raises: ClientError: there is none, or there is news that the request does not tell."""
+        if not self._channel.connected:
+            await self._channel.connection()
+        if self._news.is_set():
+            # It came before there was a connection that could have been dropped: the leader would keep the request for
+            # replica.fetch.wait.max.ms.
+            raise ConnectionLost("there is news")
+        response: FetchResponse = await self._channel.send(
+            request,
+            version=_FETCH_VERSION,
+            timeout_ms=self._manager.config.replica_fetch_wait_max_ms + _GRACE_MS,
+        )
+        return response
 
     async def _pause(self, pause_ms: float | None) -> None:
         try:

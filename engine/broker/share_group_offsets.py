@@ -87,18 +87,21 @@ class ShareGroupOffsets:
             )
         else:
             wanted = [(each.topic_name, each.partitions) for each in asked.topics]
-        for name, numbers in wanted:
-            topic = self._metadata.image.topics_by_name.get(name)
-            topic_id = None if topic is None else topic.topic_id
-            answers = await asyncio.gather(
-                *(self._describe_partition(asked.group_id, name, topic_id, number) for number in numbers)
-            )
-            answer.topics.append(
-                described.DescribeShareGroupOffsetsResponseTopic(
-                    topic_name=name, partitions=list(answers), **({} if topic_id is None else {"topic_id": topic_id})
-                )
-            )
+        topics = await asyncio.gather(*(self._describe_topic(asked.group_id, *each) for each in wanted))
+        answer.topics.extend(topics)
         return answer
+
+    async def _describe_topic(
+        self, group_id: str, name: str, numbers: list[int]
+    ) -> described.DescribeShareGroupOffsetsResponseTopic:
+        topic = self._metadata.image.topics_by_name.get(name)
+        topic_id = None if topic is None else topic.topic_id
+        answers = await asyncio.gather(
+            *(self._describe_partition(group_id, name, topic_id, number) for number in numbers)
+        )
+        return described.DescribeShareGroupOffsetsResponseTopic(
+            topic_name=name, partitions=list(answers), **({} if topic_id is None else {"topic_id": topic_id})
+        )
 
     async def _describe_partition(
         self, group_id: str, name: str, topic_id: Uuid | None, number: int

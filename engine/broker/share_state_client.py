@@ -35,8 +35,6 @@ _RETRIED = frozenset(
         ErrorCode.NOT_COORDINATOR,
         ErrorCode.COORDINATOR_NOT_AVAILABLE,
         ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
-        # The coordinator's broker may not know yet of a topic that this one knows.
-        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     }
 )
 
@@ -125,10 +123,16 @@ class ShareStateClient:
             error = await self._try(key, request, version, locally)
             if not isinstance(error, KafkaError):
                 return error
-            if error.code not in _RETRIED or self._clock.monotonic_ms() + pause_ms > deadline_ms:
+            if not self._may_pass(error, key) or self._clock.monotonic_ms() + pause_ms > deadline_ms:
                 raise error
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(pause_ms * 2, _RETRY_MAX_MS)
+
+    def _may_pass(self, error: KafkaError, key: SharePartitionKey) -> bool:
+        if error.code is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            # The coordinator's broker may not have heard yet of what this one knows.
+            return self._metadata.image.partition_by_id(key.topic_id, key.partition) is not None
+        return error.code in _RETRIED
 
     async def _try(
         self, key: SharePartitionKey, request: Any, version: int, locally: Callable[[Any], Awaitable[Any]]

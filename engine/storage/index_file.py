@@ -2,8 +2,8 @@
 
 Entries are those of org.apache.kafka.storage.internals.log.OffsetIndex (two int32: offset relative to the segment's
 base, position) and TimeIndex (int64 timestamp, int32 relative offset), all big-endian. Kafka maps the files into
-memory; here new entries wait in memory and are written in blocks, old ones are read from the file by bisection, so that
-an index costs no memory that grows with its log. An index can be lost at any time: it is made again from the log.
+memory; here new entries wait in memory and are written in blocks, old ones are read from the file, where they should be
+or by bisection, so that an index costs no memory that grows with its log. An index can be lost at any time: it is made again from the log.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from engine.storage.file_sync import sync_file
 _MAX_PENDING = 512
 # Bisection over the file ends with one read of at most this many entries.
 _BLOCK_ENTRIES = 512
+_MAX_INT32 = (1 << 31) - 1
 
 
 class IndexFile:
@@ -136,18 +137,45 @@ class IndexFile:
 
     def floor(self, key: int, field: int = 0) -> int:
         """Number of the last entry whose ``field`` is at most ``key``; -1 if there is none. Both fields ascend."""
+        return self._find(key, field)[0]
+
+    def floor_entry(self, key: int, field: int = 0) -> tuple[int, int] | None:
+        """The last entry whose ``field`` is at most ``key``."""
+        return self._find(key, field)[1]
+
+    def _find(self, key: int, field: int) -> tuple[int, tuple[int, int] | None]:
         pending = self._pending
         if pending and pending[0][field] <= key:
-            return self._count + bisect_right(pending, key, key=lambda entry: entry[field]) - 1
+            number = bisect_right(pending, key, key=lambda entry: entry[field]) - 1
+            return self._count + number, pending[number]
         low, high = 0, self._count  # the answer plus one lies within
+        if high > _BLOCK_ENTRIES and self.last is not None and 0 < key < self.last[field] <= _MAX_INT32:
+            # Offsets and positions grow evenly in most logs, from zero on: one read finds them where bisection takes
+            # several, each of another page of the disk. (Timestamps do not begin at zero.)
+            guess = key * len(self) // self.last[field] - _BLOCK_ENTRIES // 2
+            guess = max(0, min(guess, high - _BLOCK_ENTRIES))
+            number, entry = self._find_within(guess, guess + _BLOCK_ENTRIES, key, field)
+            if number < guess:
+                high = guess
+            elif number < guess + _BLOCK_ENTRIES - 1:
+                return number, entry
+            else:
+                low = number + 1
+                if low == high:
+                    return number, entry
         while high - low > _BLOCK_ENTRIES:
             middle = (low + high) // 2
             if self._read(middle)[field] <= key:
                 low = middle + 1
             else:
                 high = middle
-        if low == high:
-            return low - 1
+        # With the entry before, which is the answer if all of these are behind the key.
+        return self._find_within(max(low - 1, 0), high, key, field)
+
+    def _find_within(self, low: int, high: int, key: int, field: int) -> tuple[int, tuple[int, int] | None]:
+        """Among the file's entries from ``low`` to ``high``; ``low - 1`` and nothing if all of them are behind."""
+        if low >= high:
+            return low - 1, None
         size = self._entry.size
         block = self._pool.file(self.path).pread((high - low) * size, low * size)
         unpack, first, end = self._entry.unpack_from, 0, len(block) // size
@@ -157,7 +185,10 @@ class IndexFile:
                 first = middle + 1
             else:
                 end = middle
-        return low + first - 1
+        if not first:
+            return low - 1, None
+        found = unpack(block, (first - 1) * size)
+        return low + first - 1, (found[0], found[1])
 
     def _read(self, number: int) -> tuple[int, int]:
         entry = self._entry

@@ -473,8 +473,8 @@ class Segment:
     def position_of(self, offset: int) -> int:
         """Position of the first batch whose last offset is ``offset`` or later; ``size`` if there is none."""
         self._load_indexes()
-        number = self._offset_index.floor(offset - self.base_offset)
-        start = self._offset_index.entry(number)[1] if number >= 0 else 0
+        entry = self._offset_index.floor_entry(offset - self.base_offset)
+        start = entry[1] if entry is not None else 0
         for position, last_offset, _ in self._hops(start):
             if last_offset >= offset:
                 return position
@@ -483,8 +483,8 @@ class Segment:
     def end_position_of(self, end_offset: int) -> int:
         """Position behind the last batch that starts before ``end_offset``."""
         self._load_indexes()
-        number = self._offset_index.floor(end_offset - 1 - self.base_offset)
-        start = self._offset_index.entry(number)[1] if number >= 0 else 0
+        entry = self._offset_index.floor_entry(end_offset - 1 - self.base_offset)
+        start = entry[1] if entry is not None else 0
         for position, last_offset, end in self._hops(start):
             if last_offset >= end_offset:
                 return end if self._base_offset_at(position) < end_offset else position
@@ -510,8 +510,8 @@ class Segment:
         """The last batch's end at or before ``limit``, and the next offset; ``None`` if the batch at ``start`` is
         longer."""
         self._load_indexes()
-        number = self._offset_index.floor(limit, 1)
-        begin = max(self._offset_index.entry(number)[1] if number >= 0 else 0, start)
+        entry = self._offset_index.floor_entry(limit, 1)
+        begin = max(entry[1] if entry is not None else 0, start)
         found: tuple[int, int] | None = None
         if begin > start:
             # A batch starts here, so one ends here too; the offset that follows is the base offset of the next.
@@ -555,10 +555,8 @@ class Segment:
     def position_before_timestamp(self, timestamp: int) -> int:
         """A position before which no batch has a timestamp of ``timestamp`` or later."""
         self._load_indexes()
-        number = self._time_index.floor(timestamp - 1)
-        if number < 0:
-            return 0
-        return self.position_of(self.base_offset + self._time_index.entry(number)[1])
+        entry = self._time_index.floor_entry(timestamp - 1)
+        return 0 if entry is None else self.position_of(self.base_offset + entry[1])
 
     def __repr__(self) -> str:
         return f"Segment(base_offset={self.base_offset}, size={self.size})"

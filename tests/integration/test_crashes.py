@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,15 +130,14 @@ class Field:
     def replica_logs(self, partition: int) -> dict[int, bytes]:
         """The bytes of the partition's log at each broker."""
         assert self.cluster.data_dir is not None
-        return {
-            broker_id: b"".join(
-                file.read_bytes()
-                for file in sorted(
-                    Path(self.cluster.data_dir, f"broker-{broker_id}/data/{self.topic}-{partition}").glob("*.log")
-                )
-            )
-            for broker_id in BROKERS
-        }
+        logs = {}
+        for broker_id in BROKERS:
+            directory = Path(self.cluster.data_dir, f"broker-{broker_id}/data/{self.topic}-{partition}")
+            while broker_id not in logs:
+                # A segment may be deleted between its being listed and read.
+                with contextlib.suppress(FileNotFoundError):
+                    logs[broker_id] = b"".join(file.read_bytes() for file in sorted(directory.glob("*.log")))
+        return logs
 
     def assert_replicas_are_equal(self) -> None:
         """Every replica has the same bytes (R1), however they are cut into segments."""

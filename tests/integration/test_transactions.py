@@ -1,10 +1,12 @@
-"""Transactions of the producers of librdkafka and aiokafka: committed and aborted, fenced, timed out."""
+"""Transactions of the producers of librdkafka, Java and aiokafka: committed and aborted, fenced, timed out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -14,6 +16,7 @@ from engine.wire.messages.describe_transactions_request import DescribeTransacti
 from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
 from tests.integration.raw_client import RawConnection, parse_address
+from tests.integration.test_exactly_once import JAVA
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -141,6 +144,31 @@ def test_a_zombie_is_fenced_and_what_it_left_open_is_aborted(txn_cluster: Cluste
     write(heir, "fenced", "of the heir")
     heir.commit_transaction(WAIT_S)
     until_read(txn_cluster, "fenced", "of the heir")
+
+
+def test_a_zombie_of_java_is_fenced_by_its_epoch_and_by_its_generation(txn_cluster: Cluster) -> None:
+    create(txn_cluster, "of-java")
+    source = str(Path(__file__).with_name("java") / "Zombie.java")
+    run = subprocess.run(
+        [*JAVA, source, txn_cluster.bootstrap, "of-java", "group-of-java"], capture_output=True, text=True, timeout=90
+    )
+    assert run.returncode == 0, run.stderr
+    # The same words as Apache Kafka 4.3.1's.
+    assert dict(line.split(": ", 1) for line in run.stdout.splitlines()) == {
+        "the zombie writes": "InvalidProducerEpochException",
+        "the zombie commits": "InvalidProducerEpochException",
+        "the zombie begins": "InvalidProducerEpochException",
+        "the heir writes": "done",
+        "the heir commits": "done",
+        "offsets of a member that is out": "CommitFailedException",
+        "the heir aborts": "done",
+        "the heir commits again": "done",
+    }
+    until_read(txn_cluster, "of-java", "of the heir", "of the heir again")
+    group = Consumer({"bootstrap.servers": txn_cluster.bootstrap, "group.id": "group-of-java"})
+    (found,) = group.committed([TopicPartition("of-java", 0)], WAIT_S)
+    assert found.offset == -1001, "what the zombie had in its transaction is not committed"
+    group.close()
 
 
 def test_a_transaction_that_nobody_ends_times_out(txn_cluster: Cluster) -> None:

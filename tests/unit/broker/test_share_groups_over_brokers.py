@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from engine.wire.messages.delete_groups_request import DeleteGroupsRequest
 from engine.wire.messages.describe_share_group_offsets_request import (
     DescribeShareGroupOffsetsRequest,
     DescribeShareGroupOffsetsRequestGroup,
+    DescribeShareGroupOffsetsRequestTopic,
 )
 from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
 from engine.wire.messages.share_group_heartbeat_request import ShareGroupHeartbeatRequest
@@ -273,3 +275,16 @@ async def test_an_empty_group_begins_anew_and_is_deleted(sharing: InProcessClust
     assert group.topics == []
     key = SharePartitionKey("g", m.topic_id, 0)
     assert (await sharing[1].sharing.client.read_summary(key)).start_offset == -1
+
+
+async def test_partitions_that_do_not_exist_are_answered_at_once(sharing: InProcessCluster) -> None:
+    m = await member_of(sharing, 1)
+    await m.fetch()
+    topics = [DescribeShareGroupOffsetsRequestTopic("t", [0, 100, -1])]
+    request = DescribeShareGroupOffsetsRequest([DescribeShareGroupOffsetsRequestGroup("g", topics)])
+    _, coordinator = await offsets(sharing)
+    async with asyncio.timeout(5):
+        ((group,)) = (await sharing.ask(coordinator, request, 1)).groups
+    (topic,) = group.topics
+    errors = [ErrorCode(each.error_code) for each in topic.partitions]
+    assert errors == [ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.INVALID_REQUEST]
