@@ -3,7 +3,8 @@
 Entries are those of org.apache.kafka.storage.internals.log.OffsetIndex (two int32: offset relative to the segment's
 base, position) and TimeIndex (int64 timestamp, int32 relative offset), all big-endian. Kafka maps the files into
 memory; here new entries wait in memory and are written in blocks, old ones are read from the file, where they should be
-or by bisection, so that an index costs no memory that grows with its log. An index can be lost at any time: it is made again from the log.
+or by bisection, so that an index costs no memory that grows with its log. An index can be lost at any time: it is made
+again from the log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Copies a topic in transactions of aiokafka's, in a process of its own: what ``exactly_once_copier.py`` does.
 
-aiokafka tells the group of a transaction by its name only (before KIP-447), so a zombie is fenced by its transactional id
-alone: one process may copy for a group at a time.
+aiokafka tells the group of a transaction by its name only (before KIP-447), so a zombie is fenced by its transactional
+id alone: one process may copy for a group at a time.
 
 ``python exactly_once_aiokafka_copier.py BOOTSTRAP GROUP INPUT OUTPUT TRANSACTIONAL_ID BATCH ABORT_EVERY``
 """
