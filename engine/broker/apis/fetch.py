@@ -77,6 +77,8 @@ def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitabl
     if at_once or total >= fetch.min_bytes or request.max_wait_ms <= 0 or not fetch.scope.partitions:
         return fetch.finish(response, total)
     fetch.scope.is_busy = True
+    # From now on, not from when the coroutine begins: what moves between the two would not be noticed.
+    fetch.scope.watch.waiting = asyncio.get_running_loop().create_future()
     return fetch.wait_and_read(response, total)
 
 
@@ -325,8 +327,9 @@ class _Fetch:
                 left_ms = deadline_ms - clock.monotonic_ms()
                 if left_ms <= 0:
                     break
-                moved: asyncio.Future[None] = loop.create_future()
-                scope.watch.waiting = moved
+                moved = scope.watch.waiting
+                if moved is None:
+                    moved = scope.watch.waiting = loop.create_future()
                 timer = loop.call_later(left_ms / 1000, _settle, moved)
                 try:
                     await moved
@@ -336,6 +339,7 @@ class _Fetch:
                 response, total, at_once = self.read()
         finally:
             scope.is_busy = False
+            scope.watch.waiting = None
             if scope.session_id == NO_SESSION:
                 scope.close()
         return self.finish(response, total)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from types import SimpleNamespace
 
 import pytest
 
+from engine.broker.apis import fetch as fetch_api
+from engine.broker.context import RequestContext
 from engine.client.connection import ConnectionLost
 from engine.model.errors import ErrorCode
 from engine.record.batch import iter_batches
+from engine.wire.apis import ApiKey
 from tests.unit.broker.broker_requests import (
     batch,
     create_topic,
@@ -56,6 +61,20 @@ async def test_a_fetch_at_the_end_waits_for_the_next_record(broker: InProcessClu
     assert values((await waiting).records) == [b"here"]
     assert now() - started < 1
     producer.close()
+
+
+async def test_a_record_that_comes_before_the_wait_has_begun_ends_it(broker: InProcessCluster) -> None:
+    await create_topic(broker, "t")
+    context = RequestContext(
+        broker[1], SimpleNamespace(listener_name="", is_controller_listener=False), ApiKey.FETCH, 12, 0, None
+    )  # type: ignore[arg-type]
+    answer = fetch_api.handle(context, fetch_request("t", max_wait_ms=60_000))
+    # As a request of another connection that is handled in the same turn of the loop.
+    await produce_ok(broker, 1, "t", b"here")
+    assert inspect.isawaitable(answer)
+    async with asyncio.timeout(5):
+        (found,) = (await answer).responses[0].partitions
+    assert values(found.records) == [b"here"]
 
 
 async def test_a_fetch_that_finds_nothing_is_answered_after_max_wait(broker: InProcessCluster) -> None:
