@@ -87,7 +87,8 @@ class _Directory:
             names[change.come] = change.node
 
     def sync(self) -> None:
-        self.durable = dict(self.names)
+        for change in self.changes:
+            self._apply(self.durable, change)
         self.changes = []
 
     def after(self, count: int) -> dict[str, _Node]:
@@ -270,7 +271,8 @@ class SimDisk:
                         found.sync()
                     names[name] = found
             directory.names = names
-            directory.sync()
+            directory.durable = dict(names)
+            directory.changes = []
         self._directories = {"/": self._root}
         self._index("/", self._root)
 
