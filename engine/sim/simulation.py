@@ -264,6 +264,10 @@ def _configs(options: Options) -> dict[str, str]:
     if options.transactions:
         configs |= transactions.configs(options.brokers)
     if options.load == "light":
+        # Most of what an idle cluster does is to say that it has nothing to say: seldom, so that hours go by.
+        configs["replica.fetch.wait.max.ms"] = 1_500
+        configs["metadata.max.idle.interval.ms"] = 2_000
+        configs["broker.heartbeat.interval.ms"] = 1_000
         configs["metadata.log.max.snapshot.interval.ms"] = 120_000
         # By the wall clock: where that is wrong, what is judged would be forgotten too early.
         if not any(each in CLOCK_FAULTS for each in options.faults):

@@ -107,7 +107,7 @@ def _tells_what_is_not_synced() -> Undo:
     """A follower that fetches on before what it has is on the disk, and a disk that is told nothing."""
     from engine.broker.metadata_log import MetadataLog
 
-    return replace(MetadataLog, "flush", lambda self: self.end_offset)
+    return replace(MetadataLog, "flush", lambda self, *_: self.end_offset)
 
 
 def _cleans_without_snapshot() -> Undo:
