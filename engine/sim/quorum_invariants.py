@@ -84,15 +84,20 @@ class QuorumInvariants:
         self._led_end[each.life, epoch] = log.end_offset
 
     def _check_votes(self, node_id: int, machine: Machine) -> None:
-        """K2, K8: what the disk says of epochs and votes, over all lives."""
+        """K2, K8, L5: what the disk says of epochs and votes, over all lives."""
         if not machine.disk.exists(_QUORUM_STATE) or "read" in machine.disk.failing:
             return
         raw = machine.disk.read(_QUORUM_STATE)
         if raw == self._written.get(node_id):
             return
         self._written[node_id] = raw
-        state = json.loads(raw)
-        epoch, voted = int(state["leaderEpoch"]), int(state["votedId"])
+        try:
+            state = json.loads(raw)
+            epoch, voted = int(state["leaderEpoch"]), int(state["votedId"])
+        except ValueError as error:
+            raise Violation(
+                "L5", f"node {node_id}'s {_QUORUM_STATE} is neither the old one nor the new one: {error}"
+            ) from None
         if epoch < self._written_epoch.get(node_id, 0):
             raise Violation(
                 "K2", f"node {node_id}'s disk went back from epoch {self._written_epoch[node_id]} to {epoch}"
