@@ -87,7 +87,7 @@ def _removes_what_is_not_committed() -> Undo:
     """Retention that looks at nobody's high watermark."""
     from engine.storage import retention
 
-    return replace(retention, "REASONS", (lambda log, now_ms: len(log._segments),))
+    return replace(retention, "REASONS", (lambda log, now_ms: len(log._segments) - 1,))
 
 
 def _compacts_the_last_of_each_key() -> Undo:
