@@ -30,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),
     Command("workload", ("w",), "workload", "producers and groups of the cluster file"),
     Command("quorum", ("kraft", "controllers"), "quorum", "the metadata quorum"),
+    Command("impact", ("what-if", "radius"), "impact", "all that the loss of brokers would do: BROKER …", "broker"),
     Command("moves", ("reassignments", "m"), "moves", "replicas that move between brokers"),
     Command("transactions", ("tx", "txn"), "transactions", "transactional ids, and what is open"),
     Command("configs", ("cfg",), "configs", "configs of a topic", "topic"),

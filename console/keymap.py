@@ -175,6 +175,7 @@ KEYS: tuple[Key, ...] = (
     Key("D", "drain", "drain", "cluster", "D", _A, Need.WRITE, help="move its replicas elsewhere, shown first"),
     Key("B", "rebalance", "rebalance", "cluster", "B", _A, Need.WRITE, help="by size and rack, shown first"),
     Key("m", "moves", "moves", "cluster", "m", _N, help="replicas that move now"),
+    Key("i", "impact", "what if", "cluster", "i", _N, hint=True, help="all that the loss of these brokers would do"),
     # -- topics ---------------------------------------------------------------------------------------------------
     Key("enter", "open", "partitions", "topics", "enter", _N, hint=True),
     Key("l", "tail", "tail", "topics", "l", _N, hint=True, help="of the marked topics, or of this one"),
@@ -248,6 +249,9 @@ KEYS: tuple[Key, ...] = (
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
+    # -- what if --------------------------------------------------------------------------------------------------
+    Key("ctrl+k", "process('kill')", "kill", "impact", "ctrl-k", _A, Need.PROCESS, hint=True, help="do it: SIGKILL"),
+    Key("x", "process('stop')", "stop", "impact", "x", _A, Need.PROCESS, hint=True, help="do it: controlled shutdown"),
     Key("enter", "open", "whole", "transactions", "enter", _N, hint=True),
     # -- the rest -------------------------------------------------------------------------------------------------
     Key("enter", "open", "details", "events", "enter", _N, hint=True),
@@ -325,6 +329,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "workload": ("workload", *TABLE),
     "quorum": ("quorum", *TABLE),
     "moves": ("moves", *TABLE_WITH_MARKS),
+    "impact": ("impact", *TABLE),
     "transactions": ("transactions", *TABLE),
     "configs": ("configs", *TABLE),
     "commands": ("commands", *TABLE),

@@ -266,6 +266,8 @@ class MainScreen(Screen[None]):
             return ViewSpec("group", {"group": arguments[0]})
         elif target == "log":
             about = {"broker": self._broker(arguments)}
+        elif target == "impact":
+            about = {"brokers": tuple(self._broker((each,)) for each in arguments) or (self._broker(()),)}
         return ViewSpec(target, about)
 
     def _partition(self, arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _SCOPES = {
     "cluster": "Cluster",
     "topics": "Topics",
     "partitions": "Partitions",
+    "impact": "What if",
     "moves": "Moves",
     "segments": "Segments",
     "batches": "Batches of a segment",

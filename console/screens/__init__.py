@@ -8,6 +8,7 @@ from console.screens.configs import ConfigsView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
 from console.screens.groups import GroupsView, GroupView
+from console.screens.impact import ImpactView
 from console.screens.moves import MovesView
 from console.screens.partitions import PartitionsView
 from console.screens.quorum import QuorumView
@@ -36,6 +37,7 @@ VIEWS: dict[str, type[View]] = {
         WorkloadView,
         QuorumView,
         MovesView,
+        ImpactView,
         TransactionsView,
         ConfigsView,
         CommandsView,

@@ -118,6 +118,11 @@ class ClusterView(View):
         if chosen:
             self.console.acts.process(act, *sorted(chosen))
 
+    def action_impact(self) -> None:
+        chosen = sorted(row.broker.broker_id for row in self.table.chosen())
+        if chosen:
+            self.console.push_view(ViewSpec("impact", {"brokers": tuple(chosen)}))
+
     def action_add_broker(self) -> None:
         self.console.acts.moving.ask_add_broker()
 

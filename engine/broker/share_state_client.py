@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.broker.coordinator_topic import partition_for
 from engine.broker.share_coordinator_service import SHARE_STATE_TOPIC, ShareCoordinatorService
 from engine.client.errors import ClientError
 from engine.core.share.records import SharePartitionKey, ShareState, batches_of
 from engine.core.share.shard import WrittenState
+from engine.model.coordinator_partitions import partition_for
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.messages import delete_share_group_state_request as delete
 from engine.wire.messages import initialize_share_group_state_request as initialize

@@ -34,6 +34,8 @@ COMPARED = (
     "acts",
     "plan",
     "transactions",
+    "impact",
+    "impact-majority",
     "moves",
     "log",
     "help",

@@ -39,6 +39,8 @@ SHOTS: dict[str, list[str]] = {
     "acts": ["ctrl+k", "8"],
     "plan": ["D"],
     "transactions": ["~transactions"],
+    "impact": ["i"],
+    "impact-majority": ["~impact 1 2"],
     "moves": ["D", "ctrl+s", "m"],
     "configs": ["2", "e"],
     "log": ["l"],

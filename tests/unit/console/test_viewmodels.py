@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from console.acts import (
@@ -24,7 +26,7 @@ from console.viewmodel.failover import ledger_figures, summary, timeline, unavai
 from console.viewmodel.filters import Filter
 from console.viewmodel.health import silent_brokers
 from console.viewmodel.history import History
-from console.viewmodel.impact import impact_of_losing, impact_words
+from console.viewmodel.impact import consequences, impact_of_losing, impact_words
 from console.viewmodel.overview import overview
 from console.viewmodel.partitions import PARTITION_COLUMNS, partition_rows, replica_columns, replica_rows
 from console.viewmodel.quorum import majority_words
@@ -227,6 +229,40 @@ def test_the_impact_of_losing_a_broker_is_told_from_metadata() -> None:
     assert impact_of_losing(snapshot, [1, 2]).startswith("3 go leaderless; ")
     assert impact_words(snapshot, [1]) == "moves 1 leader, 1 group, the controller · 2 below min ISR · 1 leaderless"
     assert impact_words(snapshot, [3]) == "moves nothing"
+
+
+def test_consequences_are_told_one_by_one_the_worst_first() -> None:
+    topic = TopicState(
+        "orders", "", False, (partition(0, 1, (1, 2)), partition(1, 2, (2, 3, 1)), partition(2, 1, (1,))), 2
+    )
+    # "g" is 103: of two partitions the second has it.
+    offsets = replace(topic, name="__consumer_offsets", partitions=(partition(0, 3, (3,)), partition(1, 1, (1, 3))))
+    group = GroupState("g", "Stable", coordinator=1)
+    voters = tuple(QuorumVoter(each, 10, 0, True) for each in (1, 2, 3))
+    snapshot = ClusterSnapshot(
+        1,
+        Source.EMBEDDED,
+        controller_id=1,
+        topics=(topic, replace(offsets, min_insync_replicas=1)),
+        groups=(group,),
+        quorum=QuorumState(1, 4, 10, voters),
+    )
+    ids = (("tx", 1, True), ("elsewhere", 2, True))
+    assert [(each.kind, each.subject, each.before, each.after) for each in consequences(snapshot, [1], ids)] == [
+        ("goes offline", "orders-2", (1,), ()),
+        ("below min ISR", "orders-0", (1, 2), (2,)),
+        ("controller moves", "the quorum", (1,), (2, 3)),
+        ("leader moves", "orders-0", (1,), (2,)),
+        ("leader moves", "__consumer_offsets-1", (1,), (3,)),
+        ("coordinator moves", "group g", (1,), (3,)),
+        # No __transaction_state is known here.
+        ("coordinator moves", "transactional id tx", (1,), None),
+        ("fewer in sync", "orders-1", (2, 3, 1), (2, 3)),
+    ]
+    (quorum,) = [each for each in consequences(snapshot, [2, 3]) if each.subject == "the quorum"]
+    assert quorum.kind == "goes offline" and quorum.why == "1 of 3 voters are no majority: metadata stands still"
+    assert "the quorum has no majority" in impact_of_losing(snapshot, [2, 3])
+    assert impact_words(snapshot, [2, 3]).endswith("no majority of the quorum")
 
 
 def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
