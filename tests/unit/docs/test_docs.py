@@ -30,6 +30,17 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [each for each in local if not (page.parent / each).exists()] == []
 
 
+def test_each_feature_that_is_ticked_is_proven_by_a_test_of_that_name() -> None:
+    page = ROOT / "docs/features.md"
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| ") and "---" not in line]
+    for feature, mark, proof in (each for each in rows if len(each) == 3):
+        tests = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", proof)
+        assert tests or "✓" not in mark, f"{feature} is ticked, and nothing proves it"
+        assert len(proof.strip(" |")) > 3, f"{feature} is not ticked, and nothing says why"
+        for name, path in tests:
+            assert re.search(rf"def {name}\b", (page.parent / path).read_text()), f"{feature}: {path} has no {name}"
+
+
 def tool(name: str) -> ModuleType:
     """A module of tools/, which is no package."""
     specification = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
