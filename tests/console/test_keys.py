@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
 from driving import driving, screen_lines
 from frames import text_of_screen
 from sample_snapshots import kill_in
 from scripted import ATTACHED
+from textual.widgets import OptionList
 
 from console.modals.detail import Detail, RecordDetail
 from console.modals.form import Form
@@ -262,3 +268,50 @@ async def test_keys_typed_ahead_reach_the_screen_they_are_meant_for() -> None:
         await driver.settle()
         assert isinstance(driver.app.screen, Form)
         assert driver.app.crumbs == ["topics", "orders", "records"]
+
+
+async def test_the_palette_opens_screens() -> None:
+    async with driving() as driver:
+        await driver.press("ctrl+p")
+        await driver.type("quorum")
+        palette = driver.app.screen
+        assert palette is not driver.app.main
+        async with asyncio.timeout(20):
+            # Its search runs beside the keys.
+            while palette.query_one(OptionList).option_count != 1:
+                await driver.pilot.pause(0.02)
+        await driver.press("enter")
+        assert driver.app.screen is driver.app.main and driver.view.NAME == "quorum"
+
+
+async def test_names_and_rows_are_copied() -> None:
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "c")
+        assert driver.app.clipboard == driver.keys[2] and driver.flash == f"copied {driver.keys[2]}"
+        await driver.press("C")
+        assert json.loads(driver.app.clipboard)["name"] == driver.keys[2]
+
+
+async def test_a_frozen_picture_stays_until_it_goes_on() -> None:
+    async with driving() as driver:
+        await driver.press("P")
+        before = driver.screen
+        assert "frozen" in driver.flash
+        await driver.gateway.kill_brokers([2])
+        await driver.settle()
+        assert "killed" not in driver.screen and "3/3 up" in before and "3/3 up" in driver.screen
+        await driver.press("P")
+        await driver.gateway.kill_brokers([2])
+        await driver.settle()
+        assert "2/3 up" in driver.screen
+
+
+async def test_the_rows_of_a_screen_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with driving() as driver:
+        saved: dict[str, str] = {}
+        monkeypatch.setattr(
+            driver.app, "deliver_text", lambda source, save_filename: saved.update({save_filename: source.read()})
+        )
+        await driver.press("2", "ctrl+s")
+        ((name, text),) = saved.items()
+        assert name.startswith("kconsole-topics-") and all(key in text for key in driver.keys)
