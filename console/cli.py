@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
+from console.script_commands import get, health
 from console.storage_commands import storage
 from console.supervisor_calls import (
     DATA_DIR,
@@ -49,6 +50,8 @@ Examples:
   kconsole add-broker --rebalance                   one broker more, and its share of the replicas
   kconsole drain 4 --remove                         its replicas go to the others, then it goes
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
+  kconsole health --json                            is it well? exit code 0, 1 (and why not), 2 unreachable
+  kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 
 \b
@@ -496,7 +499,7 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-for _command in (storage, add_broker, join_kafka, drain, rebalance, moves):
+for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, health):
     main.add_command(_command)
 
 

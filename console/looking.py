@@ -1,0 +1,163 @@
+"""One look at a cluster for commands that answer once: a whole picture, or the best there is when time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from console.supervisor_calls import DATA_DIR, JSON, directory_of, fail, host_and_port
+
+if TYPE_CHECKING:
+    from console.gateway import Gateway
+    from engine.supervisor.snapshot import ClusterSnapshot
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNREACHABLE = 2
+# How long a cluster may fail to answer at all before it counts as unreachable.
+_PATIENCE_S = 3.0
+
+
+class Unreachable(Exception):
+    """Nobody told of the cluster in time; the message says why."""
+
+
+class Look(NamedTuple):
+    """A picture, and what was waited for in vain."""
+
+    snapshot: ClusterSnapshot
+    missing: tuple[str, ...]
+
+
+_CLUSTER = (
+    click.option("--bootstrap-servers", metavar="H:P,…", help="Of any Kafka cluster, instead of the embedded one."),
+    click.option(
+        "--command-config",
+        type=click.Path(exists=True, dir_okay=False, readable=True),
+        help="Client properties for --bootstrap-servers, with Kafka's names.",
+    ),
+    DATA_DIR,
+)
+TIMEOUT = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds for all; a broker that does not answer takes two of them.",
+)
+
+
+def cluster_options(command: F) -> F:
+    """The options that say which cluster: ``bootstrap_servers``, ``command_config``, ``data_dir``."""
+    for option in reversed(_CLUSTER):
+        command = option(command)
+    return command
+
+
+def one_look_options(command: F) -> F:
+    """The same, with ``timeout_s`` and ``as_json``."""
+    return cluster_options(TIMEOUT(JSON(command)))
+
+
+def gateway_of(
+    bootstrap_servers: str | None, command_config: str | None, data_dir: str | None, *, unreachable: int = UNREACHABLE
+) -> Gateway:
+    """The gateway that the options ask for; it changes nothing in the cluster. Ends the process with a sentence if
+    there is none."""
+    from console.gateway import GatewayError
+    from console.gateway.opening import open_gateway
+    from console.options import ConsoleOptions
+
+    properties: dict[str, str] = {}
+    if bootstrap_servers is None:
+        if command_config is not None:
+            raise click.UsageError("--command-config goes with --bootstrap-servers")
+        directory = directory_of(data_dir)
+        if not directory.is_owned():
+            fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", unreachable)
+        options = ConsoleOptions(control_socket=directory.control_socket(), read_only=True)
+    else:
+        if data_dir is not None:
+            raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
+        for server in bootstrap_servers.split(","):
+            host_and_port("--bootstrap-servers", server)
+        if command_config is not None:
+            from engine.model.properties import read_properties
+
+            with open(command_config, encoding="utf-8") as file:
+                properties = read_properties(file.read())
+        options = ConsoleOptions(bootstrap_servers, properties, read_only=True)
+    try:
+        return open_gateway(options)
+    except GatewayError as error:
+        fail(str(error), unreachable)
+
+
+async def look(gateway: Gateway, timeout_s: float, *, without: Iterable[str] = ()) -> Look:
+    """The first whole picture; when time is up, the last one.
+
+    Args:
+        without: beginnings of what need not be waited for, of :func:`console.viewmodel.settling.missing`.
+
+    Raises:
+        Unreachable: no picture of the cluster came at all.
+    """
+    from console.gateway import GatewayError
+    from console.viewmodel.settling import missing
+
+    ignored = tuple(without)
+    loop = asyncio.get_running_loop()
+    failing_since_s: float | None = None
+    last: Look | None = None
+    problem = ""
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for snapshot in gateway.snapshots():
+                waited = tuple(each for each in missing(snapshot) if not (ignored and each.startswith(ignored)))
+                problem = snapshot.error
+                if snapshot.metadata_observed_at_ms:
+                    last = Look(snapshot, waited)
+                    if not waited:
+                        break
+                elif problem:
+                    # Every address was tried, again and again: nobody is there, or all hang.
+                    failing_since_s = failing_since_s or loop.time()
+                    if loop.time() - failing_since_s >= _PATIENCE_S:
+                        break
+    except TimeoutError:
+        pass
+    except GatewayError as error:
+        problem = str(error)
+    if last is None:
+        raise Unreachable(problem or f"nobody answered within {timeout_s:g} s")
+    return last
+
+
+def ask(gateway: Gateway, question: Callable[[Gateway], Awaitable[T]], *, as_json: bool = False) -> T:
+    """Run a question to the end, and let go of the cluster. Unreachable or refused: a sentence, and exit code 2."""
+    from console.gateway import GatewayError
+
+    async def asked() -> T:
+        try:
+            return await question(gateway)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await gateway.close()
+
+    try:
+        return asyncio.run(asked())
+    except (Unreachable, GatewayError) as error:
+        if as_json:
+            click.echo(json.dumps({"status": "unreachable", "error": str(error)}))
+        fail(str(error), UNREACHABLE)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,185 @@
+"""Commands that look and answer once: ``get``, ``describe``, ``lag``, ``health``. For people, and with --json for
+scripts (docs/scripting.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.looking import ask, gateway_of, look, one_look_options
+from console.supervisor_calls import FAILED, fail
+
+if TYPE_CHECKING:
+    from console.gateway import ConfigValue, Gateway
+    from console.viewmodel.documents import Row
+
+THINGS = (
+    "brokers",
+    "topics",
+    "partitions",
+    "groups",
+    "members",
+    "offsets",
+    "quorum",
+    "transactions",
+    "configs",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole get brokers
+  kconsole get partitions orders payments-2 --json
+  kconsole get configs orders
+  kconsole get configs --broker 1
+  kconsole get groups --bootstrap-servers kafka-1:9092 --json
+
+\b
+Exit codes: 0 done, 1 something that was named is not there, 2 unreachable."""
+)
+@click.argument("thing", type=click.Choice(THINGS))
+@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.option("--broker", type=int, help="get configs: of this broker instead of a topic.")
+@one_look_options
+def get(
+    thing: str,
+    names: tuple[str, ...],
+    broker: int | None,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """List what the cluster has: all of a kind, or those that are named.
+
+    A partition is named orders-3, or by its topic; members and offsets by their group. What brokers do not answer is
+    left out, and said on standard error (in JSON: in "problems").
+    """
+    if (thing == "configs") != (broker is not None or bool(names)) and thing == "configs":
+        raise click.UsageError("get configs TOPIC…, or get configs --broker ID")
+    if broker is not None and thing != "configs":
+        raise click.UsageError("--broker goes with get configs")
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    document = ask(gateway, lambda gateway: _listed(gateway, thing, names, broker, timeout_s), as_json=as_json)
+    _show(document, thing, as_json)
+
+
+async def _listed(gateway: Gateway, thing: str, names: tuple[str, ...], broker: int | None, timeout_s: float) -> Row:
+    from console.viewmodel import documents
+
+    # Only what is asked for is waited for.
+    wanted = {"groups": ("topic configs",), "members": ("topic configs",), "offsets": ("topic configs",)}
+    ignored = wanted.get(thing, ("group",) if thing == "topics" else ("group", "topic configs"))
+    found = await look(gateway, timeout_s, without=ignored)
+    said = documents.problems(found.snapshot, found.missing)
+    if thing == "transactions":
+        transactions = await gateway.transactions()
+        rows = [documents.transaction_row(each) for each in transactions.rows]
+        said += [each for each in transactions.problems if each not in said]
+    elif thing == "configs":
+        rows, not_there = await _configs(gateway, names, broker)
+        answer = documents.envelope(found.snapshot, said)
+        return {**answer, thing: rows, "not_found": not_there}
+    else:
+        rows = documents.ROWS[thing](found.snapshot)
+    rows, not_there = documents.selected(thing, rows, names)
+    return {**documents.envelope(found.snapshot, said), thing: rows, "not_found": not_there}
+
+
+async def _configs(gateway: Gateway, topics: tuple[str, ...], broker: int | None) -> tuple[list[Row], list[str]]:
+    from console.gateway import GatewayError
+
+    rows: list[Row] = []
+    not_there: list[str] = []
+    if broker is not None:
+        rows += [config_row(each, "broker", str(broker)) for each in await gateway.broker_configs(broker)]
+    for topic in topics:
+        try:
+            rows += [config_row(each, "topic", topic) for each in await gateway.topic_configs(topic)]
+        except GatewayError as error:
+            if not str(error).startswith("UNKNOWN_TOPIC_OR_PARTITION"):
+                raise
+            not_there.append(topic)
+    return rows, not_there
+
+
+def config_row(config: ConfigValue, kind: str, of: str) -> Row:
+    """One config; a secret's value is not told by brokers."""
+    return {
+        kind: of,
+        "name": config.name,
+        "value": config.value,
+        "source": config.source,
+        "default": config.is_default,
+        "read_only": config.read_only,
+        "sensitive": config.sensitive,
+    }
+
+
+def _show(document: Row, thing: str, as_json: bool) -> None:
+    from console.viewmodel.documents import TABLE_FIELDS, table_lines
+
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        click.echo("\n".join(table_lines(document[thing], TABLE_FIELDS[thing])))
+        for each in document["problems"]:
+            click.echo(f"kconsole: {each}", err=True)
+    if document["not_found"]:
+        noun = thing if thing in ("quorum",) else "topics" if thing == "configs" else thing
+        fail(f"no such {noun}: {', '.join(document['not_found'])}", FAILED)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole health
+  kconsole health --max-lag 10000 --json --bootstrap-servers kafka-1:9092
+
+\b
+Exit codes: 0 healthy, 1 degraded (the reasons are printed), 2 unreachable."""
+)
+@click.option("--max-lag", type=click.IntRange(min=0), help="Groups that are behind by more records are a reason, too.")
+@one_look_options
+def health(
+    max_lag: int | None,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Say whether the cluster is healthy, and if not, every reason.
+
+    Reasons: no controller, brokers down, partitions offline, below min.insync.replicas or under-replicated, log
+    directories that failed, groups too far behind; and what nobody told within --timeout.
+    """
+    from console.viewmodel.documents import health_document
+    from console.viewmodel.verdict import judge
+
+    async def looked(gateway: Gateway) -> Any:
+        without = () if max_lag is not None else ("group",)
+        found = await look(gateway, timeout_s, without=without)
+        # A quorum that nobody tells of is a reason of its own.
+        missing = [each for each in found.missing if each != "the metadata quorum"]
+        return found.snapshot, judge(found.snapshot, max_lag=max_lag, missing=missing)
+
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    snapshot, verdict = ask(gateway, looked, as_json=as_json)
+    document = health_document(snapshot, verdict)
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        click.echo(
+            f"{document['status']}: {document['brokers_up']} of {document['brokers']} brokers up, "
+            f"{document['partitions']} partitions, {document['offline']} offline, "
+            f"{document['under_replicated']} under-replicated"
+        )
+        for each in verdict.reasons:
+            click.echo(f"  {each.kind}: {each.said}")
+    sys.exit(0 if verdict.is_healthy else FAILED)

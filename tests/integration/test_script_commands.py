@@ -1,0 +1,93 @@
+"""Commands for scripts over real brokers: well, with one that hangs, with one that is dead, and with none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from console.cli import main
+from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
+
+pytestmark = pytest.mark.integration
+
+WITH_LOAD = (
+    SPEC
+    + """
+topics:
+  - {name: orders, partitions: 3}
+workload:
+  producers:
+    - {name: shop, topic: orders, rate: 50}
+  groups:
+    - {name: billing, topics: [orders], members: 1}
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with a topic, a producer and a group."""
+    running = start_cluster(tmp_path_factory.mktemp("scripts"), WITH_LOAD)
+
+    def committed() -> bool:
+        offsets = _json(running, "get", "offsets", "billing").get("offsets", [])
+        return bool(offsets) and all(each["lag"] is not None for each in offsets)
+
+    running.wait_for("a group that commits", committed)
+    yield running
+    stop_cluster(running)
+
+
+def run(cluster: Cluster, *words: str, attached: bool = False) -> Result:
+    where = ("--bootstrap-servers", cluster.bootstrap) if attached else ("--data-dir", str(cluster.data_dir))
+    return CliRunner().invoke(main, [*words, *where])
+
+
+def _json(cluster: Cluster, *words: str, attached: bool = False) -> dict[str, Any]:
+    return json.loads(run(cluster, *words, "--json", attached=attached).stdout)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_healthy_cluster_is_told_whole(busy: Cluster, attached: bool) -> None:
+    result = run(busy, "health", "--json", "--max-lag", "1000000", attached=attached)
+    assert (result.exit_code, json.loads(result.stdout)["reasons"]) == (0, [])
+    partitions = _json(busy, "get", "partitions", "orders", attached=attached)["partitions"]
+    assert [(each["partition"], sorted(each["isr"])) for each in partitions] == [(at, [1, 2, 3]) for at in range(3)]
+    offsets = _json(busy, "get", "offsets", "billing", attached=attached)["offsets"]
+    assert offsets and all(each["lag"] is not None for each in offsets)
+    assert len(_json(busy, "get", "quorum", attached=attached)["quorum"]) == 3
+    configs = _json(busy, "get", "configs", "orders", attached=attached)["configs"]
+    assert {each["name"]: each["value"] for each in configs}["min.insync.replicas"] == "2"
+    result = run(busy, "get", "topics", "orders", "nosuch", attached=attached)
+    assert result.exit_code == 1
+    assert "no such topics: nosuch" in result.stderr and "orders" in result.stdout
+
+
+def test_nobody_there_is_unreachable(busy: Cluster, tmp_path: Any) -> None:
+    nowhere = ["--bootstrap-servers", "127.0.0.1:1", "--timeout", "1", "--json"]
+    result = CliRunner().invoke(main, ["health", *nowhere])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["status"] == "unreachable"
+    result = CliRunner().invoke(main, ["get", "brokers", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "start it with `kconsole up`" in result.stderr
+
+
+# Last: it leaves a broker dead.
+def test_a_broker_that_hangs_or_is_dead_is_a_reason_and_keeps_nobody_waiting(busy: Cluster) -> None:
+    assert run(busy, "pause", "2").exit_code == 0
+    # Far less than the time-out of a session: whoever waited for the broker would meet the deadline, and not be whole.
+    result = run(busy, "health", "--json", "--timeout", "8", attached=True)
+    assert result.exit_code == 1
+    found = {each["kind"]: each["subjects"] for each in json.loads(result.stdout)["reasons"]}
+    assert found["brokers_down"] == ["2"]
+    assert "unknown" not in found, "all others were asked in time"
+    assert run(busy, "kill", "2").exit_code == 0
+    result = run(busy, "health", "--json")
+    assert result.exit_code == 1
+    reason = json.loads(result.stdout)["reasons"][0]
+    assert (reason["kind"], reason["said"]) == ("brokers_down", "1 broker down: broker 2: its process is killed")
