@@ -38,7 +38,14 @@ KEYS: tuple[Key, ...] = (
     # -- global ---------------------------------------------------------------------------------------------------
     Key("colon", "command", "command", "global", ":", _G, hint=True, help="go somewhere or do something by its name"),
     Key(
-        "slash", "filter", "filter", "global", "/", _G, hint=True, help="regex · !inverse · -f fuzzy · -l column=value"
+        "slash",
+        "filter",
+        "filter",
+        "global",
+        "/",
+        _G,
+        hint=True,
+        help="regex · !inverse · -f fuzzy · -l column=value · -j jq",
     ),
     Key("question_mark", "help", "help", "global", "?", _G, hint=True),
     Key("escape", "back", "back", "global", "esc", _N, help="close the prompt, else clear the filter, else go back"),
@@ -215,6 +222,7 @@ KEYS: tuple[Key, ...] = (
     Key("b", "seek_to('start')", "from the start", "records", "b", _N),
     Key("t", "seek_to('end')", "from the end", "records", "t", _N),
     Key("v", "format", "json/raw/hex", "records", "v", "table", hint=True),
+    Key("w", "fields", "fields as columns", "records", "w", "table", help="programs in jq, like .value.amount"),
     Key("X", "clear", "clear", "records", "X", "table"),
     Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),
     Key(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from console.gateway.meaning import meaning_of
 from console.gateway.moving import Mover
 from console.gateway.producing import ProducerPool
 from console.gateway.protocol import (
@@ -352,6 +353,7 @@ class AttachedGateway:
 def record_view(record: Any) -> RecordView:
     """A fetched record as the console shows it. One that does not decode shows why."""
     value = f"(does not decode: {record.error})".encode() if record.error else record.value
+    meaning = None if record.error else meaning_of(record)
     return RecordView(
         record.topic,
         record.partition,
@@ -366,6 +368,7 @@ def record_view(record: Any) -> RecordView:
         record.producer_id,
         record.is_transactional,
         record.is_control,
+        meaning,
     )
 
 

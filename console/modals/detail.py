@@ -125,8 +125,12 @@ def record_lines(record: RecordView, shown: BytesFormat) -> list[Cell]:
     lines.append(fact("batch", ", ".join(attributes)))
     for name, value in record.headers:
         lines.append(fact("header", f"{name} = {(value or b'').decode(errors='replace')}"))
-    for part, data in (("key", record.key), ("value", record.value)):
-        size = "null" if data is None else text.size(len(data))
-        lines += [cell(""), (Span(part.upper(), "title"), Span(f"  {size}  {shown}", "muted"))]
+    key, value = record.key, record.value
+    if shown is BytesFormat.AUTO:
+        key, value = record.readable_key, record.readable_value
+    for part, data, of in (("key", key, record.key), ("value", value, record.value)):
+        size = "null" if of is None else text.size(len(of))
+        how = "decoded" if data is not of else str(shown)
+        lines += [cell(""), (Span(part.upper(), "title"), Span(f"  {size}  {how}", "muted"))]
         lines += pretty_lines(data, shown)
     return lines

@@ -74,7 +74,7 @@ class View(Vertical):
 
     def make_table(self) -> LiveTable:
         """The table with this screen's columns."""
-        return LiveTable(
+        table = LiveTable(
             self.columns(),
             self.key_of,
             age_ms=self.age_of,
@@ -83,6 +83,8 @@ class View(Vertical):
             follow=self.FOLLOWS,
             id="table",
         )
+        table.search_data = lambda row: json.loads(json.dumps(as_data(self.describe_row(row)), default=str))
+        return table
 
     # -- for subclasses -------------------------------------------------------------------------------------------
 

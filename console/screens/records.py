@@ -12,6 +12,7 @@ from console.modals.form import Field, Form
 from console.screens.base import View, view_bindings
 from console.viewmodel import text
 from console.viewmodel.cells import Column
+from console.viewmodel.jq_programs import Program, program
 from console.viewmodel.records import (
     KEPT_RECORDS,
     BytesFormat,
@@ -19,6 +20,7 @@ from console.viewmodel.records import (
     Ring,
     merge_by_time,
     record_columns,
+    record_data,
     record_part,
     record_text,
 )
@@ -55,6 +57,7 @@ class RecordsView(View):
         self._waiting: list[RecordView] = []
         self._skipped = 0
         self._has_headers = False
+        self._fields: tuple[Program, ...] = ()
         self._problem = ""
         self._caught_up = False
         self._paged = "read_from" in about
@@ -62,12 +65,14 @@ class RecordsView(View):
         self._more = asyncio.Event()
 
     def columns(self) -> Sequence[Column]:
-        return record_columns(self._format, len(self._topics) > 1, headers=self._has_headers)
+        return record_columns(self._format, len(self._topics) > 1, headers=self._has_headers, fields=self._fields)
 
     def make_table(self) -> LiveTable:
         table = super().make_table()
         table.search_text = record_text
         table.search_part = record_part
+        table.search_data = record_data
+        table.rows_are_final = True
         table.empty = "waiting for records …"
         return table
 
@@ -209,6 +214,34 @@ class RecordsView(View):
         self.table.refresh()
         self.refresh_title()
 
+    def action_fields(self) -> None:
+        def check(values: dict[str, str]) -> str:
+            try:
+                _programs(values["fields"])
+            except ValueError as error:
+                return f"jq: {error}"
+            return ""
+
+        def show(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            self._fields = _programs(values["fields"])
+            self.table.columns = self.columns()
+            self.table.refresh()
+
+        now = ", ".join(each.text for each in self._fields)
+        fields = [Field("fields", "show", now, ".value.amount, .headers.trace, .value.items | length")]
+        self.console.push_screen(
+            Form(
+                "fields as columns",
+                fields,
+                yes="Show",
+                check=check,
+                note="programs in jq, with commas between; none: no columns",
+            ),
+            show,
+        )
+
     def action_clear(self) -> None:
         self._ring.clear()
         self._waiting.clear()
@@ -253,3 +286,8 @@ class RecordsView(View):
             self.console.acts.kill_leader(row.topic, row.partition)
         else:
             self.console.acts.kill_leader(self._topics[0], partitions[0] if partitions else 0)
+
+
+def _programs(said: str) -> tuple[Program, ...]:
+    """Programs with commas between. Raises: ValueError."""
+    return tuple(program(each.strip()) for each in said.split(",") if each.strip())

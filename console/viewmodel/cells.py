@@ -25,6 +25,11 @@ def cell(text: object, tone: str = "text") -> Cell:
     return (Span(str(text), tone),)
 
 
+def json_tone(value: object) -> str:
+    """The colour of a value of JSON."""
+    return "in_sync" if isinstance(value, str) else "controller" if isinstance(value, bool | None) else "leader"
+
+
 def plain(value: Cell) -> str:
     """The text alone."""
     return "".join(span.text for span in value)

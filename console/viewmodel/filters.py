@@ -1,17 +1,21 @@
-"""What ``/`` understands: a regular expression, ``!`` the inverse, ``-f`` fuzzy, ``-l column=value`` one column."""
+"""What ``/`` understands: a regular expression, ``!`` the inverse, ``-f`` fuzzy, ``-l column=value`` one column, ``-j
+program`` in jq over the row as JSON."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from console.viewmodel.jq_programs import Program, program
 from console.viewmodel.text import UNKNOWN_TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter as typed. ``error`` says why a regular expression is none; it is then taken as plain text."""
+    """A filter as typed. ``error`` says why a regular expression is none, which is then taken as plain text, or why a
+    program does not compile, which then hides nothing."""
 
     text: str = ""
     pattern: re.Pattern[str] | None = None
@@ -19,6 +23,7 @@ class Filter:
     fuzzy: str = ""
     column: str = ""
     wanted: str = ""
+    program: Program | None = None
     error: str = ""
 
     @classmethod
@@ -32,6 +37,12 @@ class Filter:
         if stripped.startswith("-l ") and "=" in stripped:
             column, _, wanted = stripped[3:].partition("=")
             return cls(text=stripped, column=column.strip().lower(), wanted=wanted.strip().lower())
+        if stripped == "-j" or stripped.startswith("-j "):
+            body = stripped[2:].strip()
+            try:
+                return cls(text=stripped, program=program(body) if body else None)
+            except ValueError as problem:
+                return cls(text=stripped, error=f"jq: {problem}")
         inverse = stripped.startswith("!")
         body = stripped[1:] if inverse else stripped
         if not body:
@@ -47,15 +58,23 @@ class Filter:
     @property
     def is_active(self) -> bool:
         """Whether it can hide anything."""
-        return self.pattern is not None or bool(self.fuzzy) or bool(self.column)
+        return self.pattern is not None or bool(self.fuzzy) or bool(self.column) or self.program is not None
 
-    def matches(self, text: str, value_of: Callable[[str], str] | None = None) -> bool:
+    def matches(
+        self,
+        text: str,
+        value_of: Callable[[str], str] | None = None,
+        data_of: Callable[[], Any] | None = None,
+    ) -> bool:
         """Whether a row shows.
 
         Args:
             text: all that the row says.
             value_of: text of one column, by the beginning of its name.
+            data_of: the row for a program, in JSON's types.
         """
+        if self.program is not None:
+            return data_of is not None and self.program.holds(data_of())
         if self.column:
             return value_of is not None and self.wanted in value_of(self.column).lower()
         if self.fuzzy:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple, overload
 
 from console.viewmodel import text
-from console.viewmodel.cells import Cell, Column, Span, cell
+from console.viewmodel.cells import Cell, Column, Span, cell, json_tone
+from console.viewmodel.jq_programs import Program, field_title
 
 KEPT_RECORDS = 2_000
 _SHOWN_VALUE = 400
@@ -33,6 +34,18 @@ class RecordView(NamedTuple):
     producer_id: int | None = None
     is_transactional: bool = False
     is_control: bool = False
+    # What the bytes mean where Kafka itself wrote them (the coordinators' topics, control records), as JSON.
+    meaning: tuple[bytes | None, bytes | None] | None = None
+
+    @property
+    def readable_key(self) -> bytes | None:
+        """The key, or what it means."""
+        return self.key if self.meaning is None else self.meaning[0]
+
+    @property
+    def readable_value(self) -> bytes | None:
+        """The value, or what it means."""
+        return self.value if self.meaning is None else self.meaning[1]
 
     @property
     def place(self) -> str:
@@ -143,8 +156,7 @@ def json_lines(value: Any, indent: int = 0, name: str | None = None, comma: bool
         for at, each in enumerate(value):
             lines += json_lines(each, indent + 1, None, at < len(value) - 1)
         return [*lines, (pad, Span("]", "muted"), *tail)]
-    tone = "in_sync" if isinstance(value, str) else "controller" if isinstance(value, bool | None) else "leader"
-    return [(*head, Span(json.dumps(value, ensure_ascii=False), tone), *tail)]
+    return [(*head, Span(json.dumps(value, ensure_ascii=False), json_tone(value)), *tail)]
 
 
 def hex_lines(data: bytes, limit: int = 64 * 1024) -> list[Cell]:
@@ -163,7 +175,7 @@ def hex_lines(data: bytes, limit: int = 64 * 1024) -> list[Cell]:
 def record_text(record: RecordView) -> str:
     """What ``/`` looks at: key, value, and ``name=value`` of each header, and the place."""
     parts = [record.place]
-    for data in (record.key, record.value):
+    for data in (record.readable_key, record.readable_value):
         if data is not None:
             parts.append(data.decode(errors="replace"))
     parts += [f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers]
@@ -173,9 +185,9 @@ def record_text(record: RecordView) -> str:
 def record_part(record: RecordView, part: str) -> str:
     """``-l key=…``, ``value``, ``header``, ``topic``, ``partition``, ``offset``."""
     if "key".startswith(part):
-        return (record.key or b"").decode(errors="replace")
+        return (record.readable_key or b"").decode(errors="replace")
     if "value".startswith(part):
-        return (record.value or b"").decode(errors="replace")
+        return (record.readable_value or b"").decode(errors="replace")
     if "headers".startswith(part):
         return " ".join(f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers)
     if "topic".startswith(part):
@@ -183,8 +195,36 @@ def record_part(record: RecordView, part: str) -> str:
     return str(record.partition) if "partition".startswith(part) else str(record.offset)
 
 
-def record_columns(shown: BytesFormat, several_topics: bool, *, headers: bool = True) -> tuple[Column, ...]:
-    """Columns for a tail; ``headers`` where there are any."""
+def record_data(record: RecordView) -> dict[str, Any]:
+    """The record for a program in jq: keys and values that are JSON as such, other text as text, other bytes in hex."""
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp_ms,
+        "key": _data(record.readable_key),
+        "value": _data(record.readable_value),
+        "headers": {name: _data(value) for name, value in record.headers},
+    }
+
+
+def _data(data: bytes | None) -> Any:
+    if data is None:
+        return None
+    try:
+        decoded = data.decode()
+    except UnicodeDecodeError:
+        return data.hex()
+    try:
+        return json.loads(decoded)
+    except (ValueError, RecursionError):
+        return decoded
+
+
+def record_columns(
+    shown: BytesFormat, several_topics: bool, *, headers: bool = True, fields: Sequence[Program] = ()
+) -> tuple[Column, ...]:
+    """Columns for a tail; ``headers`` where there are any, and one for each of ``fields``."""
 
     def place(record: RecordView) -> Cell:
         return cell(f"{record.topic}-{record.partition}" if several_topics else record.partition, "muted")
@@ -195,11 +235,15 @@ def record_columns(shown: BytesFormat, several_topics: bool, *, headers: bool = 
         return cell(" ".join(f"{name}={(value or b'').decode(errors='replace')}" for name, value in record.headers))
 
     def value(record: RecordView) -> Cell:
+        data = record.readable_value if shown is BytesFormat.AUTO else record.value
         if record.is_control:
-            return cell("control record", "controller")
+            return (Span("control record  ", "controller"), *(one_line(data, shown) if data is not None else ()))
         if record.value is None:
             return cell("null (tombstone)", "under_replicated")
-        return one_line(record.value, shown)
+        return one_line(data, shown)
+
+    def key(record: RecordView) -> Cell:
+        return one_line(record.readable_key if shown is BytesFormat.AUTO else record.key, shown)
 
     columns = (
         Column("time", "TIME", lambda record: cell(text.clock_time(record.timestamp_ms), "muted"), 12, priority=1),
@@ -212,8 +256,18 @@ def record_columns(shown: BytesFormat, several_topics: bool, *, headers: bool = 
             max_width=30 if several_topics else None,
         ),
         Column("offset", "OFFSET", lambda record: cell(f"{record.offset:,}", "leader"), 9, right=True),
-        Column("key", "KEY", lambda record: one_line(record.key, shown), 10, max_width=24),
+        Column("key", "KEY", key, 10, max_width=24),
         Column("headers", "HEADERS", headers_of, 16, priority=2, max_width=30),
+        *(
+            Column(
+                f"field {at}",
+                field_title(each.text),
+                lambda record, each=each: each.cell(record_data(record)),
+                10,
+                max_width=32,
+            )
+            for at, each in enumerate(fields)
+        ),
         Column("value", "VALUE", value, 20, max_width=400),
     )
     return tuple(column for column in columns if headers or column.key != "headers")

@@ -88,6 +88,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.filter = Filter()
         self.search_text: Callable[[Any], str] | None = None
         self.search_part: Callable[[Any, str], str] | None = None
+        self.search_data: Callable[[Any], Any] | None = None
+        # Of rows that never change: what a program said of each is not asked again.
+        self.rows_are_final = False
+        self._verdicts: dict[str, bool] = {}
+        self._verdicts_of: Filter | None = None
         self.keep: Callable[[Any], bool] | None = None
         self.sort_key = ""
         self.reverse = False
@@ -205,12 +210,28 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return False
         if not self.filter.is_active:
             return True
+        if self.filter.program is not None:
+            return self._holds(row)
         if self.search_text is not None:
             text = self.search_text(row)
         else:
             # A few letters in some order occur in nearly every row as a whole: fuzzy means the name.
             text = self._key(row) if self.filter.fuzzy else self._row_text(row)
         return self.filter.matches(text, lambda column: self._part(row, column))
+
+    def _holds(self, row: Any) -> bool:
+        def data() -> Any:
+            return None if self.search_data is None else self.search_data(row)
+
+        if not self.rows_are_final:
+            return self.filter.matches("", data_of=data)
+        if self._verdicts_of is not self.filter or len(self._verdicts) > 4 * len(self._source) + 100:
+            self._verdicts, self._verdicts_of = {}, self.filter
+        key = self._key(row)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            verdict = self._verdicts[key] = self.filter.matches("", data_of=data)
+        return verdict
 
     def _row_text(self, row: Any) -> str:
         return "  ".join(plain(column.cell(row)) for column in self._columns)

@@ -42,6 +42,9 @@ async def test_records_are_filtered_by_key_value_and_header() -> None:
             ("-l header=4f1c", 15),
             ('-l value=order": 80010,', 1),
             ("-f zzzz", 0),
+            ("-j .value.order == 80010", 1),
+            ('-j .headers.trace // "" | startswith("4f1c")', 15),
+            ("-j .value.order.none", 0),
         ):
             driver.view.set_filter(text)
             assert len(driver.keys) == number, text
@@ -162,3 +165,26 @@ async def test_segments_by_command_and_what_stands_in_the_way() -> None:
         driver.app.main.run_command("segments orders")
         await driver.settle()
         assert driver.view.NAME == "partitions" and "needs the data directories" in driver.screen
+
+
+async def test_fields_become_columns_by_a_form() -> None:
+    async with driving(size=(160, 30)) as driver:
+        await driver.press("2", "j", "j", "l", "w")
+        await driver.type(".value.currency, .value")
+        await driver.press("enter")
+        assert "CURRENCY" in driver.screen and any(each in driver.screen for each in ("EUR", "USD", "GBP"))
+        await driver.press("w")
+        await driver.type(" (")
+        await driver.press("enter")
+        assert "jq: " in driver.screen
+        await driver.press("escape")
+        assert "CURRENCY" in driver.screen
+
+
+async def test_a_program_filters_any_table() -> None:
+    async with driving() as driver:
+        await driver.press("2")
+        driver.view.set_filter("-j .partitions | length > 3")
+        assert driver.keys and len(driver.keys) < driver.view.table.total
+        assert driver.view.set_filter("-j .a |").startswith("jq: ")
+        assert len(driver.keys) == driver.view.table.total
