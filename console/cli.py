@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
-from console.script_commands import get, health
+from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
 from console.supervisor_calls import (
     DATA_DIR,
@@ -25,6 +25,7 @@ from console.supervisor_calls import (
     no_supervisor,
     print_brokers,
 )
+from console.tail_command import tail
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
@@ -499,7 +500,7 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, health):
+for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, describe, lag, tail, health):
     main.add_command(_command)
 
 

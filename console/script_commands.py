@@ -183,3 +183,123 @@ def health(
         for each in verdict.reasons:
             click.echo(f"  {each.kind}: {each.said}")
     sys.exit(0 if verdict.is_healthy else FAILED)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole lag billing
+  kconsole lag billing --max-lag 1000 --json --bootstrap-servers kafka-1:9092
+
+\b
+Exit codes: 0 done, 1 no such group, behind by more than --max-lag, or not all known with it, 2 unreachable."""
+)
+@click.argument("group")
+@click.option("--max-lag", type=click.IntRange(min=0), help="Exit with 1 if it is behind by more records in all.")
+@one_look_options
+def lag(
+    group: str,
+    max_lag: int | None,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Show how far a group of any type is behind, by partition."""
+    from console.viewmodel.documents import lag_document, problems, table_lines
+
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    found = ask(gateway, lambda gateway: look(gateway, timeout_s, without=("topic configs",)), as_json=as_json)
+    said = problems(found.snapshot, found.missing)
+    state = next((each for each in found.snapshot.groups if each.group_id == group), None)
+    if state is None:
+        _tell(said)
+        fail(f"no such group: {group}" + (", as far as brokers that answer know" if said else ""), FAILED)
+    document = lag_document(found.snapshot, state, said)
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        fields = ("topic", "partition", "committed_offset", "log_end_offset", "lag", "member")
+        click.echo("\n".join(table_lines(document["offsets"], fields)))
+        members = "?" if document["members"] is None else document["members"]
+        behind = "not known" if state.total_lag is None else f"{state.total_lag:,}"
+        click.echo(f"{group}: {state.state}, {members} members, lag {behind}")
+        _tell(said)
+    blind = any(each.lag is None and each.committed_offset is not None for each in state.offsets)
+    if max_lag is not None and (blind or (state.total_lag or 0) > max_lag):
+        sys.exit(FAILED)
+
+
+def _tell(said: list[str]) -> None:
+    for each in said:
+        click.echo(f"kconsole: {each}", err=True)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole describe topic orders
+  kconsole describe partition orders-3 --json
+  kconsole describe broker 2 --bootstrap-servers kafka-1:9092
+
+\b
+Exit codes: 0 done, 1 it is not there, 2 unreachable."""
+)
+@click.argument("thing", type=click.Choice(("broker", "topic", "partition", "group", "transaction")))
+@click.argument("name")
+@one_look_options
+def describe(
+    thing: str,
+    name: str,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Show all of one thing: what `get` lists of it, its parts, and the configs that somebody set."""
+    if thing == "broker" and not name.isdigit():
+        raise click.UsageError(f"describe broker {name!r}: a broker's name is its number")
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    document = ask(gateway, lambda gateway: _described(gateway, thing, name, timeout_s), as_json=as_json)
+    if thing not in document:
+        _tell(document["problems"])
+        fail(f"no such {thing}: {name}", FAILED)
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    from console.viewmodel.documents import detail_lines
+
+    parts = {part: value for part, value in document.items() if part not in ("problems", thing)}
+    for moment in ("cluster_id", "at_ms", "metadata_at_ms"):
+        parts.pop(moment)
+    click.echo("\n".join([*detail_lines(document[thing]), *detail_lines(parts)]))
+    _tell(document["problems"])
+
+
+async def _described(gateway: Gateway, thing: str, name: str, timeout_s: float) -> Row:
+    from console.gateway import GatewayError
+    from console.viewmodel import documents
+
+    if thing == "partition":
+        # Where each replica stands is asked for those that somebody looks at.
+        gateway.watch(frozenset({name.rpartition("-")[0]}))
+    found = await look(gateway, timeout_s, without=() if thing == "group" else ("group",))
+    said = documents.problems(found.snapshot, found.missing)
+    answer = documents.envelope(found.snapshot, said)
+    if thing == "transaction":
+        transactions = await gateway.transactions()
+        said += [each for each in transactions.problems if each not in said]
+        row = next((each for each in transactions.rows if each.key == name), None)
+        return answer if row is None else {**answer, thing: documents.transaction_row(row)}
+    described = documents.described(found.snapshot, thing, name)
+    if described is None:
+        return answer
+    if thing in ("topic", "broker"):
+        try:
+            configs = await (gateway.topic_configs(name) if thing == "topic" else gateway.broker_configs(int(name)))
+            described["configs"] = [config_row(each, thing, name) for each in configs if not each.is_default]
+        except GatewayError as error:
+            said.append(f"configs: {error}")
+    return answer | described

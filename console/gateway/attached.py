@@ -164,7 +164,8 @@ class AttachedGateway:
             )
             try:
                 async for batch in reader:
-                    yield TailBatch([record_view(each) for each in batch.records], batch.problem, batch.caught_up)
+                    records = [record_view(each) for each in batch.records]
+                    yield TailBatch(records, batch.problem, batch.caught_up, batch.positions, batch.ends)
             finally:
                 reader.close()
 

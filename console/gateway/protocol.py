@@ -11,6 +11,7 @@ from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionsFound
+from engine.model.topic_partition import TopicPartition
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 NO_SIMULATION = "`kconsole sim` opens one"
@@ -65,11 +66,15 @@ class Tail(NamedTuple):
 
 
 class TailBatch(NamedTuple):
-    """Records that came, in the order of each partition; ``problem`` says what does not come, and why."""
+    """Records that came, in the order of each partition; ``problem`` says what does not come, and why. Of each topic
+    and partition ``positions`` has the offset to be read next (``None``: not found yet), ``ends`` where the log ended
+    when it was read last."""
 
     records: list[RecordView]
     problem: str = ""
     caught_up: bool = False
+    positions: Mapping[TopicPartition, int | None] = {}
+    ends: Mapping[TopicPartition, int] = {}
 
 
 class EventBatch(NamedTuple):

@@ -261,6 +261,35 @@ def envelope(snapshot: ClusterSnapshot, said: list[str]) -> Row:
     }
 
 
+def lag_document(snapshot: ClusterSnapshot, group: GroupState, said: list[str]) -> Row:
+    """What `lag` answers."""
+    offsets = sorted(group.offsets, key=lambda each: (each.topic, each.partition))
+    return {**envelope(snapshot, said), **group_row(group), "offsets": [offset_row(each) for each in offsets]}
+
+
+def described(snapshot: ClusterSnapshot, thing: str, name: str) -> Row | None:
+    """What a picture tells of one thing, under its kind's name, with its parts; ``None`` if it is not there."""
+    rows, _ = selected(f"{thing}s", ROWS[f"{thing}s"](snapshot), [name])
+    if not rows:
+        return None
+    silent = silent_brokers(snapshot)
+    answer: Row = {thing: rows[0]}
+    partitions = [each for topic in snapshot.topics for each in topic.partitions]
+    if thing == "topic":
+        answer["partitions"] = [partition_row(each, silent) for each in partitions if each.topic == name]
+    elif thing == "broker":
+        held = [each for each in partitions if int(name) in each.replicas]
+        answer["partitions"] = [partition_row(each, silent) for each in held]
+    elif thing == "partition":
+        found = next(each for each in partitions if f"{each.topic}-{each.partition}" == name)
+        answer["replicas"] = [replica._asdict() for replica in found.replica_states]
+    else:
+        group = next(each for each in snapshot.groups if each.group_id == name)
+        answer["members"] = [member_row(name, each) for each in group.members]
+        answer["offsets"] = [offset_row(each) for each in group.offsets]
+    return answer
+
+
 def health_document(snapshot: ClusterSnapshot, verdict: Verdict) -> Row:
     """What `health` answers."""
     silent = silent_brokers(snapshot)

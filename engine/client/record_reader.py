@@ -65,11 +65,14 @@ AT_END = StartAt()
 
 class ReadBatch(NamedTuple):
     """Records in the order of each partition. ``problem`` says what is not being read now, and why; ``caught_up`` that
-    every partition was read to its end."""
+    every partition was read to its end. ``positions`` are the offsets to read next (``None``: the start is not found
+    yet), ``ends`` the ends that leaders told last."""
 
     records: list[FetchedRecord]
     problem: str
     caught_up: bool
+    positions: dict[TopicPartition, int | None]
+    ends: dict[TopicPartition, int]
 
 
 class RecordReader:
@@ -160,7 +163,7 @@ class RecordReader:
                     records, self._waiting = self._waiting, []
                     self._room.set()
                     self._told = state
-                    yield ReadBatch(records, *state)
+                    yield ReadBatch(records, *state, self._positions.copy(), self._ends.copy())
                 if self._following is not None and self._following.done():
                     self._following.result()
         finally:
@@ -203,6 +206,9 @@ class RecordReader:
                 self._problems[name] = f"{name}: {error.code.name if error else 'unknown'}"
                 continue
             self._problems.pop(name, None)
+            absent = sorted((self._wanted or frozenset()) - {each.partition for each in topic.partitions})
+            if absent:
+                self._problems[name] = f"{name}: no partition {', '.join(map(str, absent))}"
             for each in topic.partitions:
                 partition = TopicPartition(name, each.partition)
                 if self._wanted is not None and each.partition not in self._wanted:

@@ -67,8 +67,32 @@ def test_a_healthy_cluster_is_told_whole(busy: Cluster, attached: bool) -> None:
     assert "no such topics: nosuch" in result.stderr and "orders" in result.stdout
 
 
+def test_a_tail_reads_from_one_place_to_another_and_says_why_it_ended(busy: Cluster) -> None:
+    place = ("tail", "orders", "--partitions", "1", "--from", "0")
+    result = run(busy, *place, "--until", "5", "--json")
+    assert [json.loads(line)["offset"] for line in result.stdout.splitlines()] == [0, 1, 2, 3, 4]
+    assert result.exit_code == 0 and "ended: 5 records, up to offset 5" in result.stderr
+    end = next(each for each in _json(busy, "get", "partitions", "orders-1")["partitions"])["high_watermark"]
+    # More comes all the time, and it ends all the same.
+    result = run(busy, *place, "--until", "end", attached=True)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) >= end
+    result = run(busy, "tail", "nosuch", "--timeout", "0.5")
+    assert result.exit_code == 1 and "nosuch: UNKNOWN_TOPIC_OR_PARTITION" in result.stderr
+
+
+def test_one_thing_is_described_with_its_parts_and_a_groups_lag_is_judged(busy: Cluster) -> None:
+    topic = _json(busy, "describe", "topic", "orders", attached=True)
+    assert (topic["topic"]["partitions"], len(topic["partitions"])) == (3, 3)
+    assert "min.insync.replicas" in {each["name"] for each in topic["configs"]}
+    replicas = _json(busy, "describe", "partition", "orders-0")["replicas"]
+    assert sorted(each["broker_id"] for each in replicas) == [1, 2, 3]
+    assert run(busy, "lag", "billing", "--max-lag", "1000000").exit_code == 0
+    result = run(busy, "lag", "nosuch")
+    assert result.exit_code == 1 and "no such group: nosuch" in result.stderr
+
+
 def test_nobody_there_is_unreachable(busy: Cluster, tmp_path: Any) -> None:
-    nowhere = ["--bootstrap-servers", "127.0.0.1:1", "--timeout", "1", "--json"]
+    nowhere = ["--bootstrap-servers", "127.0.0.1:1", "--timeout", "0.3", "--json"]
     result = CliRunner().invoke(main, ["health", *nowhere])
     assert result.exit_code == 2
     assert json.loads(result.stdout)["status"] == "unreachable"

@@ -1,0 +1,169 @@
+"""``kconsole tail``: records of topics as lines, from some place to another or without end. It never ends silently."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from console.looking import UNREACHABLE, cluster_options, gateway_of
+from console.supervisor_calls import FAILED, JSON
+
+if TYPE_CHECKING:
+    from console.gateway import Gateway, ReadFrom, Tail, TailBatch
+    from console.viewmodel.tailing import TailRun
+
+_IDLE_S = 0.25
+_INTERRUPTED = 130
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole tail orders                              what comes from now on
+  kconsole tail orders --from start --until end     all there is, then it ends
+  kconsole tail orders --from -20 --count 20 --json
+  kconsole tail orders --from 15m --filter '"amount": 9\\d\\d'
+  kconsole tail orders --partitions 0,2 --from 1042 --until 2000
+
+\b
+PLACE: end, start, an offset, -N (so many before the end), 30s 15m 2h 1d ago, 14:03, 2026-11-24 14:03.
+Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable, 130 interrupted."""
+)
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC…")
+@click.option("--from", "begin", default="end", show_default=True, metavar="PLACE", help="Where to begin.")
+@click.option("--until", metavar="PLACE", help="The place that is not read any more; end: as it is now.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many records (that match).")
+@click.option("--filter", "wanted", default="", help="As after / in the console: a regular expression, !inverse, …")
+@click.option("--partitions", metavar="N,…", help="Only these.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds without progress after which --until and --count give up; for all, if nothing can be read at all.",
+)
+@cluster_options
+@JSON
+def tail(
+    topics: tuple[str, ...],
+    begin: str,
+    until: str | None,
+    count: int | None,
+    wanted: str,
+    partitions: str | None,
+    timeout_s: float,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Print records of topics, one a line; with --json as JSON lines.
+
+    Why it ended, and what could not be read meanwhile, stands on standard error.
+    """
+    from console.gateway import Tail
+    from console.viewmodel.filters import Filter
+    from console.viewmodel.tailing import TailRun
+
+    start = _place("--from", begin)
+    stop = None if until is None else _place("--until", until)
+    if stop is not None and (stop.start == "start" or stop.value < 0):
+        raise click.UsageError("--until is end, an offset or a time")
+    parsed = Filter.parse(wanted)
+    if parsed.error:
+        raise click.UsageError(f"--filter: {parsed.error}")
+    numbers = _numbers(partitions)
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    run = TailRun(time.monotonic() * 1000, until=stop, count=count, wanted=parsed, patience_ms=timeout_s * 1000)
+    sys.exit(_run(gateway, Tail(topics, numbers, start), run, as_json))
+
+
+def _place(option: str, written: str) -> ReadFrom:
+    from console.viewmodel.seeking import parse_seek
+
+    found = parse_seek(written, time.time_ns() // 1_000_000)
+    if isinstance(found, str):
+        raise click.UsageError(f"{option}: {found}")
+    return found
+
+
+def _numbers(written: str | None) -> tuple[int, ...] | None:
+    if written is None:
+        return None
+    words = [each.strip() for each in written.split(",")]
+    if not all(each.isdigit() for each in words):
+        raise click.UsageError(f"--partitions {written!r}: write numbers, as in 0,2")
+    return tuple(int(each) for each in words)
+
+
+def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> int:
+    from console.gateway import GatewayError
+
+    async def read() -> None:
+        try:
+            await _read(gateway, tail, run, as_json)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await gateway.close()
+
+    try:
+        asyncio.run(read())
+    except GatewayError as error:
+        _say(f"ended: {error}")
+        return UNREACHABLE
+    except KeyboardInterrupt:
+        _say(f"ended: interrupted after {run.printed:,} records")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; what the interpreter would still write must not fail once more.
+        sys.stdout = None
+        _say("ended: the output was closed")
+        return FAILED
+    assert run.ending is not None
+    _say(f"ended: {run.ending.said}")
+    if run.ending.complete:
+        return 0
+    return FAILED if run.found_any or "UNKNOWN_TOPIC" in run.problem or "no partition" in run.problem else UNREACHABLE
+
+
+async def _read(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> None:
+    from console.viewmodel.tailing import record_document, record_line
+
+    batches = gateway.tail(tail)
+    coming: asyncio.Task[TailBatch] | None = None
+    said, told_wait = "", False
+    try:
+        while run.ending is None:
+            coming = coming or asyncio.ensure_future(anext(batches))
+            done, _ = await asyncio.wait([coming], timeout=_IDLE_S)
+            now_ms = time.monotonic() * 1000
+            if done:
+                batch, coming = coming.result(), None
+                for record in run.on_batch(batch, now_ms):
+                    sys.stdout.write((json.dumps(record_document(record)) if as_json else record_line(record)) + "\n")
+                sys.stdout.flush()
+            run.on_time(now_ms, time.time() * 1000)
+            if run.problem != said:
+                said = run.problem
+                _say(f"not read for now: {said}" if said else "everything is read again")
+            if run.waits and run.is_bounded and not told_wait:
+                told_wait = True
+                _say("all there is was read; waiting for more")
+    finally:
+        if coming is not None:
+            coming.cancel()
+            with contextlib.suppress(BaseException):
+                await coming
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(f"kconsole: {sentence}", err=True)
