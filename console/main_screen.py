@@ -42,6 +42,7 @@ class MainScreen(Screen[None]):
 
     def __init__(self, first_view: str = "cluster") -> None:
         super().__init__()
+        self._filter_problem = ""
         self._navigation = Navigation(ViewSpec(first_view))
         self._switching = False
         self.switched = asyncio.Event()
@@ -207,9 +208,18 @@ class MainScreen(Screen[None]):
     def on_prompt_edited(self, event: Prompt.Edited) -> None:
         view = self.view
         if view is not None:
-            problem = view.set_filter(event.text)
-            if problem:
-                self.console.flash(problem, "under_replicated")
+            self._tell_of_filter(view.set_filter(event.text))
+
+    def _tell_of_filter(self, problem: str) -> None:
+        """What is wrong with it, and no longer when it is right: half a program never compiles."""
+        said = self.console.flash_message
+        if said is not None and said.text == self._filter_problem:
+            self.console.flash_message = None
+        self._filter_problem = problem
+        if problem:
+            self.console.flash(problem, "under_replicated")
+        else:
+            self.refresh_frame()
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         self._close_prompt()

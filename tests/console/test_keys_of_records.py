@@ -188,3 +188,11 @@ async def test_a_program_filters_any_table() -> None:
         assert driver.keys and len(driver.keys) < driver.view.table.total
         assert driver.view.set_filter("-j .a |").startswith("jq: ")
         assert len(driver.keys) == driver.view.table.total
+        driver.view.set_filter("")
+        await driver.press("slash")
+        await driver.type("-j .a ")
+        await driver.pilot.press("vertical_line")
+        await driver.settle()
+        assert driver.flash.startswith("jq: ")
+        await driver.press("backspace")
+        assert driver.flash == ""
