@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,15 @@ from console.acts import (
     elect_command,
     flow_of,
     process_command,
-    produce_command,
     reason_against,
+    typed_number,
+    typed_pairs,
 )
-from console.gateway import ConfigValue, GatewayError, NewRecord, NewTopic
+from console.gateway import ConfigValue, GatewayError, NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
 from console.move_acts import MoveActs
+from console.record_acts import RecordActs
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
 from console.viewmodel.text import brokers_words, plural_s
@@ -58,8 +59,8 @@ class Acts:
         self._app = app
         self.log: list[ActLogEntry] = []
         self._number = 0
-        self._last_produced: dict[str, str] = {}
         self.moving = MoveActs(app, self)
+        self.records = RecordActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 
@@ -243,9 +244,9 @@ class Acts:
                 return
             topic = NewTopic(
                 values["name"].strip(),
-                _number(values["partitions"]),
-                _number(values["replication"]),
-                dict(_pairs(values["configs"])),
+                typed_number(values["partitions"]),
+                typed_number(values["replication"]),
+                dict(typed_pairs(values["configs"])),
             )
 
             async def call() -> str:
@@ -298,7 +299,7 @@ class Acts:
             return
 
         def check(values: dict[str, str]) -> str:
-            number = _number(values["total"])
+            number = typed_number(values["total"])
             return "" if number is not None and number > now else f"a whole number above {now} is needed"
 
         def submitted(values: dict[str, str] | None) -> None:
@@ -363,54 +364,6 @@ class Acts:
 
     # -- records --------------------------------------------------------------------------------------------------
 
-    def ask_produce(self, topic: str, partition: int | None = None) -> None:
-        """A form for a record; it remembers what was produced last."""
-        if self.refused(Need.WRITE):
-            return
-        last = self._last_produced
-        fields = [
-            Field("topic", "topic", topic or last.get("topic", "")),
-            Field("key", "key", last.get("key", ""), "none (null)"),
-            Field("value", "value", last.get("value", ""), "none (null, a tombstone)", lines=5),
-            Field("headers", "headers", last.get("headers", ""), "name=value, name=value"),
-            Field("partition", "partition", "" if partition is None else str(partition), "chosen by the key"),
-            Field("acks", "acks", last.get("acks", "all"), choices=("all", "1", "0")),
-        ]
-
-        def check(values: dict[str, str]) -> str:
-            if not values["topic"].strip():
-                return "name a topic"
-            if values["partition"].strip() and _number(values["partition"]) is None:
-                return "partition is a whole number, or empty"
-            try:
-                _pairs(values["headers"])
-            except ValueError as error:
-                return f"headers: {error}"
-            return ""
-
-        def submitted(values: dict[str, str] | None) -> None:
-            if values is None:
-                return
-            self._last_produced = values
-            record = NewRecord(
-                values["topic"].strip(),
-                values["key"].encode() or None,
-                values["value"].encode() or None,
-                tuple((name, value.encode()) for name, value in _pairs(values["headers"])),
-                _number(values["partition"]),
-                values["acks"],
-            )
-
-            async def call() -> str:
-                done = await self._app.gateway.produce(record)
-                offset = "no offset (acks=0)" if done.offset is None else f"offset {done.offset:,}"
-                place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
-                return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
-
-            self.perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
-
-        self._app.push_screen(Form("produce a record", fields, yes="Produce", check=check), submitted)
-
     # -- workload -------------------------------------------------------------------------------------------------
 
     def workload(self, act: str) -> None:
@@ -443,36 +396,6 @@ class Acts:
         self.perform(f"{act} a member of {group}", command, call)
 
 
-def _number(written: str) -> int | None:
-    word = written.strip()
-    return int(word) if word.isdigit() else None
-
-
-def _pairs(written: str) -> list[tuple[str, str]]:
-    """``a=b, c=d``, names may repeat; a value in quotes may hold commas (JSON strings are read)."""
-    found: list[tuple[str, str]] = []
-    rest = written.strip()
-    while rest:
-        name, separator, rest = rest.partition("=")
-        if not separator or not name.strip():
-            raise ValueError(f"'{name.strip()}' is not name=value")
-        rest = rest.lstrip()
-        if rest.startswith('"'):
-            try:
-                value, end = json.JSONDecoder().raw_decode(rest)
-            except ValueError:
-                raise ValueError(f"the quotes of '{name.strip()}' are not closed") from None
-            rest = rest[end:].lstrip()
-            if rest and not rest.startswith(","):
-                raise ValueError(f"a comma is missing after '{name.strip()}'")
-            rest = rest[1:].lstrip()
-        else:
-            value, _, rest = rest.partition(",")
-            value, rest = value.strip(), rest.strip()
-        found.append((name.strip(), str(value)))
-    return found
-
-
 def _check_topic(values: dict[str, str]) -> str:
     import re
 
@@ -481,10 +404,10 @@ def _check_topic(values: dict[str, str]) -> str:
         return "a name has 1 to 249 letters, digits, '.', '_' and '-'"
     for field, label in (("partitions", "partitions"), ("replication", "replication")):
         word = values[field].strip()
-        if word and not _number(word):
+        if word and not typed_number(word):
             return f"{label} is a whole number above 0, or empty"
     try:
-        _pairs(values["configs"])
+        typed_pairs(values["configs"])
     except ValueError as error:
         return f"configs: {error}"
     return ""

@@ -161,7 +161,7 @@ def produce_command(bootstrap: str, record: NewRecord) -> str:
     line = ""
     if record.headers:
         properties += ["--reader-property", "parse.headers=true"]
-        line += ",".join(f"{name}:{value.decode(errors='replace')}" for name, value in record.headers) + "\t"
+        line += ",".join(f"{name}:{(value or b'').decode(errors='replace')}" for name, value in record.headers) + "\t"
     if record.key is not None:
         properties += ["--reader-property", "parse.key=true"]
         line += record.key.decode(errors="replace") + "\t"
@@ -205,3 +205,33 @@ def flow_of(act: str, capabilities: Capabilities) -> ActFlow:
     if act in _ALWAYS_ASK or (capabilities.attached and act in _DESTRUCTIVE):
         return ActFlow.ASK
     return ActFlow.AT_ONCE
+
+
+def typed_number(written: str) -> int | None:
+    word = written.strip()
+    return int(word) if word.isdigit() else None
+
+
+def typed_pairs(written: str) -> list[tuple[str, str]]:
+    """``a=b, c=d``, names may repeat; a value in quotes may hold commas (JSON strings are read)."""
+    found: list[tuple[str, str]] = []
+    rest = written.strip()
+    while rest:
+        name, separator, rest = rest.partition("=")
+        if not separator or not name.strip():
+            raise ValueError(f"'{name.strip()}' is not name=value")
+        rest = rest.lstrip()
+        if rest.startswith('"'):
+            try:
+                value, end = json.JSONDecoder().raw_decode(rest)
+            except ValueError:
+                raise ValueError(f"the quotes of '{name.strip()}' are not closed") from None
+            rest = rest[end:].lstrip()
+            if rest and not rest.startswith(","):
+                raise ValueError(f"a comma is missing after '{name.strip()}'")
+            rest = rest[1:].lstrip()
+        else:
+            value, _, rest = rest.partition(",")
+            value, rest = value.strip(), rest.strip()
+        found.append((name.strip(), str(value)))
+    return found

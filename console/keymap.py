@@ -226,6 +226,17 @@ KEYS: tuple[Key, ...] = (
     Key("X", "clear", "clear", "records", "X", "table"),
     Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),
     Key(
+        "R",
+        "resend",
+        "send again",
+        "records",
+        "R",
+        _A,
+        Need.WRITE,
+        help="in a form; what stays is sent byte for byte",
+    ),
+    Key("e", "edit", "edit and send", "records", "e", _A, Need.WRITE, help="the value in $EDITOR, then the form"),
+    Key(
         "ctrl+k",
         "kill_leader",
         "kill leader",

@@ -317,7 +317,7 @@ class MainScreen(Screen[None]):
         elif act == "elect":
             acts.elect_preferred(None)
         elif act == "produce":
-            acts.ask_produce(arguments[0] if arguments else "")
+            acts.records.ask_produce(arguments[0] if arguments else "")
         elif act == "create":
             acts.ask_create_topic()
         elif act == "theme":

@@ -165,7 +165,7 @@ class PartitionsView(View):
     def action_produce(self) -> None:
         row: PartitionRow | None = self.table.cursor_row
         if row is not None:
-            self.console.acts.ask_produce(row.partition.topic, row.partition.partition)
+            self.console.acts.records.ask_produce(row.partition.topic, row.partition.partition)
 
     def action_elect_preferred(self) -> None:
         self.console.acts.elect_preferred(

@@ -275,9 +275,19 @@ class RecordsView(View):
         fields = [Field("place", "read from", "", "end, start, 1042, -100, 15m, 2026-11-24 14:03")]
         self.console.push_screen(Form("seek", fields, yes="Seek", check=check, note=SEEK_HELP), seek)
 
+    def action_resend(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.records.ask_resend(row)
+
+    def action_edit(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.records.edit(row)
+
     def action_produce(self) -> None:
         row: RecordView | None = self.table.cursor_row
-        self.console.acts.ask_produce(row.topic if row is not None else self._topics[0])
+        self.console.acts.records.ask_produce(row.topic if row is not None else self._topics[0])
 
     def action_kill_leader(self) -> None:
         row: RecordView | None = self.table.cursor_row

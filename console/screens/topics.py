@@ -57,7 +57,7 @@ class TopicsView(View):
 
     def action_produce(self) -> None:
         row: TopicRow | None = self.table.cursor_row
-        self.console.acts.ask_produce(row.topic.name if row is not None else "")
+        self.console.acts.records.ask_produce(row.topic.name if row is not None else "")
 
     def action_create_topic(self) -> None:
         self.console.acts.ask_create_topic()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from driving import READ_ONLY, driving, screen_lines
+from sample_files import record
 from scripted import ATTACHED, EMBEDDED
 
 from console.gateway import NewTopic
@@ -209,3 +214,58 @@ async def test_the_leaders_broker_is_killed_from_a_partition_and_its_failover_is
         assert driver.calls("start") == [("start", 2)]
         await driver.command("partitions orders")
         assert all(len(row.partition.isr) == 3 for row in driver.view.table.shown)
+
+
+async def test_a_record_is_sent_again_byte_for_byte_but_for_what_was_changed() -> None:
+    strange = record("orders", 1, 90_001, 0, key=b"\xff\x00", value=b"", headers=(("trace", b"\xfe"), ("none", None)))
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "l")
+        driver.gateway.arrive(strange)
+        await driver.settle()
+        await driver.press("R")
+        assert "2 bytes that are no text, as they are" in driver.screen
+        await driver.press("ctrl+s")
+        ((_, again),) = driver.calls("produce")
+        assert again == ("orders", b"\xff\x00", b"", (("trace", b"\xfe"), ("none", None)), 1, "all")
+        # Another value, the same strange key.
+        # The first field that is empty has the focus.
+        await driver.press("R")
+        await driver.type("new")
+        await driver.press("ctrl+s")
+        assert driver.calls("produce")[-1][1][:3] == ("orders", b"\xff\x00", b"new")
+        # What was sent again is no pattern for the next one.
+        await driver.press("p")
+        assert "as they are" not in driver.screen
+
+
+async def test_a_value_is_edited_in_the_users_editor_and_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import pathlib, sys\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "assert path.suffix == '.json' and '\\n  \"order\": ' in path.read_text()\n"
+        "path.write_text(path.read_text().replace('EUR', 'CHF').replace('USD', 'CHF').replace('GBP', 'CHF'))\n"
+    )
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {editor}")
+    async with driving() as driver:
+        monkeypatch.setattr(driver.app, "suspend", nullcontext)
+        await driver.press("2", "j", "j", "l", "e")
+        await driver.press("ctrl+s")
+        ((_, sent),) = driver.calls("produce")
+        shown = driver.view.table.shown[-1]
+        assert json.loads(sent.value) == json.loads(shown.value) | {"currency": "CHF"}
+        assert sent.value == json.dumps(json.loads(sent.value)).encode(), "one line, as it was"
+        assert (sent.key, sent.headers, sent.partition) == (shown.key, shown.headers, shown.partition)
+        monkeypatch.setenv("EDITOR", "true")
+        await driver.press("e")
+        assert "nothing was changed" in driver.flash
+        monkeypatch.setenv("EDITOR", "false")
+        await driver.press("e")
+        assert "nothing was sent" in driver.flash and len(driver.calls("produce")) == 1
+
+
+async def test_without_a_terminal_there_is_no_editor() -> None:
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "l", "e")
+        assert "no terminal" in driver.flash

@@ -1,0 +1,193 @@
+"""Acts on records: producing one, sending one again, editing one first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+
+from console.acts import Need, produce_command, typed_number, typed_pairs
+from console.gateway import NewRecord
+from console.modals.form import Field, Form
+from console.viewmodel import text
+from console.viewmodel.records import RecordView, as_text
+
+if TYPE_CHECKING:
+    from console.actions import Acts
+    from console.app import KConsole
+
+
+class RecordActs:
+    """Part of :class:`console.actions.Acts`."""
+
+    def __init__(self, app: KConsole, acts: Acts) -> None:
+        self._app = app
+        self._acts = acts
+        self._last_produced: dict[str, str] = {}
+
+    def ask_produce(self, topic: str, partition: int | None = None) -> None:
+        """A form for a record; it remembers what was produced last."""
+        last = self._last_produced
+        self._ask(
+            "produce a record",
+            {
+                **last,
+                "topic": topic or last.get("topic", ""),
+                "partition": "" if partition is None else str(partition),
+            },
+        )
+
+    def ask_resend(self, record: RecordView, value: bytes | None = None) -> None:
+        """The same form with all that a record has, or with another ``value``. What stays as it was is sent byte for
+        byte, also what is no text."""
+        value = record.value if value is None else value
+        headers = record.headers
+        said = {
+            "topic": record.topic,
+            "key": _said(record.key),
+            "value": _said(value),
+            "headers": ", ".join(f"{name}={json.dumps(_said(each), ensure_ascii=False)}" for name, each in headers),
+            "partition": str(record.partition),
+        }
+        self._ask(f"send {record.place} again", said, {"key": record.key, "value": value, "headers": headers})
+
+    def edit(self, record: RecordView) -> None:
+        """The value in ``$VISUAL`` or ``$EDITOR``, and then the form."""
+        if self._acts.refused(Need.WRITE):
+            return
+        before = _editable(record.value)
+        if before is None:
+            self._app.flash(f"the value of {record.place} is no text: R sends it again as it is", "under_replicated")
+            return
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        try:
+            after = self._edited(before, editor)
+        except SuspendNotSupported:
+            self._app.flash("there is no terminal here that an editor could have", "offline")
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            self._app.flash(f"{editor}: {error}; nothing was sent", "offline")
+        else:
+            if after == before:
+                self._app.flash("nothing was changed, and nothing sent", "info")
+            else:
+                self.ask_resend(record, _compact(after, record.value).encode())
+
+    def _edited(self, before: str, editor: str) -> str:
+        """Raises: SuspendNotSupported; OSError, ValueError, CalledProcessError: the editor did not do it."""
+        kind = ".json" if before.lstrip()[:1] in ("{", "[") else ".txt"
+        with tempfile.TemporaryDirectory(prefix="kconsole-") as directory:
+            path = Path(directory, f"value{kind}")
+            path.write_text(before)
+            with self._app.suspend():
+                subprocess.run([*shlex.split(editor), str(path)], check=True)
+            return path.read_text()
+
+    def _ask(
+        self,
+        title: str,
+        said: dict[str, str],
+        as_it_was: dict[str, bytes | tuple[tuple[str, bytes | None], ...] | None] | None = None,
+    ) -> None:
+        """The form. Fields that are left as ``said`` has them mean what ``as_it_was`` has."""
+        if self._acts.refused(Need.WRITE):
+            return
+        kept = as_it_was or {}
+        fields = [
+            Field("topic", "topic", said["topic"]),
+            Field("key", "key", said.get("key", ""), "none (null)"),
+            Field("value", "value", said.get("value", ""), "none (null, a tombstone)", lines=5),
+            Field("headers", "headers", said.get("headers", ""), "name=value, name=value"),
+            Field("partition", "partition", said["partition"], "chosen by the key"),
+            Field("acks", "acks", said.get("acks", "all"), choices=("all", "1", "0")),
+        ]
+
+        def check(values: dict[str, str]) -> str:
+            if not values["topic"].strip():
+                return "name a topic"
+            if values["partition"].strip() and typed_number(values["partition"]) is None:
+                return "partition is a whole number, or empty"
+            try:
+                typed_pairs(values["headers"])
+            except ValueError as error:
+                return f"headers: {error}"
+            return ""
+
+        def bytes_of(name: str, values: dict[str, str]) -> bytes | None:
+            if name in kept and values[name] == said[name]:
+                same = kept[name]
+                assert same is None or isinstance(same, bytes)
+                return same
+            return values[name].encode() or None
+
+        def headers_of(values: dict[str, str]) -> tuple[tuple[str, bytes | None], ...]:
+            if "headers" in kept and values["headers"] == said["headers"]:
+                same = kept["headers"]
+                assert isinstance(same, tuple)
+                return same
+            return tuple((name, value.encode()) for name, value in typed_pairs(values["headers"]))
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            if not kept:
+                self._last_produced = values
+            self._produce(
+                NewRecord(
+                    values["topic"].strip(),
+                    bytes_of("key", values),
+                    bytes_of("value", values),
+                    headers_of(values),
+                    typed_number(values["partition"]),
+                    values["acks"],
+                )
+            )
+
+        self._app.push_screen(Form(title, fields, yes="Produce", check=check), submitted)
+
+    def _produce(self, record: NewRecord) -> None:
+        async def call() -> str:
+            done = await self._app.gateway.produce(record)
+            offset = "no offset (acks=0)" if done.offset is None else f"offset {done.offset:,}"
+            place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
+            return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
+
+        self._acts.perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
+
+    @property
+    def _bootstrap(self) -> str:
+        return self._app.gateway.capabilities.bootstrap_servers
+
+
+def _said(data: bytes | None) -> str:
+    """As the form has it; what is no text is named by its size."""
+    if data is None:
+        return ""
+    said = as_text(data)
+    return f"({len(data):,} bytes that are no text, as they are)" if said is None else said
+
+
+def _editable(value: bytes | None) -> str | None:
+    """For an editor: JSON indented, other text as it is; ``None`` for what is no text."""
+    said = "" if value is None else as_text(value)
+    if said is None or said.lstrip()[:1] not in ("{", "["):
+        return said
+    try:
+        return json.dumps(json.loads(said), ensure_ascii=False, indent=2) + "\n"
+    except (ValueError, RecursionError):
+        return said
+
+
+def _compact(after: str, before: bytes | None) -> str:
+    """JSON that was in one line is so again; editors end what they write with a line's end, records do not."""
+    try:
+        if before is not None and b"\n" not in before and after.lstrip()[:1] in ("{", "["):
+            return json.dumps(json.loads(after), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass
+    return after if before is not None and before.endswith(b"\n") else after.removesuffix("\n")
