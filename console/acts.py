@@ -171,7 +171,9 @@ def produce_command(bootstrap: str, record: NewRecord) -> str:
     command = _sh(
         "console-producer", bootstrap, "--topic", record.topic, "--command-property", f"acks={record.acks}", *properties
     )
-    return f"echo {shlex.quote(line)} | {command}"
+    # Tabs part headers, key and value; in bash they are said so that people see them.
+    said = shlex.quote(line).replace("\t", "'$'\\t''")
+    return f"echo {said} | {command}"
 
 
 _SIGNALS = {"kill": "-9", "stop": "-TERM", "pause": "-STOP", "resume": "-CONT"}

@@ -552,9 +552,9 @@ def test_the_commands_shown_are_those_that_would_do_the_same() -> None:
         "kafka-configs.sh --bootstrap-server h:1 --alter --entity-type topics --entity-name t "
         "--add-config 'a=[1,2]' --delete-config b"
     )
-    assert "echo 'k\tit'\"'\"'s' |" in produce_command("h:1", NewRecord("t", b"k", b"it's"))
+    assert "echo 'k'$'\\t''it'\"'\"'s' |" in produce_command("h:1", NewRecord("t", b"k", b"it's"))
     tombstone = produce_command("h:1", NewRecord("t", b"k", None))
-    assert "echo 'k\tNULL' |" in tombstone and "--reader-property null.marker=NULL" in tombstone
+    assert "echo 'k'$'\\t''NULL' |" in tombstone and "--reader-property null.marker=NULL" in tombstone
 
 
 # -- commands and navigation -----------------------------------------------------------------------
