@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
+from console.metrics_command import metrics
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
 from console.supervisor_calls import (
@@ -500,7 +501,7 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, describe, lag, tail, health):
+for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, describe, lag, tail, health, metrics):
     main.add_command(_command)
 
 

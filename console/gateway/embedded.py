@@ -59,6 +59,7 @@ class EmbeddedGateway(AttachedGateway):
         self._observed: ClusterSnapshot | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._gone = ""
+        self._supervisor_seen_at_ms = 0
         self._log_inodes: dict[tuple[int, bool], int] = {}
 
     # -- the supervisor -------------------------------------------------------------------------------------------
@@ -157,6 +158,8 @@ class EmbeddedGateway(AttachedGateway):
     def _merged(self) -> ClusterSnapshot:
         facts = self._facts
         now_ms = self._world.clock.now_ms()
+        if facts.processes and not self._gone:
+            self._supervisor_seen_at_ms = now_ms
         observed = self._observed or ClusterSnapshot(now_ms, Source.EMBEDDED, facts.cluster_id)
         by_id = {broker.broker_id: broker for broker in observed.brokers}
         for broker_id in facts.processes:
@@ -175,6 +178,7 @@ class EmbeddedGateway(AttachedGateway):
             acts=facts.acts,
             # Without its supervisor brokers end, too: that is the reason, not what follows from it.
             error=self._gone or observed.error,
+            processes_observed_at_ms=self._supervisor_seen_at_ms,
         )
 
     def _with_process(self, broker: BrokerState, process: ProcessFacts | None, now_ms: int) -> BrokerState:

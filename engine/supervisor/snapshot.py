@@ -383,6 +383,8 @@ class ClusterSnapshot:
     acts: tuple[Act, ...] = ()
     metadata_observed_at_ms: int = 0
     error: str = ""
+    # When the supervisor was last there to tell of its processes; 0 where there is none.
+    processes_observed_at_ms: int = 0
 
     @property
     def brokers_up(self) -> int:

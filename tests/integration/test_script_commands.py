@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from console.cli import main
-from tests.integration.conftest import SPEC, Cluster, start_cluster, stop_cluster
+from tests.integration.conftest import KCONSOLE, SPEC, Cluster, start_cluster, stop_cluster
 
 pytestmark = pytest.mark.integration
 
@@ -89,6 +93,24 @@ def test_one_thing_is_described_with_its_parts_and_a_groups_lag_is_judged(busy: 
     assert run(busy, "lag", "billing", "--max-lag", "1000000").exit_code == 0
     result = run(busy, "lag", "nosuch")
     assert result.exit_code == 1 and "no such group: nosuch" in result.stderr
+
+
+def test_metrics_are_served_until_the_process_is_told_to_end(busy: Cluster) -> None:
+    words = [str(KCONSOLE), "metrics", "--port", "0", "--json", "--bootstrap-servers", busy.bootstrap]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    assert url.startswith("http://127.0.0.1:")
+
+    def served() -> str:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    text = busy.wait_for("a lag", lambda: text if "kafka_group_lag_sum{" in (text := served()) else "")
+    assert re.search(r'^kafka_group_lag\{group="billing",partition="0",topic="orders"\} \d', text, re.MULTILINE)
+    assert "kafka_brokers_down 0.0" in text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 def test_nobody_there_is_unreachable(busy: Cluster, tmp_path: Any) -> None:
