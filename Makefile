@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts exactly-once streams-connect spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,11 @@ CUTS ?= 50
 KILLS ?= 200
 power-cuts: setup ## cut the power of all brokers at once CUTS times, then KILLS SIGKILLs; needs root (docs/chaos.md)
 	$(BIN)/python -m engine.chaos --power-cuts $(CUTS) --kills $(KILLS) $(CHAOS)
+
+drills: setup ## carry out the drills that come along: brokers die, restart, hang; what their clients saw is judged
+	@failed=; for drill in $$($(BIN)/kconsole drill --list | cut -d ' ' -f 1); do \
+		$(BIN)/kconsole drill $$drill || failed="$$failed $$drill"; echo; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "all drills passed"
 
 EXACTLY_ONCE_RECORDS ?= 100000
 exactly-once: dev tools jars ## copy 100,000 records in transactions while brokers and clients die; Java and librdkafka

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
+from console.drill_command import drill
 from console.metrics_command import metrics
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
@@ -54,6 +55,7 @@ Examples:
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
   kconsole health --json                            is it well? exit code 0, 1 (and why not), 2 unreachable
   kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
+  kconsole drill kill-the-leader                    rehearse a failure on a cluster of its own: exit code 0 or 1
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 
 \b
@@ -501,7 +503,21 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
     return options_from(secrets.randbelow(1_000_000) if seed is None else seed, **given), planned
 
 
-for _command in (storage, add_broker, join_kafka, drain, rebalance, moves, get, describe, lag, tail, health, metrics):
+for _command in (
+    storage,
+    add_broker,
+    join_kafka,
+    drain,
+    rebalance,
+    moves,
+    get,
+    describe,
+    lag,
+    tail,
+    health,
+    metrics,
+    drill,
+):
     main.add_command(_command)
 
 

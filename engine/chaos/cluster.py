@@ -110,8 +110,8 @@ class ChaosCluster:
         self._world = world
         self._machine = machine
         self._data_dir = DataDir(world, directory)
-        self._bus = FactBus(world.clock)
-        self._bus.listen(self._on_fact)
+        self.bus = FactBus(world.clock)
+        self.bus.listen(self._on_fact)
         self.proxy = Proxy()
         self.spec = spec
         self.brokers: dict[int, BrokerSupervision] = {}
@@ -175,7 +175,7 @@ class ChaosCluster:
         self.set_clock(broker_id, 0)
         self.brokers[broker_id] = BrokerSupervision(
             self._world,
-            self._bus,
+            self.bus,
             data_dir,
             broker_id,
             listener,

@@ -72,6 +72,14 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
     if root is None:
         raise SpecErrors([SpecError(1, 1, "the file is empty", "describe at least one broker under `brokers:`")])
     top = MappingReader(root, "the cluster file", problems)
+    spec = read_cluster_spec(top, problems)
+    if problems.errors:
+        raise SpecErrors(problems.errors, spec.brokers)
+    return spec, sorted(problems.warnings)
+
+
+def read_cluster_spec(top: MappingReader, problems: Problems) -> ClusterSpec:
+    """Take a cluster out of a mapping; what is wrong with it goes to ``problems``, and then the result is of no use."""
     durability = top.text("durability", "fsync", choices=DURABILITIES) or "fsync"
     config_nodes = top.mapping("configs")
     configs = _broker_configs(config_nodes, problems)
@@ -82,9 +90,7 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
     top.finish()
     if not problems.errors:
         _check_as_a_whole(spec, top, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors, brokers)
-    return spec, sorted(problems.warnings)
+    return spec
 
 
 # -- brokers ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,219 @@
+"""The cluster of a drill: the embedded one, or, where the network is to fail, broker processes behind chaos' proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+from engine.client.errors import ClientError
+from engine.drills.drill import ALL, CLIENTS, CONTROLLER, FOLLOWER, LEADER, OTHERS, UNDOING, Act, Drill
+from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
+from engine.supervisor.cluster_admin import ClusterAdmin, ClusterAdminError
+from engine.supervisor.data_dir import DataDir
+from engine.supervisor.facts import FactBus
+from engine.supervisor.server_properties import Address
+from engine.supervisor.snapshot import ProcessState
+from engine.supervisor.supervisor import Options, Supervisor
+from engine.world import World
+
+_POLL_S = 0.03
+_LOOK_S = 1.0
+_START_S = 60.0
+# How long a controller may be looked for, or a leader.
+_FIND_S = 10.0
+
+
+class DrillCluster(ABC):
+    """From :meth:`start` to :meth:`close`; nothing is restarted by itself but what crashed unasked."""
+
+    def __init__(self, drill: Drill) -> None:
+        self._topic = drill.load.topic.name
+        # Whom a role was when something was last done to it.
+        self._hit: dict[str, int] = {}
+
+    bus: FactBus
+    brokers: dict[int, BrokerSupervision]
+    bootstrap: str
+    """For clients."""
+    _admin: ClusterAdmin
+
+    @abstractmethod
+    async def start(self) -> None:
+        """All brokers serve and all topics have leaders. Raises: CommandError and others: it does not come up."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End every process."""
+
+    def network(self, act: Act, one: int, others: Iterable[int]) -> None:
+        """Do it to the network. Raises: CommandError: there is no proxy."""
+        raise CommandError(f"{act.kind} needs the proxy, and this cluster has none")
+
+    # -- who is meant -------------------------------------------------------------------------------------------
+
+    async def whom(self, act: Act) -> list[int]:
+        """The brokers that the act's targets mean now; other ends of the network's acts are left out.
+
+        Raises:
+            CommandError: nobody is it.
+        """
+        found: list[int] = []
+        for target in act.targets:
+            if target == ALL:
+                return sorted(self.brokers)
+            if target in (OTHERS, CLIENTS):
+                continue
+            if target.isdigit():
+                found.append(int(target))
+                continue
+            if act.kind not in UNDOING:
+                self._hit[target] = await self._find(target)
+            found.append(self._hit[target])
+        return found
+
+    async def _find(self, role: str) -> int:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIND_S):
+                while True:
+                    found = await self._look_for(role)
+                    if found is not None:
+                        return found
+                    await asyncio.sleep(_POLL_S)
+        raise CommandError(f"there was no {role} within {_FIND_S:g} s")
+
+    async def _look_for(self, role: str) -> int | None:
+        if role == CONTROLLER:
+            controller = await self.controller()
+            return controller if controller in self.brokers else None
+        assert role in (LEADER, FOLLOWER), f"nobody is {role!r}"
+        for broker_id in self.alive():
+            try:
+                metadata = await self._admin.metadata(broker_id)
+            except ClientError:
+                continue
+            for topic in metadata.topics:
+                for partition in topic.partitions:
+                    if topic.name != self._topic or partition.partition_index or partition.leader_id < 0:
+                        continue
+                    followers = [each for each in partition.replica_nodes if each != partition.leader_id]
+                    found = partition.leader_id if role == LEADER else next(iter(followers), None)
+                    return None if found is None or found not in self.alive() else found
+        return None
+
+    async def controller(self) -> int:
+        """The active controller; -1 if nobody knows it soon."""
+        return await self._admin.controller(self.alive())
+
+    def alive(self) -> list[int]:
+        """Brokers whose process runs and is not paused."""
+        up = (ProcessState.STARTING, ProcessState.RUNNING)
+        return [broker_id for broker_id, broker in sorted(self.brokers.items()) if broker.state in up]
+
+    # -- how it is ----------------------------------------------------------------------------------------------
+
+    async def missing(self) -> str:
+        """What keeps the cluster from being whole in the eyes of each broker; empty: all replicas are in sync."""
+        for broker_id in sorted(self.brokers):
+            if broker_id not in self.alive():
+                return f"broker {broker_id} is {self.brokers[broker_id].state}"
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    metadata = await self._admin.metadata(broker_id)
+            except (ClientError, TimeoutError):
+                return f"broker {broker_id} does not answer"
+            there = {each.node_id for each in metadata.brokers}
+            if there != self.brokers.keys():
+                return f"broker {broker_id} does not see {sorted(self.brokers.keys() - there)}"
+            for topic in metadata.topics:
+                for each in topic.partitions:
+                    if each.leader_id < 0 or set(each.isr_nodes) != set(each.replica_nodes):
+                        return (
+                            f"{topic.name}-{each.partition_index} has replicas {sorted(each.replica_nodes)}, "
+                            f"in sync {sorted(each.isr_nodes)}, says broker {broker_id}"
+                        )
+        return ""
+
+    async def wait_whole(self, timeout_s: float) -> str:
+        """Wait until nothing is :meth:`missing`; what still was at the end of the time, or nothing."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            missing = await self.missing()
+            if not missing or loop.time() > deadline:
+                return missing
+            await asyncio.sleep(_POLL_S)
+
+
+class EmbeddedCluster(DrillCluster):
+    """What ``kconsole up`` runs, with its supervisor in this process."""
+
+    def __init__(self, world: World, directory: str, drill: Drill) -> None:
+        super().__init__(drill)
+        options = Options(drill.cluster, "# the cluster of a drill\n", fresh=True, workload=False)
+        self._supervisor = Supervisor(world, DataDir(world, directory), options)
+        self._world = world
+        self.bus = self._supervisor.bus
+
+    async def start(self) -> None:
+        """As :meth:`DrillCluster.start`. Raises: StartFailed, DataDirError, PortsTaken."""
+        await self._supervisor.start()
+        self.brokers = self._supervisor.brokers
+        self.bootstrap = self._supervisor.bootstrap_servers
+        self._admin = ClusterAdmin(self._world, {each: broker.address for each, broker in self.brokers.items()})
+
+    async def close(self) -> None:
+        """End it."""
+        if hasattr(self, "_admin"):
+            self._admin.close()
+            with contextlib.suppress(CommandError):
+                await self._supervisor.shut_down(controlled=False)
+
+
+class ProxiedCluster(DrillCluster):
+    """Broker processes whose every connection, among themselves and with clients, passes through a proxy."""
+
+    def __init__(self, world: World, directory: str, drill: Drill) -> None:
+        super().__init__(drill)
+        from engine.chaos.cluster import ChaosCluster
+        from engine.chaos.machine import Machine
+
+        self._chaos = ChaosCluster(world, directory, drill.cluster, Machine(frozenset()))
+        self._topics = drill.cluster.topics
+        self.bus = self._chaos.bus
+        self.bootstrap = self._chaos.bootstrap
+        # Looks go past the proxy.
+        listeners: Mapping[int, Address] = self._chaos.listeners
+        self._admin = ClusterAdmin(world, listeners)
+
+    async def start(self) -> None:
+        """As :meth:`DrillCluster.start`. Raises: CommandError, TimeoutError."""
+        self.brokers = self._chaos.brokers
+        try:
+            async with asyncio.timeout(_START_S):
+                await self._chaos.start()
+                ids = sorted(self.brokers)
+                await self._admin.wait_for_leaders(ids, [])
+                await self._admin.create_topics(ids, self._topics)
+                await self._admin.wait_for_leaders(ids, [topic.name for topic in self._topics])
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+        except TimeoutError:
+            raise CommandError(f"the cluster was not ready within {_START_S:g} s") from None
+
+    async def close(self) -> None:
+        """End it."""
+        self._admin.close()
+        await self._chaos.close()
+
+    def network(self, act: Act, one: int, others: Iterable[int]) -> None:
+        """Cut, delay or heal."""
+        proxy = self._chaos.proxy
+        if act.kind == "heal":
+            proxy.heal()
+        for other in others:
+            if act.kind == "cut":
+                proxy.cut(one, other)
+            elif act.kind == "delay":
+                proxy.delay(one, other, act.delay_s)
