@@ -25,6 +25,7 @@ from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
 from console.move_acts import MoveActs
 from console.record_acts import RecordActs
+from console.reset_acts import ResetActs
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
 from console.viewmodel.text import brokers_words, plural_s
@@ -61,6 +62,7 @@ class Acts:
         self._number = 0
         self.moving = MoveActs(app, self)
         self.records = RecordActs(app, self)
+        self.resetting = ResetActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
 from console.drill_command import drill
+from console.group_commands import groups
 from console.metrics_command import metrics
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
@@ -56,6 +57,7 @@ Examples:
   kconsole health --json                            is it well? exit code 0, 1 (and why not), 2 unreachable
   kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
   kconsole drill kill-the-leader                    rehearse a failure on a cluster of its own: exit code 0 or 1
+  kconsole groups reset -h                          a group's offsets anew: shown; --execute does it
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 
 \b
@@ -517,6 +519,7 @@ for _command in (
     health,
     metrics,
     drill,
+    groups,
 ):
     main.add_command(_command)
 

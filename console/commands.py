@@ -52,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("drain", (), "!drain", "move all replicas off a broker, shown first", "broker"),
     Command("remove", (), "!remove", "stop and forget a broker that was drained", "broker"),
     Command("rebalance", ("balance",), "!rebalance", "even out what brokers hold and lead, shown first"),
+    Command("reset", ("reset-offsets",), "!reset", "set a group's offsets anew, shown first", "group"),
     Command("produce", (), "!produce", "produce a record", "topic"),
     Command("create", ("new",), "!create", "create a topic"),
     Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),

@@ -261,10 +261,12 @@ KEYS: tuple[Key, ...] = (
         help="a consumer of the workload more: forces a rebalance",
     ),
     Key("r", "member('remove')", "remove member", "groups", "r", _A, Need.WORKLOAD, hint=True),
+    Key("o", "reset", "reset offsets", "groups", "o", _A, Need.WRITE, hint=True, help="by each rule, shown first"),
     Key("enter", "open", "records", "group", "enter", _N, hint=True),
     Key("m", "members", "offsets/members", "group", "m", _N, hint=True, help="of a streams group its tasks too"),
     Key("a", "member('add')", "add member", "group", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "group", "r", _A, Need.WORKLOAD, hint=True),
+    Key("o", "reset", "reset offsets", "group", "o", _A, Need.WRITE, hint=True, help="by each rule, shown first"),
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
@@ -325,6 +327,13 @@ KEYS: tuple[Key, ...] = (
     Key("N,left_square_bracket", "step(-1)", "record before", "record", "N", _N),
     Key("y", "confirm", "yes", "confirm", "y", _A, hint=True),
     Key("n,escape,q", "cancel", "no", "confirm", "n", _N, hint=True),
+    Key("y", "confirm", "do it", "preview", "y", _A, hint=True),
+    Key("n,escape,q", "cancel", "leave it", "preview", "n", _N, hint=True),
+    Key("j,down", "scroll(1)", "down", "preview", "j ↓", _N),
+    Key("k,up", "scroll(-1)", "up", "preview", "k ↑", _N),
+    Key("ctrl+f,pagedown,space", "scroll_page(1)", "page down", "preview", "ctrl-f", _N),
+    Key("ctrl+b,pageup", "scroll_page(-1)", "page up", "preview", "ctrl-b", _N),
+    Key("c", "copy", "copy", "preview", "c", "table", hint=True),
     Key("ctrl+s,f10", "submit", "do it", "form", "ctrl-s", _A, hint=True),
     Key("escape", "cancel", "cancel", "form", "esc", _N, hint=True),
 )
@@ -359,6 +368,7 @@ DIALOGS: dict[str, tuple[str, ...]] = {
     "detail": ("detail",),
     "record": ("record", "detail"),
     "confirm": ("confirm",),
+    "preview": ("preview",),
     "form": ("form",),
 }
 

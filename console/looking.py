@@ -68,10 +68,15 @@ def one_look_options(command: F) -> F:
 
 
 def gateway_of(
-    bootstrap_servers: str | None, command_config: str | None, data_dir: str | None, *, unreachable: int = UNREACHABLE
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+    *,
+    unreachable: int = UNREACHABLE,
+    read_only: bool = True,
 ) -> Gateway:
-    """The gateway that the options ask for; it changes nothing in the cluster. Ends the process with a sentence if
-    there is none."""
+    """The gateway that the options ask for; unless told otherwise it refuses every act. Ends the process with a
+    sentence if there is none."""
     from console.gateway import GatewayError
     from console.gateway.opening import open_gateway
     from console.options import ConsoleOptions
@@ -83,7 +88,7 @@ def gateway_of(
         directory = directory_of(data_dir)
         if not directory.is_owned():
             fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", unreachable)
-        options = ConsoleOptions(control_socket=directory.control_socket(), read_only=True)
+        options = ConsoleOptions(control_socket=directory.control_socket(), read_only=read_only)
     else:
         if data_dir is not None:
             raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
@@ -94,7 +99,7 @@ def gateway_of(
 
             with open(command_config, encoding="utf-8") as file:
                 properties = read_properties(file.read())
-        options = ConsoleOptions(bootstrap_servers, properties, read_only=True)
+        options = ConsoleOptions(bootstrap_servers, properties, read_only=read_only)
     try:
         return open_gateway(options)
     except GatewayError as error:

@@ -318,6 +318,10 @@ class MainScreen(Screen[None]):
             acts.elect_preferred(None)
         elif act == "produce":
             acts.records.ask_produce(arguments[0] if arguments else "")
+        elif act == "reset":
+            if not arguments:
+                raise CommandError("name a group: :reset GROUP, and topics if some are meant: orders:0,2")
+            acts.resetting.ask(arguments[0], " ".join(arguments[1:]))
         elif act == "create":
             acts.ask_create_topic()
         elif act == "theme":

@@ -38,6 +38,7 @@ _SCOPES = {
     "failover": "Failover",
     "workload": "Workload",
     "configs": "Configs",
+    "preview": "In a plan to be looked at",
     "commands": "Acts",
     "prompt": "While a command or filter is typed",
     "choice": "In a choice",

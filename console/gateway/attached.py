@@ -23,8 +23,10 @@ from console.gateway.protocol import (
     Tail,
     TailBatch,
 )
+from console.gateway.resetting import Resetter
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
+from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.client.admin import AdminClient
@@ -92,6 +94,7 @@ class AttachedGateway:
         self._admin: AdminClient | None = None
         self._producers: ProducerPool | None = None
         self._mover = Mover(self._admin_client)
+        self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
 
     @property
@@ -290,6 +293,17 @@ class AttachedGateway:
             _raise_failures(each for each in outcomes.values() if not is_not_needed(each))
         self._look_now()
         return sum(1 for each in outcomes.values() if each is None)
+
+    async def plan_reset(self, wish: ResetWish) -> ResetPlan:
+        with plain_errors():
+            return await self._resetter.plan(wish)
+
+    async def reset_offsets(self, plan: ResetPlan) -> int:
+        self._check_writable()
+        with plain_errors():
+            committed = await self._resetter.execute(plan)
+        self._look_now()
+        return committed
 
     # -- brokers that come and go ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
+from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionsFound
 from engine.model.topic_partition import TopicPartition
@@ -216,6 +217,12 @@ class Gateway(Protocol):
 
     async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         """Bring partitions (``None``: all that move) back to where they were. Returns how many."""
+
+    async def plan_reset(self, wish: ResetWish) -> ResetPlan:
+        """The offsets that a group would have; nothing is changed. Refused while it has members, as Kafka does."""
+
+    async def reset_offsets(self, plan: ResetPlan) -> int:
+        """Commit what a plan shows, unless the group has moved since. Returns how many partitions."""
 
     async def add_broker(self, rack: str | None) -> int:
         """Start one broker more, and keep it. Returns its id."""

@@ -22,6 +22,7 @@ from console.gateway.run_frames import decisions_of, event_of, machines_of, mess
 from console.gateway.run_process import RunProcess
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.records import RecordView
+from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
 from console.viewmodel.transactions import TransactionsFound
@@ -294,6 +295,12 @@ class SimulatedGateway:
         self._refuse()
 
     async def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> int:
+        self._refuse()
+
+    async def plan_reset(self, wish: ResetWish) -> ResetPlan:
+        self._refuse()
+
+    async def reset_offsets(self, plan: ResetPlan) -> int:
         self._refuse()
 
     async def add_broker(self, rack: str | None) -> int:

@@ -62,16 +62,24 @@ class Choice(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         x = 0
-        for at, word in enumerate(self._choices):
+        for at, word in enumerate(self._choices[self._first :], self._first):
             if x <= event.x < x + len(word) + 2:
                 self._at = at
                 self.refresh()
                 self.post_message(self.Changed())
             x += len(word) + 4
 
+    @property
+    def _first(self) -> int:
+        """The first word that is drawn: of more than there is room for, those before the chosen one give way."""
+        first = 0
+        while first < self._at and sum(len(word) + 4 for word in self._choices[first : self._at + 1]) > self.size.width:
+            first += 1
+        return first
+
     def render_line(self, y: int):  # type: ignore[no-untyped-def]
         spans: list[Span] = []
-        for at, word in enumerate(self._choices):
+        for at, word in enumerate(self._choices[self._first :], self._first):
             if at == self._at:
                 spans += [Span("‹", "accent"), Span(word, "accent" if self.has_focus else "text"), Span("›", "accent")]
             else:

@@ -55,6 +55,11 @@ class GroupsView(View):
         if row is not None:
             self.console.acts.member(act, row.group.group_id)
 
+    def action_reset(self) -> None:
+        row: GroupRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.resetting.ask(row.group.group_id)
+
 
 # Corners and blanks beside the remark at the lower edge.
 _EDGES = 6
@@ -198,3 +203,6 @@ class GroupView(View):
 
     def action_member(self, act: str) -> None:
         self.console.acts.member(act, self._group)
+
+    def action_reset(self) -> None:
+        self.console.acts.resetting.ask(self._group)

@@ -25,6 +25,7 @@ from console.gateway.protocol import NO_SIMULATION
 from console.gateway.segment_files import read_batch, read_batches
 from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
 from console.viewmodel.records import RecordView
+from console.viewmodel.resets import LogFacts, ResetPlan, ResetWish, partitions_of, plan_reset
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.supervisor.snapshot import (
@@ -256,6 +257,17 @@ class ScriptedGateway:
         cancelled = len(self.moving) if partitions is None else len(partitions)
         self.moving = [] if partitions is None else [e for e in self.moving if (e.topic, e.partition) not in partitions]
         return cancelled
+
+    async def plan_reset(self, wish: ResetWish) -> ResetPlan:
+        self._maybe_refuse()
+        committed = {("orders", each): 900 + each for each in range(4)}
+        starts, ends = {each: 20 for each in committed}, {each: 1_000 for each in committed}
+        existing = {"orders": range(4)}
+        return plan_reset(wish, partitions_of(wish, committed, {}, existing), LogFacts(committed, starts, ends))
+
+    async def reset_offsets(self, plan: ResetPlan) -> int:
+        await self._act("reset_offsets", plan.wish.group, [(each.partition, each.after) for each in plan.offsets])
+        return len(plan.offsets)
 
     async def add_broker(self, rack: str | None) -> int:
         await self._act("add_broker", rack)

@@ -33,6 +33,7 @@ COMPARED = (
     "failover",
     "acts",
     "plan",
+    "reset",
     "transactions",
     "impact",
     "impact-majority",

@@ -38,6 +38,7 @@ SHOTS: dict[str, list[str]] = {
     "quorum": ["7"],
     "acts": ["ctrl+k", "8"],
     "plan": ["D"],
+    "reset": ["3", "o", "ctrl+s"],
     "transactions": ["~transactions"],
     "impact": ["i"],
     "impact-majority": ["~impact 1 2"],
