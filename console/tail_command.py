@@ -39,7 +39,12 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
 @click.option("--from", "begin", default="end", show_default=True, metavar="PLACE", help="Where to begin.")
 @click.option("--until", metavar="PLACE", help="The place that is not read any more; end: as it is now.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many records (that match).")
-@click.option("--filter", "wanted", default="", help="As after / in the console: a regular expression, !inverse, …")
+@click.option(
+    "--filter",
+    "wanted",
+    default="",
+    help="As after / in the console: a regular expression, !inverse, -j PROGRAM in jq, …",
+)
 @click.option("--partitions", metavar="N,…", help="Only these.")
 @click.option(
     "--timeout",

@@ -78,7 +78,11 @@ class LogView(View):
             self.pane.set_lines(self._cells(self._lines))
 
     def _cells(self, lines: Sequence[str]) -> list[Cell]:
-        return [log_line(line, compact=self._compact) for line in lines if self._filter.matches(line)]
+        return [
+            log_line(line, compact=self._compact)
+            for line in lines
+            if self._filter.matches(line, data_of=lambda line=line: line)
+        ]
 
     def begin(self) -> None:
         self.screen.set_focus(self.pane)

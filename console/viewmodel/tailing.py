@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from console.gateway.protocol import ReadFrom, Start, TailBatch
 from console.viewmodel import text
 from console.viewmodel.filters import Filter
-from console.viewmodel.records import RecordView, record_part, record_text
+from console.viewmodel.records import RecordView, record_data, record_part, record_text
 from engine.model.topic_partition import TopicPartition
 
 # A topic that was just created is not known everywhere at once; one that is longer unknown was mistyped.
@@ -104,7 +104,9 @@ class TailRun:
 
     def _matches(self, record: RecordView) -> bool:
         wanted = self._wanted
-        return not wanted.is_active or wanted.matches(record_text(record), lambda part: record_part(record, part))
+        return not wanted.is_active or wanted.matches(
+            record_text(record), lambda part: record_part(record, part), lambda: record_data(record)
+        )
 
     def _is_beyond(self, record: RecordView) -> bool:
         until, place = self._until, TopicPartition(record.topic, record.partition)

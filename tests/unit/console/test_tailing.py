@@ -56,8 +56,9 @@ def test_a_time_ends_a_partition_at_its_first_record_that_is_as_young_or_at_its_
     assert run.ending == Ending("1 record, up to that time", True)
 
 
-def test_a_count_counts_what_matches() -> None:
-    run = TailRun(0, count=2, wanted=Filter.parse("yes"))
+@pytest.mark.parametrize("wanted", ["yes", '-j .value == "yes"'])
+def test_a_count_counts_what_matches(wanted: str) -> None:
+    run = TailRun(0, count=2, wanted=Filter.parse(wanted))
     batch = TailBatch([record(0, at, value=b"yes" if at % 2 else b"no") for at in range(6)], "", True, {P0: 6}, {P0: 6})
     assert offsets(run.on_batch(batch, 1)) == [(0, 1), (0, 3)]
     assert run.ending == Ending("2 of 4 records matched, as many as were asked for", True)
