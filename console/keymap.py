@@ -225,6 +225,7 @@ KEYS: tuple[Key, ...] = (
     Key("w", "fields", "fields as columns", "records", "w", "table", help="programs in jq, like .value.amount"),
     Key("X", "clear", "clear", "records", "X", "table"),
     Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),
+    Key("E", "export", "into a file", "records", "E", _N, help="all that pass the filter, as JSON lines or CSV"),
     Key(
         "R",
         "resend",

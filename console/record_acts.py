@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
 
 from console.acts import Need, produce_command, typed_number, typed_pairs
-from console.gateway import NewRecord
+from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
+from console.record_export import FileKind, export
 from console.viewmodel import text
+from console.viewmodel.filters import Filter
 from console.viewmodel.records import RecordView, as_text
+from console.viewmodel.seeking import parse_seek
+from console.viewmodel.tailing import TailRun
 
 if TYPE_CHECKING:
     from console.actions import Acts
     from console.app import KConsole
+
+
+_SUFFIXES = frozenset(f".{each}" for each in FileKind)
 
 
 class RecordActs:
@@ -30,6 +39,7 @@ class RecordActs:
         self._app = app
         self._acts = acts
         self._last_produced: dict[str, str] = {}
+        self._export: asyncio.Future[None] | None = None
 
     def ask_produce(self, topic: str, partition: int | None = None) -> None:
         """A form for a record; it remembers what was produced last."""
@@ -87,6 +97,65 @@ class RecordActs:
             with self._app.suspend():
                 subprocess.run([*shlex.split(editor), str(path)], check=True)
             return path.read_text()
+
+    # -- into a file ----------------------------------------------------------------------------------------------
+
+    def ask_export(self, topics: tuple[str, ...], partitions: tuple[int, ...] | None, wanted: Filter) -> None:
+        """A form for the file; while one is being written, it is given up."""
+        if self._export is not None:
+            self._export.cancel()
+            return
+        # Of several topics the first names the file.
+        name = f"{topics[0]}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(self._app.now_ms() / 1000))}.jsonl"
+        fields = [
+            Field("path", "file", name),
+            Field("from", "from", "start", "start, 1042, -100, 15m, 2026-11-24 14:03"),
+            Field("kind", "format", FileKind.JSON_LINES, choices=tuple(FileKind)),
+        ]
+
+        def check(values: dict[str, str]) -> str:
+            if not values["path"].strip():
+                return "name a file"
+            if path_of(values).exists():
+                return f"{path_of(values)} is there already"
+            found = parse_seek(values["from"], self._app.now_ms())
+            return found if isinstance(found, str) else ""
+
+        def path_of(values: dict[str, str]) -> Path:
+            path = Path(values["path"].strip()).expanduser()
+            return path.with_suffix(f".{values['kind']}") if path.suffix in _SUFFIXES else path
+
+        def submitted(values: dict[str, str] | None) -> None:
+            begin = parse_seek(values["from"], self._app.now_ms()) if values is not None else ""
+            if values is None or isinstance(begin, str):
+                return
+            reading = self._run_export(
+                Tail(topics, partitions, begin), wanted, path_of(values), FileKind(values["kind"])
+            )
+            self._export = asyncio.ensure_future(reading)
+
+        note = "up to the end as it is now" + (f"; only what passes /{wanted.text}" if wanted.is_active else "")
+        self._app.push_screen(Form("records into a file", fields, yes="Write", check=check, note=note), submitted)
+
+    async def _run_export(self, tail: Tail, wanted: Filter, path: Path, kind: FileKind) -> None:
+        def progress(run: TailRun) -> None:
+            found = f", {run.printed:,} of them match" if wanted.is_active else ""
+            self._app.flash(f"{path.name}: {text.plural(run.read, 'record')} read{found}; E gives it up", "info")
+
+        try:
+            ending = await export(self._app.gateway, tail, ReadFrom(Start.END), wanted, path, kind, progress)
+            if ending.complete:
+                self._app.flash(f"{path}: {ending.said}", "in_sync", seconds=12)
+            else:
+                self._app.flash(f"nothing was written: {ending.said}", "offline", seconds=12)
+        except asyncio.CancelledError:
+            self._app.flash(f"{path.name} was given up; nothing was written", "under_replicated")
+        except (GatewayError, OSError) as error:
+            self._app.flash(f"nothing was written: {error}", "offline", seconds=12)
+        finally:
+            self._export = None
+
+    # -- the form -------------------------------------------------------------------------------------------------
 
     def _ask(
         self,

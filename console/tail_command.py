@@ -43,7 +43,7 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
     "--filter",
     "wanted",
     default="",
-    help="As after / in the console: a regular expression, !inverse, -j PROGRAM in jq, …",
+    help="As after / in the console: a regular expression, -j JQ, …",
 )
 @click.option("--partitions", metavar="N,…", help="Only these.")
 @click.option(

@@ -78,11 +78,10 @@ class LogView(View):
             self.pane.set_lines(self._cells(self._lines))
 
     def _cells(self, lines: Sequence[str]) -> list[Cell]:
-        return [
-            log_line(line, compact=self._compact)
-            for line in lines
-            if self._filter.matches(line, data_of=lambda line=line: line)
-        ]
+        return [log_line(line, compact=self._compact) for line in lines if self._passes(line)]
+
+    def _passes(self, line: str) -> bool:
+        return self._filter.matches(line, data_of=lambda: line)
 
     def begin(self) -> None:
         self.screen.set_focus(self.pane)

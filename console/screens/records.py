@@ -285,6 +285,12 @@ class RecordsView(View):
         if row is not None:
             self.console.acts.records.edit(row)
 
+    def action_export(self) -> None:
+        partitions = self.about.get("partitions")
+        self.console.acts.records.ask_export(
+            self._topics, None if partitions is None else tuple(partitions), self.table.filter
+        )
+
     def action_produce(self) -> None:
         row: RecordView | None = self.table.cursor_row
         self.console.acts.records.ask_produce(row.topic if row is not None else self._topics[0])

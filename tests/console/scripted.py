@@ -28,6 +28,7 @@ from console.viewmodel.records import RecordView
 from console.viewmodel.resets import LogFacts, ResetPlan, ResetWish, partitions_of, plan_reset
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
+from engine.model.topic_partition import TopicPartition
 from engine.supervisor.snapshot import (
     ClusterEvent,
     ClusterSnapshot,
@@ -160,7 +161,8 @@ class ScriptedGateway:
                         if each.topic in tail.topics and (tail.partitions is None or each.partition in tail.partitions)
                     ]
                     told = len(self.records)
-                    yield TailBatch(wanted, caught_up=True)
+                    ends = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in wanted}
+                    yield TailBatch(wanted, "", True, ends, ends)
                 self._new_records.clear()
                 await self._new_records.wait()
         finally:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
 from driving import driving
 from frames import text_of_screen
 from sample_files import record
@@ -196,3 +203,49 @@ async def test_a_program_filters_any_table() -> None:
         assert driver.flash.startswith("jq: ")
         await driver.press("backspace")
         assert driver.flash == ""
+
+
+async def test_what_passes_the_filter_is_written_into_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "l")
+        total = driver.view.table.total
+        for name, extension in (("all", "jsonl"), ("some", "csv")):
+            driver.view.set_filter("" if name == "all" else "-j .value.order == 80010")
+            await driver.press("E", "end", "ctrl+u")
+            await driver.type(name)
+            if extension == "csv":
+                await driver.press("tab", "tab", "right")
+            await driver.press("ctrl+s")
+            async with asyncio.timeout(10):
+                while not (tmp_path / name).exists():
+                    await driver.pilot.pause(0.02)
+            await driver.settle()
+        assert driver.flash == f"some: 1 of {total} records matched, up to the end as it was"
+        lines = [json.loads(line) for line in (tmp_path / "all").read_text().splitlines()]
+        assert len(lines) == total and {each["topic"] for each in lines} == {"orders"}
+        assert json.loads(lines[0]["value"])["order"] == lines[0]["offset"]
+        with (tmp_path / "some").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert json.loads(row["value"])["order"] == 80010 and row["key_encoding"] == "utf-8"
+        # A file that is there stays as it is.
+        await driver.press("E", "end", "ctrl+u")
+        await driver.type("all")
+        await driver.press("ctrl+s")
+        assert "all is there already" in driver.screen
+        assert sorted(os.listdir(tmp_path)) == ["all", "some"]
+
+
+async def test_writing_is_given_up_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with driving() as driver:
+        await driver.press("2", "j", "j", "l")
+        driver.gateway.records.clear()
+        await driver.press("E", "ctrl+s")
+        async with asyncio.timeout(10):
+            while not driver.flash.endswith("E gives it up"):
+                await driver.pilot.pause(0.02)
+        assert [name.rpartition(".")[2] for name in os.listdir(tmp_path)] == ["part"]
+        await driver.press("E")
+        assert driver.flash.endswith("was given up; nothing was written")
+        assert os.listdir(tmp_path) == []
