@@ -30,6 +30,11 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [each for each in local if not (page.parent / each).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_no_conflict_of_two_changes_was_left_in_a_page(page: Path) -> None:
+    assert not re.search(r"^(<<<<<<<|>>>>>>>) ", page.read_text(), re.MULTILINE)
+
+
 def test_each_feature_that_is_ticked_is_proven_by_a_test_of_that_name() -> None:
     page = ROOT / "docs/features.md"
     rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| ") and "---" not in line]
