@@ -29,6 +29,7 @@ from console.supervisor_calls import (
     print_brokers,
 )
 from console.tail_command import tail
+from console.watch_command import watch
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
@@ -520,6 +521,7 @@ for _command in (
     metrics,
     drill,
     groups,
+    watch,
 ):
     main.add_command(_command)
 
