@@ -171,7 +171,10 @@ def _readings(
 
     if rule.when is Condition.UNREACHABLE:
         why = (snapshot.error if snapshot is not None else "") or "nobody tells of it"
-        yield "cluster", Reading(0, "the cluster answers") if metadata else Reading(1, f"the cluster is unreachable: {why}")
+        yield (
+            "cluster",
+            Reading(0, "the cluster answers") if metadata else Reading(1, f"the cluster is unreachable: {why}"),
+        )
         return
     if snapshot is None:
         return
