@@ -23,6 +23,7 @@ from console.main_screen import MainScreen
 from console.modals.base import Dialog
 from console.palette import Palette, css_variables, textual_theme
 from console.run_acts import RunActs
+from console.saved_filters import FilterFileError, SavedFilters, user_filters
 from console.screens.base import View, ViewSpec
 from console.viewmodel.events import EventLog
 from console.viewmodel.history import History, remember
@@ -65,6 +66,7 @@ class KConsole(App[None]):
         monotonic_ms: Callable[[], float] | None = None,
         refresh_s: float = REFRESH_S,
         leaving: str = "",
+        filters: SavedFilters | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
@@ -85,6 +87,7 @@ class KConsole(App[None]):
         self._drawn_at_ms = 0.0
         self._theme_problems = list(theme_problems)
         self.leaving = leaving
+        self.filters = filters or SavedFilters(None)
         # The run that is looked at, if the cluster is a simulated one, and what can be done to it.
         self.simulation: Simulation | None = getattr(gateway, "simulation", None)
         self.run_acts = RunActs(self, self.simulation) if self.simulation is not None else None
@@ -283,7 +286,14 @@ class KConsole(App[None]):
             "group": sorted(group.group_id for group in snapshot.groups) if snapshot else [],
             "broker": [str(broker.broker_id) for broker in snapshot.brokers] if snapshot else [],
             "theme": list(self.themes),
+            "filter": self._names_of_filters(),
         }
+
+    def _names_of_filters(self) -> list[str]:
+        try:
+            return sorted(self.filters.all())
+        except FilterFileError:
+            return []
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -364,6 +374,7 @@ def run_over(gateway: Gateway, *, leaving: str = "", now_ms: Callable[[], int] |
         theme_problems=problems,
         now_ms=now_ms,
         leaving=leaving,
+        filters=user_filters(),
     )
     app.run()
     return app.return_code or 0

@@ -55,6 +55,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset", ("reset-offsets",), "!reset", "set a group's offsets anew, shown first", "group"),
     Command("produce", (), "!produce", "produce a record", "topic"),
     Command("create", ("new",), "!create", "create a topic"),
+    Command(
+        "keep",
+        ("save-filter",),
+        "!keep",
+        "keep this screen's filter, for /@NAME; without a filter, forget it",
+        "filter",
+    ),
     Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),
     Command("help", ("h",), "!help", "all keys"),
     Command("aliases", (), "!aliases", "all commands"),

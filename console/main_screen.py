@@ -18,6 +18,7 @@ from console.keymap import bindings, find_key
 from console.modals.detail import Detail
 from console.modals.help import command_lines, help_lines
 from console.navigation import Navigation
+from console.saved_filters import FilterFileError
 from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.screens.broker_log import LogView
@@ -324,6 +325,8 @@ class MainScreen(Screen[None]):
             acts.resetting.ask(arguments[0], " ".join(arguments[1:]))
         elif act == "create":
             acts.ask_create_topic()
+        elif act == "keep":
+            self._keep_filter(arguments)
         elif act == "theme":
             self._theme(arguments)
         elif act == "help":
@@ -332,6 +335,18 @@ class MainScreen(Screen[None]):
             self.action_aliases()
         elif act == "quit":
             self.run_worker(self.console.action_quit(), exit_on_error=False)
+
+    def _keep_filter(self, arguments: tuple[str, ...]) -> None:
+        if len(arguments) != 1:
+            raise CommandError("say its name: :keep NAME; then /@NAME")
+        (name,) = arguments
+        text = self.view.filter_text if self.view is not None else ""
+        try:
+            self.console.filters.keep(name.removeprefix("@"), text)
+        except FilterFileError as error:
+            raise CommandError(str(error)) from None
+        said = f"/@{name} is {text}" if text else f"@{name} is forgotten"
+        self.console.flash(said, "in_sync")
 
     def _do_to_run(self, act: str, arguments: tuple[str, ...]) -> None:
         acts = self.console.run_acts

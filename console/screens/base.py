@@ -15,7 +15,6 @@ from console.acts import reason_against
 from console.keymap import SCREENS, bindings, keys_of
 from console.modals.detail import Detail
 from console.viewmodel.cells import Column
-from console.viewmodel.filters import Filter
 from console.viewmodel.records import json_lines
 from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
@@ -205,7 +204,7 @@ class View(Vertical):
     def set_filter(self, text: str) -> str:
         """Filter rows; answers what is wrong with the filter."""
         table = self.table
-        table.filter = Filter.parse(text)
+        table.filter = self.console.filters.parse(text)
         table.rearrange()
         table.refresh()
         self.refresh_title()

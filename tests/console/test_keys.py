@@ -315,3 +315,21 @@ async def test_the_rows_of_a_screen_are_saved(tmp_path: Path, monkeypatch: pytes
         await driver.press("2", "ctrl+s")
         ((name, text),) = saved.items()
         assert name.startswith("kconsole-topics-") and all(key in text for key in driver.keys)
+
+
+async def test_a_filter_is_kept_by_its_name_and_used_on_another_screen() -> None:
+    async with driving() as driver:
+        await driver.press("2")
+        driver.view.set_filter("ord")
+        await driver.command("keep mine")
+        assert driver.flash == "/@mine is ord"
+        await driver.press("1")
+        await driver.command("topics /@mine")
+        assert driver.keys == ["orders"] and "</ord>" in driver.title
+        await driver.press("slash")
+        await driver.type("x")
+        await driver.press("ctrl+u")
+        await driver.pilot.press("at")
+        await driver.type("none")
+        await driver.settle()
+        assert driver.flash == "there is no filter @none: @mine"
