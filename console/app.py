@@ -18,6 +18,7 @@ from textual.theme import BUILTIN_THEMES
 from textual.widgets import Button, Input, TextArea
 
 from console.actions import Acts
+from console.alerting import Alerting
 from console.gateway import Gateway, GatewayError
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
@@ -32,6 +33,7 @@ from themes import Theme, builtin_themes, user_themes
 from themes.loader import user_theme_dir
 
 if TYPE_CHECKING:
+    from console.alert_rules import AlertFile
     from console.gateway.simulated import Simulation
     from console.options import ConsoleOptions
 
@@ -67,6 +69,7 @@ class KConsole(App[None]):
         refresh_s: float = REFRESH_S,
         leaving: str = "",
         filters: SavedFilters | None = None,
+        alert_file: AlertFile | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
@@ -88,6 +91,7 @@ class KConsole(App[None]):
         self._theme_problems = list(theme_problems)
         self.leaving = leaving
         self.filters = filters or SavedFilters(None)
+        self.alerting = Alerting(self, alert_file) if alert_file is not None else None
         # The run that is looked at, if the cluster is a simulated one, and what can be done to it.
         self.simulation: Simulation | None = getattr(gateway, "simulation", None)
         self.run_acts = RunActs(self, self.simulation) if self.simulation is not None else None
@@ -195,6 +199,8 @@ class KConsole(App[None]):
             try:
                 async for snapshot in self.gateway.snapshots():
                     self.failure = ""
+                    if self.alerting is not None:
+                        self.alerting.see(snapshot)
                     if not self.frozen:
                         self.take(snapshot)
                     self._hear_simulation()
@@ -252,6 +258,8 @@ class KConsole(App[None]):
     def tick(self) -> None:
         """Draw what changed since the last tick; ages once a second."""
         now = self.monotonic_ms()
+        if self.alerting is not None:
+            self.alerting.tick()
         if self.flash_message is not None and now > self.flash_message.until_ms:
             self.flash_message = None
             self._dirty = True
@@ -339,6 +347,8 @@ class KConsole(App[None]):
     async def action_quit(self) -> None:
         if self.leaving:
             self.flash(self.leaving, "info")
+        if self.alerting is not None:
+            await self.alerting.close()
         await self.gateway.close()
         self.exit()
 
@@ -359,10 +369,17 @@ def run_console(options: ConsoleOptions) -> int:
     except GatewayError as error:
         print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    return run_over(gateway, leaving="stopping the cluster …" if options.started_supervisor else "")
+    leaving = "stopping the cluster …" if options.started_supervisor else ""
+    return run_over(gateway, leaving=leaving, alert_file=options.alert_file)
 
 
-def run_over(gateway: Gateway, *, leaving: str = "", now_ms: Callable[[], int] | None = None) -> int:
+def run_over(
+    gateway: Gateway,
+    *,
+    leaving: str = "",
+    now_ms: Callable[[], int] | None = None,
+    alert_file: AlertFile | None = None,
+) -> int:
     """Open the console over a gateway; returns the exit code."""
     import os
 
@@ -375,6 +392,7 @@ def run_over(gateway: Gateway, *, leaving: str = "", now_ms: Callable[[], int] |
         now_ms=now_ms,
         leaving=leaving,
         filters=user_filters(),
+        alert_file=alert_file,
     )
     app.run()
     return app.return_code or 0

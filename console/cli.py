@@ -29,7 +29,7 @@ from console.supervisor_calls import (
     print_brokers,
 )
 from console.tail_command import tail
-from console.watch_command import watch
+from console.watch_command import alert_file, watch
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
@@ -48,7 +48,7 @@ Examples:
   kconsole                                          the console over the embedded cluster
   kconsole --config my_cluster.yaml --fresh         a new cluster from your own file
   kconsole --bootstrap-servers kafka-1:9092         the console attached to a Kafka cluster
-  kconsole --bootstrap-servers kafka-1:9092 --read-only
+  kconsole --bootstrap-servers kafka-1:9092 --read-only --rules alerts.yaml
   kconsole up --json                                the cluster without a screen, for scripts
   kconsole kill 2                                   SIGKILL of broker 2, which stays down
   kconsole start 2                                  and up again
@@ -81,6 +81,11 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     help="Client properties for the attached cluster, with Kafka's names. security.protocol can only be PLAINTEXT.",
 )
 @click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
+@click.option(
+    "--rules",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    help="Alert rules, as for kconsole watch: what fires rings and is an event.",
+)
 @click.version_option(package_name="kconsole", message="%(package)s %(version)s")
 @click.pass_context
 def main(
@@ -92,6 +97,7 @@ def main(
     bootstrap_servers: str | None,
     command_config: str | None,
     read_only: bool,
+    rules: str | None,
 ) -> None:
     """An operations console for Kafka, with a real multi-broker cluster inside.
 
@@ -114,16 +120,16 @@ def main(
         embedded = [name for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh)) if value]
         if embedded:
             raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
-        _attach(bootstrap_servers, command_config, read_only)
+        _attach(bootstrap_servers, command_config, read_only, rules)
     if command_config is not None:
         raise click.UsageError("--command-config goes with --bootstrap-servers")
-    _open_embedded(config, data_dir, fresh, no_workload, read_only)
+    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules)
 
 
 # -- the console ------------------------------------------------------------------------------------------------
 
 
-def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool) -> NoReturn:
+def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool, rules: str | None) -> NoReturn:
     for server in bootstrap_servers.split(","):
         host_and_port("--bootstrap-servers", server)
     from console.options import ConsoleOptions
@@ -134,18 +140,25 @@ def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool)
 
         with open(command_config, encoding="utf-8") as file:
             properties = read_properties(file.read())
-    options = ConsoleOptions(bootstrap_servers=bootstrap_servers, command_config=properties, read_only=read_only)
+    options = ConsoleOptions(
+        bootstrap_servers=bootstrap_servers,
+        command_config=properties,
+        read_only=read_only,
+        alert_file=None if rules is None else alert_file(rules),
+    )
     sys.exit(_run_console(options))
 
 
 def _open_embedded(
-    config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, read_only: bool
+    config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, read_only: bool, rules: str | None
 ) -> NoReturn:
     from console.options import ConsoleOptions
     from engine.supervisor.control_client import ControlClient, NoSupervisor
     from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor, wait_until_stopped
 
     directory = directory_of(data_dir)
+    # What is wrong with it is told before anything starts.
+    alerts = None if rules is None else alert_file(rules)
     process = None
     runs = directory.is_owned()
     if runs:
@@ -178,6 +191,7 @@ def _open_embedded(
         control_socket=socket_path,
         data_dir=directory.path,
         started_supervisor=process is not None,
+        alert_file=alerts,
     )
     code = FAILED
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from console.alert_rules import AlertFile
 
 
 class ConsoleOptions(NamedTuple):
@@ -16,3 +19,5 @@ class ConsoleOptions(NamedTuple):
     data_dir: str | None = None
     # Whether this command started the supervisor, and so stops it when the console is left.
     started_supervisor: bool = False
+    # Of ``--rules``.
+    alert_file: AlertFile | None = None

@@ -22,6 +22,7 @@ _TONES = {
         "vote_granted",
         "broker_ready",
         "run_ended",
+        "alert_resolved",
     ),
     "under_replicated": (
         "isr_shrunk",
@@ -45,6 +46,7 @@ _TONES = {
         "broker_unreachable",
         "partition_offline",
         "promise_broken",
+        "alert_fired",
         "fault",
     ),
     "controller": (

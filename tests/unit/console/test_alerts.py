@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from console.alert_rules import AlertFile, Webhook, parse_alert_file
+from console.cli import main
 from console.viewmodel.alerts import KNOWN_FOR_MS, Alerts, Change, Condition, Rule, change_document
 from engine.supervisor.cluster_spec import SpecErrors
 from engine.supervisor.snapshot import ClusterSnapshot
@@ -211,3 +214,14 @@ def test_each_mistake_in_a_file_of_rules_has_its_place_and_a_remedy(text: str, c
     with pytest.raises(SpecErrors) as caught:
         parse_alert_file(text, {})
     assert caught.value.in_file("f").startswith(f"f:{complaint}")
+
+
+@pytest.mark.parametrize("words", [("watch",), (), ("--bootstrap-servers", "127.0.0.1:1")])
+def test_a_wrong_file_of_rules_exits_with_two_before_anything_starts(words: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_text("rules: [{when: lag}]")
+    where = () if "--bootstrap-servers" in words else ("--data-dir", str(tmp_path / "data"))
+    result = CliRunner().invoke(main, [*words, "--rules", str(path), *where])
+    assert result.exit_code == 2
+    assert f"{path}:1:9: a rule of lag has no 'over'" in result.stderr
+    assert not (tmp_path / "data").exists()

@@ -35,7 +35,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 def test_help_shows_examples_and_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert "kconsole --bootstrap-servers kafka-1:9092 --read-only" in result.output
+    assert "kconsole --bootstrap-servers kafka-1:9092 --read-only --rules alerts.yaml" in result.output
     assert "Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file." in result.output
     for command in ("up", "status", "kill", "stop", "start", "pause", "resume", "restart", "broker"):
         answer = run(command, "--help")
