@@ -47,6 +47,11 @@ class DrillCluster(ABC):
     async def close(self) -> None:
         """End every process."""
 
+    async def _kill_all(self) -> None:
+        """Nobody needs the data any more: nothing is to be handed over or written."""
+        living = [broker for broker in self.brokers.values() if broker.is_alive or broker.awaits_restart]
+        await asyncio.gather(*(broker.kill() for broker in living), return_exceptions=True)
+
     def network(self, act: Act, one: int, others: Iterable[int]) -> None:
         """Do it to the network. Raises: CommandError: there is no proxy."""
         raise CommandError(f"{act.kind} needs the proxy, and this cluster has none")
@@ -167,6 +172,7 @@ class EmbeddedCluster(DrillCluster):
         """End it."""
         if hasattr(self, "_admin"):
             self._admin.close()
+            await self._kill_all()
             with contextlib.suppress(CommandError):
                 await self._supervisor.shut_down(controlled=False)
 
@@ -179,6 +185,7 @@ class ProxiedCluster(DrillCluster):
         from engine.chaos.cluster import ChaosCluster
         from engine.chaos.machine import Machine
 
+        self.brokers = {}
         self._chaos = ChaosCluster(world, directory, drill.cluster, Machine(frozenset()))
         self._topics = drill.cluster.topics
         self.bus = self._chaos.bus
@@ -205,6 +212,7 @@ class ProxiedCluster(DrillCluster):
     async def close(self) -> None:
         """End it."""
         self._admin.close()
+        await self._kill_all()
         await self._chaos.close()
 
     def network(self, act: Act, one: int, others: Iterable[int]) -> None:

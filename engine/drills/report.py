@@ -235,15 +235,27 @@ def say(name: str, value: float | None) -> str:
     return f"{value / 1000:.4g} s"
 
 
+def setting(document: dict[str, Any]) -> str:
+    """Cluster and load in a line."""
+    load, cluster = document["load"], document["cluster"]
+    return (
+        f"{count(len(cluster['brokers']), 'broker')}, durability {cluster['durability']}; {load['topic']} with "
+        f"{count(load['partitions'], 'partition')} of {count(load['replication_factor'], 'replica')}; "
+        f"{count(load['clients'], 'client')}, {load['rate']:g} records/s, acks={load['acks']}"
+    )
+
+
+def count(number: int, what: str) -> str:
+    """``1 broker``, ``2 brokers``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def as_text(document: dict[str, Any]) -> str:
     """The report for a terminal."""
     load, records = document["load"], document["records"]
-    brokers = len(document["cluster"]["brokers"])
     lines = [
         document["drill"] + (f": {document['about']}" if document["about"] else ""),
-        f"{brokers} brokers, durability {document['cluster']['durability']}; {load['topic']} with "
-        f"{load['partitions']} partitions of {load['replication_factor']} replicas; "
-        f"{load['clients']} clients, {load['rate']:g} records/s, acks={load['acks']}",
+        setting(document),
         "",
     ]
     rows = [(act["at"], f"{act['act']}{whom(act)}") for act in document["acts"]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any, TypeAlias
 
-from engine.drills.report import say, whom
+from engine.drills.report import say, setting, whom
 
 _WIDTH, _LEFT, _RIGHT = 1000, 96, 16
 _LABELS, _PLOT, _LANE, _AXIS = 64, 120, 22, 26
@@ -42,7 +42,6 @@ svg text.act { fill: var(--warn); stroke: none } .rate { fill: var(--plot); opac
 
 def as_page(document: dict[str, Any]) -> str:
     """The page, from what :func:`engine.drills.report.as_document` made."""
-    load, records = document["load"], document["records"]
     passed = document["passed"]
     title = f"Drill {document['drill']}: {'passed' if passed else 'failed'}"
     stopped = document["stopped"]
@@ -54,17 +53,14 @@ def as_page(document: dict[str, Any]) -> str:
             f'<h1>{escape(document["drill"])}: <span class="{"good" if passed else "bad"}">'
             f"{'passed' if passed else 'failed'}</span></h1>",
             f"<p>{escape(document['about'])}</p>",
-            f'<p class="soft">{len(document["cluster"]["brokers"])} brokers, durability '
-            f"{escape(document['cluster']['durability'])}; {escape(load['topic'])} with {load['partitions']} "
-            f"partitions of {load['replication_factor']} replicas; {load['clients']} clients, {load['rate']:g} "
-            f"records/s, acks={escape(load['acks'])}</p>",
+            f'<p class="soft">{escape(setting(document))}</p>',
             f'<p class="bad">The drill was not carried out: {escape(stopped)}</p>' if stopped else "",
             "<h2>Expected, and measured</h2>",
             _assertions(document),
             "<h2>What happened when</h2>",
             timeline(document),
             "<h2>Records</h2>",
-            f"<p>{_records(records, document['latency_ms'])}</p>",
+            f"<p>{_records(document['records'], document['latency_ms'])}</p>",
             "<h2>All events</h2>",
             _events(document),
             "</body></html>",

@@ -207,3 +207,30 @@ def test_wrong_use_of_a_simulation_is_told() -> None:
         result = run("sim", *words)
         assert result.exit_code == 2
         assert expected in result.output
+
+
+def test_a_drill_that_cannot_be_read_is_told_with_place_and_remedy_and_ends_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text("load: {rate: fast}\nexpect: {lots: 0}\n")
+    result = run("drill", str(file))
+    assert result.exit_code == 2
+    assert f"{file}:1:14: 'rate' of 'load' of the drill is a number, not 'fast'; write a number here" in result.output
+    assert f"{file}:2:10: a drill does not measure 'lots'; did you mean 'lost'?" in result.output
+    result = run("drill", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert "`kconsole drill --list` has the drills that come along" in result.output
+    assert run("drill").exit_code == run("drill", "--show", "none").exit_code == 2
+
+
+def test_the_drills_that_come_along_are_listed_and_shown() -> None:
+    listed = json.loads(run("drill", "--list", "--json").output)
+    names = [each["name"] for each in listed]
+    assert {
+        "kill-the-leader",
+        "kill-the-controller",
+        "rolling-restart",
+        "all-brokers-at-once",
+        "a-paused-broker",
+    } <= set(names)
+    assert all(each["about"] in run("drill", "--show", each["name"]).output for each in listed)
+    assert [line.split()[0] for line in run("drill", "--list").output.splitlines()] == names
