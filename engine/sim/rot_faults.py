@@ -5,7 +5,8 @@ checkpoints are lost as a whole, for they bear no checksum, as in Kafka.
 
 Bits of records flip on one broker that is down, and out of every ISR by then, while all others are in sync: a disk that
 changes what was synced is promised to cost that replica only. And they flip where a start reads: behind the recovery
-point (the log is cut there, and copied again), or in the last segment before it (that replica is copied anew).
+point (the log is cut there, and copied again), or in the last segment before it, if it has no index yet (that replica
+is copied anew).
 
 And they flip under a leader or a follower that runs, wherever in its log, while all replicas are in sync; somebody
 reads there at once, who must not get them. (Later the others might have died for good reasons of their own, and who
@@ -190,7 +191,9 @@ def flip_record_bit(disk: SimDisk, rng: random.Random) -> str:
         if disk.exists(f"{log_dir}/{CLEAN_SHUTDOWN}"):
             continue
         point = _recovery_points(disk, log_dir).get(partition, 0)
-        read = [path for path in paths if int(path.rpartition("/")[2][:-4]) >= point or path is paths[-1]]
+        # With an index, which a clean shutdown left, a start begins near the recovery point.
+        last = None if disk.exists(f"{paths[-1][:-4]}.index") else paths[-1]
+        read = [path for path in paths if int(path.rpartition("/")[2][:-4]) >= point or path is last]
         found += [path for path in read if disk.file_size(path) > LOG_OVERHEAD_BYTES]
     if not found:
         return ""
