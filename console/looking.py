@@ -23,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 UNREACHABLE = 2
 # How long a cluster may fail to answer at all before it counts as unreachable.
 _PATIENCE_S = 3.0
+# As :mod:`console.viewmodel.settling` calls it.
+QUORUM = "the metadata quorum"
 
 
 class Unreachable(Exception):
@@ -121,6 +123,7 @@ async def look(gateway: Gateway, timeout_s: float, *, without: Iterable[str] = (
     ignored = tuple(without)
     loop = asyncio.get_running_loop()
     failing_since_s: float | None = None
+    quorum_only_since_s: float | None = None
     last: Look | None = None
     problem = ""
     try:
@@ -131,6 +134,11 @@ async def look(gateway: Gateway, timeout_s: float, *, without: Iterable[str] = (
                 if snapshot.metadata_observed_at_ms:
                     last = Look(snapshot, waited)
                     if not waited:
+                        break
+                    # Where voters are down nobody may ever tell of the quorum: all else is not held up for long.
+                    only_quorum = waited == (QUORUM,)
+                    quorum_only_since_s = (quorum_only_since_s or loop.time()) if only_quorum else None
+                    if quorum_only_since_s is not None and loop.time() - quorum_only_since_s >= _PATIENCE_S:
                         break
                 elif problem:
                     # Every address was tried, again and again: nobody is there, or all hang.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.looking import ask, gateway_of, look, one_look_options
+from console.looking import QUORUM, ask, gateway_of, look, one_look_options
 from console.supervisor_calls import FAILED, fail
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ async def _listed(gateway: Gateway, thing: str, names: tuple[str, ...], broker: 
     from console.viewmodel import documents
 
     # Only what is asked for is waited for.
-    wanted = {"groups": ("topic configs",), "members": ("topic configs",), "offsets": ("topic configs",)}
-    ignored = wanted.get(thing, ("group",) if thing == "topics" else ("group", "topic configs"))
+    of_groups = thing in ("groups", "members", "offsets")
+    ignored = ["topic configs"] if thing != "topics" else []
+    ignored += [] if of_groups else ["group"]
+    ignored += [] if thing == "quorum" else [QUORUM]
     found = await look(gateway, timeout_s, without=ignored)
     said = documents.problems(found.snapshot, found.missing)
     if thing == "transactions":
@@ -166,7 +168,7 @@ def health(
         without = () if max_lag is not None else ("group",)
         found = await look(gateway, timeout_s, without=without)
         # A quorum that nobody tells of is a reason of its own.
-        missing = [each for each in found.missing if each != "the metadata quorum"]
+        missing = [each for each in found.missing if each != QUORUM]
         return found.snapshot, judge(found.snapshot, max_lag=max_lag, missing=missing)
 
     gateway = gateway_of(bootstrap_servers, command_config, data_dir)
@@ -210,7 +212,7 @@ def lag(
     from console.viewmodel.documents import lag_document, problems, table_lines
 
     gateway = gateway_of(bootstrap_servers, command_config, data_dir)
-    found = ask(gateway, lambda gateway: look(gateway, timeout_s, without=("topic configs",)), as_json=as_json)
+    found = ask(gateway, lambda gateway: look(gateway, timeout_s, without=("topic configs", QUORUM)), as_json=as_json)
     said = problems(found.snapshot, found.missing)
     state = next((each for each in found.snapshot.groups if each.group_id == group), None)
     if state is None:
@@ -285,7 +287,7 @@ async def _described(gateway: Gateway, thing: str, name: str, timeout_s: float) 
     if thing == "partition":
         # Where each replica stands is asked for those that somebody looks at.
         gateway.watch(frozenset({name.rpartition("-")[0]}))
-    found = await look(gateway, timeout_s, without=() if thing == "group" else ("group",))
+    found = await look(gateway, timeout_s, without=(QUORUM,) if thing == "group" else (QUORUM, "group"))
     said = documents.problems(found.snapshot, found.missing)
     answer = documents.envelope(found.snapshot, said)
     if thing == "transaction":

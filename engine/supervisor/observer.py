@@ -87,6 +87,13 @@ class ClusterObserver:
             request_timeout_ms=self._pace.share_offsets_timeout_ms,
             connect_timeout_ms=self._pace.request_timeout_ms,
         )
+        self._quorum_admin = AdminClient(
+            world,
+            bootstrap,
+            client_id=client_id,
+            request_timeout_ms=self._pace.request_timeout_ms,
+            connect_timeout_ms=self._pace.request_timeout_ms,
+        )
         self._share_polls: dict[int, asyncio.Task[None]] = {}
         self._source = source
         self._derive_events = derive_events
@@ -125,6 +132,7 @@ class ClusterObserver:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.admin.close()
         self._share_admin.close()
+        self._quorum_admin.close()
         self._revision = -1
         self._wake()
 
@@ -263,8 +271,11 @@ class ClusterObserver:
     async def _ask_quorum(self) -> None:
         if self._no_quorum_api:
             return
+        # Brokers pass it on to the quorum's leader, and without one their answers never come: on connections of its own
+        # that breaks nothing else that is asked of them.
+        self._quorum_admin.brokers.learn(self.admin.brokers.nodes)
         try:
-            self._seen.on_quorum(await self.admin.describe_quorum(), self._clock.now_ms())
+            self._seen.on_quorum(await self._quorum_admin.describe_quorum(), self._clock.now_ms())
         except UnsupportedApi:
             self._no_quorum_api = True
         except (ClientError, KafkaError):

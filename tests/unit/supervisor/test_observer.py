@@ -11,9 +11,10 @@ from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
 from engine.wire.apis import ApiKey
 from engine.wire.messages.describe_cluster_response import DescribeClusterResponse
 from engine.wire.messages.describe_log_dirs_response import DescribeLogDirsResponse, DescribeLogDirsResult
+from engine.wire.messages.list_groups_response import ListGroupsResponse
 from engine.wire.messages.metadata_response import MetadataResponse
 from tests.unit.client.fake_cluster import FakeCluster, FakeGroup
-from tests.unit.client.fake_network import FakeWorld
+from tests.unit.client.fake_network import FakeWorld, Later
 from tests.unit.client.virtual_time import virtual_time
 
 
@@ -189,9 +190,9 @@ async def test_an_answer_that_nobody_foresaw_is_told_and_the_watch_goes_on() -> 
     cluster, observer = made()
     observer.start()
     await after(observer, 3)
-    ask, observer.admin.describe_quorum = observer.admin.describe_quorum, _broken
+    ask, observer._quorum_admin.describe_quorum = observer._quorum_admin.describe_quorum, _broken
     assert "the observer failed and begins again: ZeroDivisionError" in (await after(observer, 3)).error
-    observer.admin.describe_quorum = ask
+    observer._quorum_admin.describe_quorum = ask
     cluster.add_topic("payments")
     assert len((await after(observer, 4)).topics) == 2
     await observer.close()
@@ -326,6 +327,23 @@ async def test_a_log_directory_that_failed_is_told_with_its_path() -> None:
     assert [(each.kind, each.subject, each.reason) for each in batch if each.kind == "log_dir_failed"] == [
         ("log_dir_failed", "broker 2", "log directory /data/2b is offline")
     ]
+    await observer.close()
+
+
+@virtual_time
+async def test_a_quorum_that_nobody_tells_of_makes_no_broker_seem_silent() -> None:
+    cluster, observer = made()
+    observer.start()
+    await after(observer, 3)
+    for peer in cluster.peers.values():
+        # As brokers do whose controllers are gone: they pass the question on, and no answer ever comes.
+        peer.on(ApiKey.DESCRIBE_QUORUM, lambda request, version: None)
+        # Something else is always under way.
+        peer.on(ApiKey.LIST_GROUPS, lambda request, version: Later(0.9, ListGroupsResponse))
+    for _ in range(40):
+        snapshot = await after(observer, 0.5)
+        assert [each.error for each in snapshot.brokers if not each.reachable] == []
+    assert snapshot.quorum is not None and snapshot.metadata_observed_at_ms - snapshot.quorum.observed_at_ms > 15_000
     await observer.close()
 
 
