@@ -28,6 +28,7 @@ from console.viewmodel.groups import (
     outlook,
     topology_text,
 )
+from console.viewmodel.pace import going, stuck_words, together
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState
 
 
@@ -118,7 +119,11 @@ class GroupView(View):
         self._remark = "this group is not there (any more)"
         if group is not None:
             coordinator = "unknown" if group.coordinator is None else str(group.coordinator)
-            going = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
+            paces = self.console.history.paces.of(self._group)
+            words = outlook(group.total_lag, self.console.history.of(("lag", self._group)))
+            if group.members and paces:
+                words = going(together(paces.values()))[0].replace("–", "")
+            stuck = stuck_words(group.members, paces)
             parts = [
                 (group.state, 9),
                 (text.plural(len(group.members), "member"), 3),
@@ -127,7 +132,7 @@ class GroupView(View):
                 (f"coordinator {coordinator}", 4),
                 (epochs(group), 2),
                 (f"not described: {group.error}" if group.error else "", 8),
-                (going, 6),
+                (stuck or words, 8 if stuck else 6),
             ]
             self._remark = text.joined(parts, self.size.width - _EDGES)
         if self._columns != self._columns_for(group):
@@ -137,7 +142,7 @@ class GroupView(View):
         if group is None:
             return []
         if self._shown == "members":
-            return member_rows(snapshot, group)
+            return member_rows(snapshot, group, self.console.history.paces.of(self._group))
         if self._shown == "tasks":
             return task_rows(snapshot, group)
         return offset_rows(snapshot, self._group, self.console.history)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, cell
 from console.viewmodel.groups import assignment_text, client_name, lag_tone
+from console.viewmodel.pace import Pace, Place, going_cell, pace_of_member, reads_cell, urgency
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState, MemberState, Subtopology
 
 
@@ -18,6 +20,7 @@ class MemberRow:
     member: MemberState
     lag: int | None
     age_ms: float
+    pace: Pace | None = None
 
     @property
     def key(self) -> str:
@@ -26,16 +29,23 @@ class MemberRow:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it has something to do."""
-        return bool(_share(self.member))
+        """Whether it has something to do, and does it."""
+        return bool(_share(self.member)) and not (self.pace and self.pace.stuck)
 
 
-def member_rows(snapshot: ClusterSnapshot, group: GroupState) -> list[MemberRow]:
-    """Sorted by client and id."""
+def member_rows(
+    snapshot: ClusterSnapshot, group: GroupState, paces: Mapping[Place, Pace] = MappingProxyType({})
+) -> list[MemberRow]:
+    """Sorted by client and id; ``paces`` by partition."""
     lags = {(offset.topic, offset.partition): offset.lag for offset in group.offsets}
     age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
     rows = [
-        MemberRow(member, _sum(lags.get(place) for place in _places(member.assignment)), age)
+        MemberRow(
+            member,
+            _sum(lags.get(place) for place in _places(member.assignment)),
+            age,
+            pace_of_member(member, paces),
+        )
         for member in group.members
     ]
     return sorted(rows, key=lambda row: (row.member.client_id, row.member.member_id))
@@ -60,7 +70,7 @@ def _share(member: MemberState) -> int:
 
 def _assignment(row: MemberRow) -> Cell:
     told = assignment_text(row.member)
-    return cell(told or "nothing", "text" if row.is_healthy else "under_replicated")
+    return cell(told or "nothing", "text" if _share(row.member) else "under_replicated")
 
 
 def _epoch(row: MemberRow) -> str:
@@ -102,6 +112,26 @@ _LAG = Column(
     right=True,
     descending=True,
 )
+_GOING = Column(
+    "going",
+    "GOING",
+    lambda row: going_cell(row.pace),
+    12,
+    lambda row: urgency(row.pace),
+    priority=1,
+    max_width=16,
+    descending=True,
+)
+_READS = Column(
+    "reads",
+    "READ/S",
+    lambda row: reads_cell(row.pace),
+    6,
+    lambda row: (row.pace and row.pace.reads_per_s) or 0.0,
+    right=True,
+    priority=2,
+    descending=True,
+)
 _ASSIGNMENT = Column("assignment", "ASSIGNMENT", _assignment, 20, priority=1, max_width=80, flashes=True)
 _EPOCH = Column(
     "epoch",
@@ -121,15 +151,16 @@ _PROCESS = Column(
     "process", "PROCESS", lambda row: cell(text.shorten_middle(row.member.process_id, 17), "muted"), 17, priority=4
 )
 
-MEMBER_COLUMNS: tuple[Column, ...] = (_CLIENT, _HOST, _COUNT, _LAG, _ASSIGNMENT, _EPOCH, _SPEAKS, _MEMBER_ID)
-# Members of a share group read partitions together: none of them has a lag of its own.
-_SHARE_MEMBER_COLUMNS = tuple(each for each in MEMBER_COLUMNS if each is not _LAG)
+_PACE = (_LAG, _GOING, _READS)
+MEMBER_COLUMNS: tuple[Column, ...] = (_CLIENT, _HOST, _COUNT, *_PACE, _ASSIGNMENT, _EPOCH, _SPEAKS, _MEMBER_ID)
+# Members of a share group read partitions together: none of them has a lag, or a pace, of its own.
+_SHARE_MEMBER_COLUMNS = tuple(each for each in MEMBER_COLUMNS if each not in _PACE)
 # Those of a streams group are threads, several a process.
 _STREAMS_MEMBER_COLUMNS = (
     replace(_CLIENT, width=23),
     _HOST,
     replace(_COUNT, key="tasks", title="TASKS", width=5),
-    _LAG,
+    *_PACE,
     _ASSIGNMENT,
     _EPOCH,
     _SPEAKS,

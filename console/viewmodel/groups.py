@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.history import History
+from console.viewmodel.pace import Pace, going_cell, reads_cell, together, urgency
 from engine.supervisor.snapshot import ClusterSnapshot, GroupOffset, GroupState, MemberState, StreamsTasks
 
 TREND_WIDTH = 12
@@ -20,6 +21,7 @@ class GroupRow:
     group: GroupState
     history: tuple[float, ...]
     age_ms: float
+    pace: Pace | None = None
 
     @property
     def key(self) -> str:
@@ -28,7 +30,9 @@ class GroupRow:
 
     @property
     def is_healthy(self) -> bool:
-        """Stable (or empty on purpose) and without much lag."""
+        """Stable (or empty on purpose), without much lag, and no member stuck."""
+        if self.pace is not None and self.pace.stuck and self.group.members:
+            return False
         return self.group.state.lower() in ("stable", "empty") and lag_tone(self.group.total_lag) != "lag_high"
 
 
@@ -39,9 +43,15 @@ def group_rows(snapshot: ClusterSnapshot, history: History) -> list[GroupRow]:
             group,
             history.of(("lag", group.group_id)),
             text.age_ms(snapshot.at_ms, group.observed_at_ms),
+            _pace_of(group, history),
         )
         for group in sorted(snapshot.groups, key=lambda each: each.group_id)
     ]
+
+
+def _pace_of(group: GroupState, history: History) -> Pace | None:
+    # Without members nobody is stuck, and nothing goes anywhere: it is not read.
+    return together(history.paces.of(group.group_id).values()) if group.members else None
 
 
 def lag_tone(lag: int | None) -> str:
@@ -123,6 +133,11 @@ def _lag(lag: int | None, history: tuple[float, ...]) -> Cell:
     return (Span(text.count(lag), lag_tone(lag)), Span(f" {sign}" if sign in ("↗", "↘") else "  ", tone))
 
 
+def _lag_of_partition(row: OffsetRow) -> Cell:
+    cells = _lag(row.offset.lag, row.history)
+    return (*cells[:-1], Span(" ■", "offline")) if row.pace is not None and row.pace.stuck else cells
+
+
 def _trend(history: tuple[float, ...]) -> Cell:
     growth = growth_per_s(history)
     _, tone = trend(history)
@@ -134,6 +149,27 @@ def _topics(row: GroupRow) -> Cell:
     names = sorted({offset.topic for offset in row.group.offsets})
     return cell(", ".join(names) or "–", "muted")
 
+
+_GOING = Column(
+    "going",
+    "GOING",
+    lambda row: going_cell(row.pace),
+    12,
+    lambda row: urgency(row.pace),
+    priority=2,
+    max_width=16,
+    descending=True,
+)
+_READS = Column(
+    "reads",
+    "READ/S",
+    lambda row: reads_cell(row.pace),
+    6,
+    lambda row: (row.pace and row.pace.reads_per_s) or 0.0,
+    right=True,
+    priority=3,
+    descending=True,
+)
 
 GROUP_COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", lambda row: cell(row.group.group_id), 16, lambda row: row.group.group_id, max_width=44),
@@ -165,12 +201,14 @@ GROUP_COLUMNS: tuple[Column, ...] = (
         right=True,
         descending=True,
     ),
+    _GOING,
+    _READS,
     Column(
         "trend",
         "TREND",
         lambda row: _trend(row.history),
         TREND_WIDTH,
-        priority=2,
+        priority=3,
         max_width=TREND_WIDTH + 9,
         drops_spans=True,
     ),
@@ -205,6 +243,7 @@ class OffsetRow:
     members: tuple[MemberState, ...]
     history: tuple[float, ...]
     age_ms: float
+    pace: Pace | None = None
 
     @property
     def key(self) -> str:
@@ -213,8 +252,8 @@ class OffsetRow:
 
     @property
     def is_healthy(self) -> bool:
-        """Read by somebody, without much lag."""
-        return bool(self.members) and lag_tone(self.offset.lag) != "lag_high"
+        """Read by somebody who gets on, without much lag."""
+        return bool(self.members) and not (self.pace and self.pace.stuck) and lag_tone(self.offset.lag) != "lag_high"
 
 
 def epochs(group: GroupState) -> str:
@@ -246,15 +285,19 @@ def offset_rows(snapshot: ClusterSnapshot, group_id: str, history: History) -> l
     for place in readers:
         found.setdefault(place, GroupOffset(*place, None, None, None, None))
     age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
-    return [
+    paces = history.paces.of(group_id)
+    rows = [
         OffsetRow(
             offset,
             tuple(readers.get(place) or [members[each] for each in (offset.member_id,) if each in members]),
             history.of(("lag", group_id, *place)),
             age,
+            paces.get(place),
         )
         for place, offset in sorted(found.items())
     ]
+    # What nobody reads is told by READ BY; it is not stuck.
+    return [row if row.members else replace(row, pace=None) for row in rows]
 
 
 # A thread of Kafka Streams: what its application is called by default, its process's UUID, its number.
@@ -367,18 +410,20 @@ OFFSET_COLUMNS: tuple[Column, ...] = (
     Column(
         "lag",
         "LAG  ",
-        lambda row: _lag(row.offset.lag, row.history),
+        lambda row: _lag_of_partition(row),
         9,
         lambda row: row.offset.lag or 0,
         right=True,
         descending=True,
     ),
+    _GOING,
+    _READS,
     Column(
         "trend",
         "TREND",
         lambda row: _trend(row.history),
         TREND_WIDTH,
-        priority=2,
+        priority=3,
         max_width=TREND_WIDTH + 9,
         drops_spans=True,
     ),
@@ -410,7 +455,7 @@ SHARE_OFFSET_COLUMNS: tuple[Column, ...] = (
         right=True,
         priority=2,
     ),
-    *OFFSET_COLUMNS[4:],
+    *(each for each in OFFSET_COLUMNS[4:] if each not in (_GOING, _READS)),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from console.viewmodel.pace import Paces
 from engine.supervisor.snapshot import ClusterSnapshot
 
 _KEPT = 60
@@ -18,6 +19,7 @@ class History:
         self._at: dict[object, int] = {}
         self._kept = kept
         self._step_ms = step_ms
+        self.paces = Paces()
 
     def add(self, key: object, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` (not known now) leaves a gap of nothing."""
@@ -45,6 +47,7 @@ class History:
 
 def remember(history: History, snapshot: ClusterSnapshot) -> None:
     """Take the rates and lags of a snapshot."""
+    history.paces.take(snapshot)
     for broker in snapshot.brokers:
         history.add(("in", broker.broker_id), snapshot.at_ms, broker.bytes_in_per_s)
         history.add(("out", broker.broker_id), snapshot.at_ms, broker.bytes_out_per_s)
