@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from console.cli import main
@@ -40,9 +40,17 @@ def server(cluster: Cluster) -> str:
         result.result(30)
     for group, offsets in ((GROUP, (25, 50)), (OTHER, (12, 33))):
         wanted = [TopicPartition(TOPIC, partition, offset) for partition, offset in enumerate(offsets)]
-        for result in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)]).values():
-            result.result(30)
+        # The first commit of a cluster has its offsets topic created, and is refused meanwhile: partition by partition.
+        cluster.wait_for(f"offsets of {group}", lambda group=group, wanted=wanted: _commit(admin, group, wanted))
     return cluster.bootstrap
+
+
+def _commit(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> bool:
+    (altered,) = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)]).values()
+    try:
+        return all(each.error is None for each in altered.result(30).topic_partitions)
+    except KafkaException:
+        return False
 
 
 def of_kafka(server: str, *words: str, group: str = GROUP) -> dict[int, int]:
