@@ -159,20 +159,23 @@ class EmbeddedCluster(DrillCluster):
         options = Options(drill.cluster, "# the cluster of a drill\n", fresh=True, workload=False)
         self._supervisor = Supervisor(world, DataDir(world, directory), options)
         self._world = world
+        self._is_up = False
         self.bus = self._supervisor.bus
+        # Those that were started so far, if it is ended meanwhile.
+        self.brokers = self._supervisor.brokers
 
     async def start(self) -> None:
         """As :meth:`DrillCluster.start`. Raises: StartFailed, DataDirError, PortsTaken."""
         await self._supervisor.start()
-        self.brokers = self._supervisor.brokers
+        self._is_up = True
         self.bootstrap = self._supervisor.bootstrap_servers
         self._admin = ClusterAdmin(self._world, {each: broker.address for each, broker in self.brokers.items()})
 
     async def close(self) -> None:
         """End it."""
-        if hasattr(self, "_admin"):
+        await self._kill_all()
+        if self._is_up:
             self._admin.close()
-            await self._kill_all()
             with contextlib.suppress(CommandError):
                 await self._supervisor.shut_down(controlled=False)
 

@@ -21,6 +21,27 @@ _READ_BACK_S = 60.0
 _MOST_BEHIND_NS = 50_000_000
 
 
+def producer_settings(bootstrap: str, load: Load, number: int) -> dict[str, str | int | bool]:
+    """librdkafka's, of the client with that number."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "client.id": f"kconsole-drill-{number}",
+        "acks": load.acks,
+        "enable.idempotence": load.acks == "all",
+        "linger.ms": 0,
+        "retry.backoff.ms": 20,
+        "retry.backoff.max.ms": 50,
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 100,
+        "topic.metadata.refresh.fast.interval.ms": 20,
+        "message.timeout.ms": _GIVE_UP_MS,
+        "socket.timeout.ms": _ANSWER_MS,
+        "socket.connection.setup.timeout.ms": 1_000,
+        "queue.buffering.max.messages": 2_000_000,
+        "log_level": 0,
+    }
+
+
 class LoadProducer:
     """One client, in a thread of its own; it writes to the partitions in turn."""
 
@@ -29,25 +50,7 @@ class LoadProducer:
         self._load = load
         self.number = number
         self._stopping = threading.Event()
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "client.id": f"kconsole-drill-{number}",
-                "acks": load.acks,
-                "enable.idempotence": load.acks == "all",
-                "linger.ms": 0,
-                "retry.backoff.ms": 20,
-                "retry.backoff.max.ms": 50,
-                "reconnect.backoff.ms": 20,
-                "reconnect.backoff.max.ms": 100,
-                "topic.metadata.refresh.fast.interval.ms": 20,
-                "message.timeout.ms": _GIVE_UP_MS,
-                "socket.timeout.ms": _ANSWER_MS,
-                "socket.connection.setup.timeout.ms": 1_000,
-                "queue.buffering.max.messages": 2_000_000,
-                "log_level": 0,
-            }
-        )
+        self._producer = Producer(producer_settings(bootstrap, load, number))
         # By the number of the record; written by one thread each, and read by others when both are done.
         self.sent_ns: list[int] = []
         self.resolved: dict[int, tuple[int, bool]] = {}
@@ -101,9 +104,11 @@ class LoadProducer:
         """Send no more; what is under way is not waited for."""
         self._stopping.set()
 
-    def finish(self) -> None:
-        """Wait until every record was acknowledged or given up."""
+    def finish(self, *, is_hopeless: bool) -> None:
+        """Wait until every record was acknowledged or given up, which is at once if that is hopeless."""
         self._thread.join()
+        if is_hopeless:
+            self._producer.purge()
         self._producer.flush(_GIVE_UP_MS / 1000 + 5)
 
     def records(self) -> list[Sent]:
@@ -139,13 +144,13 @@ class DrillLoad:
                 heard.add(producer.partition_of(number))
         return set(range(self._load.topic.partitions)) - heard
 
-    def finish(self) -> None:
-        """Stop, and wait for what is under way; blocks."""
+    def finish(self, *, is_hopeless: bool = False) -> None:
+        """Stop, and wait for what is under way, unless that is hopeless; blocks."""
         self.ended_ns = self._clock.monotonic_ns()
         for producer in self.producers:
             producer.stop()
         for producer in self.producers:
-            producer.finish()
+            producer.finish(is_hopeless=is_hopeless)
         # A record that was under way at the end may have kept a partition waiting longer.
         last = [at for producer in self.producers for at, _ in producer.resolved.values()]
         self.ended_ns = max([self.ended_ns, *last])
@@ -162,10 +167,12 @@ class DrillLoad:
         """What ended a client before its time."""
         return "; ".join(producer.problem for producer in self.producers if producer.problem)
 
-    def read_back(self) -> tuple[Account, str]:
-        """The account of all records, and why not all could be read (empty: all were); blocks."""
+    def read_back(self, gap: str = "") -> tuple[Account, str]:
+        """The account of all records, and why not all could be read (empty: all were); blocks.
+
+        A ``gap`` that is known beforehand keeps it from being tried.
+        """
         readings: list[list[Reading]] = [[] for _ in self.producers]
-        gap = ""
         deadline_ns = self._clock.monotonic_ns() + int(_READ_BACK_S * 1e9)
         for partition in range(self._load.topic.partitions):
             gap = gap or self._read(partition, readings, deadline_ns)

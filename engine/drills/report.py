@@ -93,7 +93,7 @@ def judge(drill: Drill, findings: Findings) -> list[Verdict]:
 def _judge(assertion: Assertion, drill: Drill, findings: Findings) -> Verdict:
     value, detail = _measure(assertion.name, drill, findings)
     if findings.stopped:
-        return Verdict(assertion, False, value, f"the drill was not carried out: {findings.stopped}")
+        return Verdict(assertion, False, value, "the drill was not carried out")
     if value is None:
         return Verdict(assertion, False, None, detail)
     return Verdict(assertion, compare(value, assertion.comparator, assertion.value), value, detail)

@@ -127,9 +127,10 @@ class _Run:
                 break
         back_ns, not_in_sync = (None, "the drill was not carried out") if stopped else await self._wait_in_sync()
         await asyncio.sleep(_SETTLE_S)
-        self._say("reading all records back")
-        await asyncio.to_thread(load.finish)
-        account, gap = await asyncio.to_thread(load.read_back)
+        nobody = "" if self._cluster.alive() else "no broker runs"
+        self._say(nobody or "reading all records back")
+        await asyncio.to_thread(load.finish, is_hopeless=bool(nobody))
+        account, gap = await asyncio.to_thread(load.read_back, nobody)
         return self._findings(load, account, gap, back_ns, not_in_sync, stopped or load.problems())
 
     async def _acknowledges(self, since_ns: int, timeout_s: float) -> bool:
@@ -143,6 +144,8 @@ class _Run:
         return not silent
 
     async def _wait_in_sync(self) -> tuple[int | None, str]:
+        if not self._cluster.alive():
+            return None, "no broker runs"
         bounds = [each.value for each in self._drill.assertions if each.name == "back in sync within"]
         timeout_s = max(bounds, default=0.0) / 1000 + _IN_SYNC_S
         done_ns = max((act.done_ns for act in self._acts), default=self._clock.monotonic_ns())

@@ -55,6 +55,10 @@ def test_a_silence_lasts_from_the_last_acknowledgement_while_records_wait() -> N
     assert max(silences(records, 600 * MS), key=lambda each: each.ms) == Silence(0, 12 * MS, 500 * MS, True)
 
 
+def test_a_record_that_waits_counts_though_a_later_one_is_acknowledged_before_it() -> None:
+    assert [each.ms for each in silences([acked(0, 0, 500), acked(0, 400, 410)], 600 * MS)] == [410.0, 90.0]
+
+
 def test_no_silence_is_counted_while_nothing_waits() -> None:
     records = [acked(0, 0, 10), acked(0, 900, 910)]
     assert [each.ms for each in silences(records, 1000 * MS)] == [10.0, 10.0]
@@ -99,6 +103,7 @@ def test_accounts_of_several_producers_are_added_up() -> None:
         (1, "≥", True),
         (0, "≥", False),
         (1, ">", False),
+        (0, "=", False),
         (1, "=", True),
     ],
 )
