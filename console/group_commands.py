@@ -34,7 +34,7 @@ Examples:
   kconsole groups reset billing --from-file offsets.csv --execute
 
 \b
-Exit codes: 0 done, 1 refused, 2 wrong use or unreachable."""
+Exit codes: 0 done or shown, 1 refused or unreachable, 2 wrong use."""
 )
 @click.argument("group")
 @click.option("--to-earliest", is_flag=True, help="To where the logs begin.")
@@ -81,7 +81,7 @@ def reset(
         wish = _wish(group, rules, topics, all_topics)
     except ResetError as error:
         raise click.UsageError(str(error)) from error
-    gateway = gateway_of(bootstrap_servers, command_config, data_dir, read_only=not execute)
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir, unreachable=FAILED, read_only=not execute)
     plan, problem = ask(gateway, lambda gateway: _planned(gateway, wish, execute), as_json=as_json)
     executed = execute and not problem
     if as_json:
