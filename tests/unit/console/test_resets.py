@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from console.cli import main
 from console.viewmodel.cells import plain
 from console.viewmodel.resets import (
     LogFacts,
@@ -180,3 +182,21 @@ def test_the_command_is_that_of_kafkas_tool() -> None:
         "$ --group g --from-file offsets.csv --execute"
     )
     assert read_scope(("t:1,0", "t:2")) == {"t": (0, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to-earliest"], "say what is meant: --all-topics, or --topic T"),
+        (["--all-topics"], "give one of --to-earliest, --to-latest"),
+        (["--all-topics", "--to-earliest", "--shift-by", "1"], "give one of --to-earliest, --to-latest"),
+        (["--all-topics", "--topic", "t", "--to-earliest"], "exclude each other"),
+        (["--all-topics", "--to-offset", "-1"], "an offset is not negative"),
+        (["--all-topics", "--to-latest", "--export", "--execute"], "--export only prints the plan"),
+        (["--topic", "t", "--from-file", __file__], "line 1 is"),
+    ],
+)
+def test_wrong_use_of_the_command_is_told_before_anybody_is_asked(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, ["groups", "reset", "g", *words, "--bootstrap-servers", "127.0.0.1:1"])
+    assert result.exit_code == 2
+    assert said in result.stderr
