@@ -13,7 +13,7 @@ from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.cluster_admin import ClusterAdmin, ClusterAdminError
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import FactBus
-from engine.supervisor.server_properties import Address
+from engine.supervisor.server_properties import Address, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import Options, Supervisor
 from engine.world import World
@@ -30,6 +30,7 @@ class DrillCluster(ABC):
 
     def __init__(self, drill: Drill) -> None:
         self._topic = drill.load.topic.name
+        self._voters = frozenset(voter_ids(drill.cluster))
         # Whom a role was when something was last done to it.
         self._hit: dict[str, int] = {}
 
@@ -115,6 +116,10 @@ class DrillCluster(ABC):
         """Brokers whose process runs and is not paused."""
         up = (ProcessState.STARTING, ProcessState.RUNNING)
         return [broker_id for broker_id, broker in sorted(self.brokers.items()) if broker.state in up]
+
+    def can_serve(self) -> bool:
+        """Whether enough voters run to elect a controller."""
+        return 2 * len(self._voters & set(self.alive())) > len(self._voters)
 
     # -- how it is ----------------------------------------------------------------------------------------------
 

@@ -140,9 +140,8 @@ def _measure(name: str, drill: Drill, findings: Findings) -> tuple[float | None,
 
 def _where(silence: Silence, drill: Drill, findings: Findings) -> str:
     """Which partition, when, and after which act."""
-    before = [
-        act.text for act in findings.acts if act.began_ns <= silence.to_ns and act.began_ns <= silence.from_ns + 1e9
-    ]
+    # A record may have waited already when its broker was hit.
+    before = [act.text for act in findings.acts if act.began_ns <= silence.from_ns + SHOWN_SILENCE_NS]
     place = f"{drill.load.topic.name}-{silence.partition} from {findings.seconds(silence.from_ns):.2f} s"
     after = f", {before[-1]}" if before and silence.to_ns - silence.from_ns >= SHOWN_SILENCE_NS else ""
     return place + after + ("" if silence.ended else ", to the end")

@@ -12,7 +12,7 @@ from engine.drills.drill import CLIENTS, OTHERS, Act, Drill
 from engine.drills.load import DrillLoad
 from engine.drills.measurements import acknowledged_per_bucket, percentile_ms, silences
 from engine.drills.report import BUCKET_NS, DoneAct, Findings, Moment, StateSpan
-from engine.supervisor.broker_supervision import CommandError
+from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDirError
 from engine.supervisor.facts import Fact
 from engine.supervisor.ledger import Account
@@ -28,6 +28,7 @@ _IN_SYNC_S = 30.0
 _SETTLE_S = 1.0
 _POLL_S = 0.02
 _ROLL_S = 60.0
+_SERVES_S = 60.0
 _KINDS = frozenset(
     (
         "process_started",
@@ -221,7 +222,9 @@ class _Run:
         elif act.kind == "start":
             await asyncio.gather(*(broker.start("the drill starts it") for broker in brokers))
             done_ns = self._clock.monotonic_ns()
-            await asyncio.gather(*(broker.wait_ready() for broker in brokers))
+            # Without a quorum it cannot serve before others are started too.
+            if self._cluster.can_serve():
+                await self._wait_until_serves(brokers)
             return done_ns
         elif act.kind in ("pause", "resume"):
             for broker in brokers:
@@ -229,6 +232,14 @@ class _Run:
         else:
             self._network(act, ids)
         return self._clock.monotonic_ns()
+
+    async def _wait_until_serves(self, brokers: list[BrokerSupervision]) -> None:
+        try:
+            async with asyncio.timeout(_SERVES_S):
+                await asyncio.gather(*(broker.wait_ready() for broker in brokers))
+        except TimeoutError:
+            late = ", ".join(str(broker.broker_id) for broker in brokers if not broker.is_ready)
+            raise CommandError(f"broker {late} does not serve within {_SERVES_S:g} s") from None
 
     async def _roll(self, ids: list[int]) -> int:
         """Stop and start one after the other, each when all are in sync, the controller last."""
@@ -243,7 +254,7 @@ class _Run:
             await broker.stop()
             await broker.start("rolling restart")
             done_ns = self._clock.monotonic_ns()
-            await broker.wait_ready()
+            await self._wait_until_serves([broker])
         return done_ns
 
     def _network(self, act: Act, ids: list[int]) -> None:

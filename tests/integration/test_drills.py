@@ -49,7 +49,12 @@ def carried_out(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int
         )
     done = {}
     for name, process in running.items():
-        out, _ = process.communicate(timeout=90)
+        try:
+            out, _ = process.communicate(timeout=90)
+        except subprocess.TimeoutExpired:
+            for each in running.values():
+                each.terminate()
+            raise
         said = (directory / f"{name}.err").read_text()
         assert out, f"no report of {name}: {said}"
         done[name] = (process.returncode, json.loads(out), directory / f"{name}.yaml.html")

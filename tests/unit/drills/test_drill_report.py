@@ -138,6 +138,11 @@ def test_a_measure_out_of_bounds_or_missing_fails_its_assertion_alone(
     assert as_document(DRILL, found(**changes))["passed"] is False
 
 
+def test_a_silence_is_laid_to_the_act_before_it_not_to_those_that_end_it() -> None:
+    long = found(silences=(Silence(0, 950 * MS, 3500 * MS, True),))
+    assert judge(DRILL, long)[0].detail == "drill-0 from 0.95 s, kill leader"
+
+
 def test_a_drill_that_was_not_carried_out_fails_in_everything() -> None:
     findings = found(stopped="kill leader in line 3: there was no leader within 10 s")
     assert len(failing(findings)) == len(DRILL.assertions)
