@@ -72,8 +72,6 @@ class TailRun:
         """Take a batch; returns the records to print."""
         self._last = batch
         self.found_any = self.found_any or any(each is not None for each in batch.positions.values())
-        if batch.records or not batch.problem:
-            self._progress_at_ms = now_ms
         for partition, end in batch.ends.items():
             self._stops.setdefault(partition, end)
         shown: list[RecordView] = []
@@ -83,6 +81,9 @@ class TailRun:
             if self._is_beyond(record):
                 continue
             self.read += 1
+            # What comes of partitions that are read to their end already is no progress, nor is a problem that comes
+            # and goes: a broker that hangs is asked again and again.
+            self._progress_at_ms = now_ms
             if self._matches(record):
                 shown.append(record)
                 self.printed += 1
@@ -92,9 +93,11 @@ class TailRun:
 
     def on_time(self, now_ms: float, wall_ms: float) -> None:
         """Time went by (``now_ms`` as before, ``wall_ms`` on the wall clock)."""
+        if self._last.caught_up and not self._last.problem:
+            self._progress_at_ms = now_ms
         if self.ending is None and self._is_done(wall_ms):
             self.ending = Ending(f"{self._counted()}, {self._until_words()}", True)
-        stuck = self._last.problem or not self.found_any
+        stuck = self._last.problem or not self.found_any or None in self._last.positions.values()
         no_topic = "UNKNOWN_TOPIC" in self._last.problem or "no partition" in self._last.problem
         patience_ms = min(self._patience_ms, _NO_TOPIC_MS) if no_topic else self._patience_ms
         waited = now_ms - self._progress_at_ms >= patience_ms

@@ -73,6 +73,25 @@ def test_what_keeps_bounded_reading_from_going_on_ends_it_after_a_while() -> Non
     assert run.ending == Ending("0 records, and no more: broker 2: connection refused", False)
 
 
+def test_a_problem_that_comes_and_goes_and_what_others_write_meanwhile_are_no_progress() -> None:
+    run = TailRun(0, until=END, patience_ms=500)
+    for at in range(100, 600, 100):
+        # Partition 1 is on a broker that hangs; partition 0 was read to its end, and goes on growing.
+        problem = "broker 2: not answered" if at % 200 else ""
+        run.on_batch(TailBatch([record(0, 5 + at)], problem, False, {P0: 6 + at, P1: None}, {P0: 5}), at)
+        run.on_time(at, at)
+    assert run.ending == Ending("0 records, and no more: broker 2: not answered", False)
+
+
+def test_waiting_for_more_is_no_trouble() -> None:
+    run = TailRun(0, count=1, patience_ms=500)
+    run.on_batch(TailBatch([], "", True, {P0: 5}, {P0: 5}), 100)
+    run.on_time(60_000, 60_000)
+    run.on_batch(TailBatch([], "broker 2: not answered", False, {P0: 5}, {P0: 5}), 60_100)
+    run.on_time(60_100, 60_100)
+    assert run.ending is None, "the trouble has only just begun"
+
+
 def test_unbounded_reading_goes_on_once_something_was_found() -> None:
     run = TailRun(0, patience_ms=500)
     run.on_batch(TailBatch([], "broker 2: connection refused", False, {P0: 5, P1: None}), 100)
