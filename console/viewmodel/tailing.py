@@ -46,6 +46,7 @@ class TailRun:
         self._patience_ms = patience_ms
         self._progress_at_ms = now_ms
         self._last = TailBatch([])
+        self._last_problem = ""
         self._stops: dict[TopicPartition, int] = {}
         self._over: set[TopicPartition] = set()
         self.found_any = False
@@ -71,6 +72,7 @@ class TailRun:
     def on_batch(self, batch: TailBatch, now_ms: float) -> list[RecordView]:
         """Take a batch; returns the records to print."""
         self._last = batch
+        self._last_problem = batch.problem or self._last_problem
         self.found_any = self.found_any or any(each is not None for each in batch.positions.values())
         for partition, end in batch.ends.items():
             self._stops.setdefault(partition, end)
@@ -102,7 +104,7 @@ class TailRun:
         patience_ms = min(self._patience_ms, _NO_TOPIC_MS) if no_topic else self._patience_ms
         waited = now_ms - self._progress_at_ms >= patience_ms
         if self.ending is None and stuck and waited and (self.is_bounded or not self.found_any):
-            why = self._last.problem or "nobody answered"
+            why = self._last_problem or "nobody answered"
             self.ending = Ending(f"{self._counted()}, and no more: {why}", False)
 
     def _matches(self, record: RecordView) -> bool:
