@@ -81,6 +81,7 @@ def test_a_cluster_without_fault_is_healthy() -> None:
         (pictured(partition(0, 1, (1, 2))), {"under_replicated"}),
         (silenced(pictured(), 1), {"brokers_down", "offline_partitions"}),
         (silenced(pictured(), 2), {"brokers_down"}),
+        (pictured(brokers=(replace(pictured().brokers[0], fenced=True), *pictured().brokers[1:])), {"brokers_down"}),
         (pictured(quorum=None), {"no_controller"}),
         (pictured(quorum=QuorumState(-1, 5, 90, (), NOW)), {"no_controller"}),
         # Brokers answer, and have known no leader of the quorum for long.
@@ -136,6 +137,9 @@ def test_a_lag_is_waited_for_while_the_leader_that_knows_the_log_end_answers() -
     blind = pictured(groups=(group("g", None), group("h", None)))
     assert missing(blind) == ["group g and 1 more"]
     assert missing(silenced(blind, 1)) == [], "broker 1 leads orders-0"
+    unread = GroupOffset("orders", 0, None, None, None, "m1")
+    idle = replace(group("g", 0), offsets=(unread,))
+    assert missing(pictured(groups=(idle,))) == [], "nothing was committed, so there is no lag to wait for"
     assert missing(pictured(groups=(replace(group("g", None), error="NOT_COORDINATOR"),))) == []
 
 
