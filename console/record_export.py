@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from console.tail_reading import read_to_the_end
 from console.viewmodel.filters import Filter
 from console.viewmodel.tailing import Ending, TailRun, record_document
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from console.gateway import Gateway, ReadFrom, Tail
     from console.viewmodel.records import RecordView
 
-_IDLE_S = 0.25
 _COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "key_encoding", "value", "value_encoding", "headers")
 
 
@@ -53,7 +53,13 @@ async def export(
     with _whole_or_not_at_all(path, run) as file:
         if kind is FileKind.CSV:
             file.write(_csv([_COLUMNS]))
-        await _copy(gateway, tail, run, file, kind, progress)
+
+        async def take(records: list[RecordView]) -> None:
+            if records:
+                # A slow disk must not hold up the screen.
+                await asyncio.to_thread(file.write, _written(records, kind))
+
+        await read_to_the_end(gateway, tail, run, take, lambda: progress(run))
     assert run.ending is not None
     return run.ending
 
@@ -70,31 +76,6 @@ def _whole_or_not_at_all(path: Path, run: TailRun) -> Iterator[TextIO]:
             part.rename(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-async def _copy(
-    gateway: Gateway, tail: Tail, run: TailRun, file: TextIO, kind: FileKind, progress: Callable[[TailRun], None]
-) -> None:
-    batches = gateway.tail(tail)
-    coming: asyncio.Task[Any] | None = None
-    try:
-        while run.ending is None:
-            coming = coming or asyncio.ensure_future(anext(batches))
-            done, _ = await asyncio.wait([coming], timeout=_IDLE_S)
-            now_ms = time.monotonic() * 1000
-            if done:
-                batch, coming = coming.result(), None
-                shown = run.on_batch(batch, now_ms)
-                if shown:
-                    # A slow disk must not hold up the screen.
-                    await asyncio.to_thread(file.write, _written(shown, kind))
-            run.on_time(now_ms, time.time() * 1000)
-            progress(run)
-    finally:
-        if coming is not None:
-            coming.cancel()
-            with contextlib.suppress(BaseException):
-                await coming
 
 
 def _written(records: Sequence[RecordView], kind: FileKind) -> str:

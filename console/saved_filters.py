@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from console.viewmodel.filters import Filter
+from themes.loader import user_theme_dir
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -88,5 +88,4 @@ class SavedFilters:
 
 def user_filters() -> SavedFilters:
     """``kconsole/filters.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return SavedFilters(Path(home, "kconsole", "filters.yaml"))
+    return SavedFilters(Path(user_theme_dir()).with_name("filters.yaml"))

@@ -60,7 +60,7 @@ def get(
     A partition is named orders-3, or by its topic; members and offsets by their group. What brokers do not answer is
     left out, and said on standard error (in JSON: in "problems").
     """
-    if (thing == "configs") != (broker is not None or bool(names)) and thing == "configs":
+    if thing == "configs" and broker is None and not names:
         raise click.UsageError("get configs TOPIC…, or get configs --broker ID")
     if broker is not None and thing != "configs":
         raise click.UsageError("--broker goes with get configs")
@@ -130,10 +130,9 @@ def _show(document: Row, thing: str, as_json: bool) -> None:
         click.echo(json.dumps(document))
     else:
         click.echo("\n".join(table_lines(document[thing], TABLE_FIELDS[thing])))
-        for each in document["problems"]:
-            click.echo(f"kconsole: {each}", err=True)
+        _tell(document["problems"])
     if document["not_found"]:
-        noun = thing if thing in ("quorum",) else "topics" if thing == "configs" else thing
+        noun = "topics" if thing == "configs" else thing
         fail(f"no such {noun}: {', '.join(document['not_found'])}", FAILED)
 
 

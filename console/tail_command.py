@@ -15,10 +15,10 @@ from console.looking import UNREACHABLE, cluster_options, gateway_of
 from console.supervisor_calls import FAILED, JSON
 
 if TYPE_CHECKING:
-    from console.gateway import Gateway, ReadFrom, Tail, TailBatch
+    from console.gateway import Gateway, ReadFrom, Tail
+    from console.viewmodel.records import RecordView
     from console.viewmodel.tailing import TailRun
 
-_IDLE_S = 0.25
 _INTERRUPTED = 130
 
 
@@ -140,33 +140,26 @@ def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> int:
 
 
 async def _read(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> None:
+    from console.tail_reading import read_to_the_end
     from console.viewmodel.tailing import record_document, record_line
 
-    batches = gateway.tail(tail)
-    coming: asyncio.Task[TailBatch] | None = None
     said, told_wait = "", False
-    try:
-        while run.ending is None:
-            coming = coming or asyncio.ensure_future(anext(batches))
-            done, _ = await asyncio.wait([coming], timeout=_IDLE_S)
-            now_ms = time.monotonic() * 1000
-            if done:
-                batch, coming = coming.result(), None
-                for record in run.on_batch(batch, now_ms):
-                    sys.stdout.write((json.dumps(record_document(record)) if as_json else record_line(record)) + "\n")
-                sys.stdout.flush()
-            run.on_time(now_ms, time.time() * 1000)
-            if run.problem != said:
-                said = run.problem
-                _say(f"not read for now: {said}" if said else "everything is read again")
-            if run.waits and run.is_bounded and not told_wait:
-                told_wait = True
-                _say("all there is was read; waiting for more")
-    finally:
-        if coming is not None:
-            coming.cancel()
-            with contextlib.suppress(BaseException):
-                await coming
+
+    async def take(records: list[RecordView]) -> None:
+        for record in records:
+            sys.stdout.write((json.dumps(record_document(record)) if as_json else record_line(record)) + "\n")
+        sys.stdout.flush()
+
+    def looked() -> None:
+        nonlocal said, told_wait
+        if run.problem != said:
+            said = run.problem
+            _say(f"not read for now: {said}" if said else "everything is read again")
+        if run.waits and run.is_bounded and not told_wait:
+            told_wait = True
+            _say("all there is was read; waiting for more")
+
+    await read_to_the_end(gateway, tail, run, take, looked)
 
 
 def _say(sentence: str) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, cell
 from console.viewmodel.groups import assignment_text, client_name, lag_tone
-from console.viewmodel.pace import Pace, Place, going_cell, pace_of_member, reads_cell, urgency
+from console.viewmodel.pace import Pace, Place, going_column, pace_of_member, reads_column
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState, MemberState, Subtopology
 
 
@@ -112,26 +112,8 @@ _LAG = Column(
     right=True,
     descending=True,
 )
-_GOING = Column(
-    "going",
-    "GOING",
-    lambda row: going_cell(row.pace),
-    12,
-    lambda row: urgency(row.pace),
-    priority=1,
-    max_width=16,
-    descending=True,
-)
-_READS = Column(
-    "reads",
-    "READ/S",
-    lambda row: reads_cell(row.pace),
-    6,
-    lambda row: (row.pace and row.pace.reads_per_s) or 0.0,
-    right=True,
-    priority=2,
-    descending=True,
-)
+_GOING = going_column(1)
+_READS = reads_column(2)
 _ASSIGNMENT = Column("assignment", "ASSIGNMENT", _assignment, 20, priority=1, max_width=80, flashes=True)
 _EPOCH = Column(
     "epoch",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.history import History
-from console.viewmodel.pace import Pace, going_cell, reads_cell, together, urgency
+from console.viewmodel.pace import Pace, going_column, reads_column, together
 from engine.supervisor.snapshot import ClusterSnapshot, GroupOffset, GroupState, MemberState, StreamsTasks
 
 TREND_WIDTH = 12
@@ -150,26 +150,8 @@ def _topics(row: GroupRow) -> Cell:
     return cell(", ".join(names) or "–", "muted")
 
 
-_GOING = Column(
-    "going",
-    "GOING",
-    lambda row: going_cell(row.pace),
-    12,
-    lambda row: urgency(row.pace),
-    priority=2,
-    max_width=16,
-    descending=True,
-)
-_READS = Column(
-    "reads",
-    "READ/S",
-    lambda row: reads_cell(row.pace),
-    6,
-    lambda row: (row.pace and row.pace.reads_per_s) or 0.0,
-    right=True,
-    priority=3,
-    descending=True,
-)
+_GOING = going_column(2)
+_READS = reads_column(3)
 
 GROUP_COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", lambda row: cell(row.group.group_id), 16, lambda row: row.group.group_id, max_width=44),

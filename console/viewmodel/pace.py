@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from console.viewmodel import text
-from console.viewmodel.cells import UNKNOWN, Cell, cell
+from console.viewmodel.cells import UNKNOWN, Cell, Column, cell
 from engine.supervisor.snapshot import ClusterSnapshot, MemberState
 
 Place = tuple[str, int]
@@ -208,6 +208,34 @@ def urgency(pace: Pace | None) -> float:
     if pace.stuck_ms is not None:
         return 1e15 + pace.stuck_ms
     return 1e12 + pace.growth_per_s if pace.growth_per_s > 0 else pace.to_zero_ms or 0.0
+
+
+def going_column(priority: int) -> Column:
+    """Where a lag goes, of rows that have a ``pace``."""
+    return Column(
+        "going",
+        "GOING",
+        lambda row: going_cell(row.pace),
+        12,
+        lambda row: urgency(row.pace),
+        priority=priority,
+        max_width=16,
+        descending=True,
+    )
+
+
+def reads_column(priority: int) -> Column:
+    """How fast is read, of rows that have a ``pace``."""
+    return Column(
+        "reads",
+        "READ/S",
+        lambda row: reads_cell(row.pace),
+        6,
+        lambda row: (row.pace and row.pace.reads_per_s) or 0.0,
+        right=True,
+        priority=priority,
+        descending=True,
+    )
 
 
 def stuck_words(members: Iterable[MemberState], paces: Mapping[Place, Pace]) -> str:

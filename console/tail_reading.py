@@ -1,0 +1,47 @@
+"""Reading records by a :class:`~console.viewmodel.tailing.TailRun` to its end, whoever takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from console.gateway import Gateway, Tail, TailBatch
+    from console.viewmodel.records import RecordView
+    from console.viewmodel.tailing import TailRun
+
+_IDLE_S = 0.25
+
+
+async def read_to_the_end(
+    gateway: Gateway,
+    tail: Tail,
+    run: TailRun,
+    take: Callable[[list[RecordView]], Awaitable[None]],
+    looked: Callable[[], None],
+) -> None:
+    """Give what ``run`` wants to ``take``, and call ``looked`` after each batch and while none comes, until it is over.
+
+    Raises:
+        GatewayError: the cluster cannot be read.
+    """
+    batches = gateway.tail(tail)
+    coming: asyncio.Task[TailBatch] | None = None
+    try:
+        while run.ending is None:
+            coming = coming or asyncio.ensure_future(anext(batches))
+            done, _ = await asyncio.wait([coming], timeout=_IDLE_S)
+            now_ms = time.monotonic() * 1000
+            if done:
+                batch, coming = coming.result(), None
+                await take(run.on_batch(batch, now_ms))
+            run.on_time(now_ms, time.time() * 1000)
+            looked()
+    finally:
+        if coming is not None:
+            coming.cancel()
+            with contextlib.suppress(BaseException):
+                await coming
