@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
+from console.viewmodel.health import silent_brokers
 from console.viewmodel.text import brokers_words, plural
 from engine.model.coordinator_partitions import partition_for
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState, TopicState
@@ -195,9 +196,8 @@ def _coordinator(
 
 
 def _quorum(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> Iterator[Consequence]:
-    controller, quorum = snapshot.controller_id, snapshot.quorum
-    voters = [each.node_id for each in quorum.nodes if each.is_voter] if quorum is not None else []
-    left = tuple(each for each in voters if each not in broker_ids)
+    controller = snapshot.controller_id
+    voters, left = _voters(snapshot, broker_ids)
     before = () if controller is None else (controller,)
     if has_no_majority(snapshot, broker_ids):
         why = f"{len(left)} of {plural(len(voters), 'voter')} are no majority: metadata stands still"
@@ -208,9 +208,17 @@ def _quorum(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> Iterator[
 
 def has_no_majority(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> bool:
     """Whether the voters that are left cannot elect a controller, nor commit metadata; it is known of them."""
-    voters = [each.node_id for each in snapshot.quorum.nodes if each.is_voter] if snapshot.quorum is not None else []
-    lost = sum(each in broker_ids for each in voters)
-    return lost > 0 and len(voters) - lost <= len(voters) // 2
+    voters, left = _voters(snapshot, broker_ids)
+    _, up = _voters(snapshot, ())
+    return len(left) < len(up) and len(left) <= len(voters) // 2
+
+
+def _voters(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """All, and those that answer still without the brokers."""
+    nodes = snapshot.quorum.nodes if snapshot.quorum is not None else ()
+    voters = tuple(each.node_id for each in nodes if each.is_voter)
+    gone = silent_brokers(snapshot) | set(broker_ids)
+    return voters, tuple(each for each in voters if each not in gone)
 
 
 def _brokers(ids: Sequence[int] | None) -> Cell:

@@ -263,6 +263,10 @@ def test_consequences_are_told_one_by_one_the_worst_first() -> None:
     assert quorum.kind == "goes offline" and quorum.why == "1 of 3 voters are no majority: metadata stands still"
     assert "the quorum has no majority" in impact_of_losing(snapshot, [2, 3])
     assert impact_words(snapshot, [2, 3]).endswith("no majority of the quorum")
+    # A voter that is down already counts no more; losing it changes nothing.
+    down = replace(snapshot, brokers=(BrokerState(3, "h", 1, error="refused"),))
+    assert [each.kind for each in consequences(down, [2]) if each.subject == "the quorum"] == ["goes offline"]
+    assert [each for each in consequences(down, [3]) if each.subject == "the quorum"] == []
 
 
 def test_a_leader_that_does_not_answer_serves_nobody_whatever_metadata_says() -> None:
