@@ -513,10 +513,8 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         now_ms = self._world.clock.monotonic_ms()
         if now_ms >= machine.next_deadline_ms():
             self._step(lambda m, now: m.on_tick(now))
-            if self._failure is not None:
-                # What was due could not be written.
-                return
-        if machine.leader is not None and now_ms >= self._next_no_op_ms and self._no_op_interval_ms() > 0:
+        # What was due may have failed to be written.
+        if self._failure is None and machine.leader is not None and now_ms >= self._next_no_op_ms:
             # An idle leader's log goes on, so that everyone can see how far behind a replica is (KIP-835).
             self._next_no_op_ms = now_ms + self._no_op_interval_ms()
             if self._announced == machine.leader_and_epoch:

@@ -72,28 +72,20 @@ class ClusterObserver:
         self._clock = world.clock
         self._pace = pace or Pace()
         bootstrap = tuple(bootstrap)
-        self.admin = AdminClient(
-            world,
-            bootstrap,
-            client_id=client_id,
-            request_timeout_ms=self._pace.request_timeout_ms,
-            connect_timeout_ms=self._pace.request_timeout_ms,
-        )
+
+        def admin_client(request_timeout_ms: float) -> AdminClient:
+            return AdminClient(
+                world,
+                bootstrap,
+                client_id=client_id,
+                request_timeout_ms=request_timeout_ms,
+                connect_timeout_ms=self._pace.request_timeout_ms,
+            )
+
+        self.admin = admin_client(self._pace.request_timeout_ms)
         self.admin.brokers.on_lost(self._connection_lost)
-        self._share_admin = AdminClient(
-            world,
-            bootstrap,
-            client_id=client_id,
-            request_timeout_ms=self._pace.share_offsets_timeout_ms,
-            connect_timeout_ms=self._pace.request_timeout_ms,
-        )
-        self._quorum_admin = AdminClient(
-            world,
-            bootstrap,
-            client_id=client_id,
-            request_timeout_ms=self._pace.request_timeout_ms,
-            connect_timeout_ms=self._pace.request_timeout_ms,
-        )
+        self._share_admin = admin_client(self._pace.share_offsets_timeout_ms)
+        self._quorum_admin = admin_client(self._pace.request_timeout_ms)
         self._share_polls: dict[int, asyncio.Task[None]] = {}
         self._source = source
         self._derive_events = derive_events
