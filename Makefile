@@ -35,7 +35,7 @@ dev: $(VENV)/.dev ## the same, with what tests and checks need
 run: setup ## open the console over the embedded cluster
 	$(BIN)/kconsole
 
-tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaketime (Debian packages)
+tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaketime, Chromium (Debian packages)
 	tools/install_test_tools.sh
 
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
@@ -67,7 +67,7 @@ format: dev ## reformat
 
 lock: $(BIN)/uv ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --all-extras --group dev -o requirements-dev.lock
 
 SEEDS ?= 100
 FIRST ?= 0
