@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
 from console.drill_command import drill
+from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
 from console.group_commands import groups
 from console.metrics_command import metrics
 from console.script_commands import describe, get, health, lag
@@ -30,18 +30,10 @@ from console.supervisor_calls import (
 )
 from console.tail_command import tail
 from console.watch_command import alert_file, watch
+from console.web_command import web
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
-    from engine.supervisor.spec_types import ClusterSpec
-
-_CONFIG = click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, readable=True),
-    help="Cluster file; see sample_cluster.yaml. Default: the one last used with the data directory, else the sample.",
-)
-_FRESH = click.option("--fresh", is_flag=True, help="Delete the data directory's cluster first.")
-_NO_WORKLOAD = click.option("--no-workload", is_flag=True, help="Leave the file's workload stopped.")
 
 _EXAMPLES = """\b
 Examples:
@@ -54,6 +46,7 @@ Examples:
   kconsole start 2                                  and up again
   kconsole add-broker --rebalance                   one broker more, and its share of the replicas
   kconsole drain 4 --remove                         its replicas go to the others, then it goes
+  kconsole web                                      the same in a browser: prints its address
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
   kconsole health --json                            is it well? exit code 0, 1 (and why not), 2 unreachable
   kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
@@ -70,10 +63,10 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@_CONFIG
+@CONFIG
 @DATA_DIR
-@_FRESH
-@_NO_WORKLOAD
+@FRESH
+@NO_WORKLOAD
 @click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
 @click.option(
     "--command-config",
@@ -86,6 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     type=click.Path(exists=True, dir_okay=False, readable=True),
     help="Alert rules, as for kconsole watch: what fires rings and is an event.",
 )
+@click.option("--no-start", is_flag=True, help="Only over an embedded cluster that runs already: start none.")
 @click.version_option(package_name="kconsole", message="%(package)s %(version)s")
 @click.pass_context
 def main(
@@ -98,6 +92,7 @@ def main(
     command_config: str | None,
     read_only: bool,
     rules: str | None,
+    no_start: bool,
 ) -> None:
     """An operations console for Kafka, with a real multi-broker cluster inside.
 
@@ -117,13 +112,17 @@ def main(
             )
         return
     if bootstrap_servers is not None:
-        embedded = [name for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh)) if value]
+        embedded = [
+            name
+            for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh), ("no-start", no_start))
+            if value
+        ]
         if embedded:
             raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
         _attach(bootstrap_servers, command_config, read_only, rules)
     if command_config is not None:
         raise click.UsageError("--command-config goes with --bootstrap-servers")
-    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules)
+    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start)
 
 
 # -- the console ------------------------------------------------------------------------------------------------
@@ -150,70 +149,29 @@ def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool,
 
 
 def _open_embedded(
-    config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, read_only: bool, rules: str | None
+    config: str | None,
+    data_dir: str | None,
+    fresh: bool,
+    no_workload: bool,
+    read_only: bool,
+    rules: str | None,
+    no_start: bool,
 ) -> NoReturn:
     from console.options import ConsoleOptions
-    from engine.supervisor.control_client import ControlClient, NoSupervisor
-    from engine.supervisor.launch import LaunchFailed, launch_supervisor, wait_for_supervisor, wait_until_stopped
 
     directory = directory_of(data_dir)
     # What is wrong with it is told before anything starts.
     alerts = None if rules is None else alert_file(rules)
-    process = None
-    runs = directory.is_owned()
-    if runs:
-        if fresh or config is not None:
-            fail(
-                f"a supervisor runs for {directory.path} already: stop it (kconsole shutdown) before "
-                f"{'--fresh' if fresh else '--config'}, or use another --data-dir",
-                USAGE,
-            )
-        try:
-            runs = wait_for_supervisor(directory)
-            if not runs and directory.is_owned():
-                _say("this cluster is being stopped; it is started again when that is done …")
-                wait_until_stopped(directory)
-        except LaunchFailed as error:
-            fail(str(error), error.exit_code)
-    if not runs:
-        # The supervisor would find the same mistakes, but its standard error is a file.
-        _load_spec(directory, config, fresh)
-        _say("starting the cluster …")
-        arguments = [*(["--config", config] if config else []), *(["--fresh"] if fresh else [])]
-        try:
-            process = launch_supervisor(directory, [*arguments, *(["--no-workload"] if no_workload else [])])
-        except LaunchFailed as error:
-            click.echo(str(error), err=True)
-            sys.exit(error.exit_code)
-    socket_path = directory.control_socket()
-    options = ConsoleOptions(
-        read_only=read_only,
-        control_socket=socket_path,
-        data_dir=directory.path,
-        started_supervisor=process is not None,
-        alert_file=alerts,
-    )
-    code = FAILED
-    try:
+    with running_cluster(directory, config, fresh, no_workload, no_start=no_start) as started:
+        options = ConsoleOptions(
+            read_only=read_only,
+            control_socket=directory.control_socket(),
+            data_dir=directory.path,
+            started_supervisor=started,
+            alert_file=alerts,
+        )
         code = _run_console(options)
-    finally:
-        if process is not None:
-            _say("stopping the cluster …")
-            try:
-                with ControlClient(socket_path) as control:
-                    control.call("shutdown")
-            except NoSupervisor:
-                pass
-            process.wait()
-        elif directory.is_owned():
-            _say(f"the cluster in {directory.path} goes on running; `kconsole shutdown` stops it")
     sys.exit(code)
-
-
-def _say(sentence: str) -> None:
-    # The terminal may be gone.
-    with contextlib.suppress(OSError):
-        click.echo(sentence, err=True)
 
 
 def _run_console(options: Any) -> int:
@@ -231,10 +189,10 @@ Examples:
   kconsole up
   kconsole up --json --fresh --config my_cluster.yaml --data-dir /tmp/k"""
 )
-@_CONFIG
+@CONFIG
 @DATA_DIR
-@_FRESH
-@_NO_WORKLOAD
+@FRESH
+@NO_WORKLOAD
 @click.option("--keep", is_flag=True, help="Brokers outlive a supervisor that dies (not one that is stopped).")
 @JSON
 def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool, keep: bool, as_json: bool) -> None:
@@ -244,7 +202,7 @@ def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool,
     brokers stopped in order, and the exit code is 0.
     """
     directory = directory_of(data_dir)
-    name, text, spec = _load_spec(directory, config, fresh)
+    name, text, spec = load_spec(directory, config, fresh)
     from engine.supervisor.supervisor import Options
     from engine.supervisor.up import run_supervisor
 
@@ -257,28 +215,6 @@ def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool,
 
     options = Options(spec, text, fresh=fresh, keep=keep, workload=not no_workload)
     sys.exit(run_supervisor(directory.path, options, name, on_ready))
-
-
-def _load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str, str, ClusterSpec]:
-    from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
-    from engine.supervisor.launch import spec_file
-
-    name = spec_file(directory, config, fresh)
-    try:
-        with open(name, encoding="utf-8") as file:
-            text = file.read()
-        spec, warnings = parse_cluster_spec(text)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"cannot read {name}: {error}", USAGE)
-    except SpecErrors as error:
-        from engine.supervisor.ports import taken_ports
-
-        error.add(taken_ports(error.brokers))
-        click.echo(error.in_file(name), err=True)
-        sys.exit(USAGE)
-    for warning in warnings:
-        click.echo(f"{warning.in_file(name)} (warning)", err=True)
-    return name, text, spec
 
 
 # -- commands to a running supervisor ---------------------------------------------------------------------------
@@ -536,6 +472,7 @@ for _command in (
     drill,
     groups,
     watch,
+    web,
 ):
     main.add_command(_command)
 
