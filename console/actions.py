@@ -24,6 +24,7 @@ from console.gateway import ConfigValue, GatewayError, NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
 from console.move_acts import MoveActs
+from console.reassign_acts import ReassignActs
 from console.record_acts import RecordActs
 from console.reset_acts import ResetActs
 from console.viewmodel import text
@@ -61,6 +62,7 @@ class Acts:
         self.log: list[ActLogEntry] = []
         self._number = 0
         self.moving = MoveActs(app, self)
+        self.reassigning = ReassignActs(app, self)
         self.records = RecordActs(app, self)
         self.resetting = ResetActs(app, self)
 

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from console.gateway.protocol import Capabilities, NewRecord, NewTopic
-from console.viewmodel.moves import MovePlan
+from console.viewmodel.moves import MovePlan, MoveRow
+from engine.supervisor.reassignment_file import reassignment_json
 
 
 class Need(StrEnum):
@@ -112,35 +113,35 @@ def alter_configs_command(bootstrap: str, topic: str, changes: Mapping[str, str 
     return _sh("configs", bootstrap, *arguments)
 
 
-def elect_command(bootstrap: str, partitions: Sequence[tuple[str, int]] | None) -> str:
+def elect_command(
+    bootstrap: str, partitions: Sequence[tuple[str, int]] | None, election_type: str = "preferred"
+) -> str:
     """kafka-leader-election.sh."""
+    arguments = ["--election-type", election_type]
     if partitions is None:
-        return _sh("leader-election", bootstrap, "--election-type", "preferred", "--all-topic-partitions")
+        return _sh("leader-election", bootstrap, *arguments, "--all-topic-partitions")
     if len(partitions) == 1:
         topic, partition = partitions[0]
-        return _sh(
-            "leader-election",
-            bootstrap,
-            "--election-type",
-            "preferred",
-            "--topic",
-            topic,
-            "--partition",
-            str(partition),
-        )
+        return _sh("leader-election", bootstrap, *arguments, "--topic", topic, "--partition", str(partition))
     wanted = json.dumps({"partitions": [{"topic": topic, "partition": each} for topic, each in partitions]})
-    command = _sh("leader-election", bootstrap, "--election-type", "preferred", "--path-to-json-file")
+    command = _sh("leader-election", bootstrap, *arguments, "--path-to-json-file")
     return f"{command} <(echo {shlex.quote(wanted)})"
 
 
 def reassign_command(bootstrap: str, plan: MovePlan, throttle_bytes: int | None) -> str:
     """kafka-reassign-partitions.sh --execute."""
-    partitions = [
-        {"topic": each.topic, "partition": each.partition, "replicas": list(each.after)} for each in plan.moves
-    ]
-    wanted = json.dumps({"version": 1, "partitions": partitions})
+    wanted = reassignment_json((each.topic, each.partition, each.after) for each in plan.moves)
     throttle = [] if throttle_bytes is None else ["--throttle", str(throttle_bytes)]
     command = _sh("reassign-partitions", bootstrap, "--execute", *throttle, "--reassignment-json-file")
+    return f"{command} <(echo {shlex.quote(wanted)})"
+
+
+def cancel_moves_command(bootstrap: str, moves: Sequence[MoveRow]) -> str:
+    """kafka-reassign-partitions.sh --cancel: of the file that began them it takes the partitions alone."""
+    wanted = reassignment_json(
+        (each.topic, each.partition, [id_ for id_ in each.replicas if id_ not in each.removing]) for each in moves
+    )
+    command = _sh("reassign-partitions", bootstrap, "--cancel", "--reassignment-json-file")
     return f"{command} <(echo {shlex.quote(wanted)})"
 
 
@@ -148,11 +149,6 @@ def unregister_command(bootstrap: str, broker_id: int) -> str:
     """kafka-cluster.sh unregister."""
     server = bootstrap.split(",")[0] or "localhost:9092"
     return f"kafka-cluster.sh unregister --bootstrap-server {server} --id {broker_id}"
-
-
-def cancel_moves_command(bootstrap: str) -> str:
-    """kafka-reassign-partitions.sh --cancel."""
-    return _sh("reassign-partitions", bootstrap, "--cancel", "--reassignment-json-file", "MOVES.json")
 
 
 def produce_command(bootstrap: str, record: NewRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -134,6 +134,63 @@ def rebalance(throttle: str | None, yes: bool, bootstrap_servers: str | None, da
         return plan_balance(found.brokers, found.partitions)
 
     _move(plan, throttle, yes, bootstrap_servers, data_dir, "the brokers hold and lead the same, as far as can be")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole reassign orders --to 1,2,4
+  kconsole reassign orders:0,2 payments --replicas 2 --throttle 20M
+  kconsole reassign --file moves.json --bootstrap-servers kafka-1:9092 --yes"""
+)
+@click.argument("partitions", nargs=-1, metavar="[TOPIC[:0,2]]…")
+@click.option("--to", "brokers", default="", metavar="IDS", help="The only brokers to be on. Default: all that live.")
+@click.option("--replicas", type=click.IntRange(min=1), help="Of each partition. Default: as many as it has.")
+@click.option("--file", type=click.File(encoding="utf-8"), help="The JSON of kafka-reassign-partitions.sh instead.")
+@_THROTTLE
+@_YES
+@_BOOTSTRAP
+@DATA_DIR
+def reassign(
+    partitions: tuple[str, ...],
+    brokers: str,
+    replicas: int | None,
+    file: IO[str] | None,
+    throttle: str | None,
+    yes: bool,
+    bootstrap_servers: str | None,
+    data_dir: str | None,
+) -> None:
+    """Move chosen partitions to chosen brokers, more replicas or fewer, shown first: by rack, moving least."""
+    if (file is None) == (not partitions):
+        raise click.UsageError("name topics, or TOPIC:0,2, or give a --file")
+    if file is not None and (brokers or replicas):
+        raise click.UsageError("a --file says itself where its partitions go: leave --to and --replicas out")
+    from console.viewmodel.reassigning import WishError, read_ids, read_places
+    from engine.supervisor.reassignment_file import ReassignmentFileError, read_reassignment
+
+    try:
+        targets = read_ids(brokers)
+        wanted = read_reassignment(file.read()) if file is not None else {}
+    except (WishError, ReassignmentFileError) as error:
+        fail(str(error), USAGE)
+
+    def plan(found: Survey) -> list[Move]:
+        from engine.model.topic_partition import TopicPartition
+        from engine.supervisor.placement_plan import plan_as_told, plan_onto
+
+        if wanted:
+            return plan_as_told(found.brokers, found.partitions, wanted)
+        existing: dict[str, list[int]] = {}
+        for each in found.partitions:
+            existing.setdefault(each.topic_partition.topic, []).append(each.topic_partition.partition)
+        try:
+            chosen = {TopicPartition(*each) for each in read_places(partitions, existing)}
+        except WishError as error:
+            fail(str(error), USAGE)
+        return plan_onto(found.brokers, found.partitions, chosen, targets, replicas)
+
+    _move(plan, throttle, yes, bootstrap_servers, data_dir, "all of it is where it is to be")
 
 
 @click.command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from console.broker_moves import add_broker, drain, join_kafka, moves, rebalance
+from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
 from console.drill_command import drill
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
 from console.group_commands import groups
@@ -461,6 +461,7 @@ for _command in (
     add_broker,
     join_kafka,
     drain,
+    reassign,
     rebalance,
     moves,
     get,

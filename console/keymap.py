@@ -192,6 +192,7 @@ KEYS: tuple[Key, ...] = (
     Key("e", "configs", "configs", "topics", "e", _A, hint=True),
     Key("a", "add_partitions", "add partitions", "topics", "a", _A, Need.WRITE),
     Key("E", "elect_preferred", "preferred election", "topics", "E", _A, Need.WRITE),
+    Key("m", "reassign", "move", "topics", "m", _A, Need.WRITE, help="to other brokers, more or fewer, shown first"),
     Key("ctrl+d", "delete", "delete", "topics", "ctrl-d", _A, Need.WRITE, hint=True),
     # -- partitions -----------------------------------------------------------------------------------------------
     Key("enter", "open", "records", "partitions", "enter", _N, hint=True),
@@ -210,6 +211,19 @@ KEYS: tuple[Key, ...] = (
     Key("p", "produce", "produce", "partitions", "p", _A, Need.WRITE, hint=True),
     Key("s", "segments", "segments", "partitions", "s", _N, Need.FILES, hint=True, help="its files on each broker"),
     Key("E", "elect_preferred", "preferred election", "partitions", "E", _A, Need.WRITE, hint=True),
+    Key(
+        "m", "reassign", "move", "partitions", "m", _A, Need.WRITE, help="to other brokers, more or fewer, shown first"
+    ),
+    Key(
+        "X",
+        "elect_unclean",
+        "unclean election",
+        "partitions",
+        "X",
+        _A,
+        Need.WRITE,
+        help="of those without leader; asks twice",
+    ),
     # -- segments and batches -------------------------------------------------------------------------------------
     Key("enter", "open", "batches", "segments", "enter", _N, hint=True),
     Key("enter", "open", "byte by byte", "batches", "enter", _N, hint=True),
@@ -335,6 +349,7 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+f,pagedown,space", "scroll_page(1)", "page down", "preview", "ctrl-f", _N),
     Key("ctrl+b,pageup", "scroll_page(-1)", "page up", "preview", "ctrl-b", _N),
     Key("c", "copy", "copy", "preview", "c", "table", hint=True),
+    Key("w", "write", "write the JSON", "plan", "w", "table", hint=True, help="of the plan, and of the way back"),
     Key("ctrl+s,f10", "submit", "do it", "form", "ctrl-s", _A, hint=True),
     Key("escape", "cancel", "cancel", "form", "esc", _N, hint=True),
 )
@@ -370,6 +385,7 @@ DIALOGS: dict[str, tuple[str, ...]] = {
     "record": ("record", "detail"),
     "confirm": ("confirm",),
     "preview": ("preview",),
+    "plan": ("plan", "preview"),
     "form": ("form",),
 }
 

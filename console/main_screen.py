@@ -22,6 +22,7 @@ from console.saved_filters import FilterFileError
 from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.screens.broker_log import LogView
+from console.viewmodel.reassigning import WishError, read_places
 from console.widgets.frame import Header, Hints, StatusLine, Tabs
 from console.widgets.prompt import Prompt
 
@@ -323,6 +324,8 @@ class MainScreen(Screen[None]):
             if not arguments:
                 raise CommandError("name a group: :reset GROUP, and topics if some are meant: orders:0,2")
             acts.resetting.ask(arguments[0], " ".join(arguments[1:]))
+        elif act in ("reassign", "elect_unclean"):
+            self._do_to_partitions(act, arguments)
         elif act == "create":
             acts.ask_create_topic()
         elif act == "keep":
@@ -335,6 +338,23 @@ class MainScreen(Screen[None]):
             self.action_aliases()
         elif act == "quit":
             self.run_worker(self.console.action_quit(), exit_on_error=False)
+
+    def _do_to_partitions(self, act: str, arguments: tuple[str, ...]) -> None:
+        picture = self.console.picture()
+        existing = {
+            each.name: [partition.partition for partition in each.partitions]
+            for each in (picture.topics if picture is not None else ())
+        }
+        try:
+            chosen = read_places(arguments, existing)
+        except WishError as error:
+            raise CommandError(str(error)) from error
+        if act == "reassign":
+            self.console.acts.reassigning.ask(chosen, " ".join(arguments) or "as a file says")
+        elif chosen:
+            self.console.acts.reassigning.ask_unclean(chosen)
+        else:
+            raise CommandError("name what is meant: :elect-unclean TOPIC, or TOPIC:0,2")
 
     def _keep_filter(self, arguments: tuple[str, ...]) -> None:
         if len(arguments) != 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from console.acts import Need, cancel_moves_command, reassign_command, unregister_command
+from console.acts import Need, reassign_command, unregister_command
 from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.viewmodel import text
@@ -118,23 +118,3 @@ class MoveActs:
 
         fields = [Field("throttle", "throttle", "", "none; bytes a second of each broker, as in 20M")]
         self._app.push_screen(Form(what, fields, yes="Begin", check=check, note=plan_words(plan)), submitted)
-
-    def cancel_moves(self, partitions: Sequence[tuple[str, int]] | None) -> None:
-        """Bring partitions back to where they were; ``None``: all that move."""
-        if self._acts.refused(Need.WRITE):
-            return
-        about = "all moves" if partitions is None else text.plural(len(partitions), "move")
-        command = cancel_moves_command(self._bootstrap)
-
-        async def call() -> str:
-            cancelled = await self._app.gateway.cancel_moves(partitions)
-            return f"{text.plural(cancelled, 'partition')} stay where they were"
-
-        self._acts.asking(
-            "cancel",
-            f"Cancel {about}?",
-            "What was copied is thrown away.",
-            command,
-            "Cancel them",
-            lambda: self._acts.perform(f"cancel {about}", command, call),
-        )

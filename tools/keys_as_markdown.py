@@ -39,6 +39,7 @@ _SCOPES = {
     "workload": "Workload",
     "configs": "Configs",
     "preview": "In a plan to be looked at",
+    "plan": "A plan of moves",
     "commands": "Acts",
     "prompt": "While a command or filter is typed",
     "choice": "In a choice",

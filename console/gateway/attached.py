@@ -25,6 +25,7 @@ from console.gateway.protocol import (
 )
 from console.gateway.resetting import Resetter
 from console.viewmodel.moves import MovePlan, MoveRow
+from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
@@ -293,6 +294,17 @@ class AttachedGateway:
             _raise_failures(each for each in outcomes.values() if not is_not_needed(each))
         self._look_now()
         return sum(1 for each in outcomes.values() if each is None)
+
+    async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
+        self._check_writable()
+        with plain_errors():
+            elected = await self._mover.elect_unclean(partitions)
+        self._look_now()
+        return elected
+
+    async def plan_placement(self, wish: PlacementWish) -> MovePlan:
+        with plain_errors():
+            return await self._mover.plan_placement(wish)
 
     async def plan_reset(self, wish: ResetWish) -> ResetPlan:
         with plain_errors():

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from console.viewmodel.moves import MovePlan, MoveRow
+from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
@@ -205,6 +206,12 @@ class Gateway(Protocol):
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         """Preferred leader election; ``None`` means all partitions. Returns how many leaders changed."""
+
+    async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
+        """Let any living replica lead partitions that have no leader, whatever it lacks. Returns how many have one."""
+
+    async def plan_placement(self, wish: PlacementWish) -> MovePlan:
+        """What would put chosen partitions where they are wished; nothing is changed."""
 
     async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
         """What would move every replica off these brokers; without any: what would even out all brokers."""

@@ -21,6 +21,7 @@ from console.gateway.protocol import (
 from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
 from console.viewmodel.moves import MovePlan, MoveRow
+from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
@@ -284,6 +285,12 @@ class SimulatedGateway:
             yield TailBatch(records, ", ".join(problems), caught_up)
             if caught_up:
                 await asyncio.sleep(_TAIL_INTERVAL_S)
+
+    async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
+        self._refuse()
+
+    async def plan_placement(self, wish: PlacementWish) -> MovePlan:
+        self._refuse()
 
     async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
         self._refuse()

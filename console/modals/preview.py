@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -66,3 +67,20 @@ class Preview(Dialog[bool]):
 
     def action_copy(self) -> None:
         self.console.copy("\n".join(plain(line) for line in self._lines), "copied")
+
+
+class PlanPreview(Preview):
+    """The same of a plan that can be written into files as well."""
+
+    SCOPES = ("plan", "preview")
+    BINDINGS = bindings("plan")
+
+    def __init__(self, title: str, lines: Sequence[Cell], files: Mapping[str, str]) -> None:
+        """``files``: their text by name."""
+        super().__init__(title, lines)
+        self._files = dict(files)
+
+    def action_write(self) -> None:
+        for name, written in self._files.items():
+            self.console.deliver_text(io.StringIO(written + "\n"), save_filename=name)
+        self.console.flash(f"wrote {' and '.join(self._files)} into your downloads", "in_sync")

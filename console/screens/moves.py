@@ -8,7 +8,7 @@ from typing import Any
 
 from console.gateway import GatewayError
 from console.screens.base import View, view_bindings
-from console.viewmodel.moves import MOVE_COLUMNS, MoveRow, total_words
+from console.viewmodel.moves import MOVE_COLUMNS, MovePace, MoveRow, total_words
 from engine.supervisor.snapshot import ClusterSnapshot
 
 _REFRESH_S = 0.5
@@ -25,6 +25,7 @@ class MovesView(View):
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._rows: list[MoveRow] = []
+        self._pace = MovePace()
         self._asked_at_ms = 0.0
         self._problem = ""
 
@@ -35,12 +36,16 @@ class MovesView(View):
     async def _read(self) -> None:
         while True:
             try:
-                self._rows = await self.console.gateway.moves()
+                found = await self.console.gateway.moves()
                 self._asked_at_ms, self._problem = self.console.monotonic_ms(), ""
+                self._rows = self._pace.see(self._asked_at_ms, found)
             except GatewayError as error:
                 # The rows stay, and grow old.
                 self._problem = str(error)
-            self.table.empty = self._problem or "nothing moves; B and D on the brokers' screen begin something"
+            self.table.empty = (
+                self._problem
+                or "nothing moves; m on partitions or topics, B and D on the brokers' screen begin something"
+            )
             self.refresh_rows()
             await asyncio.sleep(_REFRESH_S)
 
@@ -56,8 +61,8 @@ class MovesView(View):
     def action_cancel_moves(self) -> None:
         chosen: list[MoveRow] = list(self.table.chosen())
         if chosen:
-            self.console.acts.moving.cancel_moves([(each.topic, each.partition) for each in chosen])
+            self.console.acts.reassigning.cancel(chosen, everything=False)
 
     def action_cancel_all(self) -> None:
         if self._rows:
-            self.console.acts.moving.cancel_moves(None)
+            self.console.acts.reassigning.cancel(self._rows, everything=True)

@@ -172,6 +172,17 @@ class PartitionsView(View):
             [(row.partition.topic, row.partition.partition) for row in self.table.chosen()]
         )
 
+    def action_reassign(self) -> None:
+        self.console.acts.reassigning.ask(*self._chosen())
+
+    def action_elect_unclean(self) -> None:
+        self.console.acts.reassigning.ask_unclean(self._chosen()[0])
+
+    def _chosen(self) -> tuple[list[tuple[str, int]], str]:
+        """The marked partitions, or the selected one; and what to call them."""
+        chosen = [(row.partition.topic, row.partition.partition) for row in self.table.chosen()]
+        return chosen, f"{chosen[0][0]}-{chosen[0][1]}" if len(chosen) == 1 else f"{len(chosen)} partitions"
+
     def action_kill_leader(self) -> None:
         row: PartitionRow | None = self.table.cursor_row
         if row is not None:

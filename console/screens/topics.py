@@ -77,6 +77,13 @@ class TopicsView(View):
             [(row.topic.name, each.partition) for row in self.table.chosen() for each in row.topic.partitions]
         )
 
+    def action_reassign(self) -> None:
+        names = self._names()
+        self.console.acts.reassigning.ask(
+            [(row.topic.name, each.partition) for row in self.table.chosen() for each in row.topic.partitions],
+            names[0] if len(names) == 1 else f"{len(names)} topics",
+        )
+
     def action_delete(self) -> None:
         names = self._names()
         if names:

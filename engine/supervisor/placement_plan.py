@@ -7,7 +7,7 @@ kafka-reassign-partitions.sh --generate spreads counts anew and moves nearly eve
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.model.topic_partition import TopicPartition
@@ -117,11 +117,103 @@ def plan_balance(brokers: Sequence[BrokerPlace], partitions: Sequence[PartitionP
     return placement.moves()
 
 
+def plan_onto(
+    brokers: Sequence[BrokerPlace],
+    partitions: Sequence[PartitionPlace],
+    chosen: Collection[TopicPartition],
+    targets: Collection[int],
+    factor: int | None = None,
+) -> list[Move]:
+    """The ``chosen`` partitions on the ``targets`` alone (none: on all ``brokers``), each with ``factor`` replicas
+    (``None``: as many as it has). Replicas that may stay do; what is added goes to other racks first, then to the
+    broker that holds least; what is given up shares a rack with others first, then lies on the broker that holds most.
+
+    Raises:
+        PlanError: a target does not live, or there are fewer targets than replicas.
+    """
+    alive = {each.broker_id for each in brokers}
+    wanted = frozenset(targets) or alive
+    dead = sorted(wanted - alive)
+    if dead:
+        raise PlanError(f"broker {dead[0]} is not alive: start it, or leave it out")
+    # All that live have a weight: those that give up the heaviest first do so whether they are targets or not.
+    placement = _Placement(brokers, partitions, wanted)
+    named = [each for each in partitions if each.topic_partition in chosen]
+    for each in sorted(named, key=lambda each: (-each.size_bytes, each.topic_partition)):
+        count = len(each.replicas) if factor is None else factor
+        if not 1 <= count <= len(wanted):
+            raise PlanError(
+                f"{each.topic_partition} cannot have {count} replicas on {len(wanted)} brokers: name more brokers, or "
+                "fewer replicas"
+            )
+        placement.fit(each, wanted, count)
+    return placement.moves()
+
+
+def plan_leaders(
+    brokers: Sequence[BrokerPlace],
+    partitions: Sequence[PartitionPlace],
+    chosen: Collection[TopicPartition],
+    first: Sequence[int],
+) -> list[Move]:
+    """Another order of the same replicas, which copies nothing: each of the ``chosen`` partitions prefers the earliest
+    of the ``first`` brokers that holds it; without any, they prefer all brokers as often."""
+    named = [each for each in partitions if each.topic_partition in chosen]
+    if not first:
+        placement = _Placement(brokers, named)
+        placement.spread_leaders()
+        return placement.moves()
+    moves = []
+    for each in named:
+        leader = next((broker_id for broker_id in first if broker_id in each.replicas), None)
+        if leader is not None and leader != each.replicas[0]:
+            after = (leader, *(broker_id for broker_id in each.replicas if broker_id != leader))
+            moves.append(Move(each.topic_partition, each.replicas, after, each.size_bytes))
+    return moves
+
+
+def plan_as_told(
+    brokers: Sequence[BrokerPlace],
+    partitions: Sequence[PartitionPlace],
+    wanted: Mapping[TopicPartition, Sequence[int]],
+) -> list[Move]:
+    """Replicas as somebody wrote them down; of partitions that have them already nothing.
+
+    Raises:
+        PlanError: a partition does not exist, or its replicas are none, twice the same, or on a broker that is not
+            alive and does not hold it yet.
+    """
+    alive = {each.broker_id for each in brokers}
+    known = {each.topic_partition: each for each in partitions}
+    moves = []
+    for topic_partition, replicas in sorted(wanted.items()):
+        now = known.get(topic_partition)
+        if now is None:
+            raise PlanError(f"there is no partition {topic_partition}")
+        if not replicas:
+            raise PlanError(f"{topic_partition} is given no replica: name at least one broker")
+        if len(set(replicas)) < len(replicas):
+            raise PlanError(f"{topic_partition} is given a broker twice: {', '.join(map(str, replicas))}")
+        absent = [each for each in replicas if each not in alive and each not in now.replicas]
+        if absent:
+            raise PlanError(f"{topic_partition} cannot go to broker {absent[0]}, which is not alive: start it first")
+        if tuple(replicas) != now.replicas:
+            moves.append(Move(topic_partition, now.replicas, tuple(replicas), now.size_bytes))
+    return moves
+
+
 class _Placement:
     """Where everything is, while a plan is made."""
 
-    def __init__(self, brokers: Sequence[BrokerPlace], partitions: Sequence[PartitionPlace]) -> None:
+    def __init__(
+        self,
+        brokers: Sequence[BrokerPlace],
+        partitions: Sequence[PartitionPlace],
+        takers: Collection[int] | None = None,
+    ) -> None:
+        """``takers`` are the brokers that may get replicas; ``None``: all."""
         self._racks: dict[int, str | None] = {each.broker_id: each.rack for each in brokers}
+        self._takers = frozenset(self._racks if takers is None else takers)
         self._partitions = {each.topic_partition: each for each in partitions}
         self._now: dict[TopicPartition, list[int]] = {each.topic_partition: list(each.replicas) for each in partitions}
         self._weights: dict[int, int] = dict.fromkeys(sorted(self._racks), 0)
@@ -143,15 +235,44 @@ class _Placement:
     def replace(self, partition: PartitionPlace, leaving: int) -> None:
         """Another broker for one that leaves, at the same place in the order."""
         now = self._now[partition.topic_partition]
-        free = [each for each in self._weights if each not in now]
+        others = [each for each in now if each != leaving]
+        chosen = self._best_for(partition, others, now)
+        self._put(partition, now.index(leaving), chosen)
+
+    def _best_for(self, partition: PartitionPlace, others: Sequence[int], taken: Sequence[int]) -> int:
+        free = [each for each in self._weights if each in self._takers and each not in taken]
         if not free:
             raise PlanError(
-                f"{partition.topic_partition} has {len(now)} replicas and only {len(self._weights)} brokers stay: "
+                f"{partition.topic_partition} has {len(taken)} replicas and only {len(self._takers)} brokers stay: "
                 "add a broker, or give its topic fewer replicas, first"
             )
-        others = [each for each in now if each != leaving]
-        chosen = min(free, key=lambda each: (self._shares_rack(each, others), self._weights[each], each))
-        self._put(partition, now.index(leaving), chosen)
+        return min(free, key=lambda each: (self._shares_rack(each, others), self._weights[each], each))
+
+    # -- onto chosen brokers --------------------------------------------------------------------------------------
+
+    def fit(self, partition: PartitionPlace, wanted: Collection[int], count: int) -> None:
+        """``count`` replicas, all on ``wanted`` brokers. The preferred leader stays unless it is on none of them."""
+        now, weight = self._now[partition.topic_partition], _weight(partition)
+        while len(now) > count:
+            # What must leave anyway goes first; then, of all but the preferred leader, what adds least.
+            out = min(
+                (each for each in now if each not in wanted or each != now[0]),
+                key=lambda each: (
+                    each in wanted,
+                    -self._shares_rack(each, [other for other in now if other != each]) if each in self._racks else 0,
+                    -self._weights.get(each, 0),
+                    -now.index(each),
+                ),
+            )
+            now.remove(out)
+            if out in self._weights:
+                self._weights[out] -= weight
+        for leaving in [each for each in now if each not in wanted]:
+            self._put(partition, now.index(leaving), self._best_for(partition, [e for e in now if e in wanted], now))
+        while len(now) < count:
+            joining = self._best_for(partition, now, now)
+            now.append(joining)
+            self._weights[joining] += weight
 
     def _shares_rack(self, broker_id: int, others: Iterable[int]) -> int:
         rack = self._racks[broker_id]

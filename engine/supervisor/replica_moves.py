@@ -27,12 +27,24 @@ class MovesRefused(Exception):
     """The cluster refused some of it, or does not tell what is where; the message names what and why."""
 
 
+class Room(NamedTuple):
+    """A log directory of a broker; sizes of its disk are ``None`` where the broker does not tell (before KIP-827)."""
+
+    path: str
+    total_bytes: int | None
+    usable_bytes: int | None
+
+
 class Survey(NamedTuple):
-    """What is where. ``brokers`` are those that live; ``under_way`` are moves that somebody began."""
+    """What is where. ``brokers`` are those that live; ``under_way`` are moves that somebody began; ``rooms`` are log
+    directories by broker; ``leaders`` are -1 where there is none."""
 
     brokers: list[BrokerPlace]
     partitions: list[PartitionPlace]
     under_way: dict[TopicPartition, Reassignment]
+    rooms: dict[int, tuple[Room, ...]]
+    leaders: dict[TopicPartition, int]
+    isr: dict[TopicPartition, tuple[int, ...]]
 
 
 class MoveProgress(NamedTuple):
@@ -60,19 +72,26 @@ async def survey(admin: AdminClient) -> Survey:
     """
     metadata = await admin.metadata()
     sizes: dict[TopicPartition, int] = {}
+    rooms: dict[int, tuple[Room, ...]] = {}
     for broker_id, found in (await admin.describe_log_dirs(metadata.brokers)).items():
         if not isinstance(found, tuple):
             raise MovesRefused(f"broker {broker_id} does not tell what it holds: {failure_text(found)}")
+        rooms[broker_id] = tuple(
+            Room(each.path, each.total_bytes, each.usable_bytes) for each in found if each.error is None
+        )
         for topic_partition, size in _sizes(found).items():
             sizes[topic_partition] = max(size, sizes.get(topic_partition, 0))
     under_way = await admin.list_reassignments()
     partitions = []
+    leaders: dict[TopicPartition, int] = {}
+    isr: dict[TopicPartition, tuple[int, ...]] = {}
     for topic in metadata.topics.values():
         for each in topic.partitions:
             topic_partition = TopicPartition(topic.name, each.partition)
+            leaders[topic_partition], isr[topic_partition] = each.leader, each.isr
             partitions.append(PartitionPlace(topic_partition, each.replicas, sizes.get(topic_partition, 0)))
     brokers = [BrokerPlace(each.broker_id, each.rack) for each in metadata.brokers.values()]
-    return Survey(sorted(brokers), sorted(partitions), under_way)
+    return Survey(sorted(brokers), sorted(partitions), under_way, rooms, leaders, isr)
 
 
 async def begin(admin: AdminClient, moves: Sequence[Move], throttle_bytes: int | None = None) -> None:

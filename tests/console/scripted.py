@@ -21,14 +21,18 @@ from console.gateway import (
     Tail,
     TailBatch,
 )
+from console.gateway.moving import shown_plan, wished_moves
 from console.gateway.protocol import NO_SIMULATION
 from console.gateway.segment_files import read_batch, read_batches
 from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
+from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import LogFacts, ResetPlan, ResetWish, partitions_of, plan_reset
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.model.topic_partition import TopicPartition
+from engine.supervisor.placement_plan import BrokerPlace, PartitionPlace, PlanError
+from engine.supervisor.replica_moves import Room, Survey
 from engine.supervisor.snapshot import (
     ClusterEvent,
     ClusterSnapshot,
@@ -232,6 +236,26 @@ class ScriptedGateway:
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         await self._act("elect_preferred", partitions)
         return 3
+
+    async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
+        await self._act("elect_unclean", partitions)
+        return len(partitions)
+
+    async def plan_placement(self, wish: PlacementWish) -> MovePlan:
+        self._maybe_refuse()
+        found = [each for topic in self.snapshot.topics for each in topic.partitions]
+        survey = Survey(
+            [BrokerPlace(each.broker_id, each.rack) for each in self.snapshot.brokers if each.reachable],
+            [PartitionPlace(TopicPartition(e.topic, e.partition), e.replicas, e.size_bytes or 0) for e in found],
+            {},
+            {each.broker_id: (Room("/data", 8 << 30, 1 << 20),) for each in self.snapshot.brokers},
+            {TopicPartition(each.topic, each.partition): each.leader for each in found},
+            {TopicPartition(each.topic, each.partition): each.isr for each in found},
+        )
+        try:
+            return shown_plan(survey, wished_moves(survey, wish), {"orders": 2, "payments": 2})
+        except PlanError as error:
+            raise GatewayError(str(error)) from error
 
     async def plan_moves(self, drained: Sequence[int]) -> MovePlan:
         self._maybe_refuse()

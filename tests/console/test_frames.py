@@ -38,6 +38,7 @@ COMPARED = (
     "impact",
     "impact-majority",
     "moves",
+    "reassign",
     "log",
     "help",
     "produce",

@@ -9,6 +9,7 @@ from scripted import ATTACHED
 
 from console.modals.confirm import Confirm
 from console.modals.form import Form
+from console.modals.preview import Preview
 
 
 async def test_a_broker_is_drained_as_shown_watched_and_brought_back() -> None:
@@ -29,8 +30,11 @@ async def test_a_broker_is_drained_as_shown_watched_and_brought_back() -> None:
         assert driver.keys == ["orders-0", "orders-1"]
         assert "2 partitions move · 690 MiB of 1.4 GiB copied" in driver.screen
         await driver.press("j", "x")
+        assert "orders-1  stays on 3,1,2  broker 4 gives up its 460 MiB" in driver.screen
+        assert not driver.calls("cancel_moves")
+        await driver.press("y")
         assert driver.gateway.calls[-1] == ("cancel_moves", [("orders", 1)])
-        await driver.press("X")
+        await driver.press("X", "y")
         assert driver.gateway.calls[-1] == ("cancel_moves", None)
         await driver.press("8")
         assert "kafka-reassign-partitions.sh" in driver.screen
@@ -59,7 +63,7 @@ async def test_an_attached_cluster_is_drained_too_but_no_process_is_started() ->
         driver.app.main.run_command("drain 2")
         await driver.settle()
         await driver.press("ctrl+s", "m", "X")
-        assert isinstance(driver.app.screen, Confirm)
+        assert isinstance(driver.app.screen, Preview)
         await driver.press("n")
         assert ("cancel_moves", None) not in driver.gateway.calls
 

@@ -43,6 +43,7 @@ SHOTS: dict[str, list[str]] = {
     "impact": ["i"],
     "impact-majority": ["~impact 1 2"],
     "moves": ["D", "ctrl+s", "m"],
+    "reassign": ["~partitions orders", "m", "2", "comma", "1", "tab", "2", "ctrl+s"],
     "configs": ["2", "e"],
     "log": ["l"],
     "help": ["question_mark"],

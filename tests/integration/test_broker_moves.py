@@ -138,6 +138,14 @@ def test_a_broker_joins_takes_its_share_and_is_drained_under_load(cluster: Clust
         refused = cluster.cli("drain", "1", "2", "--yes", check=False)
         assert refused.returncode == 1 and "3 replicas and only 2 brokers stay" in refused.stderr
 
+        # One partition to chosen brokers, with a replica fewer.
+        chosen = cluster.cli("reassign", "orders:0", "--to", "2,4", "--replicas", "2", "--yes").stdout
+        assert "1 partitions are where they were to be" in chosen
+        orders = (
+            AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics("orders", timeout=10).topics["orders"]
+        )
+        assert sorted(orders.partitions[0].replicas) == [2, 4]
+
         drained = cluster.cli("drain", "4", "--remove", "--yes").stdout
         assert "broker 4 was removed" in drained
         assert sorted(replicas_by_broker(cluster)) == [1, 2, 3]
