@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
 @click.option(
     "--command-config",
     type=click.Path(exists=True, dir_okay=False, readable=True),
-    help="Client properties for the attached cluster, with Kafka's names. security.protocol can only be PLAINTEXT.",
+    help="Client properties for the attached cluster, with Kafka's names: TLS, SASL, …",
 )
 @click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
 @click.option(

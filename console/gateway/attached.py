@@ -36,6 +36,8 @@ from engine.client.admin.topics import NewTopic as TopicToCreate
 from engine.client.admin.topics import is_not_needed
 from engine.client.errors import ClientError
 from engine.client.record_reader import RecordReader, StartAt, StartKind
+from engine.client.security.secret import ClientProperties
+from engine.client.security.world import secured
 from engine.model.errors import KafkaError
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.observer import ClusterObserver
@@ -80,7 +82,7 @@ class AttachedGateway:
     """A cluster that somebody else runs."""
 
     def __init__(self, bootstrap_servers: str, *, read_only: bool, client_config: Mapping[str, str]) -> None:
-        self._world = real_world()
+        self._world = secured(real_world(), client_config)
         self._capabilities = Capabilities(
             Source.ATTACHED,
             read_only,
@@ -90,7 +92,7 @@ class AttachedGateway:
             no_broker_logs=NEEDS_LOGS,
             missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES},
         )
-        self._client_config = dict(client_config)
+        self._client_config = ClientProperties(client_config)
         self._observer: ClusterObserver | None = None
         self._admin: AdminClient | None = None
         self._producers: ProducerPool | None = None

@@ -22,9 +22,12 @@ def open_gateway(options: ConsoleOptions) -> Gateway:
         return EmbeddedGateway(options.control_socket, read_only=options.read_only)
     if options.bootstrap_servers is None:
         raise GatewayError("neither a cluster to attach to nor a control socket was given")
-    protocol = options.command_config.get("security.protocol", "PLAINTEXT").upper()
-    if protocol != "PLAINTEXT":
-        raise GatewayError(f"security.protocol {protocol} is not supported: only PLAINTEXT is")
     from console.gateway.attached import AttachedGateway
+    from engine.client.security.properties import SecurityError
 
-    return AttachedGateway(options.bootstrap_servers, read_only=options.read_only, client_config=options.command_config)
+    try:
+        return AttachedGateway(
+            options.bootstrap_servers, read_only=options.read_only, client_config=options.command_config
+        )
+    except SecurityError as error:
+        raise GatewayError(str(error)) from None

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from console.gateway.protocol import GatewayError, NewRecord, ProducedRecord
+from engine.client.security.librdkafka import librdkafka_security, without_security
+from engine.client.security.secret import ClientProperties
 
 _TIMEOUT_S = 15.0
 
@@ -18,7 +20,8 @@ class ProducerPool:
     def __init__(self, bootstrap_servers: str, config: Mapping[str, str]) -> None:
         """``config`` are client configs under Kafka's names."""
         self._bootstrap_servers = bootstrap_servers
-        self._config = dict(config)
+        self._security = ClientProperties(librdkafka_security(config))
+        self._config = without_security(config)
         self._producers: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -43,6 +46,7 @@ class ProducerPool:
         return Producer(
             {
                 **self._config,
+                **self._security,
                 "bootstrap.servers": self._bootstrap_servers,
                 "client.id": "kconsole",
                 "acks": acks,

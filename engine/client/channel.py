@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.client.connection import Connection
-from engine.client.errors import ConnectionLost, RequestTimedOut
+from engine.client.errors import AuthenticationFailed, ConnectionLost, RequestTimedOut
 
 if TYPE_CHECKING:
     from engine.wire.message import Message
     from engine.world import World
 
 Address = tuple[str, int]
+
+# Who was refused is not let in a moment later: brokers write each attempt down, and some lock users out.
+_REFUSED_FOR_MS = 5_000
 
 
 class Channel:
@@ -46,6 +49,7 @@ class Channel:
         self._opening_to: Address | None = None
         self._failures = 0
         self._not_before_ms = 0.0
+        self._refused = ""
         self._lost_callbacks: list[Callable[[Address], None]] = []
         self._closed = False
 
@@ -64,6 +68,7 @@ class Channel:
         Raises:
             ConnectionLost: there is no destination now, or it cannot be reached, or the back-off has not passed.
             RequestTimedOut: the connect timed out.
+            AuthenticationFailed: the other side does not let this client in, now or seconds ago.
         """
         if self._closed:
             raise ConnectionLost("the channel is closed")
@@ -79,6 +84,8 @@ class Channel:
             self._connection = None
         if self._opening is None:
             wait_ms = self._not_before_ms - self._world.clock.monotonic_ms()
+            if wait_ms > 0 and self._refused:
+                raise AuthenticationFailed(self._refused)
             if wait_ms > 0:
                 await asyncio.sleep(wait_ms / 1000)
                 return await self.connection()
@@ -109,7 +116,12 @@ class Channel:
             self._opening = None
         if task.cancelled():
             return
-        if task.exception() is not None:
+        error = task.exception()
+        self._refused = str(error) if isinstance(error, AuthenticationFailed) else ""
+        if self._refused:
+            self._not_before_ms = self._world.clock.monotonic_ms() + _REFUSED_FOR_MS
+            return
+        if error is not None:
             self._failures += 1
             pause_ms = min(self._backoff_ms * 2 ** min(self._failures - 1, 10), self._backoff_max_ms)
             jitter = 0.8 + 0.4 * self._world.random.random()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Any, cast
 
-from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
+from engine.client.errors import AuthenticationFailed, ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
+from engine.client.security import sasl, tls
+from engine.client.security.world import security_of
 from engine.model.errors import ErrorCode
 from engine.wire import apis, codec
 from engine.wire.apis import ApiKey
@@ -18,6 +21,8 @@ from engine.wire.messages.api_versions_response import ApiVersionsResponse
 from engine.wire.messages.request_header import RequestHeader
 
 if TYPE_CHECKING:
+    from engine.client.security.properties import SaslCredentials
+    from engine.client.security.world import ClientSecurity
     from engine.wire.message import Message
     from engine.world import World
 
@@ -27,6 +32,10 @@ _SIZE = Struct(">i")
 _CORRELATION = Struct(">i")
 # An answer larger than this is taken for garbage, not for an answer.
 _MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+# Of a session's time, when who one is is told anew: as Kafka's SaslClientAuthenticator.
+_REAUTHENTICATE_AT, _REAUTHENTICATE_SPREAD = 0.85, 0.1
+_TLS_ALERT = b"\x15\x03"
+_SASL = (ApiKey.SASL_HANDSHAKE, ApiKey.SASL_AUTHENTICATE)
 _SOFTWARE_NAME = "kconsole"
 _SOFTWARE_VERSION = "0.1.0"
 
@@ -54,6 +63,11 @@ class Connection(asyncio.Protocol):
         self._lost_callbacks: list[Callable[[], None]] = []
         self._heads: dict[tuple[int, int], bytes] = {}
         self._drained: asyncio.Future[None] | None = None
+        # Requests that wait while the session is renewed; None: nothing is held back.
+        self._held: list[list[Any]] | None = None
+        self._renewal: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._answers = 0
+        self._hint = ""
         self.versions: dict[int, tuple[int, int]] = {}
         self.finalized_features: dict[str, int] = {}
         self.closed = False
@@ -77,21 +91,62 @@ class Connection(asyncio.Protocol):
             ConnectionLost: refused, unreachable, or closed before ApiVersions was answered.
             RequestTimedOut: not within ``timeout_ms``.
         """
+        security = security_of(world)
+        context = None if security is None else security.tls
         try:
-            _, connection = await world.network.connect(host, port, lambda: cls(client_id), timeout_ms=timeout_ms)
+            _, connection = await world.network.connect(
+                host, port, lambda: cls(client_id), timeout_ms=timeout_ms, **({"tls": context} if context else {})
+            )
         except TimeoutError:
             raise RequestTimedOut(f"no connection to {host}:{port} within {timeout_ms:.0f} ms") from None
+        except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError) as error:
+            if context is None:
+                raise ConnectionLost(f"cannot connect to {host}:{port}: {_reason(error)}") from error
+            raise AuthenticationFailed(tls.explain(error, host, port)) from error
         except OSError as error:
             raise ConnectionLost(f"cannot connect to {host}:{port}: {_reason(error)}") from error
         assert isinstance(connection, Connection)
         connection.address = (host, port)
-        if negotiate:
-            try:
+        connection._hint = _hint(security)
+        try:
+            if negotiate:
                 await connection.negotiate(timeout_ms)
-            except ClientError:
-                connection.close()
-                raise
+            if security is not None and security.sasl is not None:
+                await connection._authenticate(world, security.sasl, timeout_ms)
+        except (ClientError, asyncio.CancelledError):
+            connection.close()
+            raise
         return connection
+
+    async def _authenticate(self, world: World, credentials: SaslCredentials, timeout_ms: float) -> None:
+        """Say who one is, and plan to say it again before that runs out (KIP-368)."""
+        where = f"{self.address[0]}:{self.address[1]}"
+
+        async def send(request: Message) -> Any:
+            return await self.send(request, timeout_ms=timeout_ms)
+
+        lifetime_ms = await sasl.authenticate(send, credentials, world.random.uuid() + world.random.uuid(), where)
+        if lifetime_ms > 0:
+            share = _REAUTHENTICATE_AT + _REAUTHENTICATE_SPREAD * world.random.random()
+            self._renewal = asyncio.get_running_loop().call_later(
+                lifetime_ms * share / 1000, self._renew, world, credentials, timeout_ms
+            )
+
+    def _renew(self, world: World, credentials: SaslCredentials, timeout_ms: float) -> None:
+        self._renewal = asyncio.ensure_future(self._authenticate_anew(world, credentials, timeout_ms))
+
+    async def _authenticate_anew(self, world: World, credentials: SaslCredentials, timeout_ms: float) -> None:
+        # From SaslHandshake to the last answer the broker takes nothing else; what was sent before is answered.
+        self._held = []
+        try:
+            await self._authenticate(world, credentials, timeout_ms)
+        except ClientError as error:
+            self._fail(f"the session could not be renewed: {error}")
+        finally:
+            held, self._held = self._held, None
+            if self._transport is not None and not self.closed:
+                for parts in held or ():
+                    self._transport.writelines(parts)
 
     async def negotiate(self, timeout_ms: float) -> None:
         """ApiVersions in our highest version, and again in the broker's if it is lower (KIP-511)."""
@@ -151,7 +206,10 @@ class Connection(asyncio.Protocol):
         self._correlation_id = correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
         head = self._head(key, version, correlation_id)
         size = len(head) + sum(map(len, parts))
-        transport.writelines([_SIZE.pack(size) + head, *parts])
+        if self._held is not None and key not in _SASL:
+            self._held.append([_SIZE.pack(size) + head, *parts])
+        else:
+            transport.writelines([_SIZE.pack(size) + head, *parts])
         if not expect_answer:
             future.set_result(None)
             return future
@@ -205,7 +263,8 @@ class Connection(asyncio.Protocol):
         try:
             frames = self._splitter.feed(data)
         except FrameError as error:
-            self._fail(str(error))
+            in_tls = not self._answers and bytes(data[:2]) == _TLS_ALERT
+            self._fail("it speaks TLS: set security.protocol to SSL or SASL_SSL" if in_tls else str(error))
             return
         for frame in frames:
             if len(frame) < 4:
@@ -221,6 +280,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, pending: _Pending, frame: memoryview) -> None:
         if pending.timer is not None:
             pending.timer.cancel()
+        self._answers += 1
         if pending.future.done():
             return
         key, version = pending.key, pending.version
@@ -251,7 +311,13 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gone(str(exc) if exc else "closed by the other side")
+        if isinstance(exc, ssl.SSLError):
+            self._gone(tls.explain(exc, *self.address))
+            return
+        why = str(exc) if exc else "closed by the other side"
+        # Listeners with TLS or SASL end a connection at what they take for a stranger's noise, without a word.
+        stranger = bool(self._pending) and self._answers <= 1
+        self._gone(why + self._hint if stranger else why)
 
     def _fail(self, why: str) -> None:
         if self._transport is not None:
@@ -262,6 +328,8 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
+        if self._renewal is not None:
+            self._renewal.cancel()
         self.why_closed = f"connection to {self.address[0]}:{self.address[1]} lost: {why}"
         pending, self._pending = self._pending, {}
         for each in pending.values():
@@ -274,6 +342,13 @@ class Connection(asyncio.Protocol):
         callbacks, self._lost_callbacks = self._lost_callbacks, []
         for callback in callbacks:
             callback()
+
+
+def _hint(security: ClientSecurity | None) -> str:
+    """What may be missing where a listener hangs up on strangers."""
+    if security is None:
+        return " (does it want TLS or SASL? then set security.protocol)"
+    return "" if security.sasl is not None else " (does it want SASL? then set security.protocol to SASL_SSL)"
 
 
 def _reason(error: OSError) -> str:

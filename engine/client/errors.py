@@ -11,6 +11,10 @@ class ConnectionLost(ClientError):
     """The connection could not be opened, or ended before the answer came."""
 
 
+class AuthenticationFailed(ConnectionLost):
+    """The two sides do not trust each other: a certificate, a mechanism or a password; the message says what helps."""
+
+
 class RequestTimedOut(ClientError):
     """No answer within the time given; the connection stays and the late answer is dropped."""
 
