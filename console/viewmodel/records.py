@@ -18,6 +18,22 @@ KEPT_RECORDS = 2_000
 _SHOWN_VALUE = 400
 
 
+class PartReading(NamedTuple):
+    """How a key or value was read: by which serde, or why by none. ``is_text``: what looks like JSON is none."""
+
+    serde: str = ""
+    problem: str = ""
+    is_text: bool = False
+
+
+class Reading(NamedTuple):
+    """How a record was read. ``masked`` names what rules took out of it: then it has not even the bytes."""
+
+    key: PartReading = PartReading()
+    value: PartReading = PartReading()
+    masked: tuple[str, ...] = ()
+
+
 class RecordView(NamedTuple):
     """One record as it was read. Times are wall-clock milliseconds."""
 
@@ -36,6 +52,8 @@ class RecordView(NamedTuple):
     is_control: bool = False
     # What the bytes mean where Kafka itself wrote them (the coordinators' topics, control records), as JSON.
     meaning: tuple[bytes | None, bytes | None] | None = None
+    # Where serdes or masks were at work; then ``meaning`` has what serdes read.
+    reading: Reading | None = None
 
     @property
     def readable_key(self) -> bytes | None:

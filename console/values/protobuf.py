@@ -1,0 +1,287 @@
+"""Protobuf by google.protobuf, schemas by protoc (both in the extra ``serdes``)."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from console.values.json_form import json_text
+from console.values.schemas import Schema
+from console.values.serdes import MissingExtra, SerdeError
+from console.values.wire_format import message_path, path_bytes
+
+_PROTOC_TIMEOUT_S = 20.0
+_MAIN = "kconsole_schema.proto"
+
+
+class ProtobufFile:
+    """The messages of one file, with all files that it imports."""
+
+    def __init__(self, descriptors: bytes, name: str, main: str = "") -> None:
+        """``descriptors`` is a ``FileDescriptorSet``; ``main`` the file whose messages are meant, by default the last.
+
+        Raises:
+            SerdeError: it is none; protobuf is missing.
+        """
+        try:
+            from google.protobuf import descriptor_pb2, descriptor_pool
+            from google.protobuf.message import DecodeError
+        except ImportError:
+            raise MissingExtra("protobuf") from None
+        files = descriptor_pb2.FileDescriptorSet()
+        self._pool = descriptor_pool.DescriptorPool()
+        self._name = name
+        try:
+            files.ParseFromString(descriptors)
+            for each in _imported_first({each.name: each for each in files.file}):
+                self._pool.Add(each)
+            if not files.file:
+                raise SerdeError("no descriptor set: it has no file")
+            self._file = self._pool.FindFileByName(main or files.file[-1].name)
+        except (DecodeError, TypeError, KeyError) as error:
+            raise SerdeError(f"no descriptor set: {' '.join(str(error).split())[:200]}") from None
+
+    @classmethod
+    def compiled(cls, schema: Schema, name: str, folder: str = "") -> ProtobufFile:
+        """By protoc, in a process of its own: it writes its complaints to standard error. Raises: SerdeError."""
+        with tempfile.TemporaryDirectory(prefix="kconsole-") as place:
+            for reference in schema.references:
+                path = Path(place, reference.name)
+                if not path.resolve().is_relative_to(Path(place).resolve()):
+                    raise SerdeError(f"a schema refers to {reference.name}, which is no name of a file")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(reference.text, encoding="utf-8")
+            Path(place, _MAIN).write_text(schema.text, encoding="utf-8")
+            return cls(_compile(place, _MAIN, folder), name, _MAIN)
+
+    def messages(self) -> list[Any]:
+        """All messages, with those within others."""
+        found: list[Any] = []
+        waiting = list(self._file.message_types_by_name.values())
+        while waiting:
+            message = waiting.pop(0)
+            if not message.GetOptions().map_entry:
+                found.append(message)
+                waiting += message.nested_types
+        return found
+
+    def serde(self, message: str = "") -> ProtobufSerde:
+        """Of one message; without a name the only one, or (framed) the one that the framing says. Raises: SerdeError."""
+        found = self.messages()
+        if message:
+            wanted = [each for each in found if message in (each.full_name, each.name)]
+            if not wanted:
+                try:
+                    wanted = [self._pool.FindMessageTypeByName(message)]
+                except KeyError:
+                    known = ", ".join(each.full_name for each in found)
+                    raise SerdeError(f"there is no message {message}: {known}") from None
+            return ProtobufSerde(self._pool, self._name, wanted[0])
+        top = list(self._file.message_types_by_name.values())
+        if not top:
+            raise SerdeError("the file has no message")
+        return ProtobufSerde(self._pool, self._name, top[0] if len(top) == 1 else None, self._file)
+
+    def framed_serde(self) -> FramedProtobufSerde:
+        """Of values that begin with the path to their message."""
+        return FramedProtobufSerde(self._pool, self._name, self._file)
+
+
+class ProtobufSerde:
+    """Values of one message. Fields have the names of the file; bytes are in base64, as in Protobuf's own JSON."""
+
+    is_text = False
+
+    def __init__(self, pool: Any, name: str, message: Any, file: Any = None) -> None:
+        if message is None:
+            known = ", ".join(each.full_name for each in file.message_types_by_name.values())
+            raise SerdeError(f"say which message is meant: {known}")
+        from google.protobuf import message_factory
+
+        self._pool = pool
+        self._class = message_factory.GetMessageClass(message)
+        self.name = f"{name} {message.name}"
+
+    def read(self, data: bytes) -> bytes:
+        from google.protobuf.message import DecodeError
+
+        message = self._class()
+        try:
+            message.ParseFromString(data)
+        except (DecodeError, RuntimeError) as error:
+            raise SerdeError(f"the bytes do not fit {self.name}: {type(error).__name__}") from None
+        return json_text(_fields(message, self._pool))
+
+    def write(self, text: str) -> bytes:
+        from google.protobuf import json_format
+
+        try:
+            message = json_format.Parse(text, self._class(), descriptor_pool=self._pool)
+        except (json_format.ParseError, ValueError, RecursionError) as error:
+            raise SerdeError(f"no value of {self.name}: {' '.join(str(error).split())[:200]}") from None
+        made: bytes = message.SerializeToString(deterministic=True)
+        return made
+
+
+class FramedProtobufSerde:
+    """Values that begin with the path to their message, as Confluent's serializer writes them behind the schema's id."""
+
+    is_text = False
+
+    def __init__(self, pool: Any, name: str, file: Any) -> None:
+        self._pool, self._file = pool, file
+        self.name = name
+        self._by_path: dict[tuple[int, ...], ProtobufSerde] = {}
+
+    def read(self, data: bytes) -> bytes:
+        serde, payload = self._of(data)
+        return serde.read(payload)
+
+    def write(self, text: str) -> bytes:
+        """As the first message of the file."""
+        return path_bytes((0,)) + self._message((0,)).write(text)
+
+    def write_like(self, text: str, before: bytes) -> bytes:
+        """As the message that ``before`` is. Raises: SerdeError."""
+        path, _ = _path(before)
+        return path_bytes(path) + self._message(path).write(text)
+
+    def name_of(self, data: bytes) -> str:
+        """With the message's name."""
+        return self._of(data)[0].name
+
+    def _of(self, data: bytes) -> tuple[ProtobufSerde, bytes]:
+        path, payload = _path(data)
+        return self._message(path), payload
+
+    def _message(self, path: tuple[int, ...]) -> ProtobufSerde:
+        if path not in self._by_path:
+            messages = list(self._file.message_types_by_name.values())
+            for at in path:
+                if at >= len(messages):
+                    raise SerdeError(f"{self.name} has no message at {'.'.join(map(str, path))}")
+                message = messages[at]
+                messages = list(message.nested_types)
+            self._by_path[path] = ProtobufSerde(self._pool, self.name, message)
+        return self._by_path[path]
+
+
+def _path(data: bytes) -> tuple[tuple[int, ...], bytes]:
+    try:
+        return message_path(data)
+    except ValueError:
+        raise SerdeError("the path to the message is none") from None
+
+
+def _imported_first(files: dict[str, Any]) -> Iterator[Any]:
+    done: set[str] = set()
+
+    def walk(name: str) -> Iterator[Any]:
+        if name in done or name not in files:
+            return
+        done.add(name)
+        for each in files[name].dependency:
+            yield from walk(each)
+        yield files[name]
+
+    for name in files:
+        yield from walk(name)
+
+
+def compile_file(path: str) -> bytes:
+    """A ``.proto`` with all that it imports, from its own folder and the ones above. Raises: SerdeError."""
+    where, name = os.path.split(os.path.abspath(path))
+    return _compile(where, name, os.path.dirname(where))
+
+
+def _compile(place: str, name: str, folder: str) -> bytes:
+    """The ``FileDescriptorSet``."""
+    try:
+        import grpc_tools
+    except ImportError:
+        raise MissingExtra("grpcio-tools") from None
+    known = str(importlib.resources.files(grpc_tools).joinpath("_proto"))
+    with tempfile.TemporaryDirectory(prefix="kconsole-") as output:
+        made = Path(output, "set")
+        command = [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{place}"),
+            *([f"-I{folder}"] if folder else []),
+            *(f"-I{known}", "--include_imports", f"--descriptor_set_out={made}", name),
+        ]
+        try:
+            run = subprocess.run(command, capture_output=True, timeout=_PROTOC_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SerdeError(f"protoc did not run: {type(error).__name__}") from None
+        if run.returncode or not made.exists():
+            errors = [each for each in run.stderr.decode(errors="replace").splitlines() if "warning" not in each]
+            said = (errors or ["it made nothing"])[0].replace(f"{place}/", "").replace(_MAIN, "the schema")
+            raise SerdeError(f"protoc: {said[:200]}")
+        return made.read_bytes()
+
+
+# -- from messages to JSON's types -------------------------------------------------------------------------------------
+
+
+def _fields(message: Any, pool: Any) -> Any:
+    """All fields that are there, and scalars that have their default. Integers of 64 bits are numbers, so that programs
+    can compare them (Protobuf's own JSON has them as text)."""
+    if message.DESCRIPTOR.full_name.startswith("google.protobuf."):
+        return _well_known(message, pool)
+    made: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        if _is_repeated(field):
+            made[field.name] = _repeated(message, field, pool)
+        elif not field.has_presence or message.HasField(field.name):
+            made[field.name] = _value(field, getattr(message, field.name), pool)
+    return made
+
+
+def _repeated(message: Any, field: Any, pool: Any) -> Any:
+    values = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        value = field.message_type.fields_by_name["value"]
+        return {_key(name): _value(value, values[name], pool) for name in values}
+    return [_value(field, each, pool) for each in values]
+
+
+def _key(name: Any) -> str:
+    return str(name).lower() if isinstance(name, bool) else str(name)
+
+
+def _is_repeated(field: Any) -> bool:
+    # protobuf 6 has the one, 7 only the other.
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == field.LABEL_REPEATED)
+
+
+def _value(field: Any, value: Any, pool: Any) -> Any:
+    if field.message_type is not None:
+        return _fields(value, pool)
+    if field.enum_type is not None:
+        named = field.enum_type.values_by_number.get(value)
+        return value if named is None else named.name
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _well_known(message: Any, pool: Any) -> Any:
+    """Times, durations, structs, wrappers: as Protobuf's own JSON has them."""
+    from google.protobuf import json_format
+
+    name = message.DESCRIPTOR.name
+    if name in ("Int64Value", "UInt64Value"):
+        return message.value
+    try:
+        return json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool)
+    except (TypeError, ValueError, json_format.Error):
+        if name == "Any":
+            # Of a type that no schema here has.
+            return {"@type": message.type_url, "value": base64.b64encode(message.value).decode()}
+        return str(message)

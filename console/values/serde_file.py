@@ -1,0 +1,117 @@
+"""The file of serdes: which registry, and how keys and values of which topics are read. Complaints name line and remedy.
+Pure: the environment is given.
+
+registry: {url: "http://127.0.0.1:8081", user: console, password: "${REGISTRY_PASSWORD}", timeout: 2s}
+topics:
+  - {topic: "orders*", key: string, value: avro}
+  - {topic: payments, value: "protobuf:payments.proto:acme.Payment"}
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from console.values.registry import RegistryConfig
+from console.values.serde_words import HELP, SerdeWord
+from console.values.serdes import SerdeError
+from engine.supervisor.cluster_spec import SpecErrors
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, compose
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
+
+
+class SerdeRule(NamedTuple):
+    """Of topics, by a pattern with ``*`` and ``?``. ``None``: this rule says nothing of it."""
+
+    topic: str
+    key: SerdeWord | None = None
+    value: SerdeWord | None = None
+
+
+class SerdeFile(NamedTuple):
+    """What a file says."""
+
+    rules: tuple[SerdeRule, ...] = ()
+    registry: RegistryConfig | None = None
+
+    def word(self, topic: str, part: str) -> SerdeWord | None:
+        """Of ``key`` or ``value``: the first rule of the topic that says something of it."""
+        for rule in self.rules:
+            found: SerdeWord | None = getattr(rule, part)
+            if found is not None and fnmatch.fnmatchcase(topic, rule.topic):
+                return found
+        return None
+
+
+def parse_serde_file(text: str, environment: Mapping[str, str], folder: str = "") -> SerdeFile:
+    """Read a file. ``${NAME}`` in the registry's url, user and password is taken from the environment; files of schemas
+    are below ``folder``.
+
+    Raises:
+        SpecErrors: with everything that is wrong with it.
+    """
+    problems = Problems()
+    root = compose(text, problems)
+    if problems.errors:
+        raise SpecErrors(problems.errors)
+    reader = MappingReader(root, "the file of serdes", problems)
+    registry = None
+    node = reader.take("registry")
+    if node is not None:
+        registry = _registry(MappingReader(node, "the registry", problems), problems, environment)
+    rules = tuple(_rule(each, problems, folder) for each in reader.items("topics"))
+    reader.finish()
+    if problems.errors:
+        raise SpecErrors(problems.errors)
+    return SerdeFile(rules, registry)
+
+
+def _rule(node: Node, problems: Problems, folder: str) -> SerdeRule:
+    reader = MappingReader(node, "a topic's serdes", problems)
+    topic = reader.required_text("topic") or ""
+    words: dict[str, SerdeWord | None] = {"key": None, "value": None}
+    for part in words:
+        written = reader.text(part)
+        if written is None:
+            continue
+        try:
+            words[part] = SerdeWord.parse(written, folder)
+        except SerdeError as error:
+            problems.error(reader.place(part), str(error), f"write one of {HELP}")
+    reader.finish()
+    if isinstance(node.value, list) and not any(reader.take(part) for part in words):
+        problems.error(node, f"of {topic!r} neither key nor value is told", "add `value: avro`, or what it is")
+    return SerdeRule(topic, words["key"], words["value"])
+
+
+def _registry(reader: MappingReader, problems: Problems, environment: Mapping[str, str]) -> RegistryConfig | None:
+    filled: dict[str, str] = {}
+    for name in ("url", "user", "password"):
+        written = (reader.required_text(name) if name == "url" else reader.text(name)) or ""
+        for variable in _VARIABLE.findall(written):
+            if variable not in environment:
+                problems.error(
+                    reader.place(name),
+                    f"the environment has no {variable}",
+                    f"export {variable}, or write the value here",
+                )
+        filled[name] = _VARIABLE.sub(lambda found: environment.get(found[1], ""), written)
+    timeout = reader.text("timeout", "2s") or "2s"
+    found = _SECONDS.fullmatch(timeout)
+    if found is None:
+        problems.error(reader.place("timeout"), f"'timeout' is {timeout!r}", "write a time as in 500ms or 2s")
+    reader.finish()
+    if not filled["url"]:
+        return None
+    seconds = 2.0 if found is None else float(found[1]) / (1000 if found[2] == "ms" else 1)
+    try:
+        return RegistryConfig.parse(
+            filled["url"], user=filled["user"], password=filled["password"], timeout_s=min(60.0, max(0.1, seconds))
+        )
+    except ValueError:
+        problems.error(reader.place("url"), "'url' of the registry is none", "write http://HOST:PORT")
+        return None
