@@ -29,10 +29,12 @@ from console.supervisor_calls import (
     print_brokers,
 )
 from console.tail_command import tail
+from console.value_options import value_options, values_of
 from console.watch_command import alert_file, watch
 from console.web_command import web
 
 if TYPE_CHECKING:
+    from console.values.options import ValueOptions
     from engine.supervisor.data_dir import DataDir
 
 _EXAMPLES = """\b
@@ -79,6 +81,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     type=click.Path(exists=True, dir_okay=False, readable=True),
     help="Alert rules, as for kconsole watch: what fires rings and is an event.",
 )
+@value_options
 @click.option("--no-start", is_flag=True, help="Only over an embedded cluster that runs already: start none.")
 @click.version_option(package_name="kconsole", message="%(package)s %(version)s")
 @click.pass_context
@@ -92,6 +95,8 @@ def main(
     command_config: str | None,
     read_only: bool,
     rules: str | None,
+    registry: str | None,
+    masking: str | None,
     no_start: bool,
 ) -> None:
     """An operations console for Kafka, with a real multi-broker cluster inside.
@@ -111,6 +116,7 @@ def main(
                 f"--{option} stands after the command: kconsole {context.invoked_subcommand} --{option} …"
             )
         return
+    values = values_of(registry, masking)
     if bootstrap_servers is not None:
         embedded = [
             name
@@ -119,16 +125,18 @@ def main(
         ]
         if embedded:
             raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
-        _attach(bootstrap_servers, command_config, read_only, rules)
+        _attach(bootstrap_servers, command_config, read_only, rules, values)
     if command_config is not None:
         raise click.UsageError("--command-config goes with --bootstrap-servers")
-    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start)
+    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values)
 
 
 # -- the console ------------------------------------------------------------------------------------------------
 
 
-def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool, rules: str | None) -> NoReturn:
+def _attach(
+    bootstrap_servers: str, command_config: str | None, read_only: bool, rules: str | None, values: ValueOptions
+) -> NoReturn:
     for server in bootstrap_servers.split(","):
         host_and_port("--bootstrap-servers", server)
     from console.options import ConsoleOptions
@@ -144,6 +152,7 @@ def _attach(bootstrap_servers: str, command_config: str | None, read_only: bool,
         command_config=properties,
         read_only=read_only,
         alert_file=None if rules is None else alert_file(rules),
+        values=values,
     )
     sys.exit(_run_console(options))
 
@@ -156,6 +165,7 @@ def _open_embedded(
     read_only: bool,
     rules: str | None,
     no_start: bool,
+    values: ValueOptions,
 ) -> NoReturn:
     from console.options import ConsoleOptions
 
@@ -169,6 +179,7 @@ def _open_embedded(
             data_dir=directory.path,
             started_supervisor=started,
             alert_file=alerts,
+            values=values,
         )
         code = _run_console(options)
     sys.exit(code)

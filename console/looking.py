@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from console.supervisor_calls import DATA_DIR, JSON, directory_of, fail, host_and_port
+from console.values.options import DEFAULT_VALUES, ValueOptions
 
 if TYPE_CHECKING:
     from console.gateway import Gateway
@@ -76,6 +77,7 @@ def gateway_of(
     *,
     unreachable: int = UNREACHABLE,
     read_only: bool = True,
+    values: ValueOptions = DEFAULT_VALUES,
 ) -> Gateway:
     """The gateway that the options ask for; unless told otherwise it refuses every act. Ends the process with a
     sentence if there is none."""
@@ -90,7 +92,7 @@ def gateway_of(
         directory = directory_of(data_dir)
         if not directory.is_owned():
             fail(f"no cluster runs in {directory.path}: start it with `kconsole up`", unreachable)
-        options = ConsoleOptions(control_socket=directory.control_socket(), read_only=read_only)
+        options = ConsoleOptions(control_socket=directory.control_socket(), read_only=read_only, values=values)
     else:
         if data_dir is not None:
             raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
@@ -101,7 +103,7 @@ def gateway_of(
 
             with open(command_config, encoding="utf-8") as file:
                 properties = read_properties(file.read())
-        options = ConsoleOptions(bootstrap_servers, properties, read_only=read_only)
+        options = ConsoleOptions(bootstrap_servers, properties, read_only=read_only, values=values)
     try:
         return open_gateway(options)
     except GatewayError as error:

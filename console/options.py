@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from console.values.options import ValueOptions
+
 if TYPE_CHECKING:
     from console.alert_rules import AlertFile
 
@@ -21,3 +23,5 @@ class ConsoleOptions(NamedTuple):
     started_supervisor: bool = False
     # Of ``--rules``.
     alert_file: AlertFile | None = None
+    # Of ``--registry`` and ``--masking``.
+    values: ValueOptions = ValueOptions()

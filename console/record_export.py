@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from console.tail_reading import read_to_the_end
 from console.viewmodel.filters import Filter
-from console.viewmodel.tailing import Ending, TailRun, record_document
+from console.viewmodel.tailing import Ending, TailRun, decoded_text, record_document
 
 if TYPE_CHECKING:
     from console.gateway import Gateway, ReadFrom, Tail
     from console.viewmodel.records import RecordView
 
 _COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "key_encoding", "value", "value_encoding", "headers")
+_DECODED = ("key_decoded", "value_decoded")
 
 
 class FileKind(StrEnum):
@@ -52,7 +53,7 @@ async def export(
     run = TailRun(time.monotonic() * 1000, until=until, wanted=wanted)
     with _whole_or_not_at_all(path, run) as file:
         if kind is FileKind.CSV:
-            file.write(_csv([_COLUMNS]))
+            file.write(_csv([(*_COLUMNS, *_DECODED)]))
 
         async def take(records: list[RecordView]) -> None:
             if records:
@@ -85,7 +86,8 @@ def _written(records: Sequence[RecordView], kind: FileKind) -> str:
     rows = []
     for each in documents:
         headers = json.dumps(each["headers"]) if each["headers"] else ""
-        rows.append([headers if name == "headers" else each[name] for name in _COLUMNS])
+        row = [headers if name == "headers" else each[name] for name in _COLUMNS]
+        rows.append([*row, *(decoded_text(each, name.removesuffix("_decoded")) for name in _DECODED)])
     return _csv(rows)
 
 

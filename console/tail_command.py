@@ -13,6 +13,7 @@ import click
 
 from console.looking import UNREACHABLE, cluster_options, gateway_of
 from console.supervisor_calls import FAILED, JSON
+from console.value_options import serde_options, values_of
 
 if TYPE_CHECKING:
     from console.gateway import Gateway, ReadFrom, Tail
@@ -30,6 +31,7 @@ Examples:
   kconsole tail orders --from -20 --count 20 --json
   kconsole tail orders --from 15m --filter '"amount": 9\\d\\d'
   kconsole tail orders --partitions 0,2 --from 1042 --until 2000
+  kconsole tail orders --value-serde avro --registry http://127.0.0.1:8081 --json
 
 \b
 PLACE: end, start, an offset, -N (so many before the end), 30s 15m 2h 1d ago, 14:03, 2026-11-24 14:03.
@@ -54,6 +56,7 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
     show_default=True,
     help="Seconds without progress after which --until and --count give up; for all, if nothing can be read at all.",
 )
+@serde_options
 @cluster_options
 @JSON
 def tail(
@@ -64,6 +67,10 @@ def tail(
     wanted: str,
     partitions: str | None,
     timeout_s: float,
+    registry: str | None,
+    masking: str | None,
+    key_serde: str | None,
+    value_serde: str | None,
     bootstrap_servers: str | None,
     command_config: str | None,
     data_dir: str | None,
@@ -85,7 +92,8 @@ def tail(
     if parsed.error:
         raise click.UsageError(f"--filter: {parsed.error}")
     numbers = _numbers(partitions)
-    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    values = values_of(registry, masking, key_serde, value_serde)
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
     run = TailRun(time.monotonic() * 1000, until=stop, count=count, wanted=parsed, patience_ms=timeout_s * 1000)
     sys.exit(_run(gateway, Tail(topics, numbers, start), run, as_json))
 

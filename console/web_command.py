@@ -8,6 +8,7 @@ import click
 
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, running_cluster
 from console.supervisor_calls import DATA_DIR, FAILED, JSON, directory_of, fail, host_and_port
+from console.value_options import value_options
 
 
 @click.command(
@@ -35,6 +36,7 @@ Examples:
     help="Client properties for the attached cluster, with Kafka's names.",
 )
 @click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
+@value_options
 @JSON
 def web(
     port: int,
@@ -45,6 +47,8 @@ def web(
     bootstrap_servers: str | None,
     command_config: str | None,
     read_only: bool,
+    registry: str | None,
+    masking: str | None,
     as_json: bool,
 ) -> None:
     """Serve the console to a browser on this machine until SIGINT or SIGTERM.
@@ -62,8 +66,8 @@ def web(
     from engine.supervisor.broker_process import python_command
 
     command = python_command("console.cli", *(["--read-only"] if read_only else []))
-    if command_config is not None:
-        command += ["--command-config", command_config]
+    for option, value in (("--command-config", command_config), ("--registry", registry), ("--masking", masking)):
+        command += [option, value] if value is not None else []
 
     def told(address: str) -> None:
         click.echo(json.dumps({"url": address}) if as_json else f"kconsole is at {address}")

@@ -11,6 +11,26 @@ if TYPE_CHECKING:
 
 
 def open_gateway(options: ConsoleOptions) -> Gateway:
+    """The cluster that the options name, its records read and masked as the user's files say. Nothing is connected yet.
+
+    Raises:
+        GatewayError: the options ask for what is not there.
+    """
+    from pathlib import Path
+
+    from console.gateway.readable import ReadableGateway
+    from console.values.serdes import SerdeError
+    from console.values.values import Values
+    from themes.loader import user_theme_dir
+
+    try:
+        values = Values(options.values, folder=Path(user_theme_dir()).parent)
+    except (SerdeError, ValueError) as error:
+        raise GatewayError(str(error)) from None
+    return ReadableGateway(_open(options), values)  # type: ignore[return-value]
+
+
+def _open(options: ConsoleOptions) -> Gateway:
     """The embedded cluster's if a control socket is given, else an attached one's. Nothing is connected yet.
 
     Raises:

@@ -11,7 +11,7 @@ from console.keymap import bindings
 from console.modals.base import Dialog
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span, cell, plain
-from console.viewmodel.records import BytesFormat, RecordView, pretty_lines
+from console.viewmodel.records import BytesFormat, PartReading, Reading, RecordView, pretty_lines
 from console.widgets.log_pane import LogPane
 
 
@@ -96,7 +96,8 @@ class RecordDetail(Detail):
         self.pane.set_lines(self._lines)
 
     def copied(self) -> str:
-        value = self._records[self._at].value
+        record = self._records[self._at]
+        value = record.readable_value if self._format is BytesFormat.AUTO else record.value
         return "" if value is None else value.decode(errors="replace")
 
 
@@ -128,9 +129,15 @@ def record_lines(record: RecordView, shown: BytesFormat) -> list[Cell]:
     key, value = record.key, record.value
     if shown is BytesFormat.AUTO:
         key, value = record.readable_key, record.readable_value
+    reading = record.reading or Reading()
+    for each in reading.masked:
+        lines.append(fact("masked", each, "controller"))
     for part, data, of in (("key", key, record.key), ("value", value, record.value)):
         size = "null" if of is None else text.size(len(of))
-        how = "decoded" if data is not of else str(shown)
+        read: PartReading = getattr(reading, part)
+        how = (read.serde or "decoded") if data is not of or read.serde else str(shown)
+        if read.problem:
+            lines += [cell(""), (Span(f"! {part}: {read.problem}", "under_replicated"),)]
         lines += [cell(""), (Span(part.upper(), "title"), Span(f"  {size}  {how}", "muted"))]
         lines += pretty_lines(data, shown)
     return lines

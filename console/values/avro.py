@@ -18,8 +18,8 @@ from console.values.serdes import MissingExtra, SerdeError
 class AvroSerde:
     """Values of one schema, without framing.
 
-    What it reads is JSON with unions bare (``"x"``, not ``{"string": "x"}``), times in ISO 8601 and bytes as Avro's JSON
-    encoding has them: each byte the character of that number.
+    What it reads is JSON with unions bare (``"x"``, not ``{"string": "x"}``), times in ISO 8601, and bytes as Avro's
+    JSON encoding has them: each byte the character of that number.
     """
 
     is_text = False
@@ -51,9 +51,9 @@ class AvroSerde:
         stream = io.BytesIO(data)
         try:
             found = self._fastavro.schemaless_reader(stream, self._schema, None)
-        except Exception as error:
+        except Exception:
             # fastavro lets through whatever its readers stumble over.
-            raise SerdeError(f"the bytes do not fit {self.name}: {type(error).__name__}") from None
+            raise SerdeError(f"the bytes do not fit {self.name}") from None
         left = len(data) - stream.tell()
         if left:
             raise SerdeError(f"the bytes do not fit {self.name}: {left} are left over")

@@ -23,8 +23,8 @@ def json_text(value: Any, bytes_as: Callable[[bytes], str] = bytes.hex) -> bytes
 
 
 def plain(value: Any, bytes_as: Callable[[bytes], str] = bytes.hex, depth: int = 0) -> Any:
-    """In JSON's types. Times are in ISO 8601; decimals are numbers where a double has them exactly, else text; what is no
-    number is text (``NaN``)."""
+    """In JSON's types. Times are in ISO 8601; decimals are numbers where a double has them exactly, else text;
+    what is no number is text (``NaN``)."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

@@ -161,7 +161,9 @@ def _by_rule(data: bytes, rule: MaskRule, where: str, masks: Masks, labels: list
     if not rule.path and rule.pattern is None:
         labels.append(rule.label(where))
         # What is no text is hashed by its bytes, and has no last characters.
-        return masks.masked(data.decode("latin-1"), rule if _is_text(data) or rule.deed is Deed.HASH else _HIDE).encode()
+        return masks.masked(
+            data.decode("latin-1"), rule if _is_text(data) or rule.deed is Deed.HASH else _HIDE
+        ).encode()
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -240,9 +242,7 @@ class _Change:
             }
         elif isinstance(value, list):
             made = [
-                self.at(each, rest)
-                if step.name is None or (isinstance(step.name, int) and at == step.name)
-                else each
+                self.at(each, rest) if step.name is None or (isinstance(step.name, int) and at == step.name) else each
                 for at, each in enumerate(value)
             ]
         else:

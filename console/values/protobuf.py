@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import importlib.resources
 import os
 import subprocess
@@ -49,8 +50,16 @@ class ProtobufFile:
             raise SerdeError(f"no descriptor set: {' '.join(str(error).split())[:200]}") from None
 
     @classmethod
-    def compiled(cls, schema: Schema, name: str, folder: str = "") -> ProtobufFile:
-        """By protoc, in a process of its own: it writes its complaints to standard error. Raises: SerdeError."""
+    def compiled(cls, schema: Schema, name: str) -> ProtobufFile:
+        """By protoc, in a process of its own: it writes its complaints to standard error. A registry may have descriptors in
+        base64 instead of text: Confluent's client for Python registers such.
+
+        Raises:
+            SerdeError: it is no schema.
+        """
+        descriptors = _descriptors(schema)
+        if descriptors is not None:
+            return cls(descriptors, name)
         with tempfile.TemporaryDirectory(prefix="kconsole-") as place:
             for reference in schema.references:
                 path = Path(place, reference.name)
@@ -59,7 +68,7 @@ class ProtobufFile:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(reference.text, encoding="utf-8")
             Path(place, _MAIN).write_text(schema.text, encoding="utf-8")
-            return cls(_compile(place, _MAIN, folder), name, _MAIN)
+            return cls(_compile(place, _MAIN, ""), name, _MAIN)
 
     def messages(self) -> list[Any]:
         """All messages, with those within others."""
@@ -73,7 +82,7 @@ class ProtobufFile:
         return found
 
     def serde(self, message: str = "") -> ProtobufSerde:
-        """Of one message; without a name the only one, or (framed) the one that the framing says. Raises: SerdeError."""
+        """Of one message; without a name of the only one. Raises: SerdeError."""
         found = self.messages()
         if message:
             wanted = [each for each in found if message in (each.full_name, each.name)]
@@ -115,8 +124,8 @@ class ProtobufSerde:
         message = self._class()
         try:
             message.ParseFromString(data)
-        except (DecodeError, RuntimeError) as error:
-            raise SerdeError(f"the bytes do not fit {self.name}: {type(error).__name__}") from None
+        except (DecodeError, RuntimeError):
+            raise SerdeError(f"the bytes do not fit {self.name}") from None
         return json_text(_fields(message, self._pool))
 
     def write(self, text: str) -> bytes:
@@ -131,7 +140,7 @@ class ProtobufSerde:
 
 
 class FramedProtobufSerde:
-    """Values that begin with the path to their message, as Confluent's serializer writes them behind the schema's id."""
+    """Values that begin with the path to their message, as Confluent's serializer writes it after the schema's id."""
 
     is_text = False
 
@@ -178,6 +187,32 @@ def _path(data: bytes) -> tuple[tuple[int, ...], bytes]:
         return message_path(data)
     except ValueError:
         raise SerdeError("the path to the message is none") from None
+
+
+def _descriptors(schema: Schema) -> bytes | None:
+    """A schema that is a ``FileDescriptorProto`` in base64, and what it refers to, as a set; ``None`` for text."""
+    try:
+        files = [base64.b64decode(each, validate=True) for each in (*(r.text for r in schema.references), schema.text)]
+        from google.protobuf import descriptor_pb2
+        from google.protobuf.message import DecodeError
+    except ValueError:
+        return None
+    except ImportError:
+        raise MissingExtra("protobuf") from None
+    made = descriptor_pb2.FileDescriptorSet()
+    for name, data in zip((*(each.name for each in schema.references), ""), files, strict=True):
+        try:
+            made.file.add().ParseFromString(data)
+        except DecodeError:
+            return None
+        # Others import it by the name that they refer to it by.
+        made.file[-1].name = name or made.file[-1].name or _MAIN
+    for path in sorted({path for each in made.file for path in each.dependency if path.startswith("google/protobuf/")}):
+        known = importlib.import_module(path.removesuffix(".proto").replace("/", ".") + "_pb2").DESCRIPTOR
+        file = descriptor_pb2.FileDescriptorProto()
+        known.CopyToProto(file)
+        made.file.insert(0, file)
+    return made.SerializeToString()
 
 
 def _imported_first(files: dict[str, Any]) -> Iterator[Any]:

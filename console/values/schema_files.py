@@ -10,7 +10,7 @@ from console.values.wire_format import message_path, unframed
 
 
 class FromFile:
-    """Values of a local schema, framed by Confluent's serializers or not: the first of the two that the bytes fit whole."""
+    """Values of a local schema, framed by Confluent's serializers or not: the first that the bytes fit whole."""
 
     is_text = False
 

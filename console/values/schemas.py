@@ -31,13 +31,14 @@ class Schema(NamedTuple):
     references: tuple[Reference, ...] = ()
 
 
-def serde_of(schema: Schema, name: str, message: str = "", folder: str = "") -> Serde:
-    """Reads and writes values without framing. Blocks while protoc runs. Raises: SerdeError.
+def serde_of(schema: Schema, name: str) -> Serde:
+    """Reads and writes what Confluent's serializers write after the schema's id. Blocks while protoc runs.
 
     Args:
         name: what the serde is to be called.
-        message: of Protobuf the message's full name; empty if the framing tells, or the file has one only.
-        folder: where files that a ``.proto`` imports are looked for.
+
+    Raises:
+        SerdeError: it is no schema, or needs what is not installed.
     """
     if schema.type is SchemaType.AVRO:
         from console.values.avro import AvroSerde
@@ -46,7 +47,7 @@ def serde_of(schema: Schema, name: str, message: str = "", folder: str = "") -> 
     if schema.type is SchemaType.PROTOBUF:
         from console.values.protobuf import ProtobufFile
 
-        return ProtobufFile.compiled(schema, name, folder).serde(message)
+        return ProtobufFile.compiled(schema, name).framed_serde()
     made = JsonSerde()
     made.name = name
     return made

@@ -1,5 +1,5 @@
-"""The file of serdes: which registry, and how keys and values of which topics are read. Complaints name line and remedy.
-Pure: the environment is given.
+"""The file of serdes: which registry, and how keys and values of which topics are read. Complaints name line and
+remedy. Pure: the environment is given.
 
 registry: {url: "http://127.0.0.1:8081", user: console, password: "${REGISTRY_PASSWORD}", timeout: 2s}
 topics:

@@ -11,8 +11,10 @@ from console.values.serdes import ALIASES, SIMPLE, SerdeError
 AUTO = "auto"
 WITH_SCHEMA = ("avro", "protobuf")
 NAMES = (AUTO, *SIMPLE, *WITH_SCHEMA)
-HELP = "auto, string, json, hex, int16, int32, int64, float, double, uuid, msgpack, cbor, avro, avro:FILE.avsc, protobuf, \
+HELP = (
+    "auto, string, json, hex, int16, int32, int64, float, double, uuid, msgpack, cbor, avro, avro:FILE.avsc, protobuf, \
 protobuf:FILE.proto:MESSAGE"
+)
 
 
 class SerdeWord(NamedTuple):

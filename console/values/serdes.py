@@ -1,8 +1,8 @@
 """Serdes: from a key's or value's bytes to text or JSON, and back. Those here need no schema. Pure.
 
-Integers, floats, UUIDs and strings are as Kafka's own serializers write them (``org.apache.kafka.common.serialization``:
-``ShortSerializer``, ``IntegerSerializer``, ``LongSerializer``, ``FloatSerializer``, ``DoubleSerializer``,
-``UUIDSerializer``, ``StringSerializer``): big-endian, a UUID as its text.
+Integers, floats, UUIDs and strings are as Kafka's own serializers write them (package
+``org.apache.kafka.common.serialization``: ``ShortSerializer``, ``IntegerSerializer``, ``LongSerializer``,
+``FloatSerializer``, ``DoubleSerializer``, ``UUIDSerializer``, ``StringSerializer``): big-endian, a UUID as its text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How records are read: rules by topic, what can be told with certainty, and masks over all of it.
 
 One :class:`Values` belongs to a console or a command. It reads its files anew whenever reading begins, so that what was
-mended holds at once. What cannot be read stays bytes, with the reason; only a file of masks that is wrong lets nothing be
+mended holds at once. What cannot be read stays bytes, with the reason; a file of masks that is wrong lets nothing be
 read at all.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from console.values.daemon_threads import in_thread
 from console.values.masking_file import parse_masking_file
 from console.values.masks import Masks, apply_masks
+from console.values.options import DEFAULT_VALUES, ValueOptions
 from console.values.registry import Registry, RegistryConfig, RegistryError
 from console.values.schema_files import serde_of_file
 from console.values.schemas import Schema, SchemaType, serde_of
@@ -39,16 +40,6 @@ _TURN = 100
 
 class MaskingBroken(Exception):
     """The file of masks cannot be used, so nothing is shown. The message says what is wrong with it."""
-
-
-class ValueOptions(NamedTuple):
-    """What a command line says of values. Files that are ``None`` are the user's own."""
-
-    registry: str | None = None
-    key_serde: str | None = None
-    value_serde: str | None = None
-    serdes_file: str | None = None
-    masking_file: str | None = None
 
 
 class Registered:
@@ -86,7 +77,7 @@ class Values:
 
     def __init__(
         self,
-        options: ValueOptions = ValueOptions(),
+        options: ValueOptions = DEFAULT_VALUES,
         *,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
@@ -114,7 +105,7 @@ class Values:
         self._registered: dict[int, Registered | SerdeError] = {}
         self._fixed: dict[SerdeWord, Serde | SerdeError] = {}
         self._topics: dict[str, _Topic] = {}
-        self._strangers: Counter[tuple[str, str]] = Counter()
+        self._strangers: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         # What is wrong with the file of serdes; then only what is certain is read.
         self.problem = ""
 
@@ -218,9 +209,10 @@ class Values:
                 if found is None or found.schema_id in self._registered or found.schema_id in wanted:
                     continue
                 if word.name == AUTO:
-                    if self._strangers[record.topic, part] >= _MOST_STRANGERS:
+                    strangers = self._strangers[record.topic, part]
+                    if len(strangers) >= _MOST_STRANGERS and found.schema_id not in strangers:
                         continue
-                    self._strangers[record.topic, part] += 1
+                    strangers.add(found.schema_id)
                 wanted[found.schema_id] = None
         answers = await asyncio.gather(*(self._ask(each) for each in wanted))
         return {each: answer for each, answer in zip(wanted, answers, strict=True) if answer is not None}
@@ -244,8 +236,8 @@ class Values:
             self._registered[schema_id] = await in_thread(lambda: Registered(schema_id, schema))
         except SerdeError as error:
             self._registered[schema_id] = error
-        # It was no stranger.
-        self._strangers.clear()
+        for strangers in self._strangers.values():
+            strangers.discard(schema_id)
         return None
 
     def _parts(self, record: RecordView) -> list[tuple[str, SerdeWord, bytes]]:
@@ -299,8 +291,8 @@ class Values:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def write(self, topic: str, part: str, text: str, like: bytes | None = None) -> bytes:
-        """What is typed, as the topic's serde has it: of registered schemas that of ``like`` (bytes that were read), else
-        the newest of the subject ``TOPIC-key`` or ``TOPIC-value``.
+        """What is typed, as the topic's serde has it: of registered schemas that of ``like`` (bytes that were
+        read), else the newest of the subject ``TOPIC-key`` or ``TOPIC-value``.
 
         Raises:
             SerdeError: it cannot be.
@@ -316,7 +308,9 @@ class Values:
         if before is not None and before.schema_id not in self._registered:
             await self._ask(before.schema_id)
         of_before = self._registered.get(before.schema_id) if before is not None else None
-        if isinstance(of_before, Registered) and before is not None:
+        if isinstance(of_before, SerdeError):
+            raise of_before
+        if of_before is not None and before is not None:
             return of_before.write(text, before.payload)
         if word.name == AUTO:
             return text.encode()

@@ -1,7 +1,7 @@
 """The framing that Confluent's serializers put before a value: a zero byte, the schema's id, and of Protobuf the path
 to the message within its file. Pure.
 
-Source: "Wire format" in the documentation of Confluent's Schema Registry; ``MessageIndexes`` of its Protobuf serializer.
+Source: "Wire format" in the documentation of Confluent's Schema Registry; its ``MessageIndexes``.
 """
 
 from __future__ import annotations

@@ -220,10 +220,19 @@ def record_data(record: RecordView) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp_ms,
-        "key": _data(record.readable_key),
-        "value": _data(record.readable_value),
+        "key": part_data(record, "key"),
+        "value": part_data(record, "value"),
         "headers": {name: _data(value) for name, value in record.headers},
     }
+
+
+def part_data(record: RecordView, part: str) -> Any:
+    """Key or value in JSON's types. What a serde read as text is text, whatever it looks like."""
+    data = record.readable_key if part == "key" else record.readable_value
+    reading: PartReading | None = None if record.reading is None else getattr(record.reading, part)
+    if data is not None and reading is not None and reading.is_text:
+        return data.decode(errors="replace")
+    return _data(data)
 
 
 def _data(data: bytes | None) -> Any:
@@ -237,6 +246,19 @@ def _data(data: bytes | None) -> Any:
         return json.loads(decoded)
     except (ValueError, RecursionError):
         return decoded
+
+
+def reading_marks(record: RecordView, part: str, shown: BytesFormat) -> Cell:
+    """What stands before a key or value: that something is masked, or why it is bytes still."""
+    if record.reading is None:
+        return ()
+    marks: list[Span] = []
+    if part == "value" and record.reading.masked:
+        marks.append(Span("masked ", "controller"))
+    problem = getattr(record.reading, part).problem
+    if problem and shown is BytesFormat.AUTO:
+        marks.append(Span(f"! {problem} ", "under_replicated"))
+    return tuple(marks)
 
 
 def record_columns(
@@ -258,10 +280,11 @@ def record_columns(
             return (Span("control record  ", "controller"), *(one_line(data, shown) if data is not None else ()))
         if record.value is None:
             return cell("null (tombstone)", "under_replicated")
-        return one_line(data, shown)
+        return (*reading_marks(record, "value", shown), *one_line(data, shown))
 
     def key(record: RecordView) -> Cell:
-        return one_line(record.readable_key if shown is BytesFormat.AUTO else record.key, shown)
+        data = record.readable_key if shown is BytesFormat.AUTO else record.key
+        return (*reading_marks(record, "key", shown), *one_line(data, shown))
 
     columns = (
         Column("time", "TIME", lambda record: cell(text.clock_time(record.timestamp_ms), "muted"), 12, priority=1),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from console.gateway.protocol import ReadFrom, Start, TailBatch
 from console.viewmodel import text
 from console.viewmodel.filters import Filter
-from console.viewmodel.records import RecordView, record_data, record_part, record_text
+from console.viewmodel.records import RecordView, part_data, record_data, record_part, record_text
 from engine.model.topic_partition import TopicPartition
 
 # A topic that was just created is not known everywhere at once; one that is longer unknown was mistyped.
@@ -162,10 +163,11 @@ class TailRun:
 
 
 def record_document(record: RecordView) -> dict[str, Any]:
-    """A record as a line of JSON; what is not UTF-8 is base64, and says so."""
+    """A record as a line of JSON; what is not UTF-8 is base64, and says so. Where serdes or masks were at work, it has
+    more: what they read and took."""
     key, key_encoding = _encoded(record.key)
     value, value_encoding = _encoded(record.value)
-    return {
+    document = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
@@ -185,6 +187,20 @@ def record_document(record: RecordView) -> dict[str, Any]:
         "producer_id": record.producer_id,
         "transactional": record.is_transactional,
     }
+    reading = record.reading
+    if reading is not None:
+        for part, read in (("key", reading.key), ("value", reading.value)):
+            document[f"{part}_serde"] = read.serde or None
+            document[f"{part}_decoded"] = part_data(record, part) if read.serde else None
+            document[f"{part}_problem"] = read.problem or None
+        document["masked"] = list(reading.masked)
+    return document
+
+
+def decoded_text(document: dict[str, Any], part: str) -> str:
+    """What a serde read, as one text; empty if none did."""
+    found = document.get(f"{part}_decoded")
+    return found if isinstance(found, str) else "" if found is None else json.dumps(found, ensure_ascii=False)
 
 
 def _encoded(data: bytes | None) -> tuple[str | None, str | None]:
@@ -201,10 +217,19 @@ def record_line(record: RecordView) -> str:
     words: Sequence[str] = (
         text.clock_time(record.timestamp_ms),
         f"{record.topic}-{record.partition}@{record.offset}",
-        _readable(record.key),
-        _readable(record.value),
+        _read(record, "key"),
+        _read(record, "value"),
     )
-    return "  ".join(words)
+    masked = record.reading.masked if record.reading is not None else ()
+    return "  ".join((*words, *([f"(masked: {', '.join(masked)})"] if masked else [])))
+
+
+def _read(record: RecordView, part: str) -> str:
+    if record.reading is None:
+        return _readable(record.key if part == "key" else record.value)
+    data = record.readable_key if part == "key" else record.readable_value
+    problem = getattr(record.reading, part).problem
+    return f"{_readable(data)} ({problem})" if problem else _readable(data)
 
 
 def _readable(data: bytes | None) -> str:
