@@ -51,8 +51,8 @@ class ProtobufFile:
 
     @classmethod
     def compiled(cls, schema: Schema, name: str) -> ProtobufFile:
-        """By protoc, in a process of its own: it writes its complaints to standard error. A registry may have descriptors in
-        base64 instead of text: Confluent's client for Python registers such.
+        """By protoc, in a process of its own: it writes its complaints to standard error. A registry may have
+        descriptors in base64 instead of text: Confluent's client for Python registers such.
 
         Raises:
             SerdeError: it is no schema.

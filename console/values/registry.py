@@ -1,4 +1,4 @@
-"""A schema registry, asked by its REST interface: schemas by id with all that they refer to, and the newest of a subject.
+"""A schema registry, asked by its REST interface: schemas by id with all that they refer to, the newest of a subject.
 
 Answers are kept for good: an id never changes its schema. A registry that does not answer is left alone for a while, so
 that each schema it cannot tell costs nothing; whoever asks hears why. Source: "Schema Registry API" of Confluent;
