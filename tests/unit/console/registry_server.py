@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What AvroSerializer and ProtobufSerializer of confluent-kafka 2.16.1 wrote, and the schemas that they registered, as text.
+# What AvroSerializer and ProtobufSerializer of confluent-kafka 2.16.1 wrote, and the schemas that they registered.
 ORDER_BYTES = bytes.fromhex("000000000894e2090432bef0c5f0ddc168021e616461406578616d706c652e6f72670102")
 PAYMENT_BYTES = bytes.fromhex(
     "000000000a0202088180808080808010120808be6512034555521a02000120012a070a03612d3110023206089bb296d806"
