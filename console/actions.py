@@ -20,6 +20,7 @@ from console.acts import (
     typed_number,
     typed_pairs,
 )
+from console.fault_acts import FaultActs
 from console.gateway import ConfigValue, GatewayError, NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
@@ -65,6 +66,7 @@ class Acts:
         self.reassigning = ReassignActs(app, self)
         self.records = RecordActs(app, self)
         self.resetting = ResetActs(app, self)
+        self.faults = FaultActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class Need(StrEnum):
     LOGS = "logs"
     SIMULATION = "simulation"
     FILES = "files"
+    FAULTS = "faults"
 
 
 def reason_against(need: Need, capabilities: Capabilities) -> str:
@@ -33,6 +34,8 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
         return capabilities.no_broker_logs
     if need is Need.FILES:
         return reason_against_view("segments", capabilities)
+    if need is Need.FAULTS and reason_against_view("faults", capabilities):
+        return reason_against_view("faults", capabilities)
     if need is Need.SIMULATION:
         return capabilities.no_simulation
     # What can never be done here comes before what was switched off.

@@ -12,6 +12,7 @@ import click
 from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
 from console.drill_command import drill
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
+from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.metrics_command import metrics
 from console.script_commands import describe, get, health, lag
@@ -473,6 +474,8 @@ for _command in (
     join_kafka,
     drain,
     reassign,
+    fault,
+    heal,
     rebalance,
     moves,
     get,

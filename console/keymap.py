@@ -182,6 +182,7 @@ KEYS: tuple[Key, ...] = (
     Key("D", "drain", "drain", "cluster", "D", _A, Need.WRITE, help="move its replicas elsewhere, shown first"),
     Key("B", "rebalance", "rebalance", "cluster", "B", _A, Need.WRITE, help="by size and rack, shown first"),
     Key("m", "moves", "moves", "cluster", "m", _N, help="replicas that move now"),
+    Key("F", "fault", "fault", "cluster", "F", _A, Need.FAULTS, help="slow disk, cut link, crash loop, …: shown first"),
     Key("i", "impact", "what if", "cluster", "i", _N, hint=True, help="all that the loss of these brokers would do"),
     # -- topics ---------------------------------------------------------------------------------------------------
     Key("enter", "open", "partitions", "topics", "enter", _N, hint=True),
@@ -285,6 +286,10 @@ KEYS: tuple[Key, ...] = (
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
+    # -- faults ---------------------------------------------------------------------------------------------------
+    Key("n", "new_fault", "new", "faults", "n", _A, Need.FAULTS, hint=True, help="shown before it is done"),
+    Key("x", "heal", "heal", "faults", "x", _A, Need.FAULTS, hint=True, help="a rolling restart: give it up"),
+    Key("X", "heal_all", "heal all", "faults", "X", _A, Need.FAULTS, hint=True),
     # -- what if --------------------------------------------------------------------------------------------------
     Key("ctrl+k", "process('kill')", "kill", "impact", "ctrl-k", _A, Need.PROCESS, hint=True, help="do it: SIGKILL"),
     Key("x", "process('stop')", "stop", "impact", "x", _A, Need.PROCESS, hint=True, help="do it: controlled shutdown"),
@@ -374,6 +379,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "quorum": ("quorum", *TABLE),
     "moves": ("moves", *TABLE_WITH_MARKS),
     "impact": ("impact", *TABLE),
+    "faults": ("faults", *TABLE),
     "transactions": ("transactions", *TABLE),
     "configs": ("configs", *TABLE),
     "commands": ("commands", *TABLE),

@@ -306,6 +306,10 @@ class MainScreen(Screen[None]):
         acts = self.console.acts
         if act in ("kill", "stop", "start", "restart", "pause", "resume"):
             acts.process(act, self._broker(arguments))
+        elif act == "fault":
+            acts.faults.ask(self._broker(arguments) if arguments else None)
+        elif act == "heal" and self.console.run_acts is None:
+            acts.faults.heal(None)
         elif act in ("goto", "power", "cut", "isolate", "heal"):
             self._do_to_run(act, arguments)
         elif act == "drain":

@@ -26,6 +26,7 @@ _SCOPES = {
     "topics": "Topics",
     "partitions": "Partitions",
     "impact": "What if",
+    "faults": "Faults",
     "moves": "Moves",
     "segments": "Segments",
     "batches": "Batches of a segment",

@@ -40,6 +40,7 @@ from engine.client.security.secret import ClientProperties
 from engine.client.security.world import secured
 from engine.model.errors import KafkaError
 from engine.model.topic_partition import TopicPartition
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.observer import ClusterObserver
 from engine.supervisor.snapshot import ClusterSnapshot, Source
 from engine.world.real import real_world
@@ -90,7 +91,7 @@ class AttachedGateway:
             no_process_control=NEEDS_PROCESSES,
             no_workload=NEEDS_WORKLOAD,
             no_broker_logs=NEEDS_LOGS,
-            missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES},
+            missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES, "faults": NEEDS_PROCESSES},
         )
         self._client_config = ClientProperties(client_config)
         self._observer: ClusterObserver | None = None
@@ -364,6 +365,12 @@ class AttachedGateway:
         raise GatewayError(NEEDS_PROCESSES)
 
     async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def begin_fault(self, wish: FaultWish) -> int:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def heal_faults(self, fault_id: int | None) -> list[str]:
         raise GatewayError(NEEDS_PROCESSES)
 
     async def start_workload(self) -> None:

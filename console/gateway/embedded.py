@@ -18,6 +18,7 @@ from engine.client.channel import Address
 from engine.model.properties import read_properties
 from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
 from engine.supervisor.fact_view import FactView
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import (
     BrokerState,
     ClusterEvent,
@@ -39,7 +40,7 @@ _BYTES_IN = ("bytes_in", "bytes_in_total", "BytesInPerSec")
 _BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
 _STOPPED = "the cluster was stopped; leave with :q, kconsole starts it again"
 # Facts after which the protocol has something new to tell.
-_NEWS = ("process", "act")
+_NEWS = ("process", "act", "faults")
 
 
 class EmbeddedGateway(AttachedGateway):
@@ -176,6 +177,7 @@ class EmbeddedGateway(AttachedGateway):
             ),
             workload=facts.workload,
             acts=facts.acts,
+            faults=facts.faults,
             # Without its supervisor brokers end, too: that is the reason, not what follows from it.
             error=self._gone or observed.error,
             processes_observed_at_ms=self._supervisor_seen_at_ms,
@@ -335,6 +337,16 @@ class EmbeddedGateway(AttachedGateway):
     async def _process(self, command: str, broker_ids: Sequence[int]) -> None:
         await self._call(command, brokers=list(broker_ids))
         self._look_now()
+
+    async def begin_fault(self, wish: FaultWish) -> int:
+        answer = await self._call("fault", **wish.as_arguments(), measure=True, patience_s=_PROBE_PATIENCE_S)
+        self._look_now()
+        return int(answer["fault_id"])
+
+    async def heal_faults(self, fault_id: int | None) -> list[str]:
+        answer = await self._call("heal", fault=fault_id)
+        self._look_now()
+        return [str(each) for each in answer["healed"]]
 
     async def start_workload(self) -> None:
         await self._call("workload_start")

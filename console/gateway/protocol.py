@@ -14,6 +14,7 @@ from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionsFound
 from engine.model.topic_partition import TopicPartition
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 NO_SIMULATION = "`kconsole sim` opens one"
@@ -254,6 +255,12 @@ class Gateway(Protocol):
 
     async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
         """Controlled shutdown, then start: one broker after the other."""
+
+    async def begin_fault(self, wish: FaultWish) -> int:
+        """Break something on purpose, with stopwatch and ledger. Returns the fault's number."""
+
+    async def heal_faults(self, fault_id: int | None) -> list[str]:
+        """End one fault, or all that are on. Returns what they were."""
 
     async def start_workload(self) -> None:
         """Start all producers and groups of the cluster file."""

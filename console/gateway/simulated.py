@@ -31,11 +31,14 @@ from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
 from engine.sim.stepping.process import options_as_data, planned_as_data
 from engine.sim.world import EPOCH_MS
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 _OWN_CLIENTS = "the clients of a simulated cluster are its own: the seed decides what they do"
 _NO_FILES = "simulated disks are in memory: there are no files to look into"
+_OWN_FAULTS = "x on the Simulation screen (0) has the faults of a simulated cluster"
 _MISSING = {
+    "faults": _OWN_FAULTS,
     "segments": _NO_FILES,
     "failover": "the timeline of the simulation (0) shows every step of a failover",
     "workload": "the clients of a simulated cluster belong to its seed",
@@ -315,6 +318,12 @@ class SimulatedGateway:
 
     async def remove_broker(self, broker_id: int) -> None:
         self._refuse()
+
+    async def begin_fault(self, wish: FaultWish) -> int:
+        raise GatewayError(_OWN_FAULTS)
+
+    async def heal_faults(self, fault_id: int | None) -> list[str]:
+        raise GatewayError(_OWN_FAULTS)
 
     async def transactions(self) -> TransactionsFound:
         self._refuse()

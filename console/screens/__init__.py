@@ -7,6 +7,7 @@ from console.screens.command_log import CommandsView
 from console.screens.configs import ConfigsView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
+from console.screens.faults import FaultsView
 from console.screens.groups import GroupsView, GroupView
 from console.screens.impact import ImpactView
 from console.screens.moves import MovesView
@@ -38,6 +39,7 @@ VIEWS: dict[str, type[View]] = {
         QuorumView,
         MovesView,
         ImpactView,
+        FaultsView,
         TransactionsView,
         ConfigsView,
         CommandsView,

@@ -123,6 +123,11 @@ class ClusterView(View):
         if chosen:
             self.console.push_view(ViewSpec("impact", {"brokers": tuple(chosen)}))
 
+    def action_fault(self) -> None:
+        row: BrokerRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.faults.ask(row.broker.broker_id)
+
     def action_add_broker(self) -> None:
         self.console.acts.moving.ask_add_broker()
 

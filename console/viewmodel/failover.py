@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, Span, cell
-from engine.supervisor.snapshot import Act, ClusterSnapshot, Ledger, Stage
+from engine.supervisor.snapshot import OF_EACH_KILL, Act, ClusterSnapshot, Ledger, Stage
 
 STAGE_TONES = {
     Stage.KILLED: "offline",
@@ -17,12 +17,19 @@ STAGE_TONES = {
     Stage.SEEN_BY_SURVIVORS: "controller",
     Stage.FIRST_PRODUCE: "bytes_in",
     Stage.FIRST_FETCH: "in_sync",
+    Stage.HEALED: "accent",
+    Stage.IN_SYNC: "in_sync",
 }
 
 
 def act_rows(snapshot: ClusterSnapshot) -> list[Act]:
     """The latest last."""
     return sorted(snapshot.acts, key=lambda act: act.act_id)
+
+
+def act_words(act: Act) -> str:
+    """What was done."""
+    return act.what or f"{act.kind} broker {act.broker_id}"
 
 
 def act_key(act: Act) -> str:
@@ -69,7 +76,7 @@ ACT_COLUMNS: tuple[Column, ...] = (
     Column(
         "time", "TIME", lambda act: cell(text.clock_time(act.at_ms), "muted"), 12, lambda act: act.at_ms, priority=2
     ),
-    Column("act", "ACT", lambda act: cell(f"{act.kind} broker {act.broker_id}"), 16, lambda act: act.broker_id),
+    Column("act", "ACT", lambda act: cell(act_words(act)), 16, lambda act: act.broker_id),
     Column(
         "controller",
         "ROLE",
@@ -134,10 +141,10 @@ def timeline(act: Act, width: int, now_ms: int) -> list[TimelineLine]:
         )
         before = max(before, each.after_ms)
     have = {each.stage for each in reached}
-    for stage in Stage:
+    for stage in OF_EACH_KILL if act.kind == "kill" and not act.what else Stage:
         if stage is Stage.KILLED or stage in have:
             continue
-        waiting = "waiting …" if running else "not reached" if act.kind == "kill" else "not measured"
+        waiting = "waiting …" if running else "not reached"
         lines.append(TimelineLine(str(stage), "", waiting, "muted", 0, 0, ""))
     return lines
 
@@ -182,7 +189,7 @@ def ledger_figures(ledger: Ledger) -> list[LedgerFigure]:
 
 def headline(act: Act) -> tuple[Span, ...]:
     """One sentence that sums an act up."""
-    spans = [Span(f"{act.kind} broker {act.broker_id}", "title")]
+    spans = [Span(act_words(act), "title")]
     if act.was_controller:
         spans.append(Span(" ★ controller", "controller"))
     spans.append(Span(f" · led {text.plural(act.partitions_led, 'partition')}", "muted"))

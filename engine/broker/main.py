@@ -1,7 +1,8 @@
 """The broker's process: reads its properties, runs until SIGTERM or SIGINT, and leaves with a controlled shutdown.
 
 Options of the supervisor: ``--facts-fd N`` is an inherited pipe for the publisher's lines; ``--supervised`` makes the
-end of standard input (the supervisor died) a reason to shut down at once.
+end of standard input (the supervisor died) a reason to shut down at once. What comes there before that are the lines of
+:mod:`engine.broker.fault_switch`; one that is there when the broker starts holds from its first file on.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import gc
 import logging
 import os
 import resource
+import select
 import signal
 import sys
 from collections.abc import Callable
 
 from engine.broker.broker import Broker, LogDirsRefused
+from engine.broker.fault_switch import FaultSwitch
 from engine.model.broker_config import BrokerConfig
 from engine.model.configs import ConfigError
 from engine.world.real import real_world
@@ -75,11 +78,17 @@ def _open_sink(loop: asyncio.AbstractEventLoop, fd: int) -> Callable[[bytes], bo
     return sink
 
 
-async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _said_already() -> bytes:
+    """What stands in standard input now; nothing is waited for."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return os.read(sys.stdin.fileno(), select.PIPE_BUF) if ready else b""
+
+
+async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, switch: FaultSwitch) -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.read(4096):
-        pass
+    while line := await reader.readline():
+        switch.take(line)
     log.warning("the supervisor is gone: shutting down")
     ended.set()
 
@@ -112,9 +121,17 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, c
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    watcher = loop.create_task(_watch_stdin(loop, orphaned)) if supervised else None
+    world, watcher = real_world(), None
+    if supervised:
+        switch = FaultSwitch()
+        world = switch.world
+        said = _said_already()
+        # One line, if any: more are said to a broker that reads them.
+        for line in said.splitlines():
+            switch.take(line)
+        watcher = loop.create_task(_watch_stdin(loop, orphaned, switch))
     sink = _open_sink(loop, facts_fd) if facts_fd is not None else None
-    broker = Broker(real_world(), config, sink=sink, cluster_id=cluster_id, connection_limit=_connection_limit())
+    broker = Broker(world, config, sink=sink, cluster_id=cluster_id, connection_limit=_connection_limit())
     waits = [loop.create_task(stop.wait()), loop.create_task(orphaned.wait()), loop.create_task(broker.failed.wait())]
     starting = loop.create_task(broker.start())
     await asyncio.wait([starting, *waits], return_when=asyncio.FIRST_COMPLETED)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from engine.chaos.cluster import ChaosCluster
 from engine.chaos.machine import Machine
-from engine.chaos.network import CLIENTS, Request, Tampering
+from engine.chaos.network import Request, Tampering
+from engine.model.broker_faults import CLIENTS
 from engine.supervisor.broker_supervision import CommandError
 from engine.supervisor.snapshot import ProcessState
 from engine.wire.apis import ApiKey

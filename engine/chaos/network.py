@@ -1,27 +1,26 @@
 """What is wrong with the network between brokers and clients: cuts, delays, and requests that come late or twice.
 
-Nodes are broker ids, and :data:`CLIENTS` for everybody else. Who sends a request stands in its client.id: brokers use
+Nodes are broker ids, and :data:`~engine.model.broker_faults.CLIENTS` for everybody else. Who sends a request stands in
+its client.id: brokers use
 the names that Kafka's brokers use (``broker-1-fetcher-2``, ``broker-1-to-controller``, ``raft-client-1``).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Literal, NamedTuple
 
+from engine.model.broker_faults import node_of
 from engine.wire.apis import ApiKey
 from engine.wire.framing import FrameError
 
-CLIENTS = 0
 # Clients whose Produce requests may come twice: the broker has to know a batch again (promises T1 and T2).
 IDEMPOTENT_PREFIX = "idempotent"
 
 _HEAD = Struct(">hhih")
-_BROKER = re.compile(r"(?:broker|raft-client)-(\d+)(?:-|$)")
 _APIS = frozenset(map(int, ApiKey))
 _MAX_CLIENT_ID = 32767
 
@@ -45,12 +44,6 @@ def read_request(frame: memoryview, target: int) -> Request:
         raise FrameError(f"api key {api_key} in version {version} with a client.id of {length} bytes is no request")
     client_id = bytes(frame[_HEAD.size : _HEAD.size + max(0, length)]).decode(errors="replace")
     return Request(node_of(client_id), target, api_key, client_id, frame)
-
-
-def node_of(client_id: str) -> int:
-    """The broker whose client.id it is, or CLIENTS."""
-    found = _BROKER.match(client_id)
-    return CLIENTS if found is None else int(found[1])
 
 
 def may_come_late(request: Request) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import cast
 
-from engine.chaos.network import CLIENTS, NetworkFaults, Request, Tampering, may_come_late, read_request
+from engine.chaos.network import NetworkFaults, Request, Tampering, may_come_late, read_request
 from engine.wire.framing import FrameError, FrameSplitter
 
 Address = tuple[str, int]
@@ -434,4 +434,4 @@ class Proxy:
         await asyncio.gather(*(door.close() for door in self.doors))
 
 
-__all__ = ["CLIENTS", "Door", "Link", "Proxy", "Tampering"]
+__all__ = ["Door", "Link", "Proxy", "Tampering"]

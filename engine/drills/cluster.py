@@ -16,10 +16,10 @@ from engine.supervisor.facts import FactBus
 from engine.supervisor.server_properties import Address, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import Options, Supervisor
+from engine.supervisor.wholeness import wait_until_whole, what_is_missing
 from engine.world import World
 
 _POLL_S = 0.03
-_LOOK_S = 1.0
 _START_S = 60.0
 # How long a controller may be looked for, or a leader.
 _FIND_S = 10.0
@@ -125,35 +125,11 @@ class DrillCluster(ABC):
 
     async def missing(self) -> str:
         """What keeps the cluster from being whole in the eyes of each broker; empty: all replicas are in sync."""
-        for broker_id in sorted(self.brokers):
-            if broker_id not in self.alive():
-                return f"broker {broker_id} is {self.brokers[broker_id].state}"
-            try:
-                async with asyncio.timeout(_LOOK_S):
-                    metadata = await self._admin.metadata(broker_id)
-            except (ClientError, TimeoutError):
-                return f"broker {broker_id} does not answer"
-            there = {each.node_id for each in metadata.brokers}
-            if there != self.brokers.keys():
-                return f"broker {broker_id} does not see {sorted(self.brokers.keys() - there)}"
-            for topic in metadata.topics:
-                for each in topic.partitions:
-                    if each.leader_id < 0 or set(each.isr_nodes) != set(each.replica_nodes):
-                        return (
-                            f"{topic.name}-{each.partition_index} has replicas {sorted(each.replica_nodes)}, "
-                            f"in sync {sorted(each.isr_nodes)}, says broker {broker_id}"
-                        )
-        return ""
+        return await what_is_missing(self._admin, self.brokers)
 
     async def wait_whole(self, timeout_s: float) -> str:
         """Wait until nothing is :meth:`missing`; what still was at the end of the time, or nothing."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        while True:
-            missing = await self.missing()
-            if not missing or loop.time() > deadline:
-                return missing
-            await asyncio.sleep(_POLL_S)
+        return await wait_until_whole(self._admin, self.brokers, timeout_s)
 
 
 class EmbeddedCluster(DrillCluster):

@@ -6,12 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from engine.chaos.network import CLIENTS as CLIENTS_NODE
 from engine.drills.cluster import DrillCluster, EmbeddedCluster, ProxiedCluster
 from engine.drills.drill import CLIENTS, OTHERS, Act, Drill
 from engine.drills.load import DrillLoad
 from engine.drills.measurements import acknowledged_per_bucket, percentile_ms, silences
 from engine.drills.report import BUCKET_NS, DoneAct, Findings, Moment, StateSpan
+from engine.model.broker_faults import CLIENTS as CLIENTS_NODE
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDirError
 from engine.supervisor.facts import Fact

@@ -38,6 +38,9 @@ class NoteKind(StrEnum):
     PROCESS_PAUSED = "process_paused"
     PROCESS_RESUMED = "process_resumed"
     PROCESS_STOPPED = "process_stopped"
+    # faults on purpose (from the supervisor)
+    FAULT_BEGUN = "fault_begun"
+    FAULT_HEALED = "fault_healed"
     # topics and partitions
     TOPIC_CREATED = "topic_created"
     TOPIC_DELETED = "topic_deleted"

@@ -1,15 +1,16 @@
-"""Kills with stopwatch and ledger: the probe runs, the broker dies, facts fill the timeline, records are counted."""
+"""Faults with stopwatch and ledger: the probe runs, the fault begins, facts fill the timeline, records are counted."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.supervisor.broker_process import ChildProcess, python_command
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.facts import Fact, FactBus
-from engine.supervisor.snapshot import PROBE_TOPIC
+from engine.supervisor.snapshot import PROBE_TOPIC, Stage
 from engine.world import World
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ _PROBE_START_S = 15.0
 # The probe goes on after the first fetch, so that late duplicates and losses are seen.
 _SETTLE_S = 1.0
 _READ_BACK_S = 60.0
+# A fault that nobody heals is measured for so long.
+_MOST_S = 600.0
+
+
+class Begun(NamedTuple):
+    """A fault that lasts was begun: when, when it is over, and how long until the cluster is whole after that."""
+
+    at_ns: int
+    over: asyncio.Future[int]
+    whole: Callable[[float], Awaitable[str]]
 
 
 class Probe:
@@ -96,9 +107,18 @@ class Probe:
 
 
 class Acts:
-    """Runs measured kills, one at a time; others of the same moment go without clients' measures."""
+    """Runs measured kills and faults, one at a time; others of the same moment go without clients' measures."""
 
-    def __init__(self, world: World, bus: FactBus, admin: ClusterAdmin, probe: Probe) -> None:
+    def __init__(
+        self,
+        world: World,
+        bus: FactBus,
+        admin: ClusterAdmin,
+        probe: Probe,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``settings`` of the cluster stand beside what is found out for each act."""
+        self._settings = dict(settings or {})
         self._world = world
         self._bus = bus
         self._admin = admin
@@ -134,8 +154,33 @@ class Acts:
         Raises:
             CommandError: the broker does not run.
         """
+
+        async def kill(_: int) -> int:
+            return await victim.kill()
+
+        return await self.measure("kill", victim, others, kill, acks=acks, rate=rate, patience_s=patience_s)
+
+    async def measure(
+        self,
+        kind: str,
+        victim: BrokerSupervision,
+        others: list[BrokerSupervision],
+        begin: Callable[[int], Awaitable[int | Begun]],
+        *,
+        acks: str,
+        rate: float,
+        patience_s: float | None = None,
+        what: str = "",
+    ) -> int:
+        """Do it with a stopwatch; returns the act's id as soon as it has begun.
+
+        ``begin`` is told the act's id, and answers when it began, in monotonic nanoseconds; what lasts answers more.
+
+        Raises:
+            CommandError: ``begin`` does.
+        """
         self._last_id += 1
-        run = _Run(self._world, self._bus, self._last_id, victim, others)
+        run = _Run(self._world, self._bus, self._last_id, victim, kind, what, self._settings)
         running = sorted(broker.broker_id for broker in others if broker.is_ready)
         probed = False
         if not self._probe_in_use.locked():
@@ -143,6 +188,9 @@ class Acts:
             try:
                 async with asyncio.timeout(_PROBE_START_S if patience_s is None else patience_s):
                     await self._start_probe(run.act_id, victim.broker_id, running, acks, rate)
+                    run.settings["min.insync.replicas"] = await self._admin.topic_config(
+                        [victim.broker_id, *running], PROBE_TOPIC, "min.insync.replicas"
+                    )
                 probed = True
             except (CommandError, TimeoutError) as error:
                 run.error = f"no client measures: {error or 'the probe did not get a record acknowledged in time'}"
@@ -152,15 +200,19 @@ class Acts:
             run.error = "no client measures: the probe was busy with another act"
         try:
             led, controller = await self._state([victim.broker_id, *running])
-            killed_ns = await run.begin(led, controller, running, probed, acks, watch=self._watching.append)
+            begun = await run.begin(led, controller, running, probed, acks, begin=begin, watch=self._watching.append)
         except CommandError:
+            if run in self._watching:
+                self._watching.remove(run)
             if probed:
                 self._probe.send(command="abort", act_id=run.act_id)
                 self._probe_in_use.release()
             raise
         if probed:
-            self._probe.send(command="mark", act_id=run.act_id, mono_ns=killed_ns)
-        task = asyncio.ensure_future(self._finish(run, probed))
+            self._probe.send(
+                command="mark", act_id=run.act_id, mono_ns=begun if isinstance(begun, int) else begun.at_ns
+            )
+        task = asyncio.ensure_future(self._finish(run, probed, None if isinstance(begun, int) else begun))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return run.act_id
@@ -209,11 +261,28 @@ class Acts:
         except TimeoutError:
             raise CommandError(f"broker {victim} leads no partition of {PROBE_TOPIC}") from None
 
-    async def _finish(self, run: _Run, probed: bool) -> None:
+    async def _wait_over(self, run: _Run, begun: Begun) -> None:
+        """Wait until a fault that lasts is healed, and everything in sync again."""
+        try:
+            async with asyncio.timeout(_MOST_S):
+                run.reach(Stage.HEALED, await asyncio.shield(begun.over))
+        except TimeoutError:
+            run.error = run.error or f"not healed within {_MOST_S:g} s: measured until then"
+            return
+        missing = await begun.whole(_GIVE_UP_S)
+        if missing:
+            run.error = run.error or f"not in sync within {_GIVE_UP_S:g} s: {missing}"
+        else:
+            run.reach(Stage.IN_SYNC, self._world.clock.monotonic_ns())
+
+    async def _finish(self, run: _Run, probed: bool, begun: Begun | None) -> None:
         try:
             try:
-                async with asyncio.timeout(_GIVE_UP_S):
-                    await run.complete.wait()
+                if begun is not None:
+                    await self._wait_over(run, begun)
+                else:
+                    async with asyncio.timeout(_GIVE_UP_S):
+                        await run.complete.wait()
                 if probed:
                     await asyncio.sleep(_SETTLE_S)
             except TimeoutError:
@@ -240,15 +309,24 @@ class Acts:
 
 
 class _Run:
-    """One measured kill."""
+    """One measured act."""
 
     def __init__(
-        self, world: World, bus: FactBus, act_id: int, victim: BrokerSupervision, others: list[BrokerSupervision]
+        self,
+        world: World,
+        bus: FactBus,
+        act_id: int,
+        victim: BrokerSupervision,
+        kind: str,
+        what: str,
+        settings: Mapping[str, str],
     ) -> None:
         self._world = world
         self._bus = bus
         self._victim = victim
-        self._others = others
+        self._kind = kind
+        self._what = what
+        self.settings = dict(settings)
         self.act_id = act_id
         self.complete = asyncio.Event()
         self.error = ""
@@ -260,8 +338,16 @@ class _Run:
         self._stopwatch: Any = None
 
     async def begin(
-        self, led: list[Lead], controller: int, survivors: list[int], probed: bool, acks: str, *, watch: Any
-    ) -> int:
+        self,
+        led: list[Lead],
+        controller: int,
+        survivors: list[int],
+        probed: bool,
+        acks: str,
+        *,
+        begin: Callable[[int], Awaitable[int | Begun]],
+        watch: Any,
+    ) -> int | Begun:
         from engine.supervisor.stopwatch import Stopwatch
 
         victim = self._victim.broker_id
@@ -270,6 +356,7 @@ class _Run:
         self._was_controller = controller == victim
         self._at_ms = self._world.clock.now_ms()
         if probed:
+            self.settings["acks"] = acks
             self._ledger = {
                 "acks": acks,
                 "sent": 0,
@@ -279,17 +366,24 @@ class _Run:
                 "reordered": None,
                 "complete": False,
                 "lost_offsets": [],
+                "slowest_ms": None,
             }
-        # Facts that come before the kill returns are kept back by time, not by order.
+        # Facts that come before the act returns are kept back by time, not by order.
         early: list[Fact] = []
         self._early = early
         watch(self)
-        killed_ns = await self._victim.kill()
-        self._stopwatch = Stopwatch(self.act_id, victim, killed_ns, places, survivors, probed=probed)
+        begun = await begin(self.act_id)
+        at_ns = begun if isinstance(begun, int) else begun.at_ns
+        self._stopwatch = Stopwatch(self.act_id, victim, at_ns, places, survivors, probed=probed)
         for fact in early:
             self._stopwatch.on_fact(fact)
         self._publish()
-        return killed_ns
+        return begun
+
+    def reach(self, stage: Stage, at_ns: int) -> None:
+        """A stage that no fact tells of."""
+        self._stopwatch.reach(stage, at_ns)
+        self._publish()
 
     def on_fact(self, fact: Fact) -> None:
         if fact["type"] not in ("note", "metadata_applied", "probe_first_produce", "probe_first_fetch"):
@@ -320,7 +414,9 @@ class _Run:
             {
                 "type": "act",
                 "act_id": self.act_id,
-                "kind": "kill",
+                "kind": self._kind,
+                "what": self._what,
+                "settings": self.settings,
                 "broker_id": self._victim.broker_id,
                 "at_ms": self._at_ms,
                 "partitions_led": self._led,

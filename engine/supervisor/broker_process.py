@@ -63,6 +63,7 @@ class ChildProcess:
         supervised: bool = True,
         environment: Mapping[str, str] | None = None,
         wants_commands: bool = False,
+        first_command: dict[str, Any] | None = None,
     ) -> ChildProcess:
         """Start ``command`` with ``--facts-fd N`` (and ``--supervised``) added.
 
@@ -70,6 +71,7 @@ class ChildProcess:
             log_file: takes standard output and error; the old one is kept as ``.1``.
             supervised: the child ends when this process does.
             wants_commands: :meth:`send` will be used (a workload, a probe).
+            first_command: stands in a supervised child's standard input before it begins.
 
         Raises:
             OSError: the command cannot be run.
@@ -80,6 +82,8 @@ class ChildProcess:
         read_fd, write_fd = os.pipe()
         stdin_read, stdin_write = os.pipe()
         held = supervised or wants_commands
+        if first_command is not None and held:
+            os.write(stdin_write, _command_line(first_command))
         try:
             process = subprocess.Popen(  # noqa: ASYNC220  a fork and exec, nothing to wait for
                 [*command, "--facts-fd", str(write_fd), *(["--supervised"] if supervised else [])],
@@ -148,7 +152,11 @@ class ChildProcess:
         """Write one command line to the child's standard input; a child that is gone is no error."""
         if self._stdin_fd is not None:
             with contextlib.suppress(BrokenPipeError):
-                os.write(self._stdin_fd, json.dumps(message).encode() + b"\n")
+                os.write(self._stdin_fd, _command_line(message))
+
+
+def _command_line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 class Facts(asyncio.Protocol):

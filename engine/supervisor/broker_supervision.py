@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from engine.model.broker_faults import SOUND, BrokerFaults
 from engine.supervisor.broker_process import ChildProcess, python_command
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import Fact, FactBus
@@ -73,6 +74,7 @@ class BrokerSupervision:
         self._restart_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._faults = SOUND
         self.cpu_percent: float | None = None
         self.rss_bytes: int | None = None
         self.open_files: int | None = None
@@ -91,6 +93,11 @@ class BrokerSupervision:
     def awaits_restart(self) -> bool:
         """Whether it crashed and will be started again after its back-off."""
         return self._restart_timer is not None
+
+    @property
+    def is_left_down(self) -> bool:
+        """Whether there is no process, and nobody will start one by himself."""
+        return self._ended.is_set() and self.next_restart_at_ms is None
 
     @property
     def is_ready(self) -> bool:
@@ -195,6 +202,36 @@ class BrokerSupervision:
         self._set_state(ProcessState.RUNNING if self.is_ready else ProcessState.STARTING, "SIGCONT, asked for")
         self._bus.note("process_resumed", self._subject, "SIGCONT, asked for", broker_id=self.broker_id, pid=self.pid)
 
+    def crash(self) -> None:
+        """SIGKILL as if it had crashed: it is started again by the restart policy, after its back-off.
+
+        Raises:
+            CommandError: it does not run.
+        """
+        self._living("made to crash").kill(self._world.clock)
+
+    async def wait_ended(self) -> None:
+        """Wait until there is no process."""
+        await self._ended.wait()
+
+    def set_faults(self, faults: BrokerFaults) -> None:
+        """All that is wrong with its disk and its links from now on, through its restarts.
+
+        Raises:
+            CommandError: it is kept running without its supervisor, so nobody could mend it.
+        """
+        if self._keep and faults != SOUND:
+            raise CommandError(
+                f"broker {self.broker_id} hears nothing from its supervisor: the cluster runs with --keep; "
+                "start it without"
+            )
+        self._faults = faults
+        if self.child is not None and not self._keep:
+            self.child.send(self._faults_command())
+
+    def _faults_command(self) -> dict[str, Any]:
+        return {"command": "faults", **self._faults.as_json()}
+
     async def restart(self) -> None:
         """Stop if it runs, then start.
 
@@ -298,6 +335,7 @@ class BrokerSupervision:
                 log_file=self.log_file,
                 on_fact=lambda fact: self._on_fact(incarnation, fact),
                 supervised=not self._keep,
+                first_command=None if self._faults == SOUND else self._faults_command(),
             )
         except OSError as error:
             self._ended.set()

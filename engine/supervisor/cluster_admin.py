@@ -17,6 +17,7 @@ from engine.wire.messages.create_topics_request import (
     CreatableTopicConfig,
     CreateTopicsRequest,
 )
+from engine.wire.messages.describe_configs_request import DescribeConfigsRequest, DescribeConfigsResource
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, PartitionData, TopicData
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
 from engine.wire.messages.metadata_request import MetadataRequest
@@ -25,6 +26,8 @@ from engine.wire.messages.unregister_broker_request import UnregisterBrokerReque
 from engine.world import World
 
 _POLL_S = 0.02
+# Of ConfigResource.Type.
+_TOPIC_RESOURCE = 2
 _TIMEOUT_MS = 5_000
 _CONTROLLER_TIMEOUT_MS = 1_000
 _RETRIED = (ErrorCode.NOT_CONTROLLER, ErrorCode.REQUEST_TIMED_OUT, ErrorCode.INVALID_REPLICATION_FACTOR)
@@ -251,6 +254,22 @@ class ClusterAdmin:
             except ClientError:
                 continue
             return
+
+    async def topic_config(self, broker_ids: Iterable[int], topic: str, name: str) -> str:
+        """The value that a config of a topic has, wherever it comes from; empty if no broker tells."""
+        resource = DescribeConfigsResource(
+            resource_type=_TOPIC_RESOURCE, resource_name=topic, configuration_keys=[name]
+        )
+        for broker_id in broker_ids:
+            try:
+                connection = await self._connection(broker_id)
+                response = await connection.send(DescribeConfigsRequest(resources=[resource]), timeout_ms=_TIMEOUT_MS)
+            except ClientError:
+                continue
+            for result in response.results:
+                for config in result.configs:
+                    return str(config.value or "")
+        return ""
 
     def close(self) -> None:
         """Close all connections."""

@@ -3,6 +3,9 @@
 status                                    cluster, brokers with their process facts, workload
 kill {brokers, measure?, acks?, rate?}    SIGKILL; with measure true one broker, and ``act_id`` of its stopwatch
 stop start pause resume restart {brokers} an empty or absent list: every broker to which the command applies
+fault {kind, broker_id, other?, by_ms?, times?, for_ms?, acks?, measure?, rate?, patience_s?}
+                                          a fault that lasts (engine.supervisor.fault_kinds); with ``fault_id``
+heal {fault?}                             end one, or all
 workload_start workload_stop              the whole workload
 add_broker {id?, rack?}                   one more, which is kept; answered once it serves
 remove_broker {broker}                    stop and forget one that holds no replica and is no voter
@@ -18,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
+from engine.supervisor.fault_kinds import WishError, read_wish
 from engine.supervisor.snapshot import ProcessState
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ class Commands:
             "pause": self._pause,
             "resume": self._resume,
             "restart": self._restart,
+            "fault": self._fault,
+            "heal": self._heal,
             "add_broker": self._add_broker,
             "remove_broker": self._remove_broker,
             "workload_start": self._workload_start,
@@ -132,20 +138,44 @@ class Commands:
             return await self._each(brokers, lambda broker: broker.kill())
         if len(brokers) != 1:
             raise CommandError("a measured kill is of one broker: name it")
-        acks, rate = str(arguments.get("acks", "all")), arguments.get("rate", _PROBE_RATE)
+        acks = str(arguments.get("acks", "all"))
         if acks not in ("all", "1", "0"):
             raise CommandError("acks is all, 1 or 0")
-        if not isinstance(rate, int | float) or not 1 <= rate <= 10_000:
-            raise CommandError("rate is between 1 and 10000 records a second")
-        patience_s = arguments.get("patience_s")
-        if patience_s is not None and not (isinstance(patience_s, int | float) and patience_s > 0):
-            raise CommandError("patience_s is a number of seconds")
+        rate, patience_s = self._rate_and_patience(arguments)
         victim = brokers[0]
         if not victim.is_alive:
             raise CommandError(f"broker {victim.broker_id} is {victim.state}: it cannot be killed")
         others = [broker for broker in self._supervisor.brokers.values() if broker is not victim]
-        act_id = await self._supervisor.acts().kill(victim, others, acks=acks, rate=float(rate), patience_s=patience_s)
+        act_id = await self._supervisor.acts().kill(victim, others, acks=acks, rate=rate, patience_s=patience_s)
         return {**self._rows(brokers), "act_id": act_id}
+
+    @staticmethod
+    def _rate_and_patience(arguments: dict[str, Any]) -> tuple[float, float | None]:
+        """Of the probe."""
+        rate, patience_s = arguments.get("rate", _PROBE_RATE), arguments.get("patience_s")
+        if not isinstance(rate, int | float) or not 1 <= rate <= 10_000:
+            raise CommandError("rate is between 1 and 10000 records a second")
+        if patience_s is not None and not (isinstance(patience_s, int | float) and patience_s > 0):
+            raise CommandError("patience_s is a number of seconds")
+        return float(rate), patience_s
+
+    async def _fault(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        supervisor = self._supervisor
+        rate, patience_s = self._rate_and_patience(arguments)
+        try:
+            wish = read_wish(arguments, supervisor.brokers)
+        except WishError as error:
+            raise CommandError(str(error)) from error
+        fault = await supervisor.begin_fault(
+            wish, measure=bool(arguments.get("measure")), rate=rate, patience_s=patience_s
+        )
+        return {"fault_id": fault.fault_id, "act_id": fault.act_id, "what": wish.words}
+
+    async def _heal(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        fault_id = arguments.get("fault")
+        if fault_id is not None and not isinstance(fault_id, int):
+            raise CommandError("fault is the number of an active one")
+        return {"healed": await self._supervisor.faults.heal(fault_id)}
 
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         brokers = self._brokers("stop", arguments)

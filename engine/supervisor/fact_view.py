@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.supervisor.snapshot import (
     Act,
+    ActiveFault,
     BrokerCounters,
     ClusterEvent,
     Ledger,
@@ -47,6 +48,7 @@ class FactView:
         self._earlier_counters: dict[int, BrokerCounters] = {}
         self.workload: WorkloadState | None = None
         self._acts: dict[int, Act] = {}
+        self.faults: tuple[ActiveFault, ...] = ()
 
     @property
     def acts(self) -> tuple[Act, ...]:
@@ -81,6 +83,8 @@ class FactView:
             self.workload = WorkloadState(bool(fact["running"]), parts)
         elif kind == "act":
             self._acts[int(fact["act_id"])] = _act(fact)
+        elif kind == "faults":
+            self.faults = tuple(ActiveFault(**each) for each in fact["faults"])
         elif kind == "cluster":
             self.cluster_id = str(fact["cluster_id"])
             self.ready = bool(fact["ready"])
@@ -135,4 +139,6 @@ def _act(fact: dict[str, Any]) -> Act:
         ledger=None if ledger is None else Ledger(**{**ledger, "lost_offsets": tuple(ledger["lost_offsets"])}),
         finished=bool(fact["finished"]),
         error=str(fact["error"]),
+        what=str(fact.get("what", "")),
+        settings={str(name): str(value) for name, value in dict(fact.get("settings") or {}).items()},
     )

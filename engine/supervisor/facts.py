@@ -12,6 +12,7 @@ machine) and, on the bus, a ``sequence`` without gaps:
     workload          running, parts: fields of snapshot.WorkloadMember each
     probe             running, records acknowledged so far
     act               the fields of snapshot.Act: at every change of its stopwatch or ledger
+    faults            faults: the fields of snapshot.ActiveFault each, of all that are active: at every change
     cluster           cluster_id, ready, bootstrap_servers, brokers
 """
 
@@ -58,7 +59,7 @@ class FactBus:
             self._latest[kind, fact.get("broker")] = fact
         elif kind == "act":
             self._latest[kind, fact.get("act_id")] = fact
-        elif kind in ("workload", "probe", "cluster"):
+        elif kind in ("workload", "probe", "cluster", "faults"):
             self._latest[kind, None] = fact
         for listener in self._listeners:
             listener(fact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -64,3 +64,12 @@ def settle(sent: Iterable[int], acknowledged: Mapping[int, tuple[int, int]], rea
         len(sent_numbers - acknowledged.keys()),
         tuple(f"{acknowledged[number][0]}:{acknowledged[number][1]} #{number}" for number in lost[:_NAMED_LOSSES]),
     )
+
+
+def slowest_after(sent_ns: Sequence[int], acknowledged_ns: Mapping[int, int], from_ns: int | None) -> int | None:
+    """The longest that an acknowledged record waited, of those that were not acknowledged before ``from_ns``; ``None``
+    if there is none. What it waited before that does not count."""
+    if from_ns is None:
+        return None
+    waits = [at - max(sent_ns[number], from_ns) for number, at in acknowledged_ns.items() if at >= from_ns]
+    return max(waits, default=None)

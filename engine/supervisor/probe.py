@@ -24,7 +24,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, Producer, TopicPartition
 
-from engine.supervisor.ledger import Reading, settle
+from engine.supervisor.ledger import Reading, settle, slowest_after
 from engine.supervisor.snapshot import PROBE_TOPIC as TOPIC
 from engine.world.real import real_world
 
@@ -253,8 +253,10 @@ class Run:
                 readings.append(Reading(self._partition, message.offset() or 0, number))
         consumer.close()
         account = settle(range(len(self._sent_ns)), self._acknowledged, readings)
+        slowest_ns = slowest_after(self._sent_ns, self._acked_ns, self._mark_ns)
         self._publish(
             "probe_ledger",
+            slowest_ms=None if slowest_ns is None else round(slowest_ns / 1e6, 3),
             act_id=self.act_id,
             acks=self._acks,
             complete=complete,

@@ -325,6 +325,13 @@ class Stage(StrEnum):
     SEEN_BY_SURVIVORS = "seen by each survivor"
     FIRST_PRODUCE = "first acknowledged produce"
     FIRST_FETCH = "first fetch"
+    # of faults that last
+    HEALED = "healed"
+    IN_SYNC = "every replica in sync"
+
+
+OF_EACH_KILL = tuple(stage for stage in Stage if stage not in (Stage.HEALED, Stage.IN_SYNC))
+"""What a kill goes through; its broker may stay down."""
 
 
 class StageTime(NamedTuple):
@@ -348,14 +355,17 @@ class Ledger:
     reordered: int | None
     complete: bool
     lost_offsets: tuple[str, ...] = ()
+    # The longest that a record waited for its acknowledgement, from the act on.
+    slowest_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A deliberate fault or repair with its stopwatch and ledger."""
+    """A deliberate fault or repair with its stopwatch and ledger. ``what`` has it in words where its kind and broker
+    do not tell all; ``settings`` are what runs are compared by: ``acks``, ``min.insync.replicas``, ``durability``."""
 
     act_id: int
-    kind: str  # kill, stop, pause, resume, start, restart
+    kind: str  # kill, or one of engine.supervisor.fault_kinds
     broker_id: int
     at_ms: int
     partitions_led: int = 0
@@ -364,6 +374,23 @@ class Act:
     ledger: Ledger | None = None
     finished: bool = False
     error: str = ""
+    what: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFault:
+    """A fault that lasts. ``what`` is it in words, ``progress`` how far it has come; ``heals_at_ms`` is ``None`` if it
+    waits for somebody to heal it."""
+
+    fault_id: int
+    kind: str
+    broker_id: int
+    what: str
+    at_ms: int
+    heals_at_ms: int | None = None
+    progress: str = ""
+    act_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +408,7 @@ class ClusterSnapshot:
     quorum: QuorumState | None = None
     workload: WorkloadState | None = None
     acts: tuple[Act, ...] = ()
+    faults: tuple[ActiveFault, ...] = ()
     metadata_observed_at_ms: int = 0
     error: str = ""
     # When the supervisor was last there to tell of its processes; 0 where there is none.

@@ -4,7 +4,9 @@
 
 Fenced: the controller's note. Committed: the first moment at which any broker had applied, or the controller had noted,
 a new leader for each partition that the victim led. Seen by a survivor: the moment at which it had applied them all.
-Produce and fetch: what real clients measured, with records that were sent after the kill.
+Produce and fetch: what real clients measured, with records that were sent after the kill. Faults that last go on:
+
+    … → healed → every replica in sync
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Stopwatch:
         self._seen_ns: dict[int, int] = {}
         self._leaderless: set[Place] = set()
         self._client_ns: dict[Stage, int] = {}
+        self._reached_ns: dict[Stage, int] = {}
 
     def on_fact(self, fact: dict[str, Any]) -> bool:
         """Take a fact; returns whether a stage was reached by it."""
@@ -85,6 +88,10 @@ class Stopwatch:
         else:
             self._leaderless.discard(place)
 
+    def reach(self, stage: Stage, at: int) -> None:
+        """A stage was reached that no fact tells of: a fault that lasted was healed, the cluster is whole."""
+        self._reached_ns[stage] = at
+
     # -- results ------------------------------------------------------------------------------------------------
 
     def stages(self) -> tuple[StageTime, ...]:
@@ -109,6 +116,7 @@ class Stopwatch:
         for stage in (Stage.FIRST_PRODUCE, Stage.FIRST_FETCH):
             if stage in self._client_ns:
                 found.append(self._stage(stage, self._client_ns[stage]))
+        found += [self._stage(stage, at) for stage, at in self._reached_ns.items()]
         return tuple(sorted(found, key=lambda stage: (stage.after_ms, _ORDER[stage.stage], stage.who)))
 
     def _stage(self, stage: Stage, at: int, *, who: int = -1, detail: str = "") -> StageTime:

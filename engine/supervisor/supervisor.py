@@ -13,6 +13,8 @@ from engine.supervisor.commands import Commands
 from engine.supervisor.control_server import ControlServer
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.facts import FactBus
+from engine.supervisor.fault_kinds import FaultWish
+from engine.supervisor.faults import Fault, Faults
 from engine.supervisor.ports import choose_addresses
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
 from engine.supervisor.snapshot import ProcessState
@@ -71,6 +73,7 @@ class Supervisor:
         self.bus = FactBus(world.clock)
         self.brokers: dict[int, BrokerSupervision] = {}
         self.workload: WorkloadProcess | None = None
+        self.faults = Faults(world, self.bus, self.brokers, lambda: self._admin)
         self.stop_requested = asyncio.Event()
         self.control = ControlServer(self.bus, Commands(self).handle, self._console_came)
         self._is_watched = False
@@ -305,8 +308,37 @@ class Supervisor:
             from engine.supervisor.acts import Acts, Probe
 
             probe = Probe(self.bus, os.path.join(self._data_dir.path, "probe.log"), self.bootstrap_servers)
-            self._acts = Acts(self._world, self.bus, self._admin, probe)
+            settings = {"durability": self._options.spec.durability}
+            self._acts = Acts(self._world, self.bus, self._admin, probe, settings)
         return self._acts
+
+    async def begin_fault(self, wish: FaultWish, *, measure: bool, rate: float, patience_s: float | None) -> Fault:
+        """Begin a fault, with stopwatch and ledger where clients can measure.
+
+        Raises:
+            CommandError: it cannot be done now.
+        """
+        if not measure or not self._ready or self._admin is None:
+            return await self.faults.begin(wish)
+        from engine.supervisor.acts import Begun
+        from engine.supervisor.wholeness import wait_until_whole
+
+        admin = self._admin
+        begun: list[Fault] = []
+
+        async def begin(act_id: int) -> Begun:
+            fault = await self.faults.begin(wish)
+            fault.act_id = act_id
+            self.faults.publish()
+            begun.append(fault)
+            return Begun(fault.began_ns, fault.over, lambda timeout_s: wait_until_whole(admin, self.brokers, timeout_s))
+
+        victim = self.brokers[wish.broker_id]
+        others = [broker for broker in self.brokers.values() if broker is not victim]
+        await self.acts().measure(
+            wish.kind, victim, others, begin, acks=wish.acks, rate=rate, patience_s=patience_s, what=wish.words
+        )
+        return begun[0]
 
     def _console_came(self) -> None:
         self._is_watched = True
@@ -342,6 +374,7 @@ class Supervisor:
         for task in (self._sampling, self._warming):
             if task is not None:
                 task.cancel()
+        await self.faults.close()
         for broker in self.brokers.values():
             await broker.close()
         if self._acts is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sample_files import sample_disk, segment
@@ -31,9 +32,11 @@ from console.viewmodel.resets import LogFacts, ResetPlan, ResetWish, partitions_
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.model.topic_partition import TopicPartition
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.placement_plan import BrokerPlace, PartitionPlace, PlanError
 from engine.supervisor.replica_moves import Room, Survey
 from engine.supervisor.snapshot import (
+    ActiveFault,
     ClusterEvent,
     ClusterSnapshot,
     PartitionState,
@@ -48,7 +51,11 @@ ATTACHED = Capabilities(
     no_process_control=_NEEDS,
     no_workload="the workload belongs to an embedded cluster",
     no_broker_logs="needs the log files of an embedded cluster",
-    missing_views={"simulation": NO_SIMULATION, "segments": "needs the data directories of an embedded cluster"},
+    missing_views={
+        "simulation": NO_SIMULATION,
+        "faults": _NEEDS,
+        "segments": "needs the data directories of an embedded cluster",
+    },
 )
 
 
@@ -351,6 +358,34 @@ class ScriptedGateway:
 
     async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("restart", *broker_ids)
+
+    async def begin_fault(self, wish: FaultWish) -> int:
+        await self._act("begin_fault", wish)
+        number = len(self.snapshot.faults) + 1
+        heals_at_ms = self.clock.at_ms + int(wish.for_ms) if wish.for_ms else None
+        fault = ActiveFault(number, wish.kind, wish.broker_id, wish.words, self.clock.at_ms, heals_at_ms, "", number)
+        self.show(self.snapshot.with_facts(faults=(*self.snapshot.faults, fault)))
+        self.tell("fault_begun", f"broker {wish.broker_id}", f"{wish.words}, asked for", "supervisor", fault=wish.kind)
+        return number
+
+    async def heal_faults(self, fault_id: int | None) -> list[str]:
+        await self._act("heal_faults", fault_id)
+        healed = [each for each in self.snapshot.faults if fault_id in (None, each.fault_id)]
+        self.show(self.snapshot.with_facts(faults=tuple(e for e in self.snapshot.faults if e not in healed)))
+        return [each.what for each in healed]
+
+    async def add_two_faults(self, broker_ids: Sequence[int]) -> None:
+        """Not asked for by the console: a disk that is slow for a while, and brokers that restart."""
+        faults = (
+            FaultWish("slow fsync", broker_ids[0], by_ms=200, for_ms=30_000),
+            FaultWish("rolling restart", 1),
+        )
+        for wish in faults:
+            await self.begin_fault(wish)
+        slow, rolling = self.snapshot.faults
+        rolling = replace(rolling, progress="2 of 3: broker 2 waits, orders-3 has replicas [1, 2, 3], in sync [2, 3]")
+        self.show(self.snapshot.with_facts(faults=(slow, rolling)))
+        self.clock.advance(4_000)
 
     async def start_workload(self) -> None:
         await self._act("start_workload")

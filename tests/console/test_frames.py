@@ -37,6 +37,8 @@ COMPARED = (
     "transactions",
     "impact",
     "impact-majority",
+    "faults",
+    "fault-preview",
     "moves",
     "reassign",
     "log",

@@ -41,6 +41,8 @@ SHOTS: dict[str, list[str]] = {
     "reset": ["3", "o", "ctrl+s"],
     "transactions": ["~transactions"],
     "impact": ["i"],
+    "faults": ["!add_two_faults", "~faults"],
+    "fault-preview": ["j", "F", "right", "ctrl+s"],
     "impact-majority": ["~impact 1 2"],
     "moves": ["D", "ctrl+s", "m"],
     "reassign": ["~partitions orders", "m", "2", "comma", "1", "tab", "2", "ctrl+s"],

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from engine.supervisor.control_client import AsyncControl
 from engine.supervisor.fact_view import FactView
-from engine.supervisor.snapshot import Stage
+from engine.supervisor.snapshot import OF_EACH_KILL
 from tests.integration.conftest import ROOT, Cluster, start_cluster, stop_cluster
 
 pytestmark = pytest.mark.integration
@@ -58,17 +58,38 @@ def test_up_prints_its_line_within_three_seconds_and_idle_brokers_are_small(tmp_
     assert not any(is_alive(broker["pid"]) for broker in cluster.line["brokers"])
 
 
-def test_a_measured_kill_reaches_every_stage_and_loses_nothing(own_cluster: Cluster) -> None:
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster whose brokers the tests kill, and leave whole."""
+    running = start_cluster(tmp_path_factory.mktemp("failing"))
+    yield running
+    stop_cluster(running)
+
+
+def test_a_measured_kill_reaches_every_stage_and_loses_nothing(failing: Cluster) -> None:
     for victim in (2, 3):
-        act = json.loads(own_cluster.cli("kill", str(victim), "--measure", "--json").stdout)
+        act = json.loads(failing.cli("kill", str(victim), "--measure", "--json").stdout)
         assert act["error"] == ""
-        assert {stage[0] for stage in act["stages"]} == set(Stage)
+        assert {stage[0] for stage in act["stages"]} == set(OF_EACH_KILL)
         ledger = act["ledger"]
         assert ledger["complete"] and ledger["acknowledged"] > 0
         assert (ledger["lost"], ledger["duplicated"], ledger["reordered"]) == (0, 0, 0)
-        states = {broker["id"]: broker["state"] for broker in own_cluster.status()}
+        states = {broker["id"]: broker["state"] for broker in failing.status()}
         assert states[victim] == "killed"
-        own_cluster.cli("start", str(victim))
+        failing.cli("start", str(victim))
+
+
+async def test_a_full_disk_takes_a_broker_down_as_kafkas_and_healing_it_brings_it_back(failing: Cluster) -> None:
+    said = json.loads(failing.cli("fault", "disk-full", "2", "--no-measure", "--json").stdout)
+    assert said["what"] == "disk full of broker 2"
+    view = await view_until(failing, lambda view: 2 in view.processes and view.processes[2].restarts >= 1)
+    assert [each.what for each in view.faults] == ["disk full of broker 2"]
+    assert "restart" in view.processes[2].why
+    log = Path(failing.line["brokers"][1]["log_dir"]).parent / "broker.log.1"
+    assert "No space left on device" in log.read_text()
+    assert failing.cli("heal").stdout == "healed: disk full of broker 2\n"
+    view = await view_until(failing, lambda view: 2 in view.processes and view.processes[2].state == "running")
+    assert view.faults == ()
 
 
 def test_brokers_of_a_supervisor_that_was_killed_are_gone_within_two_seconds(tmp_path: Path) -> None:
@@ -80,18 +101,18 @@ def test_brokers_of_a_supervisor_that_was_killed_are_gone_within_two_seconds(tmp
     assert [broker["id"] for broker in cluster.line["brokers"] if is_alive(broker["pid"])] == []
 
 
-def test_a_crashed_broker_is_restarted_and_a_rolling_restart_renews_every_process(own_cluster: Cluster) -> None:
-    crashed = own_cluster.line["brokers"][0]["pid"]
+def test_a_crashed_broker_is_restarted_and_a_rolling_restart_renews_every_process(failing: Cluster) -> None:
+    crashed = failing.line["brokers"][0]["pid"]
     os.kill(crashed, signal.SIGKILL)
 
     def restarted() -> bool:
-        row = own_cluster.status()[0]
+        row = failing.status()[0]
         return row["state"] == "running" and row["pid"] != crashed
 
-    own_cluster.wait_for("broker 1 runs again", restarted)
-    before = {broker["id"]: broker["pid"] for broker in own_cluster.status()}
-    own_cluster.cli("restart")
-    after = {broker["id"]: broker["pid"] for broker in own_cluster.status()}
+    failing.wait_for("broker 1 runs again", restarted)
+    before = {broker["id"]: broker["pid"] for broker in failing.status()}
+    failing.cli("restart")
+    after = {broker["id"]: broker["pid"] for broker in failing.status()}
     assert all(before[broker_id] != after[broker_id] for broker_id in before)
 
 

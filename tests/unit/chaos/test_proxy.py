@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from bench.clusters import free_port
-from engine.chaos.network import CLIENTS, Request, Tampering
+from engine.chaos.network import Request, Tampering
 from engine.chaos.proxy import Proxy
+from engine.model.broker_faults import CLIENTS
 from engine.wire import codec
 from engine.wire.apis import ApiKey
 from engine.wire.messages.request_header import RequestHeader

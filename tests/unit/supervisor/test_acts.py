@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from engine.supervisor import acts as acts_module
-from engine.supervisor.acts import Acts, Probe
+from engine.supervisor.acts import Acts, Begun, Probe
 from engine.supervisor.broker_supervision import CommandError
 from engine.supervisor.cluster_admin import PROBE_TOPIC, ClusterAdmin, Lead
 from engine.supervisor.facts import Fact
@@ -35,6 +35,10 @@ class FakeAdmin:
     async def elect_preferred(self, broker_ids: list[int], topic: str, partition: int) -> None:
         assert (topic, partition) == (PROBE_TOPIC, 1)
         self.elected += 1
+
+    async def topic_config(self, broker_ids: list[int], topic: str, name: str) -> str:
+        assert (topic, name) == (PROBE_TOPIC, "min.insync.replicas")
+        return "2"
 
 
 class FakeProbe(Probe):
@@ -166,6 +170,38 @@ async def test_stages_that_do_not_come_in_time_are_given_up_and_the_ledger_is_se
     await until(lambda: facts[-1]["finished"])
     assert "not all stages were reached" in facts[-1]["error"]
     assert facts[-1]["ledger"]["complete"]
+    await acts.close()
+
+
+async def test_a_measured_fault_goes_on_until_it_is_healed_and_all_is_in_sync(supervisor: Supervisor) -> None:
+    facts: list[Fact] = []
+    supervisor.bus.listen(lambda fact: facts.append(dict(fact)) if fact["type"] == "act" else None)
+    settings = {"durability": "fsync"}
+    probe = FakeProbe(supervisor)
+    acts = Acts(real_world(), supervisor.bus, cast(ClusterAdmin, FakeAdmin()), probe, settings)
+    over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    at_ns = real_world().clock.monotonic_ns()
+    looked: list[float] = []
+
+    async def whole(timeout_s: float) -> str:
+        looked.append(timeout_s)
+        return ""
+
+    async def begin(act_id: int) -> Begun:
+        return Begun(at_ns, over, whole)
+
+    others = [supervisor.brokers[1], supervisor.brokers[3]]
+    await acts.measure("slow fsync", supervisor.brokers[2], others, begin, acks="1", rate=50, what="slow disk")
+    failover(supervisor, at_ns)
+    assert not facts[-1]["finished"] and not looked, "every stage of a kill was reached, but it is on still"
+    over.set_result(at_ns + 7_000_000)
+    await until(lambda: facts[-1]["finished"])
+    last = facts[-1]
+    assert ("healed", 7.0) in [tuple(stage[:2]) for stage in last["stages"]]
+    assert last["stages"][-1][0] == "every replica in sync"
+    assert (last["kind"], last["what"], last["error"]) == ("slow fsync", "slow disk", "")
+    assert last["settings"] == {"durability": "fsync", "acks": "1", "min.insync.replicas": "2"}
+    assert last["ledger"]["lost"] == 0
     await acts.close()
 
 
