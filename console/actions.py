@@ -20,8 +20,10 @@ from console.acts import (
     typed_number,
     typed_pairs,
 )
+from console.copy_acts import CopyActs
 from console.fault_acts import FaultActs
 from console.gateway import ConfigValue, GatewayError, NewTopic
+from console.long_acts import LongActs
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
 from console.move_acts import MoveActs
@@ -67,6 +69,8 @@ class Acts:
         self.records = RecordActs(app, self)
         self.resetting = ResetActs(app, self)
         self.faults = FaultActs(app, self)
+        self.long = LongActs(app, self)
+        self.copying = CopyActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
+from console.copy_command import copy
 from console.drill_command import drill
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
 from console.fault_commands import fault, heal
@@ -482,6 +483,7 @@ for _command in (
     describe,
     lag,
     tail,
+    copy,
     health,
     metrics,
     drill,

@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("elect-unclean", (), "!elect_unclean", "leaders for what has none, with loss: TOPIC[:0,2] …", "topics"),
     Command("reset", ("reset-offsets",), "!reset", "set a group's offsets anew, shown first", "group"),
     Command("produce", (), "!produce", "produce a record", "topic"),
+    Command("copy", ("replay",), "!copy", "records of a topic to another: FROM TO, counted first", "topic"),
     Command("create", ("new",), "!create", "create a topic"),
     Command(
         "keep",

@@ -190,6 +190,16 @@ KEYS: tuple[Key, ...] = (
     Key("i", "internal", "internal topics", "topics", "i", "table"),
     Key("p", "produce", "produce", "topics", "p", _A, Need.WRITE, hint=True),
     Key("n", "create_topic", "new", "topics", "n", _A, Need.WRITE, hint=True),
+    Key(
+        "y",
+        "copy_records",
+        "copy to",
+        "topics",
+        "y",
+        _A,
+        Need.WRITE,
+        help="its records to another topic, counted first",
+    ),
     Key("e", "configs", "configs", "topics", "e", _A, hint=True),
     Key("a", "add_partitions", "add partitions", "topics", "a", _A, Need.WRITE),
     Key("E", "elect_preferred", "preferred election", "topics", "E", _A, Need.WRITE),
@@ -239,7 +249,12 @@ KEYS: tuple[Key, ...] = (
     Key("v", "format", "json/raw/hex", "records", "v", "table", hint=True),
     Key("w", "fields", "fields as columns", "records", "w", "table", help="programs in jq, like .value.amount"),
     Key("X", "clear", "clear", "records", "X", "table"),
+    Key("m", "mark", "mark", "records", "m", "table", help="for y and D"),
+    Key("U", "clear_marks", "clear marks", "records", "U", "table"),
     Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),
+    Key(
+        "y", "copy_records", "copy to", "records", "y", _A, Need.WRITE, help="another topic, counted first; or gives up"
+    ),
     Key("E", "export", "into a file", "records", "E", _N, help="all that pass the filter, as JSON lines or CSV"),
     Key(
         "R",

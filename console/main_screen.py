@@ -330,6 +330,8 @@ class MainScreen(Screen[None]):
             acts.resetting.ask(arguments[0], " ".join(arguments[1:]))
         elif act in ("reassign", "elect_unclean"):
             self._do_to_partitions(act, arguments)
+        elif act == "copy":
+            acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
         elif act == "create":
             acts.ask_create_topic()
         elif act == "keep":
@@ -359,6 +361,15 @@ class MainScreen(Screen[None]):
             self.console.acts.reassigning.ask_unclean(chosen)
         else:
             raise CommandError("name what is meant: :elect-unclean TOPIC, or TOPIC:0,2")
+
+    def _topic(self, act: str, arguments: tuple[str, ...]) -> tuple[str]:
+        """The topic that a command names first."""
+        known = self.console.names()["topic"]
+        if not arguments:
+            raise CommandError(f"name a topic: :{act} TOPIC")
+        if arguments[0] not in known and known:
+            raise CommandError(f"there is no topic {arguments[0]}")
+        return (arguments[0],)
 
     def _keep_filter(self, arguments: tuple[str, ...]) -> None:
         if len(arguments) != 1:

@@ -84,21 +84,22 @@ def tail(
     from console.viewmodel.filters import Filter
     from console.viewmodel.tailing import TailRun
 
-    start = _place("--from", begin)
-    stop = None if until is None else _place("--until", until)
+    start = place("--from", begin)
+    stop = None if until is None else place("--until", until)
     if stop is not None and (stop.start == "start" or stop.value < 0):
         raise click.UsageError("--until is end, an offset or a time")
     parsed = Filter.parse(wanted)
     if parsed.error:
         raise click.UsageError(f"--filter: {parsed.error}")
-    numbers = _numbers(partitions)
+    only = numbers(partitions)
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
     run = TailRun(time.monotonic() * 1000, until=stop, count=count, wanted=parsed, patience_ms=timeout_s * 1000)
-    sys.exit(_run(gateway, Tail(topics, numbers, start), run, as_json))
+    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json))
 
 
-def _place(option: str, written: str) -> ReadFrom:
+def place(option: str, written: str) -> ReadFrom:
+    """Raises: UsageError: it is none."""
     from console.viewmodel.seeking import parse_seek
 
     found = parse_seek(written, time.time_ns() // 1_000_000)
@@ -107,7 +108,8 @@ def _place(option: str, written: str) -> ReadFrom:
     return found
 
 
-def _numbers(written: str | None) -> tuple[int, ...] | None:
+def numbers(written: str | None) -> tuple[int, ...] | None:
+    """Raises: UsageError: they are none."""
     if written is None:
         return None
     words = [each.strip() for each in written.split(",")]

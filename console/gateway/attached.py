@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from console.gateway.bulk import Bulk
 from console.gateway.meaning import meaning_of
 from console.gateway.moving import Mover
 from console.gateway.producing import ProducerPool
@@ -98,6 +99,7 @@ class AttachedGateway:
         self._admin: AdminClient | None = None
         self._producers: ProducerPool | None = None
         self._mover = Mover(self._admin_client)
+        self.bulk = Bulk(self._admin_client, self._servers, self._client_config, self._check_writable)
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
 
@@ -168,6 +170,8 @@ class AttachedGateway:
                 tail.topics,
                 partitions=tail.partitions,
                 start=StartAt(StartKind(str(tail.read_from.start)), tail.read_from.value),
+                starts=tail.starts,
+                read_committed=tail.read_committed,
             )
             try:
                 async for batch in reader:
@@ -245,11 +249,13 @@ class AttachedGateway:
         if self._observer is not None:
             self._observer.refresh()
 
+    async def _servers(self) -> str:
+        return ",".join(_server(address) for address in await self.bootstrap())
+
     async def produce(self, record: NewRecord) -> ProducedRecord:
         self._check_writable()
         if self._producers is None:
-            servers = ",".join(_server(address) for address in await self.bootstrap())
-            self._producers = ProducerPool(servers, self._client_config)
+            self._producers = ProducerPool(await self._servers(), self._client_config)
         produced = await asyncio.to_thread(self._producers.produce, record)
         self._look_now()
         return produced
@@ -405,6 +411,7 @@ def record_view(record: Any) -> RecordView:
         record.is_transactional,
         record.is_control,
         meaning,
+        bool(record.error),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from console.gateway.protocol import GatewayError, NewRecord, ProducedRecord
@@ -26,41 +26,31 @@ class ProducerPool:
         self._lock = threading.Lock()
 
     def _producer(self, acks: str) -> Any:
-        from confluent_kafka import KafkaException
-
-        with self._lock:
-            while acks not in self._producers:
-                try:
-                    self._producers[acks] = self._make(acks)
-                except KafkaException as error:
-                    # A file for Java's clients has properties that librdkafka does not know: it goes without them.
-                    unknown = [name for name in self._config if f'property: "{name}"' in error.args[0].str()]
-                    if not unknown:
-                        raise GatewayError(f"no producer can be made: {error.args[0].str()}") from error
-                    del self._config[unknown[0]]
-            return self._producers[acks]
-
-    def _make(self, acks: str) -> Any:
         from confluent_kafka import Producer
 
-        return Producer(
-            {
-                **self._config,
-                **self._security,
-                "bootstrap.servers": self._bootstrap_servers,
-                "client.id": "kconsole",
-                "acks": acks,
-                "enable.idempotence": acks == "all",
-                "linger.ms": 0,
-                "delivery.timeout.ms": int(_TIMEOUT_S * 1000) - 1_000,
-                "request.timeout.ms": 5_000,
-                "partitioner": "murmur2_random",
-                "log.connection.close": False,
-                # librdkafka's own log lines would be drawn into the screen.
-                "log_level": 0,
-            },
-            logger=_silent(),
-        )
+        with self._lock:
+            if acks not in self._producers:
+                self._producers[acks] = make_client(
+                    lambda config: Producer(config, logger=silent()),
+                    self._config,
+                    {**self._security, **self._own(acks)},
+                )
+            return self._producers[acks]
+
+    def _own(self, acks: str) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self._bootstrap_servers,
+            "client.id": "kconsole",
+            "acks": acks,
+            "enable.idempotence": acks == "all",
+            "linger.ms": 0,
+            "delivery.timeout.ms": int(_TIMEOUT_S * 1000) - 1_000,
+            "request.timeout.ms": 5_000,
+            "partitioner": "murmur2_random",
+            "log.connection.close": False,
+            # librdkafka's own log lines would be drawn into the screen.
+            "log_level": 0,
+        }
 
     def produce(self, record: NewRecord) -> ProducedRecord:
         """Produce and wait for the acknowledgement. Blocks; call it in a thread. Raises: GatewayError."""
@@ -101,7 +91,28 @@ class ProducerPool:
         self._producers.clear()
 
 
-def _silent() -> Any:
+def make_client(make: Callable[[dict[str, Any]], Any], config: Mapping[str, str], own: Mapping[str, Any]) -> Any:
+    """A client of librdkafka with the user's ``config`` and what the console wants itself.
+
+    Raises:
+        GatewayError: there is no such client.
+    """
+    from confluent_kafka import KafkaException
+
+    users = dict(config)
+    while True:
+        try:
+            return make({**users, **own})
+        except KafkaException as error:
+            # A file for Java's clients has properties that librdkafka does not know: it goes without them.
+            unknown = [name for name in users if f'property: "{name}"' in error.args[0].str()]
+            if not unknown:
+                raise GatewayError(f"no producer can be made: {error.args[0].str()}") from error
+            del users[unknown[0]]
+
+
+def silent() -> Any:
+    """A logger that says nothing: what librdkafka logs would be drawn into the screen."""
     import logging
 
     logger = logging.getLogger("kconsole.producer")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from console.gateway.bulk_protocol import BulkRecords
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -61,11 +62,14 @@ class ReadFrom(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What to read: topics, or some partitions of one."""
+    """What to read: topics, or some partitions of one. ``starts`` are offsets where reading begins instead of
+    ``read_from``; ``read_committed`` leaves out what aborted transactions wrote."""
 
     topics: tuple[str, ...]
     partitions: tuple[int, ...] | None = None
     read_from: ReadFrom = ReadFrom()
+    starts: Mapping[TopicPartition, int] = {}
+    read_committed: bool = False
 
 
 class TailBatch(NamedTuple):
@@ -150,6 +154,10 @@ class Gateway(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What can be done."""
+
+    @property
+    def bulk(self) -> BulkRecords:
+        """Many records at once."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from console.gateway.bulk_protocol import NoBulkRecords
 from console.gateway.protocol import (
     BrokerLog,
     Capabilities,
@@ -200,6 +201,7 @@ class SimulatedGateway:
     def __init__(self, options: Options, planned: Sequence[Planned] = ()) -> None:
         self.simulation = Simulation(options, planned)
         self._events_wait = asyncio.Event()
+        self.bulk = NoBulkRecords(_OWN_CLIENTS)
 
     @property
     def capabilities(self) -> Capabilities:

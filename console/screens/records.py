@@ -246,6 +246,7 @@ class RecordsView(View):
         self._ring.clear()
         self._waiting.clear()
         self._skipped = 0
+        self.table.clear_marks()
         self.table.clear()
         self.refresh_title()
 
@@ -290,6 +291,20 @@ class RecordsView(View):
         self.console.acts.records.ask_export(
             self._topics, None if partitions is None else tuple(partitions), self.table.filter
         )
+
+    def action_copy_records(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        topic = row.topic if row is not None else self._topics[0]
+        partitions = self.about.get("partitions")
+        self.console.acts.copying.ask(
+            topic,
+            partitions=None if partitions is None else tuple(partitions),
+            wanted=self.table.filter,
+            marked=[each for each in self._marked() if each.topic == topic],
+        )
+
+    def _marked(self) -> list[RecordView]:
+        return self.table.chosen() if self.table.marks else []
 
     def action_produce(self) -> None:
         row: RecordView | None = self.table.cursor_row

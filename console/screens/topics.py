@@ -59,6 +59,11 @@ class TopicsView(View):
         row: TopicRow | None = self.table.cursor_row
         self.console.acts.records.ask_produce(row.topic.name if row is not None else "")
 
+    def action_copy_records(self) -> None:
+        row: TopicRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.copying.ask(row.topic.name)
+
     def action_create_topic(self) -> None:
         self.console.acts.ask_create_topic()
 

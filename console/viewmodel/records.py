@@ -54,6 +54,8 @@ class RecordView(NamedTuple):
     meaning: tuple[bytes | None, bytes | None] | None = None
     # Where serdes or masks were at work; then ``meaning`` has what serdes read.
     reading: Reading | None = None
+    # The batch does not unpack: ``value`` says why, and is no record's.
+    is_unreadable: bool = False
 
     @property
     def readable_key(self) -> bytes | None:

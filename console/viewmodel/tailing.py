@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from console.gateway.protocol import ReadFrom, Start, TailBatch
@@ -40,7 +40,9 @@ class TailRun:
         count: int | None = None,
         wanted: Filter | None = None,
         patience_ms: float = 10_000,
+        stops: Mapping[TopicPartition, int] | None = None,
     ) -> None:
+        """``stops``: the ends as they were when somebody looked before, for ``until`` the end."""
         self._until = until
         self._count = count
         self._wanted = wanted or Filter()
@@ -48,7 +50,7 @@ class TailRun:
         self._progress_at_ms = now_ms
         self._last = TailBatch([])
         self._last_problem = ""
-        self._stops: dict[TopicPartition, int] = {}
+        self._stops: dict[TopicPartition, int] = dict(stops or {})
         self._over: set[TopicPartition] = set()
         self.found_any = False
         self.printed = 0
@@ -59,6 +61,16 @@ class TailRun:
     def problem(self) -> str:
         """What does not come now, and why."""
         return self._last.problem
+
+    @property
+    def stops(self) -> Mapping[TopicPartition, int]:
+        """The ends as they were when reading began."""
+        return self._stops
+
+    @property
+    def positions(self) -> Mapping[TopicPartition, int | None]:
+        """The offset to be read next, of each partition."""
+        return self._last.positions
 
     @property
     def is_bounded(self) -> bool:
@@ -87,7 +99,7 @@ class TailRun:
             # What comes of partitions that are read to their end already is no progress, nor is a problem that comes
             # and goes: a broker that hangs is asked again and again.
             self._progress_at_ms = now_ms
-            if self._matches(record):
+            if passes(self._wanted, record):
                 shown.append(record)
                 self.printed += 1
                 if self._count is not None and self.printed >= self._count:
@@ -107,12 +119,6 @@ class TailRun:
         if self.ending is None and stuck and waited and (self.is_bounded or not self.found_any):
             why = self._last_problem or "nobody answered"
             self.ending = Ending(f"{self._counted()}, and no more: {why}", False)
-
-    def _matches(self, record: RecordView) -> bool:
-        wanted = self._wanted
-        return not wanted.is_active or wanted.matches(
-            record_text(record), lambda part: record_part(record, part), lambda: record_data(record)
-        )
 
     def _is_beyond(self, record: RecordView) -> bool:
         until, place = self._until, TopicPartition(record.topic, record.partition)
@@ -160,6 +166,13 @@ class TailRun:
         if self._until.start is Start.OFFSET:
             return f"up to offset {self._until.value}"
         return "up to that time" if self._until.start is Start.TIMESTAMP else "up to the end as it was"
+
+
+def passes(wanted: Filter, record: RecordView) -> bool:
+    """Whether a filter lets a record through."""
+    return not wanted.is_active or wanted.matches(
+        record_text(record), lambda part: record_part(record, part), lambda: record_data(record)
+    )
 
 
 def record_document(record: RecordView) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,6 +90,7 @@ class RecordReader:
         *,
         partitions: Iterable[int] | None = None,
         start: StartAt = AT_END,
+        starts: Mapping[TopicPartition, int] | None = None,
         read_committed: bool = False,
         include_control: bool = False,
         client_id: str = "kconsole-reader",
@@ -105,6 +106,8 @@ class RecordReader:
         self._read_committed = read_committed
         self._include_control = include_control
         self._start = start
+        # Offsets to begin at instead; one that is not there any more is moved to the nearer end by the first fetch.
+        self._starts = dict(starts or {})
         # Offsets to read next; None until the start is found.
         self._positions: dict[TopicPartition, int | None] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -127,6 +130,7 @@ class RecordReader:
         """Go on from another place; records that wait are dropped."""
         self._stop()
         self._start = start
+        self._starts.clear()
         self._positions.clear()
         self._ends.clear()
         self._leaders.clear()
@@ -238,7 +242,8 @@ class RecordReader:
         for each in partitions:
             self._positions[each] = None
         await self._start_at(added, StartAt(StartKind.START))
-        await self._start_at(old, self._start)
+        self._place({each: self._starts[each] for each in old if each in self._starts})
+        await self._start_at([each for each in old if each not in self._starts], self._start)
 
     async def _start_at(self, partitions: list[TopicPartition], start: StartAt) -> None:
         if not partitions:

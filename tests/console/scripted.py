@@ -9,6 +9,7 @@ from typing import Any
 
 from sample_files import sample_disk, segment
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
+from scripted_bulk import ScriptedBulk
 
 from console.gateway import (
     BrokerLog,
@@ -96,6 +97,7 @@ class ScriptedGateway:
         self._tails = 0
         self.watched: frozenset[str] = frozenset()
         self.logs: dict[tuple[int, bool], list[str]] = {}
+        self.bulk = ScriptedBulk(self)
 
     @property
     def capabilities(self) -> Capabilities:
