@@ -59,7 +59,7 @@ def _rule(node: Node, problems: Problems) -> MaskRule:
     topic = reader.required_text("topic") or "*"
     header, path, regex = reader.text("header"), reader.text("path"), reader.text("regex")
     parts = _parts(reader, problems)
-    deed = Deed(reader.text("do", "hide", choices=tuple(Deed)) or Deed.HIDE)
+    deed = Deed(reader.text("do", "hide", choices=tuple(map(str, Deed))) or Deed.HIDE)
     keep = reader.integer("keep", 4 if deed is Deed.LAST else 0, low=0, high=100)
     steps, pattern = (), None
     try:
