@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset", ("reset-offsets",), "!reset", "set a group's offsets anew, shown first", "group"),
     Command("produce", (), "!produce", "produce a record", "topic"),
     Command("copy", ("replay",), "!copy", "records of a topic to another: FROM TO, counted first", "topic"),
+    Command("serde", ("serdes",), "!serde", "what a topic's keys and values are read as", "topic"),
     Command("create", ("new",), "!create", "create a topic"),
     Command(
         "keep",

@@ -247,6 +247,7 @@ KEYS: tuple[Key, ...] = (
     Key("b", "seek_to('start')", "from the start", "records", "b", _N),
     Key("t", "seek_to('end')", "from the end", "records", "t", _N),
     Key("v", "format", "json/raw/hex", "records", "v", "table", hint=True),
+    Key("V", "serdes", "serdes", "records", "V", "table", help="what keys and values are read as: avro, int64, …"),
     Key("w", "fields", "fields as columns", "records", "w", "table", help="programs in jq, like .value.amount"),
     Key("X", "clear", "clear", "records", "X", "table"),
     Key("m", "mark", "mark", "records", "m", "table", help="for y and D"),

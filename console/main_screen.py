@@ -22,6 +22,7 @@ from console.saved_filters import FilterFileError
 from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.screens.broker_log import LogView
+from console.screens.records import ask_serdes_of_view
 from console.viewmodel.reassigning import WishError, read_places
 from console.widgets.frame import Header, Hints, StatusLine, Tabs
 from console.widgets.prompt import Prompt
@@ -334,6 +335,8 @@ class MainScreen(Screen[None]):
             acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
         elif act == "create":
             acts.ask_create_topic()
+        elif act == "serde":
+            ask_serdes_of_view(self.console, arguments)
         elif act == "keep":
             self._keep_filter(arguments)
         elif act == "theme":

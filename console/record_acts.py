@@ -18,6 +18,7 @@ from console.acts import Need, produce_command, typed_number, typed_pairs
 from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
 from console.record_export import FileKind, export
+from console.serde_acts import serde_remark, written
 from console.viewmodel import text
 from console.viewmodel.filters import Filter
 from console.viewmodel.records import RecordView, as_text
@@ -56,22 +57,36 @@ class RecordActs:
     def ask_resend(self, record: RecordView, value: bytes | None = None) -> None:
         """The same form with all that a record has, or with another ``value``. What stays as it was is sent byte for
         byte, also what is no text."""
+        if self._is_masked(record):
+            return
+        same = value is None
         value = record.value if value is None else value
         headers = record.headers
         said = {
             "topic": record.topic,
-            "key": _said(record.key),
-            "value": _said(value),
+            "key": _said(_readable(record, "key")),
+            "value": _said(_readable(record, "value") if same else value),
             "headers": ", ".join(f"{name}={json.dumps(_said(each), ensure_ascii=False)}" for name, each in headers),
             "partition": str(record.partition),
         }
-        self._ask(f"send {record.place} again", said, {"key": record.key, "value": value, "headers": headers})
+        as_it_was = {"key": record.key, "headers": headers}
+        if same or record.reading is None or not record.reading.value.serde:
+            as_it_was["value"] = value
+        self._ask(f"send {record.place} again", said, as_it_was, record)
+
+    def _is_masked(self, record: RecordView) -> bool:
+        if record.reading is None or not record.reading.masked:
+            return False
+        self._app.flash(f"{record.place} is masked: what is hidden cannot be sent", "under_replicated")
+        return True
 
     def edit(self, record: RecordView) -> None:
         """The value in ``$VISUAL`` or ``$EDITOR``, and then the form."""
         if self._acts.refused(Need.WRITE):
             return
-        before = _editable(record.value)
+        if self._is_masked(record):
+            return
+        before = _editable(_readable(record, "value"))
         if before is None:
             self._app.flash(f"the value of {record.place} is no text: R sends it again as it is", "under_replicated")
             return
@@ -86,7 +101,7 @@ class RecordActs:
             if after == before:
                 self._app.flash("nothing was changed, and nothing sent", "info")
             else:
-                self.ask_resend(record, _compact(after, record.value).encode())
+                self.ask_resend(record, _compact(after, _readable(record, "value")).encode())
 
     def _edited(self, before: str, editor: str) -> str:
         """Raises: SuspendNotSupported; OSError, ValueError, CalledProcessError: the editor did not do it."""
@@ -162,6 +177,7 @@ class RecordActs:
         title: str,
         said: dict[str, str],
         as_it_was: dict[str, bytes | tuple[tuple[str, bytes | None], ...] | None] | None = None,
+        before: RecordView | None = None,
     ) -> None:
         """The form. Fields that are left as ``said`` has them mean what ``as_it_was`` has."""
         if self._acts.refused(Need.WRITE):
@@ -206,6 +222,11 @@ class RecordActs:
                 return
             if not kept:
                 self._last_produced = values
+            typed = {
+                name: values[name]
+                for name in ("key", "value")
+                if values[name] and not (name in kept and values[name] == said[name])
+            }
             self._produce(
                 NewRecord(
                     values["topic"].strip(),
@@ -214,23 +235,36 @@ class RecordActs:
                     headers_of(values),
                     typed_number(values["partition"]),
                     values["acks"],
-                )
+                ),
+                typed,
+                before,
             )
 
-        self._app.push_screen(Form(title, fields, yes="Produce", check=check), submitted)
+        note = serde_remark(self._app, said["topic"])
+        self._app.push_screen(Form(title, fields, yes="Produce", check=check, note=note), submitted)
 
-    def _produce(self, record: NewRecord) -> None:
+    def _produce(self, record: NewRecord, typed: dict[str, str], before: RecordView | None) -> None:
         async def call() -> str:
-            done = await self._app.gateway.produce(record)
+            done = await self._app.gateway.produce(await written(self._app, record, typed, before))
             offset = "no offset (acks=0)" if done.offset is None else f"offset {done.offset:,}"
             place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
             return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
 
-        self._acts.perform(f"produce to {record.topic}", produce_command(self._bootstrap, record), call)
+        remark = serde_remark(self._app, record.topic)
+        command = produce_command(self._bootstrap, record) + (f"  # {remark}" if remark else "")
+        self._acts.perform(f"produce to {record.topic}", command, call)
 
     @property
     def _bootstrap(self) -> str:
         return self._app.gateway.capabilities.bootstrap_servers
+
+
+def _readable(record: RecordView, part: str) -> bytes | None:
+    """What a serde read, else the bytes. What Kafka wrote for itself is nobody's to write."""
+    if record.reading is not None and getattr(record.reading, part).serde:
+        return record.readable_key if part == "key" else record.readable_value
+    data: bytes | None = getattr(record, part)
+    return data
 
 
 def _said(data: bytes | None) -> str:

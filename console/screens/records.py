@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from console.commands import CommandError
 from console.gateway import GatewayError, ReadFrom, Start, Tail
 from console.modals.detail import RecordDetail
 from console.modals.form import Field, Form
 from console.screens.base import View, view_bindings
+from console.serde_acts import ask_serdes, values_of
 from console.viewmodel import text
 from console.viewmodel.cells import Column
 from console.viewmodel.jq_programs import Program, program
@@ -27,6 +29,9 @@ from console.viewmodel.records import (
 from console.viewmodel.seeking import SEEK_HELP, parse_seek
 from console.widgets.live_table import LiveTable
 from engine.supervisor.snapshot import ClusterSnapshot
+
+if TYPE_CHECKING:
+    from console.app import KConsole
 
 _RETRY_S = 1.0
 # Reading on from some place, so many records are kept ready below the selected one, and no more are asked for.
@@ -88,6 +93,9 @@ class RecordsView(View):
         words = []
         if self._problem:
             words.append(f"! {self._problem}")
+        values = values_of(self.console)
+        if values is not None and values.problem:
+            words.append(f"! {values.problem}")
         dropped = self._ring.dropped + self._skipped
         if self._paged:
             words.append("up to the end" if self._caught_up and not self._waiting else "more below")
@@ -242,6 +250,15 @@ class RecordsView(View):
             show,
         )
 
+    def action_serdes(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        ask_serdes(self.console, row.topic if row is not None else self._topics[0], self.read_again)
+
+    def read_again(self) -> None:
+        """From where reading began: what was read by other serdes goes."""
+        self.action_clear()
+        self._start_reading()
+
     def action_clear(self) -> None:
         self._ring.clear()
         self._waiting.clear()
@@ -322,3 +339,15 @@ class RecordsView(View):
 def _programs(said: str) -> tuple[Program, ...]:
     """Programs with commas between. Raises: ValueError."""
     return tuple(program(each.strip()) for each in said.split(",") if each.strip())
+
+
+def ask_serdes_of_view(console: KConsole, arguments: Sequence[str]) -> None:
+    """``:serde [TOPIC]``: without a topic the one that is looked at. Raises: CommandError."""
+    view = console.view
+    records = view if isinstance(view, RecordsView) else None
+    if arguments:
+        ask_serdes(console, arguments[0], records.read_again if records is not None else lambda: None)
+    elif records is not None:
+        records.action_serdes()
+    else:
+        raise CommandError("name a topic: :serde TOPIC")

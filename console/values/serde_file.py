@@ -10,8 +10,10 @@ topics:
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from console.values.registry import RegistryConfig
@@ -115,3 +117,44 @@ def _registry(reader: MappingReader, problems: Problems, environment: Mapping[st
     except ValueError:
         problems.error(reader.place("url"), "'url' of the registry is none", "write http://HOST:PORT")
         return None
+
+
+def keep_rule(path: Path, rule: SerdeRule) -> None:
+    """Put a rule before all others of a file, which is made if there is none; comments stay.
+
+    Raises:
+        SerdeError: the file cannot be written, or is wrong and has to be mended first.
+    """
+    words = "".join(f", {part}: {json.dumps(str(word))}" for part, word in (("key", rule.key), ("value", rule.value)))
+    name = json.dumps(rule.topic, ensure_ascii=False)
+    line = f"  - {{topic: {name}{words}}}"
+    part = path.with_name(path.name + ".part")
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        # What was kept of the same topic before.
+        lines = [each for each in text.splitlines() if not each.startswith(f"  - {{topic: {name}, ")]
+        at = next((at for at, each in enumerate(lines) if re.fullmatch(r"topics:\s*(#.*)?", each)), None)
+        if at is None:
+            lines.append("topics:")
+            at = len(lines) - 1
+        made = "\n".join([*lines[: at + 1], line, *lines[at + 1 :], ""])
+        read = parse_serde_file(made, _Anything(), str(path.parent))
+        if not read.rules or read.rules[0] != rule:
+            raise SerdeError(f"{path}: put the rule into it by hand: {line.strip()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(made, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise SerdeError(f"{path}: {error.strerror}") from None
+    except SpecErrors as error:
+        raise SerdeError(f"not kept: {error.in_file(str(path)).splitlines()[0]}") from None
+
+
+class _Anything(dict[str, str]):
+    """Whether the environment has what a file names is no matter here."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def get(self, name: str, default: object = None) -> str:  # type: ignore[override]
+        return "http://localhost"

@@ -43,5 +43,9 @@ class SerdeWord(NamedTuple):
         path = os.path.expanduser(file)
         return cls(name, os.path.join(folder, path) if folder else path, message)
 
+    def absolute(self) -> SerdeWord:
+        """With its file wherever one is."""
+        return self._replace(file=os.path.abspath(self.file)) if self.file else self
+
     def __str__(self) -> str:
         return ":".join(each for each in self if each)

@@ -78,7 +78,7 @@ def _is_busy(app: KConsole) -> bool:
     # Who asks a person in a dialog waits for the test.
     asks = isinstance(app.screen, Dialog)
     acting = not asks and any(worker.is_running and worker.group not in _ENDLESS for worker in app.workers)
-    return acting or (isinstance(app.gateway, ScriptedGateway) and app.gateway.has_news)
+    return acting or bool(getattr(app.gateway, "has_news", False))
 
 
 async def settle(app: KConsole, pilot: Any) -> None:
