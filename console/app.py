@@ -201,7 +201,10 @@ class KConsole(App[None]):
                     self.failure = ""
                     if self.alerting is not None:
                         self.alerting.see(snapshot)
-                    if not self.frozen:
+                    if self.frozen:
+                        # It goes on being known, though nobody sees it.
+                        self.history.trends.take(snapshot)
+                    else:
                         self.take(snapshot)
                     self._hear_simulation()
             except GatewayError as error:

@@ -35,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("moves", ("reassignments", "m"), "moves", "replicas that move between brokers"),
     Command("transactions", ("tx", "txn"), "transactions", "transactional ids, and what is open"),
     Command("configs", ("cfg",), "configs", "configs of a topic", "topic"),
+    Command("plots", ("plot", "trends"), "plots", "throughput over time; with a name, a group's lag", "group"),
     Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
     Command("simulation", ("sim",), "simulation", "the simulated run: play, step, back, why"),
     Command("goto", (), "!goto", "in a simulation: an event's number, or a time like 12.5s", "place"),

@@ -343,6 +343,14 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True),
     Key("D", "defaults", "defaults on/off", "configs", "D", "table", hint=True),
     Key("enter", "open", "copy the command", "commands", "enter", _N, hint=True),
+    # -- plots ----------------------------------------------------------------------------------------------------
+    Key("v", "plots", "plots", "cluster", "v", _N, help="throughput over the last hour"),
+    Key("v", "plots", "plots", "groups", "v", _N, hint=True, help="its lag over the last hour"),
+    Key("v", "plots", "plots", "group", "v", _N, hint=True, help="its lag over the last hour"),
+    Key("v", "plots", "plots", "workload", "v", _N, hint=True, help="latency and rates over the last hour"),
+    Key("v", "plots", "plots", "failover", "v", _N, hint=True, help="latency around the kills, and kill by kill"),
+    Key("r", "span(1)", "5/15/60 min", "plots", "r", "table", hint=True, help="how far back"),
+    Key("R", "span(-1)", "60/15/5 min", "plots", "R", "table"),
     Key("tab", "complete", "complete", "prompt", "tab", _N),
     Key("up", "past(-1)", "typed before", "prompt", "↑", _N),
     Key("down", "past(1)", "typed after", "prompt", "↓", _N),
@@ -398,6 +406,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "faults": ("faults", *TABLE),
     "transactions": ("transactions", *TABLE),
     "configs": ("configs", *TABLE),
+    "plots": ("plots", *TABLE),
     "commands": ("commands", *TABLE),
 }
 

@@ -279,9 +279,20 @@ class MainScreen(Screen[None]):
             return ViewSpec("group", {"group": arguments[0]})
         elif target == "log":
             about = {"broker": self._broker(arguments)}
+        elif target == "plots" and arguments:
+            about = self._plotted(arguments[0], known["group"])
         elif target == "impact":
             about = {"brokers": tuple(self._broker((each,)) for each in arguments) or (self._broker(()),)}
         return ViewSpec(target, about)
+
+    @staticmethod
+    def _plotted(what: str, groups: list[str]) -> dict[str, Any]:
+        """A group's name, or that of a screen that has plots."""
+        if what in groups:
+            return {"kind": "group", "name": what}
+        if what not in ("cluster", "workload", "failover"):
+            raise CommandError(f"there is no group {what}; cluster, workload and failover have plots, too")
+        return {"kind": what}
 
     def _partition(self, arguments: tuple[str, ...]) -> dict[str, Any]:
         """``orders 3``, ``orders-3``, or ``orders`` for its first partition."""

@@ -28,6 +28,7 @@ _SCOPES = {
     "impact": "What if",
     "faults": "Faults",
     "moves": "Moves",
+    "plots": "Plots",
     "segments": "Segments",
     "batches": "Batches of a segment",
     "records": "Records",

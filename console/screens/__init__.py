@@ -12,6 +12,7 @@ from console.screens.groups import GroupsView, GroupView
 from console.screens.impact import ImpactView
 from console.screens.moves import MovesView
 from console.screens.partitions import PartitionsView
+from console.screens.plots import PlotsView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
 from console.screens.segments import BatchesView, SegmentsView
@@ -42,6 +43,7 @@ VIEWS: dict[str, type[View]] = {
         FaultsView,
         TransactionsView,
         ConfigsView,
+        PlotsView,
         CommandsView,
     )
 }

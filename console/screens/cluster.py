@@ -128,6 +128,9 @@ class ClusterView(View):
         if row is not None:
             self.console.acts.faults.ask(row.broker.broker_id)
 
+    def action_plots(self) -> None:
+        self.console.push_view(ViewSpec("plots", {"kind": "cluster"}))
+
     def action_add_broker(self) -> None:
         self.console.acts.moving.ask_add_broker()
 

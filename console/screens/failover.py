@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import Rule
 
-from console.screens.base import View, view_bindings
+from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows, summary
@@ -97,6 +97,9 @@ class FailoverView(View):
                 (act.act_id, len(act.stages)),
                 lambda events: condensed(event for event in events if first_ms <= event.at_ms <= last_ms),
             )
+
+    def action_plots(self) -> None:
+        self.console.push_view(ViewSpec("plots", {"kind": "failover"}))
 
     def action_open(self) -> None:
         self.action_describe()

@@ -56,6 +56,11 @@ class GroupsView(View):
         if row is not None:
             self.console.acts.member(act, row.group.group_id)
 
+    def action_plots(self) -> None:
+        row: GroupRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("plots", {"kind": "group", "name": row.group.group_id}))
+
     def action_reset(self) -> None:
         row: GroupRow | None = self.table.cursor_row
         if row is not None:
@@ -211,3 +216,6 @@ class GroupView(View):
 
     def action_reset(self) -> None:
         self.console.acts.resetting.ask(self._group)
+
+    def action_plots(self) -> None:
+        self.console.push_view(ViewSpec("plots", {"kind": "group", "name": self._group}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.screens.base import View, view_bindings
+from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.workload import WORKLOAD_COLUMNS, workload_key, workload_rows
 from engine.supervisor.snapshot import ClusterSnapshot, WorkloadMember
 
@@ -37,6 +37,9 @@ class WorkloadView(View):
         if picture is None or picture.workload is None:
             return ""
         return "running" if picture.workload.running else "stopped"
+
+    def action_plots(self) -> None:
+        self.console.push_view(ViewSpec("plots", {"kind": "workload"}))
 
     def action_workload(self, act: str) -> None:
         self.console.acts.workload(act)

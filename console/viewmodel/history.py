@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from console.viewmodel.pace import Paces
+from console.viewmodel.trends import Trends
 from engine.supervisor.snapshot import ClusterSnapshot
 
 _KEPT = 60
@@ -20,6 +21,8 @@ class History:
         self._kept = kept
         self._step_ms = step_ms
         self.paces = Paces()
+        # The last hour, for plots.
+        self.trends = Trends()
 
     def add(self, key: object, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` (not known now) leaves a gap of nothing."""
@@ -48,6 +51,7 @@ class History:
 def remember(history: History, snapshot: ClusterSnapshot) -> None:
     """Take the rates and lags of a snapshot."""
     history.paces.take(snapshot)
+    history.trends.take(snapshot)
     for broker in snapshot.brokers:
         history.add(("in", broker.broker_id), snapshot.at_ms, broker.bytes_in_per_s)
         history.add(("out", broker.broker_id), snapshot.at_ms, broker.bytes_out_per_s)

@@ -53,6 +53,16 @@ WORKLOAD_COLUMNS: tuple[Column, ...] = (
         descending=True,
     ),
     Column(
+        "latency",
+        "LATENCY",
+        lambda part: cell(text.milliseconds(part.latency_median_ms)),
+        9,
+        lambda part: part.latency_median_ms or 0,
+        right=True,
+        descending=True,
+        priority=1,
+    ),
+    Column(
         "total",
         "RECORDS",
         lambda part: cell(text.count(part.total)),

@@ -296,7 +296,9 @@ class ClusterEvent:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadMember:
-    """One producer, or one group with its members, of the running workload."""
+    """One producer, or one group with its members, of the running workload. Latencies are those of the last second:
+    of a producer's records until they were acknowledged, of a group's from their timestamps until they were read;
+    ``None`` if there were none."""
 
     name: str
     kind: str  # "producer" or "group"
@@ -306,6 +308,8 @@ class WorkloadMember:
     total: int = 0
     errors: int = 0
     members: int = 0
+    latency_median_ms: float | None = None
+    latency_highest_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

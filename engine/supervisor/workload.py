@@ -10,11 +10,12 @@ import argparse
 import contextlib
 import json
 import os
+import statistics
 import sys
 import threading
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, Producer
 
 from engine.supervisor.value_template import compile_template
 from engine.world import Clock, Random
@@ -30,6 +31,39 @@ _QUIET = {
     "reconnect.backoff.max.ms": 1_000,
     "log.connection.close": False,
 }
+
+
+class Latencies:
+    """Latencies since they were asked for last. Of very many every second, fourth, … is kept."""
+
+    _MOST = 4_096
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._kept: list[float] = []
+        self._highest = 0.0
+        self._seen = 0
+        self._stride = 1
+
+    def add(self, latency_ms: float) -> None:
+        """Take one."""
+        self._highest = max(self._highest, latency_ms)
+        if self._seen % self._stride == 0:
+            self._kept.append(latency_ms)
+            if len(self._kept) >= self._MOST:
+                del self._kept[1::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def report(self) -> dict[str, float | None]:
+        """Fields of snapshot.WorkloadMember; begins anew."""
+        kept, highest = self._kept, self._highest
+        self._begin()
+        if not kept:
+            return {"latency_median_ms": None, "latency_highest_ms": None}
+        return {"latency_median_ms": round(statistics.median(kept), 2), "latency_highest_ms": round(highest, 2)}
 
 
 class ProducerPart:
@@ -49,6 +83,7 @@ class ProducerPart:
         self.total = 0
         self.errors = 0
         self._reported = 0
+        self._latencies = Latencies()
 
     def turn(self, producer: Producer, elapsed_s: float) -> None:
         """Send what is due."""
@@ -69,6 +104,9 @@ class ProducerPart:
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.total += 1
+            latency_s = message.latency()
+            if latency_s is not None:
+                self._latencies.add(latency_s * 1000)
         else:
             self.errors += 1
 
@@ -85,13 +123,15 @@ class ProducerPart:
             "total": self.total,
             "errors": self.errors,
             "members": 0,
+            **self._latencies.report(),
         }
 
 
 class GroupPart:
     """One group: each member is a consumer with a thread of its own."""
 
-    def __init__(self, bootstrap: str, spec: dict[str, Any]) -> None:
+    def __init__(self, clock: Clock, bootstrap: str, spec: dict[str, Any]) -> None:
+        self._clock = clock
         self.name: str = spec["name"]
         self.topics: list[str] = list(spec["topics"])
         self.wanted = int(spec["members"])
@@ -103,6 +143,7 @@ class GroupPart:
         self.total = 0
         self.errors = 0
         self._reported = 0
+        self._latencies = Latencies()
 
     def resize(self, running: bool) -> None:
         """Start or end members until there are as many as wanted."""
@@ -140,6 +181,10 @@ class GroupPart:
                     self.errors += 1
                 else:
                     self.total += 1
+                    kind, written_ms = message.timestamp()
+                    if kind != TIMESTAMP_NOT_AVAILABLE:
+                        # Clocks of other machines may be ahead.
+                        self._latencies.add(max(0, self._clock.now_ms() - written_ms))
             if self._processing_s:
                 stop.wait(self._processing_s)
         consumer.close()
@@ -155,6 +200,8 @@ class GroupPart:
         """Fields of snapshot.WorkloadMember."""
         rate = (self.total - self._reported) / elapsed_s if elapsed_s > 0 else None
         self._reported = self.total
+        with self._lock:
+            latencies = self._latencies.report()
         return {
             "name": self.name,
             "kind": "group",
@@ -164,6 +211,7 @@ class GroupPart:
             "total": self.total,
             "errors": self.errors,
             "members": self.wanted if running else 0,
+            **latencies,
         }
 
 
@@ -175,7 +223,7 @@ class Workload:
         self._publish = publish
         self._bootstrap = bootstrap
         self._producers = [ProducerPart(clock, random, each) for each in spec["producers"]]
-        self._groups = [GroupPart(bootstrap, each) for each in spec["groups"]]
+        self._groups = [GroupPart(clock, bootstrap, each) for each in spec["groups"]]
         self._clients: dict[tuple[str, str], Producer] = {}
         self._running = False
         self._wake = threading.Event()

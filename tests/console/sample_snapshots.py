@@ -165,10 +165,34 @@ def sample_cluster(at_ms: int = START_MS, source: Source = Source.EMBEDDED) -> C
         WorkloadState(
             True,
             (
-                WorkloadMember("shop", "producer", "orders", True, 20.0, 80_210),
-                WorkloadMember("website", "producer", "clicks", True, 30.0, 120_650),
-                WorkloadMember("analytics", "group", "clicks", True, 30.0, 120_400, members=2),
-                WorkloadMember("billing", "group", "orders payments", True, 25.0, 101_100, members=3),
+                WorkloadMember(
+                    "shop", "producer", "orders", True, 20.0, 80_210, latency_median_ms=2.1, latency_highest_ms=6.4
+                ),
+                WorkloadMember(
+                    "website", "producer", "clicks", True, 30.0, 120_650, latency_median_ms=1.8, latency_highest_ms=5.2
+                ),
+                WorkloadMember(
+                    "analytics",
+                    "group",
+                    "clicks",
+                    True,
+                    30.0,
+                    120_400,
+                    members=2,
+                    latency_median_ms=24.0,
+                    latency_highest_ms=61.0,
+                ),
+                WorkloadMember(
+                    "billing",
+                    "group",
+                    "orders payments",
+                    True,
+                    25.0,
+                    101_100,
+                    members=3,
+                    latency_median_ms=26.0,
+                    latency_highest_ms=70.0,
+                ),
             ),
         )
         if embedded

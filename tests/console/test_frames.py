@@ -41,6 +41,8 @@ COMPARED = (
     "fault-preview",
     "moves",
     "reassign",
+    "plots",
+    "plots-failover",
     "log",
     "help",
     "produce",

@@ -1,7 +1,9 @@
 import json
+import random
+import statistics
 from typing import Any
 
-from engine.supervisor.workload import GroupPart, ProducerPart
+from engine.supervisor.workload import GroupPart, Latencies, ProducerPart
 
 
 class StillClock:
@@ -35,7 +37,15 @@ class FakeProducer:
         if len(self.sent) >= self._room:
             raise BufferError
         self.sent.append((topic, value, key))
-        on_delivery(None, None)
+        on_delivery(None, Acknowledged(0.004 if len(self.sent) % 2 else 0.001))
+
+
+class Acknowledged:
+    def __init__(self, latency_s: float) -> None:
+        self._latency_s = latency_s
+
+    def latency(self) -> float:
+        return self._latency_s
 
 
 def part(**changes: Any) -> ProducerPart:
@@ -74,7 +84,28 @@ def test_a_full_queue_is_an_error_and_not_an_end() -> None:
 
 
 def test_a_stopped_group_reports_no_members_and_remembers_how_many_it_wants() -> None:
-    group = GroupPart("h:1", {"name": "g", "topics": ["a", "b"], "members": 3, "processing_ms": 0})
+    group = GroupPart(StillClock(), "h:1", {"name": "g", "topics": ["a", "b"], "members": 3, "processing_ms": 0})
     assert group.report(False, 1.0)["members"] == 0
     assert group.report(True, 1.0)["members"] == 3
     assert group.report(True, 1.0)["topic"] == "a,b"
+
+
+def test_latencies_are_those_since_the_last_report_and_unknown_where_nothing_was_acknowledged() -> None:
+    shop = part()
+    shop.turn(FakeProducer(), 0.15)  # type: ignore[arg-type]
+    report = shop.report(True, 1.0)
+    assert (report["total"], report["latency_median_ms"], report["latency_highest_ms"]) == (3, 4.0, 4.0)
+    report = shop.report(True, 1.0)
+    assert (report["latency_median_ms"], report["latency_highest_ms"]) == (None, None)
+
+
+def test_of_very_many_latencies_a_bounded_number_gives_the_median_and_none_is_above_the_highest() -> None:
+    numbers = random.Random(7)
+    latencies, all_of_them = Latencies(), [numbers.expovariate(0.1) for _ in range(50_000)]
+    for each in all_of_them:
+        latencies.add(each)
+    assert len(latencies._kept) < 4_096
+    report = latencies.report()
+    assert report["latency_median_ms"] is not None
+    assert abs(report["latency_median_ms"] / statistics.median(all_of_them) - 1) < 0.1
+    assert report["latency_highest_ms"] == round(max(all_of_them), 2)
