@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|throughput|durability|compaction|growth|reads …]``: without one the first three."""
+"""``python -m bench [idle|failover|look|throughput|durability|compaction|growth|reads …]``: the first four if none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from bench import compaction, durability, failover, growth, idle, reads, throughput
+from bench import compaction, durability, failover, growth, idle, look, reads, throughput
 from bench.clusters import ApacheKafkaCluster, KconsoleCluster, both
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        choices=["idle", "failover", "throughput", "durability", "compaction", "growth", "reads"],
+        choices=["idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads"],
         default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
@@ -27,11 +27,11 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
     parser.add_argument("--sizes", default="0,1,10,30", help="growth: GiB of the log at each measurement (0,1,10,30)")
     parser.add_argument(
-        "--partitions", type=int, default=2000, help="growth: partitions of the last measurement (2000)"
+        "--partitions", type=int, default=2000, help="growth: partitions of the last measurement; look: in all (2000)"
     )
     parser.add_argument("--durability", choices=durability.MODES, default="page-cache", help="growth: (page-cache)")
     options = parser.parse_args()
-    which = options.which or ["idle", "failover", "throughput"]
+    which = options.which or ["idle", "failover", "look", "throughput"]
     with tempfile.TemporaryDirectory(prefix="kconsole-bench-") as name:
         directory = Path(name)
         if "idle" in which or "failover" in which:
@@ -49,6 +49,10 @@ def main() -> None:
             with contextlib.closing(ApacheKafkaCluster(directory / "apache-kafka-failover")) as theirs:
                 outcome = failover.kill_rounds(theirs, options.kafka_rounds, "leader")
                 print(failover.report("Apache Kafka's failover of the leader", *outcome), flush=True)
+        if "look" in which:
+            with contextlib.closing(KconsoleCluster(directory / "look")) as ours:
+                for line in look.measure(ours, options.partitions):
+                    print(line, flush=True)
         if "durability" in which:
             for line in durability.compare(directory / "durability", options.records, options.rounds):
                 print(line, flush=True)

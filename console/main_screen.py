@@ -38,9 +38,10 @@ class MainScreen(Screen[None]):
     AUTO_FOCUS = None
 
     DEFAULT_CSS = """
-    MainScreen { background: $kc-background; layout: vertical; }
+    MainScreen { background: $kc-background; layout: vertical; layers: screens prompt; }
     MainScreen #place { height: 1fr; }
-    MainScreen Header.-hidden, MainScreen Tabs.-hidden { display: none; }
+    MainScreen.-headless Header, MainScreen.-headless Tabs { display: none; }
+    MainScreen.-headless Prompt { offset-y: 0; }
     """
 
     def __init__(self, first_view: str = "cluster") -> None:
@@ -441,8 +442,7 @@ class MainScreen(Screen[None]):
         self.console.push_screen(Detail("commands", command_lines(), indent=46))
 
     def action_toggle_header(self) -> None:
-        self.query_one(Header).toggle_class("-hidden")
-        self.query_one(Tabs).toggle_class("-hidden")
+        self.toggle_class("-headless")
 
     def action_pause(self) -> None:
         self.console.frozen = not self.console.frozen

@@ -39,8 +39,8 @@ _RATE_LIFE_MS = 3_500
 _BYTES_IN = ("bytes_in", "bytes_in_total", "BytesInPerSec")
 _BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
 _STOPPED = "the cluster was stopped; leave with :q, kconsole starts it again"
-# Facts after which the protocol has something new to tell.
-_NEWS = ("process", "act", "faults")
+# What of a process, once changed, gives the protocol something new to tell; what it uses comes every two seconds.
+_NEWS_OF_PROCESS = ("state", "pid", "incarnation", "address")
 
 
 class EmbeddedGateway(AttachedGateway):
@@ -58,6 +58,7 @@ class EmbeddedGateway(AttachedGateway):
         self._changed = asyncio.Event()
         self._new_event = asyncio.Event()
         self._observed: ClusterSnapshot | None = None
+        self._processes: dict[int, tuple[Any, ...]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._gone = ""
         self._supervisor_seen_at_ms = 0
@@ -113,9 +114,18 @@ class EmbeddedGateway(AttachedGateway):
             self._events_kept.append(event)
             self._event_count += 1
             self._new_event.set()
-        if fact["type"] in _NEWS or event is not None:
+        if event is not None or self._is_news(fact):
             self._look_now()
         self._changed.set()
+
+    def _is_news(self, fact: Mapping[str, Any]) -> bool:
+        """Whether the protocol has something new to tell after it."""
+        if fact["type"] != "process":
+            return fact["type"] in ("act", "faults")
+        now = tuple(fact.get(each) for each in _NEWS_OF_PROCESS)
+        before = self._processes.get(fact["broker"])
+        self._processes[fact["broker"]] = now
+        return now != before
 
     async def _read_observer(self) -> None:
         while True:

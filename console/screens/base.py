@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Region
 
 from console.acts import reason_against
 from console.keymap import SCREENS, bindings, keys_of
@@ -52,6 +53,7 @@ class View(Vertical):
         self.about = about
         self._faults = False
         self._titles = ("", "")
+        self._only_edges = False
 
     @property
     def console(self) -> KConsole:
@@ -170,8 +172,19 @@ class View(Vertical):
         wanted = (title + " ", f" {remark} " if remark else "")
         if wanted != self._titles:
             self._titles = wanted
+            self._only_edges = True
             self.border_title = Content(wanted[0].strip())
             self.border_subtitle = Content(wanted[1].strip()) if wanted[1] else None
+            self._only_edges = False
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """As Textual's; but titles, which change with each row that is selected, have only their two lines drawn again,
+        not the whole screen."""
+        if self._only_edges and self.is_mounted and not (layout or recompose):
+            width, height = self.size.width + 2, self.size.height
+            # From the corner of the content: the border's lines are just outside.
+            regions = (Region(-1, -1, width, 1), Region(-1, height, width, 1))
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def crumb_title(self) -> str:
         """The title's first word."""

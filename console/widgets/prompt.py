@@ -31,12 +31,18 @@ class _Completion(Suggester):
 
 
 class Prompt(Horizontal):
-    """Hidden until it is opened."""
+    """Hidden until it is opened; then it lies over the line of the tabs.
+
+    In the flow of the screen it would move all that is below, and each of its lines would be drawn again.
+    """
 
     BINDINGS = bindings("prompt")
 
     DEFAULT_CSS = """
-    Prompt { height: 1; display: none; background: $kc-panel; padding: 0 1; }
+    Prompt {
+        layer: prompt; dock: top; offset-y: 2;
+        height: 1; display: none; background: $kc-panel; padding: 0 1;
+    }
     Prompt.-open { display: block; }
     Prompt #sign { width: 2; color: $kc-accent; text-style: bold; background: $kc-panel; }
     Prompt Input { width: 1fr; background: $kc-panel; color: $kc-text; border: none; padding: 0; height: 1; }

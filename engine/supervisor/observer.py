@@ -241,7 +241,7 @@ class ClusterObserver:
                 self._brokers.pop(broker_id).cancel()
             self._dirty.set()
             if self._clock.monotonic_ms() < self._burst_until_ms:
-                await asyncio.sleep(_BURST_INTERVAL_S)
+                await asyncio.sleep(_BURST_INTERVAL_S * self._stretch())
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.fast_ms * self._stretch() / 1000):
