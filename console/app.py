@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 # What is drawn changes at most so often.
 REFRESH_S = 0.2
 _RETRY_S = 1.0
+# Screens that import something are opened within a few seconds, and so is the first picture.
+_SETTLED_S = 3.0
 
 
 class Flash(NamedTuple):
@@ -191,6 +194,8 @@ class KConsole(App[None]):
         self.run_worker(self._take_events(), group="events", exit_on_error=False)
         if self._refresh_s:
             self.set_interval(self._refresh_s, self.tick)
+            # What was imported stays: a collection that looks through all of it each time would hold up keys for 60 ms.
+            self.set_timer(_SETTLED_S, gc.freeze)
         if self._theme_problems:
             self.flash(self._theme_problems[0], "under_replicated", seconds=12)
 

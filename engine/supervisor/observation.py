@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from engine.client.admin.log_dirs import LogDirDescription
@@ -269,14 +270,23 @@ class Observation:
         seen = self._high_watermarks.get(partition)
         return seen.value if seen else None
 
+    def renewing(self, partitions: int) -> Iterator[None]:
+        """Make the pictures of topics that changed; whoever iterates has a turn after each ``partitions`` of them."""
+        done = 0
+        while self.metadata is not None and self._changed:
+            topic = self.metadata.topics.get(self._changed.pop())
+            if topic is None:
+                continue
+            self._topics[topic.name] = self._topic_state(topic)
+            done += len(topic.partitions)
+            if done >= partitions:
+                done = 0
+                yield
+
     def snapshot(self, at_ms: int) -> ClusterSnapshot:
         """The picture now. Topics that did not change since the last one are the same objects."""
-        if self.metadata is not None:
-            for name in sorted(self._changed):
-                topic = self.metadata.topics.get(name)
-                if topic is not None:
-                    self._topics[name] = self._topic_state(topic)
-            self._changed.clear()
+        for _ in self.renewing(sys.maxsize):
+            pass
         topics = tuple(self._topics[name] for name in sorted(self._topics))
         return ClusterSnapshot(
             at_ms=at_ms,

@@ -36,6 +36,8 @@ _KEPT_EVENTS = 2_000
 _BURST_INTERVAL_S = 0.15
 _BURST_MS = 4_000
 _MIN_SNAPSHOT_INTERVAL_S = 0.1
+# So many are asked for, and made into a picture, before others have their turn.
+_PARTITIONS_A_STEP = 500
 
 
 class Pace(NamedTuple):
@@ -187,6 +189,9 @@ class ClusterObserver:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            # In steps, between which others have their turn: whoever looks at thousands of partitions still types.
+            for _ in self._seen.renewing(_PARTITIONS_A_STEP):
+                await asyncio.sleep(0)
             before, after = self.snapshot, self._seen.snapshot(self._clock.now_ms())
             if self._derive_events:
                 for change in changes(before, after, groups=self._groups_known):
@@ -345,10 +350,12 @@ class ClusterObserver:
     async def _offsets(
         self, broker_id: int, partitions: list[TopicPartition], spec: OffsetSpec, replica_id: int
     ) -> dict[TopicPartition, int]:
-        if not partitions:
-            return {}
-        outcomes = await self.admin.list_offsets_of(broker_id, dict.fromkeys(partitions, spec), replica_id=replica_id)
-        return {each: outcome.offset for each, outcome in outcomes.items() if isinstance(outcome, OffsetAt)}
+        found: dict[TopicPartition, int] = {}
+        for first in range(0, len(partitions), _PARTITIONS_A_STEP):
+            step = dict.fromkeys(partitions[first : first + _PARTITIONS_A_STEP], spec)
+            outcomes = await self.admin.list_offsets_of(broker_id, step, replica_id=replica_id)
+            found |= {each: outcome.offset for each, outcome in outcomes.items() if isinstance(outcome, OffsetAt)}
+        return found
 
     async def _ask_high_watermarks(self, broker_id: int, partitions: list[TopicPartition]) -> None:
         found = await self._offsets(broker_id, partitions, OffsetSpec.LATEST, _CONSUMER_REPLICA)

@@ -40,7 +40,7 @@ class Supervisor:
             raise CommandError(self.refusing[key])
         return {}
 
-    def process(self, broker: int, state: str, pid: int | None, log_file: str = "") -> None:
+    def process(self, broker: int, state: str, pid: int | None, log_file: str = "", cpu_percent: float = 1.5) -> None:
         self.bus.publish(
             {
                 "type": "process",
@@ -52,7 +52,7 @@ class Supervisor:
                 "incarnation": 1,
                 "restarts": 0,
                 "exit_code": None,
-                "cpu_percent": 1.5,
+                "cpu_percent": cpu_percent,
                 "rss_bytes": 60_000_000,
                 "open_files": 9,
                 "log_dir": "",
@@ -112,6 +112,21 @@ async def test_rates_come_from_the_brokers_counters(supervisor: Supervisor, gate
     supervisor.process(1, "paused", 71)
     snapshot = await picture(gateway, lambda each: each.brokers[0].process.state is ProcessState.PAUSED)
     assert snapshot.brokers[0].bytes_in_per_s is None, "a rate of the past is no rate"
+
+
+async def test_brokers_are_asked_at_once_when_a_process_changed_not_when_it_used_the_cpu(
+    supervisor: Supervisor, gateway: EmbeddedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    supervisor.process(1, "running", 71)
+    await picture(gateway, lambda each: bool(each.brokers))
+    monkeypatch.setattr(gateway, "_look_now", lambda: looked.append(1))
+    supervisor.process(1, "running", 71, cpu_percent=40)
+    await picture(gateway, lambda each: each.brokers[0].process.cpu_percent == 40)
+    assert not looked
+    supervisor.process(1, "killed", None)
+    await picture(gateway, lambda each: each.brokers[0].process.state is ProcessState.KILLED)
+    assert looked
 
 
 async def test_notes_become_events_and_those_of_the_past_come_first(
