@@ -94,8 +94,9 @@ class Acts:
         """Do it beside the screen, and say how it went: in ``act``'s words, or in those of its GatewayError."""
         app = self._app
         self._number += 1
-        entry = ActLogEntry(self._number, app.now_ms(), what, command)
+        entry = ActLogEntry(self._number, app.present_ms(), what, command)
         self.log.append(entry)
+        app.travel.recordings.command(entry)
         del self.log[:-_KEPT]
         app.flash(f"{doing or what} …  $ {command}" if command else f"{doing or what} …", "info")
 
@@ -111,6 +112,7 @@ class Acts:
         app.run_worker(run(), group="acts", exit_on_error=False)
 
     def _finish(self, entry: ActLogEntry, hint: str) -> None:
+        self._app.travel.recordings.command(entry)
         for at, each in enumerate(self.log):
             if each.number == entry.number:
                 self.log[at] = entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from console.gateway import EventBatch
 from console.notifying import Notifier
 from console.viewmodel.alerts import Alerts, Change, change_document
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
@@ -38,7 +39,7 @@ class Alerting:
         if self._looked_at_ms is not None and now_ms - self._looked_at_ms < _INTERVAL_MS:
             return
         self._looked_at_ms = now_ms
-        for change in self._alerts.evaluate(self._snapshot, self._app.now_ms(), now_ms):
+        for change in self._alerts.evaluate(self._snapshot, self._app.present_ms(), now_ms):
             self._tell(change)
 
     def _tell(self, change: Change) -> None:
@@ -48,7 +49,7 @@ class Alerting:
         event = ClusterEvent(
             self._told, change.at_ms, kind, change.subject, f"{change.rule.name}: {change.said}", "alerts", detail
         )
-        self._app.events.take([event])
+        self._app.hear(EventBatch([event]))
         self._app.flash(event.reason, "offline" if change.fired else "in_sync", 12)
         if change.fired and self._file.bell:
             self._app.bell()

@@ -20,13 +20,14 @@ from textual.widgets import Button, Input, TextArea
 
 from console.actions import Acts
 from console.alerting import Alerting
-from console.gateway import Gateway, GatewayError
+from console.gateway import EventBatch, Gateway, GatewayError
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
 from console.palette import Palette, css_variables, textual_theme
 from console.run_acts import RunActs
 from console.saved_filters import FilterFileError, SavedFilters, user_filters
 from console.screens.base import View, ViewSpec
+from console.time_travel import TimeTravel
 from console.viewmodel.events import EventLog
 from console.viewmodel.history import History, remember
 from engine.supervisor.snapshot import ClusterSnapshot
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from console.alert_rules import AlertFile
     from console.gateway.simulated import Simulation
     from console.options import ConsoleOptions
+    from console.recording.options import Recording
 
 # What is drawn changes at most so often.
 REFRESH_S = 0.2
@@ -73,12 +75,15 @@ class KConsole(App[None]):
         leaving: str = "",
         filters: SavedFilters | None = None,
         alert_file: AlertFile | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
         first = self.themes.get(theme) or next(iter(self.themes.values()))
         self.palette = Palette(first)
+        # What screens look at: the present, or what is recorded of the past.
         self.gateway = gateway
+        self.travel = TimeTravel(self, gateway, recording)
         self.history = History()
         self.snapshot: ClusterSnapshot | None = None
         self.events = EventLog()
@@ -124,7 +129,11 @@ class KConsole(App[None]):
     # -- clock ----------------------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
-        """Wall-clock milliseconds."""
+        """Wall-clock milliseconds, of the moment that the screens show."""
+        return self.travel.now_ms(self._now_ms())
+
+    def present_ms(self) -> int:
+        """Wall-clock milliseconds of the present, whatever is shown."""
         return self._now_ms()
 
     def monotonic_ms(self) -> float:
@@ -196,25 +205,27 @@ class KConsole(App[None]):
             self.set_interval(self._refresh_s, self.tick)
             # What was imported stays: a collection that looks through all of it each time would hold up keys for 60 ms.
             self.set_timer(_SETTLED_S, gc.freeze)
+        self.travel.begin()
         if self._theme_problems:
             self.flash(self._theme_problems[0], "under_replicated", seconds=12)
 
     async def _take_pictures(self) -> None:
         while True:
             try:
-                async for snapshot in self.gateway.snapshots():
+                async for snapshot in self.travel.live.snapshots():
                     self.failure = ""
                     if self.alerting is not None:
                         self.alerting.see(snapshot)
+                    shown = self.travel.see(snapshot)
                     if self.frozen:
                         # It goes on being known, though nobody sees it.
                         self.history.trends.take(snapshot)
-                    else:
+                    elif shown:
                         self.take(snapshot)
                     self._hear_simulation()
             except GatewayError as error:
                 # Rows stay; the header says how old they are, and why.
-                self.failure = str(error)
+                self.failure = "" if self.travel.is_past else str(error)
             except Exception as error:
                 self.failure = f"the console's observer failed: {error!r}"
                 self.log.error(self.failure)
@@ -224,17 +235,18 @@ class KConsole(App[None]):
     async def _take_events(self) -> None:
         while True:
             try:
-                async for batch in self.gateway.events():
-                    if batch.anew:
-                        self.events.clear()
-                        self.history = History()
-                    self.events.take(batch.events)
-                    self._dirty = True
+                async for batch in self.travel.live.events():
+                    self.hear(batch)
             except GatewayError:
                 pass
             except Exception as error:
                 self.log.error(f"the stream of events failed: {error!r}")
             await asyncio.sleep(_RETRY_S)
+
+    def hear(self, batch: EventBatch) -> None:
+        """What happens now, also while the past is shown."""
+        self.travel.hear(batch)
+        self._dirty = True
 
     def _hear_simulation(self) -> None:
         """What a run has to say, at once: somebody waits for a step."""
@@ -348,6 +360,9 @@ class KConsole(App[None]):
         )
         yield SystemCommand("Quit", "leave the console", self.main.runner("quit"))
 
+    def on_unmount(self) -> None:
+        self.travel.close()
+
     def action_help_quit(self) -> None:
         """ctrl-c."""
         self.flash("leave with :q or ctrl-q", "info", 4)
@@ -357,7 +372,7 @@ class KConsole(App[None]):
             self.flash(self.leaving, "info")
         if self.alerting is not None:
             await self.alerting.close()
-        await self.gateway.close()
+        await self.travel.live.close()
         self.exit()
 
 
@@ -378,7 +393,7 @@ def run_console(options: ConsoleOptions) -> int:
         print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
         return 1
     leaving = "stopping the cluster …" if options.started_supervisor else ""
-    return run_over(gateway, leaving=leaving, alert_file=options.alert_file)
+    return run_over(gateway, leaving=leaving, alert_file=options.alert_file, recording=options.recording)
 
 
 def run_over(
@@ -387,6 +402,7 @@ def run_over(
     leaving: str = "",
     now_ms: Callable[[], int] | None = None,
     alert_file: AlertFile | None = None,
+    recording: Recording | None = None,
 ) -> int:
     """Open the console over a gateway; returns the exit code."""
     import os
@@ -401,6 +417,7 @@ def run_over(
         leaving=leaving,
         filters=user_filters(),
         alert_file=alert_file,
+        recording=recording,
     )
     app.run()
     return app.return_code or 0

@@ -16,6 +16,7 @@ from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, runn
 from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.metrics_command import metrics
+from console.recording_command import recording_of, recording_options, replay
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
 from console.supervisor_calls import (
@@ -84,6 +85,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     help="Alert rules, as for kconsole watch: what fires rings and is an event.",
 )
 @value_options
+@recording_options
 @click.option("--no-start", is_flag=True, help="Only over an embedded cluster that runs already: start none.")
 @click.version_option(package_name="kconsole", message="%(package)s %(version)s")
 @click.pass_context
@@ -100,6 +102,7 @@ def main(
     registry: str | None,
     masking: str | None,
     no_start: bool,
+    **recording: Any,
 ) -> None:
     """An operations console for Kafka, with a real multi-broker cluster inside.
 
@@ -127,17 +130,22 @@ def main(
         ]
         if embedded:
             raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
-        _attach(bootstrap_servers, command_config, read_only, rules, values)
+        _attach(bootstrap_servers, command_config, read_only, rules, values, recording)
     if command_config is not None:
         raise click.UsageError("--command-config goes with --bootstrap-servers")
-    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values)
+    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values, recording)
 
 
 # -- the console ------------------------------------------------------------------------------------------------
 
 
 def _attach(
-    bootstrap_servers: str, command_config: str | None, read_only: bool, rules: str | None, values: ValueOptions
+    bootstrap_servers: str,
+    command_config: str | None,
+    read_only: bool,
+    rules: str | None,
+    values: ValueOptions,
+    recording: dict[str, Any],
 ) -> NoReturn:
     for server in bootstrap_servers.split(","):
         host_and_port("--bootstrap-servers", server)
@@ -155,6 +163,7 @@ def _attach(
         read_only=read_only,
         alert_file=None if rules is None else alert_file(rules),
         values=values,
+        recording=recording_of(**recording, usual=None),
     )
     sys.exit(_run_console(options))
 
@@ -168,8 +177,10 @@ def _open_embedded(
     rules: str | None,
     no_start: bool,
     values: ValueOptions,
+    recording: dict[str, Any],
 ) -> NoReturn:
     from console.options import ConsoleOptions
+    from console.recording.options import path_in
 
     directory = directory_of(data_dir)
     # What is wrong with it is told before anything starts.
@@ -182,6 +193,7 @@ def _open_embedded(
             started_supervisor=started,
             alert_file=alerts,
             values=values,
+            recording=recording_of(**recording, usual=path_in(directory.path)),
         )
         code = _run_console(options)
     sys.exit(code)
@@ -489,6 +501,7 @@ for _command in (
     drill,
     groups,
     watch,
+    replay,
     web,
 ):
     main.add_command(_command)

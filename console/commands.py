@@ -75,6 +75,11 @@ COMMANDS: tuple[Command, ...] = (
         "keep this screen's filter, for /@NAME; without a filter, forget it",
         "filter",
     ),
+    Command("back", ("past",), "!back", "show the past: a TIME, -5m, start; without one, a little", "time"),
+    Command("live", ("now",), "!live", "from the past to the present"),
+    Command("mark", (), "!mark", "remember this moment; again elsewhere: what is different"),
+    Command("diff", (), "!diff", "what is different between two moments: TIME TIME", "time"),
+    Command("record", (), "!record", "record this cluster: FILE, or off", "file"),
     Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),
     Command("help", ("h",), "!help", "all keys"),
     Command("aliases", (), "!aliases", "all commands"),
@@ -112,6 +117,9 @@ def parse_command(line: str) -> Parsed:
         close = difflib.get_close_matches(name, _BY_NAME, 1, 0.6)
         hint = f"did you mean :{close[0]}?" if close else "ctrl-a lists all"
         raise CommandError(f"there is no command :{name}; {hint}")
+    if command.argument == "file":
+        # A path begins like a filter.
+        parts, separator = line.split(), ""
     if len(parts) > 1 and not command.argument:
         raise CommandError(f":{command.name} takes nothing after it")
     return Parsed(command, tuple(parts[1:]), filter_text if separator else None)

@@ -66,6 +66,16 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+e", "toggle_header", "header on/off", "global", "ctrl-e", _G),
     Key("ctrl+s", "save", "save the screen's rows", "global", "ctrl-s", _G, help="as text, into your downloads"),
     Key("P", "pause", "freeze the picture", "global", "P", _G, help="stop refreshing; again to go on"),
+    # -- time -----------------------------------------------------------------------------------------------------
+    Key("left_curly_bracket", "time('event', -1)", "event before", "time", "{", "time", help="back in time"),
+    Key("right_curly_bracket", "time('event', 1)", "next event", "time", "}", "time"),
+    Key("left_parenthesis", "time('step', -1000)", "a second back", "time", "(", "time"),
+    Key("right_parenthesis", "time('step', 1000)", "a second on", "time", ")", "time"),
+    Key("less_than_sign", "time('step', -60000)", "a minute back", "time", "<", "time"),
+    Key("greater_than_sign", "time('step', 60000)", "a minute on", "time", ">", "time"),
+    Key("at", "time('ask', 0)", "to a time", "time", "@", "time"),
+    Key("equals_sign", "time('mark', 0)", "mark", "time", "=", "time", help="again elsewhere: what is different"),
+    Key("tilde", "time('now', 0)", "past/now", "time", "~", "time"),
     # -- every table ----------------------------------------------------------------------------------------------
     Key("j,down", "cursor(1)", "down", "table", "j ↓", _N),
     Key("k,up", "cursor(-1)", "up", "table", "k ↑", _N),
@@ -384,10 +394,13 @@ KEYS: tuple[Key, ...] = (
 )
 
 # Which scopes are active together with a screen's own.
-TABLE_WITH_MARKS = ("table", "marks", "global")
-TABLE = ("table", "global")
+TABLE_WITH_MARKS = ("table", "marks", "time", "global")
+TABLE = ("table", "time", "global")
+# Those of the frame, on all screens.
+FRAME = ("time", "global")
 SCREENS: dict[str, tuple[str, ...]] = {
-    "simulation": ("simulation", *TABLE),
+    # A simulation has its own way back.
+    "simulation": ("simulation", "table", "global"),
     "cluster": ("cluster", *TABLE_WITH_MARKS),
     "topics": ("topics", *TABLE_WITH_MARKS),
     "partitions": ("partitions", *TABLE_WITH_MARKS),
@@ -397,7 +410,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "groups": ("groups", *TABLE),
     "group": ("group", *TABLE),
     "events": ("events", *TABLE),
-    "log": ("log", "global"),
+    "log": ("log", *FRAME),
     "failover": ("failover", *TABLE),
     "workload": ("workload", *TABLE),
     "quorum": ("quorum", *TABLE),
@@ -408,6 +421,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "configs": ("configs", *TABLE),
     "plots": ("plots", *TABLE),
     "commands": ("commands", *TABLE),
+    "difference": TABLE,
 }
 
 # Dialogs have the keys to themselves.

@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from console.acts import Need, reason_against, reason_against_view
 from console.commands import CommandError, Parsed, parse_command
-from console.keymap import bindings, find_key
+from console.keymap import FRAME, bindings, find_key
 from console.modals.detail import Detail
 from console.modals.help import command_lines, help_lines
 from console.navigation import Navigation
@@ -23,9 +23,11 @@ from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.screens.broker_log import LogView
 from console.screens.records import ask_serdes_of_view
+from console.time_travel import COMMANDS as TIME_COMMANDS
 from console.viewmodel.reassigning import WishError, read_places
 from console.widgets.frame import Header, Hints, StatusLine, Tabs
 from console.widgets.prompt import Prompt
+from console.widgets.scrub import Scrub
 
 if TYPE_CHECKING:
     from console.app import KConsole
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 class MainScreen(Screen[None]):
     """Header, tabs, prompt, one view, status line, hints."""
 
-    BINDINGS = bindings("global")
+    BINDINGS = bindings(*FRAME)
     AUTO_FOCUS = None
 
     DEFAULT_CSS = """
@@ -62,6 +64,7 @@ class MainScreen(Screen[None]):
         yield Tabs()
         yield Prompt()
         yield Vertical(id="place")
+        yield Scrub()
         yield StatusLine()
         yield Hints()
 
@@ -83,8 +86,8 @@ class MainScreen(Screen[None]):
     def refresh_frame(self) -> None:
         """Header, status line, hints: what changed of them."""
         if self.is_mounted:
-            for widget in self.query(".frame-line, Header, Tabs, StatusLine, Hints"):
-                if isinstance(widget, Header | Tabs | StatusLine | Hints):
+            for widget in self.query(".frame-line, Header, Tabs, Scrub, StatusLine, Hints"):
+                if isinstance(widget, Header | Tabs | Scrub | StatusLine | Hints):
                     widget.redraw_if_changed()
 
     def refresh_view(self) -> None:
@@ -121,6 +124,11 @@ class MainScreen(Screen[None]):
         """Begin a new trail."""
         self._keep_state()
         self._navigation.open(spec)
+        self._switch()
+
+    def reopen(self) -> None:
+        """The same screen again: what it asks for is of another moment."""
+        self._keep_state()
         self._switch()
 
     def _keep_state(self) -> None:
@@ -351,6 +359,11 @@ class MainScreen(Screen[None]):
             ask_serdes_of_view(self.console, arguments)
         elif act == "keep":
             self._keep_filter(arguments)
+        elif act in TIME_COMMANDS:
+            try:
+                self.console.travel.do_words(act, arguments)
+            except ValueError as error:
+                raise CommandError(str(error)) from None
         elif act == "theme":
             self._theme(arguments)
         elif act == "help":
@@ -431,6 +444,9 @@ class MainScreen(Screen[None]):
 
     def action_press(self, key: str) -> None:
         self.console.simulate_key(key)
+
+    def action_time(self, what: str, amount: int) -> None:
+        self.console.travel.press(what, amount)
 
     def action_help(self) -> None:
         lines = help_lines(self.console.scopes, self.console.gateway.capabilities)

@@ -8,6 +8,7 @@ from console.values.options import ValueOptions
 
 if TYPE_CHECKING:
     from console.alert_rules import AlertFile
+    from console.recording.options import Recording
 
 
 class ConsoleOptions(NamedTuple):
@@ -25,3 +26,5 @@ class ConsoleOptions(NamedTuple):
     alert_file: AlertFile | None = None
     # Of ``--registry`` and ``--masking``.
     values: ValueOptions = ValueOptions()
+    # Whether and where what is shown is recorded.
+    recording: Recording | None = None

@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "console.md"
 BEGIN, END = "<!-- made by tools/keys_as_markdown.py: begin -->", "<!-- made by tools/keys_as_markdown.py: end -->"
 _SCOPES = {
     "global": "Everywhere",
+    "time": "Time (everywhere but in simulations)",
     "transactions": "Transactions",
     "table": "In every table",
     "marks": "In tables with marks (Cluster, Topics, Partitions)",

@@ -12,6 +12,7 @@ _TITLES = {
     "acts": "ACTS",
     "navigation": "MOVING",
     "table": "THE TABLE",
+    "time": "TIME",
     "general": "GENERAL",
     "screens": "SCREENS",
 }

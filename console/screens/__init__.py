@@ -5,6 +5,7 @@ from console.screens.broker_log import LogView
 from console.screens.cluster import ClusterView
 from console.screens.command_log import CommandsView
 from console.screens.configs import ConfigsView
+from console.screens.difference import DifferenceView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
 from console.screens.faults import FaultsView
@@ -45,5 +46,6 @@ VIEWS: dict[str, type[View]] = {
         ConfigsView,
         PlotsView,
         CommandsView,
+        DifferenceView,
     )
 }

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.geometry import Region
 
 from console.acts import reason_against
-from console.keymap import SCREENS, bindings, keys_of
+from console.keymap import FRAME, SCREENS, bindings, keys_of
 from console.modals.detail import Detail
 from console.viewmodel.cells import Column
 from console.viewmodel.records import json_lines
@@ -345,4 +345,4 @@ def as_data(value: object) -> Any:
 
 def view_bindings(name: str) -> list[Any]:
     """A screen's keys; the global ones belong to the frame."""
-    return bindings(*(scope for scope in SCREENS[name] if scope != "global"))
+    return bindings(*(scope for scope in SCREENS[name] if scope not in FRAME))

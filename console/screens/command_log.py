@@ -34,10 +34,10 @@ class CommandsView(View):
     BINDINGS = view_bindings("commands")
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[ActLogEntry]:
-        return self.console.acts.log
+        return self.console.travel.commands(self.console.acts.log)
 
     def refresh_rows(self) -> None:
-        self.table.update_rows(self.console.acts.log)
+        self.table.update_rows(self.console.travel.commands(self.console.acts.log))
         self.table.tick()
         self.refresh_title()
 

@@ -39,8 +39,17 @@ class Header(LineWidget):
         )
         frozen: Cell = (Span("frozen  ", "under_replicated"),) if app.frozen else ()
         if y == 0:
-            return lines.first_left, (*frozen, *lines.first_right)
+            return lines.first_left, (*frozen, *_when(app, lines.first_right, width))
         return lines.second_left, lines.second_right
+
+
+def _when(app: KConsole, right: Cell, width: int) -> Cell:
+    """``live``, or the moment of the past that is shown instead; whether an attached cluster is recorded."""
+    if app.travel.is_past:
+        when = f" {text.clock_time(app.now_ms())}" if width >= 100 else ""
+        return (Span(f"◀ PAST{when}", "under_replicated"),)
+    badge = app.travel.recordings.badge
+    return (Span(f"{badge}  ", "offline" if badge.startswith("✗") else "info"), *right) if badge else right
 
 
 class Tabs(LineWidget):
@@ -102,6 +111,7 @@ class StatusLine(LineWidget):
         if flash is None:
             # Nothing new: what the cluster ails of, as long as it does.
             problem = app.failure or (app.snapshot.error if app.snapshot is not None else "")
+            problem = problem or app.travel.recordings.problem
             return tuple(crumbs), (Span(text.clip(problem, room), "offline"),) if problem and room > 10 else ()
         said: Cell = (Span(flash.text, flash.tone),)
         if width_of(flash.text) <= room:

@@ -4,6 +4,7 @@ supervisor.lock      flock of the one supervisor; its pid
 cluster.json         cluster id, directory ids, chosen ports
 cluster.yaml         the cluster file it was last started with
 control.sock         the control socket, or control.path with its place when this path is too long for a socket
+recording/           what consoles recorded of the cluster, in one file
 broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
 broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
@@ -31,6 +32,8 @@ _OURS = (
     "supervisor.log",
     *(f"{name}{age}" for name in ("workload.log", "probe.log") for age in ("", ".1")),
     "workload.json",
+    # What consoles recorded of it.
+    "recording",
 )
 
 

@@ -11,6 +11,7 @@ from scripted import EMBEDDED, FrozenClock, ScriptedGateway
 from console.app import KConsole
 from console.gateway import Capabilities
 from console.modals.base import Dialog
+from console.recording.options import Recording
 
 # Screens by name, and the keys that lead there. "!name" is an act of the gateway on broker 2, "~line" a command.
 SHOTS: dict[str, list[str]] = {
@@ -62,17 +63,28 @@ SHOTS: dict[str, list[str]] = {
 
 
 def make_app(
-    capabilities: Capabilities = EMBEDDED, *, theme: str = "dark", clock: FrozenClock | None = None
+    capabilities: Capabilities = EMBEDDED,
+    *,
+    theme: str = "dark",
+    clock: FrozenClock | None = None,
+    recording: Recording | None = None,
 ) -> tuple[KConsole, ScriptedGateway]:
     clock = clock or FrozenClock()
     gateway = ScriptedGateway(clock, capabilities)
-    app = KConsole(gateway, theme=theme, now_ms=clock.now_ms, monotonic_ms=clock.monotonic_ms, refresh_s=0)
+    app = KConsole(
+        gateway,
+        theme=theme,
+        now_ms=clock.now_ms,
+        monotonic_ms=clock.monotonic_ms,
+        refresh_s=0,
+        recording=recording,
+    )
     return app, gateway
 
 
 # Workers that go on as long as their screen is there.
 _ENDLESS = frozenset(
-    ("snapshots", "events", "records", "log", "configs", "moves", "segments", "batches", "transactions")
+    ("snapshots", "events", "records", "log", "configs", "moves", "segments", "batches", "transactions", "recording")
 )
 
 
@@ -81,7 +93,7 @@ def _is_busy(app: KConsole) -> bool:
     # Who asks a person in a dialog waits for the test.
     asks = isinstance(app.screen, Dialog)
     acting = not asks and any(worker.is_running and worker.group not in _ENDLESS for worker in app.workers)
-    return acting or bool(getattr(app.gateway, "has_news", False))
+    return acting or bool(getattr(app.travel.live, "has_news", False))
 
 
 async def settle(app: KConsole, pilot: Any) -> None:

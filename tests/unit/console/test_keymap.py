@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from console.acts import Need
-from console.keymap import DIALOGS, KEYS, SCREENS, bindings, duplicates, find_key, keys_of
+from console.keymap import DIALOGS, FRAME, KEYS, SCREENS, bindings, duplicates, find_key, keys_of
 from console.screens import VIEWS
 
 
@@ -31,7 +31,7 @@ def test_every_key_of_a_screen_has_its_action() -> None:
     for name, scopes in SCREENS.items():
         for key in keys_of(*scopes):
             action = re.split(r"\(", key.action)[0]
-            owner = MainScreen if key.scope == "global" else VIEWS[name]
+            owner = MainScreen if key.scope in FRAME else VIEWS[name]
             found = hasattr(owner, f"action_{action}") or (
                 key.scope == "global" and action == "faults" and hasattr(VIEWS[name], "action_faults")
             )

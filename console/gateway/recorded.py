@@ -1,0 +1,245 @@
+"""A cluster as it was: pictures, events and answers from a record, at the moment that one went to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, NoReturn
+
+from console.acts import ActLogEntry
+from console.gateway.protocol import (
+    NO_SIMULATION,
+    BrokerLog,
+    Capabilities,
+    ConfigValue,
+    EventBatch,
+    Gateway,
+    GatewayError,
+    Tail,
+    TailBatch,
+)
+from console.recording.codec import answer_type
+from console.recording.folding import folded
+from console.recording.reader import GAP_MS, Range, Record
+from console.recording.store import RecordError
+from console.viewmodel.moves import MoveRow
+from console.viewmodel.transactions import TransactionsFound
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+PAST = "this is the past: ~ goes back to now"
+RECORD = "this is a record: what is in it is over"
+_NO_RECORDS = "a record has no records of topics; in the present, s on Records goes to a time"
+_NO_FILES = "a record has no segments"
+# Answers that screens ask for are kept under the name of the question.
+RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
+
+
+class Look(NamedTuple):
+    """What there was at a moment."""
+
+    at_ms: int
+    snapshot: ClusterSnapshot
+    picture_at_ms: int
+    events: list[ClusterEvent]
+    commands: list[ActLogEntry]
+    # Pictures of the minute before, for what is drawn from several.
+    samples: list[ClusterSnapshot]
+    range: Range
+    events_before: int
+    events_all: int
+
+    @property
+    def gap(self) -> bool:
+        """Whether nothing was recorded then."""
+        return self.at_ms - self.picture_at_ms > GAP_MS
+
+
+class RecordedGateway:
+    """Everything that was recorded; all acts are refused."""
+
+    def __init__(self, record: Record, *, has_present: bool) -> None:
+        self.record = record
+        self.has_present = has_present
+        self.at_ms = 0
+        self.look: Look | None = None
+        reason = PAST if has_present else RECORD
+        self._reason = reason
+        self.interval_ms = int(record.meta.get("interval_ms", "1000"))
+        self._capabilities = Capabilities(
+            Source(record.meta.get("source", Source.EMBEDDED.value)),
+            bootstrap_servers=record.meta.get("bootstrap_servers", ""),
+            no_process_control=reason,
+            no_workload=reason,
+            no_broker_logs="" if self._has_logs() else "a record has no broker logs; those of a bundle do",
+            no_writing=reason,
+            missing_views={"simulation": NO_SIMULATION, "segments": _NO_FILES, "records": _NO_RECORDS},
+        )
+        self._changed = asyncio.Event()
+        self._anew = asyncio.Event()
+
+    def _has_logs(self) -> bool:
+        return "bundled_at_ms" in self.record.meta
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def close(self) -> None:
+        self.record.close()
+
+    # -- moving ---------------------------------------------------------------------------------------------------
+
+    def look_at(self, at_ms: int, samples_ms: int = 60_000) -> Look:
+        """What there was at a moment, which is brought into the record's range; may take some milliseconds.
+
+        Raises:
+            GatewayError: the record has nothing yet, or is damaged.
+        """
+        record = self.record
+        try:
+            whole = record.range()
+            if whole is None:
+                raise GatewayError("nothing is recorded yet: a moment, please")
+            at_ms = max(whole.first_ms, min(at_ms, whole.last_ms))
+            picture = record.picture_at(at_ms)
+            if picture is None:
+                raise GatewayError(f"{record.path}: there is no picture of that time")
+            step_ms = max(1_000, self.interval_ms)
+            return Look(
+                at_ms,
+                folded(picture.snapshot, record.events_between(picture.at_ms, at_ms)),
+                picture.at_ms,
+                record.events_until(at_ms),
+                [ActLogEntry(*each) for each in record.commands_until(at_ms)],
+                list(record.samples(at_ms - samples_ms, at_ms, step_ms)),
+                whole,
+                record.event_count(whole.first_ms, at_ms),
+                record.event_count(whole.first_ms, whole.last_ms),
+            )
+        except RecordError as error:
+            raise GatewayError(str(error)) from error
+
+    def snapshot_at(self, at_ms: int) -> ClusterSnapshot:
+        """The picture of a moment alone. Raises: GatewayError."""
+        return self.look_at(at_ms, 0).snapshot
+
+    def show(self, look: Look) -> None:
+        """Be at that moment from now on."""
+        self.look = look
+        self.at_ms = look.at_ms
+        self._changed.set()
+        self._anew.set()
+
+    # -- the streams ----------------------------------------------------------------------------------------------
+
+    async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self.look is not None:
+                yield self.look.snapshot
+
+    async def events(self) -> AsyncIterator[EventBatch]:
+        while True:
+            await self._anew.wait()
+            self._anew.clear()
+            if self.look is not None:
+                yield EventBatch(self.look.events, anew=True)
+
+    def watch(self, topics: frozenset[str]) -> None:
+        """What was watched then is what there is."""
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, method: str, *arguments: Any) -> Any:
+        name = " ".join(map(str, arguments))
+        try:
+            found = await asyncio.to_thread(
+                self.record.document_at, method, name, self.at_ms, answer_type(Gateway, method)
+            )
+        except RecordError as error:
+            raise GatewayError(str(error)) from error
+        if found is None:
+            raise GatewayError(f"nothing of it was recorded before {self._when()}")
+        return found
+
+    def _when(self) -> str:
+        from console.viewmodel.text import clock_time
+
+        return clock_time(self.at_ms)
+
+    async def topic_configs(self, topic: str) -> list[ConfigValue]:
+        try:
+            return await self._answer("topic_configs", topic)
+        except GatewayError:
+            look = self.look
+            found = look and next((each for each in look.snapshot.topics if each.name == topic), None)
+            if not found or not found.configs:
+                raise
+            # What every picture has: those that somebody set.
+            return [ConfigValue(name, value, "DYNAMIC_TOPIC_CONFIG", True) for name, value in found.configs.items()]
+
+    async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
+        return await self._answer("broker_configs", broker_id)
+
+    async def transactions(self) -> TransactionsFound:
+        return await self._answer("transactions")
+
+    async def moves(self) -> list[MoveRow]:
+        return await self._answer("moves")
+
+    async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
+        if not self._has_logs():
+            raise GatewayError(self._capabilities.no_broker_logs)
+        name = f"broker {broker_id}{' previous' if previous else ''}"
+        try:
+            lines = await asyncio.to_thread(
+                self.record.document_at,
+                "log",
+                name,
+                self.record.range().last_ms + 1,
+                list[str],  # type: ignore[union-attr]
+            )
+        except RecordError as error:
+            raise GatewayError(str(error)) from error
+        if lines is None:
+            raise GatewayError(f"the bundle has no log of {name}")
+        return BrokerLog(() if position else lines, max(1, len(lines)), f"{self.record.path}: {name}")
+
+    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        raise GatewayError(_NO_RECORDS)
+        yield TailBatch([])
+
+    def _refuse(self) -> NoReturn:
+        raise GatewayError(self._reason)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else a gateway does is an act, or an answer that no record has."""
+        if name.startswith("_") or not hasattr(Gateway, name):
+            raise AttributeError(name)
+
+        async def refuse(*arguments: Any, **options: Any) -> NoReturn:
+            self._refuse()
+
+        return refuse
+
+
+class RecordedAnswers:
+    """A gateway whose answers to :data:`RECORDED_ANSWERS` are handed to a recorder as well; all else is the gateway's
+    own."""
+
+    def __init__(self, gateway: Gateway, keep: Any) -> None:
+        self._gateway = gateway
+        self._keep = keep
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._gateway, name)
+        if name not in RECORDED_ANSWERS:
+            return found
+
+        async def ask(*arguments: Any) -> Any:
+            answer = await found(*arguments)
+            self._keep(name, " ".join(map(str, arguments)), answer, answer_type(Gateway, name))
+            return answer
+
+        return ask

@@ -1,0 +1,139 @@
+"""Keeps the record while the console is open: begins it, feeds it, says when it cannot be kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from console.gateway.protocol import Capabilities, Gateway, GatewayError
+from console.gateway.recorded import RecordedAnswers
+from console.recording.options import Recording, path_of_attached
+from console.recording.recorder import Command, Recorder
+from console.recording.store import RecordError
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+if TYPE_CHECKING:
+    from console.acts import ActLogEntry
+    from console.app import KConsole
+
+# What no picture has is asked for by the recorder itself, slowly.
+_ANSWERS_EVERY_S = 10.0
+_CONFIGS_EVERY_S = 60.0
+_TOPICS_AT_ONCE = 20
+_CONFIG_EVENTS = ("config_changed", "configs_changed", "topic_created")
+
+
+class Recordings:
+    """The recorder of a console, if there is one."""
+
+    def __init__(self, app: KConsole, gateway: Gateway, recording: Recording) -> None:
+        self._app = app
+        self._gateway = gateway
+        self._recording = recording
+        self.recorder: Recorder | None = None
+        self._told = ""
+        self._asked_topics = 0
+
+    @property
+    def path(self) -> str | None:
+        """Of the record that is written, or that another console writes."""
+        return self.recorder.path if self.recorder is not None else self._recording.path
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is recorded though it should be."""
+        return self.recorder.problem if self.recorder is not None else ""
+
+    def begin(self) -> None:
+        """As the command line said."""
+        if self._recording.path is not None:
+            self.start(self._recording.path)
+
+    def start(self, path: str | None = None) -> bool:
+        """Begin to record; says why if that cannot be. Returns whether it is recorded now."""
+        capabilities: Capabilities = self._gateway.capabilities
+        if path is None:
+            path = self._recording.path or path_of_attached(capabilities.bootstrap_servers)
+        about = {"source": capabilities.source.value, "bootstrap_servers": capabilities.bootstrap_servers}
+        recorder = Recorder(path, self._recording.limits, about=about)
+        try:
+            recorder.start()
+        except RecordError as error:
+            self._app.flash(str(error), "under_replicated", 12)
+            return False
+        self.recorder = recorder
+        self._app.travel.record_answers(RecordedAnswers(self._gateway, recorder.document))
+        self._app.run_worker(self._ask(recorder), group="recording", exclusive=True, exit_on_error=False)
+        if recorder.remark:
+            self._app.flash(recorder.remark, "under_replicated", 12)
+        return True
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            recorder.close()
+
+    # -- what comes -----------------------------------------------------------------------------------------------
+
+    def picture(self, snapshot: ClusterSnapshot) -> None:
+        """One that the cluster gave now."""
+        if self.recorder is not None:
+            self.recorder.picture(snapshot)
+            self._tell()
+
+    def events(self, events: Sequence[ClusterEvent]) -> None:
+        """What happened now."""
+        if self.recorder is not None:
+            self.recorder.events(events)
+
+    def command(self, entry: ActLogEntry) -> None:
+        """What was done here, before and after its outcome is known."""
+        if self.recorder is not None:
+            self.recorder.command(Command(*entry))
+
+    def _tell(self) -> None:
+        assert self.recorder is not None
+        problem = self.recorder.problem
+        if problem != self._told:
+            self._told = problem
+            self._app.flash(problem or "recording goes on", "offline" if problem else "in_sync", 12)
+
+    # -- what is asked for ----------------------------------------------------------------------------------------
+
+    async def _ask(self, recorder: Recorder) -> None:
+        """Transactions and moves every few seconds, configs every minute, of topics some at a time."""
+        loop = asyncio.get_running_loop()
+        configs_at = 0.0
+        answers = RecordedAnswers(self._gateway, recorder.document)
+        while self.recorder is recorder:
+            await asyncio.sleep(_ANSWERS_EVERY_S / 5 if not configs_at else _ANSWERS_EVERY_S)
+            snapshot = self._app.travel.present
+            if snapshot is None or not snapshot.brokers_up:
+                continue
+            questions: list[tuple[str, Any]] = [("transactions", None), ("moves", None)]
+            if loop.time() - configs_at >= _CONFIGS_EVERY_S:
+                configs_at = loop.time()
+                questions += [("broker_configs", each.broker_id) for each in snapshot.brokers if each.reachable]
+                names = [each.name for each in snapshot.topics]
+                turn = [names[(self._asked_topics + at) % len(names)] for at in range(min(len(names), _TOPICS_AT_ONCE))]
+                self._asked_topics += len(turn)
+                questions += [("topic_configs", each) for each in turn]
+            for method, argument in questions:
+                try:
+                    await getattr(answers, method)(*(() if argument is None else (argument,)))
+                except GatewayError:
+                    # A broker that does not answer now will, or is not asked again.
+                    continue
+
+    @property
+    def badge(self) -> str:
+        """What the header says in the present: an attached cluster is recorded by samples alone."""
+        if self.recorder is None:
+            return ""
+        if self.problem:
+            return "✗ not recorded"
+        if self._gateway.capabilities.source is Source.ATTACHED:
+            return f"● recorded, sampled each {self.recorder.limits.interval_ms / 1000:g} s"
+        return ""
