@@ -266,7 +266,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "y", "copy_records", "copy to", "records", "y", _A, Need.WRITE, help="another topic, counted first; or gives up"
     ),
-    Key("E", "export", "into a file", "records", "E", _N, help="all that pass the filter, as JSON lines or CSV"),
+    Key("E", "export", "into a file", "records", "E", _N, help="all that pass the filter, as JSON lines, CSV, Parquet"),
     Key(
         "R",
         "resend",

@@ -17,6 +17,7 @@ from textual.app import SuspendNotSupported
 from console.acts import Need, produce_command, typed_number, typed_pairs
 from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
+from console.parquet_file import missing
 from console.record_export import FileKind, export
 from console.serde_acts import serde_remark, written
 from console.viewmodel import text
@@ -131,34 +132,40 @@ class RecordActs:
         def check(values: dict[str, str]) -> str:
             if not values["path"].strip():
                 return "name a file"
-            if path_of(values).exists():
-                return f"{path_of(values)} is there already"
+            path, kind = file_of(values)
+            if path.exists():
+                return f"{path} is there already"
+            if kind is FileKind.PARQUET and missing():
+                return missing()
             found = parse_seek(values["from"], self._app.now_ms())
             return found if isinstance(found, str) else ""
 
-        def path_of(values: dict[str, str]) -> Path:
-            path = Path(values["path"].strip()).expanduser()
-            return path.with_suffix(f".{values['kind']}") if path.suffix in _SUFFIXES else path
+        def file_of(values: dict[str, str]) -> tuple[Path, FileKind]:
+            """A format that was chosen changes the name; else the name tells the format."""
+            path, kind = Path(values["path"].strip()).expanduser(), FileKind(values["kind"])
+            if kind is FileKind.JSON_LINES:
+                return path, FileKind.of(path, kind)
+            return path.with_suffix(f".{kind}") if path.suffix in _SUFFIXES else path, kind
 
         def submitted(values: dict[str, str] | None) -> None:
             begin = parse_seek(values["from"], self._app.now_ms()) if values is not None else ""
             if values is None or isinstance(begin, str):
                 return
-            reading = self._run_export(
-                Tail(topics, partitions, begin), wanted, path_of(values), FileKind(values["kind"])
-            )
+            reading = self._run_export(Tail(topics, partitions, begin), wanted, *file_of(values))
             self._export = asyncio.ensure_future(reading)
 
         note = "up to the end as it is now" + (f"; only what passes /{wanted.text}" if wanted.is_active else "")
         self._app.push_screen(Form("records into a file", fields, yes="Write", check=check, note=note), submitted)
 
     async def _run_export(self, tail: Tail, wanted: Filter, path: Path, kind: FileKind) -> None:
-        def progress(run: TailRun) -> None:
+        run = TailRun(time.monotonic() * 1000, until=ReadFrom(Start.END), wanted=wanted)
+
+        def progress() -> None:
             found = f", {run.printed:,} of them match" if wanted.is_active else ""
             self._app.flash(f"{path.name}: {text.plural(run.read, 'record')} read{found}; E gives it up", "info")
 
         try:
-            ending = await export(self._app.gateway, tail, ReadFrom(Start.END), wanted, path, kind, progress)
+            ending = await export(self._app.gateway, tail, run, path, kind, progress)
             if ending.complete:
                 self._app.flash(f"{path}: {ending.said}", "in_sync", seconds=12)
             else:

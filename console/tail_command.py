@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +32,7 @@ Examples:
   kconsole tail orders --from -20 --count 20 --json
   kconsole tail orders --from 15m --filter '"amount": 9\\d\\d'
   kconsole tail orders --partitions 0,2 --from 1042 --until 2000
+  kconsole tail orders --from start --until end --parquet orders.parquet
   kconsole tail orders --value-serde avro --registry http://127.0.0.1:8081 --json
 
 \b
@@ -56,6 +58,11 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
     show_default=True,
     help="Seconds without progress after which --until and --count give up; for all, if nothing can be read at all.",
 )
+@click.option(
+    "--parquet",
+    type=click.Path(dir_okay=False, exists=False),
+    help="Into this new file instead, which has its name once it is whole; with --until or --count.",
+)
 @serde_options
 @cluster_options
 @JSON
@@ -67,6 +74,7 @@ def tail(
     wanted: str,
     partitions: str | None,
     timeout_s: float,
+    parquet: str | None,
     registry: str | None,
     masking: str | None,
     key_serde: str | None,
@@ -92,10 +100,27 @@ def tail(
     if parsed.error:
         raise click.UsageError(f"--filter: {parsed.error}")
     only = numbers(partitions)
+    file = _parquet_file(parquet, bounded=until is not None or count is not None, as_json=as_json)
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
     run = TailRun(time.monotonic() * 1000, until=stop, count=count, wanted=parsed, patience_ms=timeout_s * 1000)
-    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json))
+    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file))
+
+
+def _parquet_file(written: str | None, *, bounded: bool, as_json: bool) -> Path | None:
+    if written is None:
+        return None
+    from console.parquet_file import missing
+
+    if not bounded:
+        raise click.UsageError("--parquet needs an end: --until end, or --count N")
+    if as_json:
+        raise click.UsageError("--parquet writes a file and --json prints: give one of them")
+    if Path(written).exists():
+        raise click.UsageError(f"--parquet: {written} is there already")
+    if missing():
+        raise click.UsageError(f"--parquet: {missing()}")
+    return Path(written)
 
 
 def place(option: str, written: str) -> ReadFrom:
@@ -118,12 +143,12 @@ def numbers(written: str | None) -> tuple[int, ...] | None:
     return tuple(int(each) for each in words)
 
 
-def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> int:
+def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool, file: Path | None) -> int:
     from console.gateway import GatewayError
 
     async def read() -> None:
         try:
-            await _read(gateway, tail, run, as_json)
+            await _read(gateway, tail, run, as_json, file)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
@@ -135,9 +160,14 @@ def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> int:
         _say(f"ended: {error}")
         return UNREACHABLE
     except KeyboardInterrupt:
-        _say(f"ended: interrupted after {run.printed:,} records")
+        _say(f"ended: interrupted after {run.printed:,} records{'' if file is None else '; nothing was written'}")
         return _INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        if file is not None:
+            _say(f"ended: nothing was written: {error}")
+            return FAILED
+        if not isinstance(error, BrokenPipeError):
+            raise
         # Nobody reads any more; what the interpreter would still write must not fail once more.
         sys.stdout = None
         _say("ended: the output was closed")
@@ -149,7 +179,8 @@ def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> int:
     return FAILED if run.found_any or "UNKNOWN_TOPIC" in run.problem or "no partition" in run.problem else UNREACHABLE
 
 
-async def _read(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> None:
+async def _read(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool, file: Path | None) -> None:
+    from console.record_export import FileKind, export
     from console.tail_reading import read_to_the_end
     from console.viewmodel.tailing import record_document, record_line
 
@@ -169,7 +200,10 @@ async def _read(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool) -> No
             told_wait = True
             _say("all there is was read; waiting for more")
 
-    await read_to_the_end(gateway, tail, run, take, looked)
+    if file is not None:
+        await export(gateway, tail, run, file, FileKind.PARQUET, looked)
+    else:
+        await read_to_the_end(gateway, tail, run, take, looked)
 
 
 def _say(sentence: str) -> None:

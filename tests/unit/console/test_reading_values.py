@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,27 @@ async def test_what_a_serde_does_not_fit_stays_bytes_with_the_reason(
     found = await one(values_for(tmp_path, value_serde=word), data)
     assert found.reading is not None and found.reading.value.problem == problem
     assert found.readable_value == found.value == data
+
+
+@pytest.mark.parametrize(
+    ("library", "word"),
+    [
+        ("msgpack", "msgpack"),
+        ("cbor2", "cbor"),
+        ("fastavro", "avro:n.avsc"),
+        ("grpc_tools", "protobuf:p.proto:P"),
+        ("google.protobuf", "protobuf:p.desc:P"),
+    ],
+)
+async def test_without_a_library_the_extra_is_named_and_bytes_are_shown(
+    library: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in ("n.avsc", "p.proto", "p.desc"):
+        (tmp_path / name).write_text('"long"')
+    found = await one(values_for(tmp_path, f"topics: [{{topic: orders, value: '{word}'}}]"), b"\x02")
+    assert found.value == b"\x02" and found.reading is not None
+    assert found.reading.value.problem.endswith("is not installed here: pip install 'kconsole[serdes]'")
 
 
 async def test_local_schemas_read_values_framed_or_not(tmp_path: Path) -> None:
