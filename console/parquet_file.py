@@ -25,8 +25,8 @@ def missing() -> str:
 class ParquetFile:
     """Takes records, and writes a row group once there are enough. Blocks: call it in a thread.
 
-    ``key`` and ``value`` are text: UTF-8, or the JSON that a serde read; ``key_bytes`` and ``value_bytes`` are there where
-    that is not all of it. A key or value that is null has neither.
+    ``key`` and ``value`` are text: UTF-8, or the JSON that a serde read; ``key_bytes`` and ``value_bytes`` are there
+    where that is not all of it. A key or value that is null has neither.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ async def export(
 
 
 async def _beside(call: Callable[[], None]) -> None:
-    """In a thread: a slow disk must not hold up the screen. What has begun is waited for, also when all is
+    """In a thread: a slow disk must not hold up the screen. What has begun is waited for, even when all is
     given up: nobody may close a file that is written to."""
     writing = asyncio.ensure_future(asyncio.to_thread(call))
     try:
