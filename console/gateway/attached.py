@@ -411,7 +411,7 @@ def record_view(record: Any) -> RecordView:
         record.is_transactional,
         record.is_control,
         meaning,
-        bool(record.error),
+        is_unreadable=bool(record.error),
     )
 
 

@@ -242,7 +242,7 @@ class Values:
 
     def _parts(self, record: RecordView) -> list[tuple[str, SerdeWord, bytes]]:
         """Key and value with their serdes, but for what is null, or what Kafka wrote for itself."""
-        if record.meaning is not None or record.is_control:
+        if record.meaning is not None or record.is_control or record.is_unreadable:
             return []
         words = self._of(record.topic).words
         pairs = zip(PARTS, words, (record.key, record.value), strict=True)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from console.gateway.attached import record_view
 from console.gateway.meaning import meaning_of
 from console.viewmodel.cells import plain
 from console.viewmodel.filters import Filter
@@ -104,3 +105,11 @@ def test_control_records_are_readable() -> None:
     shown = RecordView("orders", 0, 1, 5, key, value, producer_id=9, is_control=True, meaning=meaning)
     cells = {each.key: plain(each.cell(shown)) for each in record_columns(BytesFormat.AUTO, False)}
     assert cells["value"].startswith('control record  {"type": "EndTxnMarker", "marker": "COMMIT"')
+
+
+def test_a_fetched_record_is_read_by_nobody_yet_and_one_that_does_not_unpack_says_so() -> None:
+    fetched = FetchedRecord("t", 0, 1, 5, b"k", b"v", (), "CreateTime", 0, "none", None, False, is_control=False)
+    shown = record_view(fetched)
+    assert (shown.key, shown.value, shown.reading, shown.is_unreadable) == (b"k", b"v", None, False)
+    broken = record_view(fetched._replace(error="no zstd"))
+    assert (broken.value, broken.reading, broken.is_unreadable) == (b"(does not decode: no zstd)", None, True)
