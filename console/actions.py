@@ -10,7 +10,6 @@ from console.acts import (
     ActLogEntry,
     Need,
     add_partitions_command,
-    alter_configs_command,
     create_topic_command,
     delete_topic_command,
     elect_command,
@@ -20,9 +19,11 @@ from console.acts import (
     typed_number,
     typed_pairs,
 )
+from console.administration_acts import AdministrationActs
+from console.config_acts import ConfigActs
 from console.copy_acts import CopyActs
 from console.fault_acts import FaultActs
-from console.gateway import ConfigValue, GatewayError, NewTopic
+from console.gateway import GatewayError, NewTopic
 from console.long_acts import LongActs
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
@@ -64,6 +65,8 @@ class Acts:
         self._app = app
         self.log: list[ActLogEntry] = []
         self._number = 0
+        self.administering = AdministrationActs(app, self)
+        self.configuring = ConfigActs(app, self)
         self.moving = MoveActs(app, self)
         self.reassigning = ReassignActs(app, self)
         self.records = RecordActs(app, self)
@@ -338,43 +341,6 @@ class Acts:
             f"partitions of {topic}", [Field("total", "partitions", str(now + 1))], yes="Add", check=check, note=note
         )
         self._app.push_screen(form, submitted)
-
-    def ask_config(self, topic: str, config: ConfigValue, after: Callable[[], None]) -> None:
-        """A form for one config; empty returns it to its default."""
-        if self.refused(Need.WRITE):
-            return
-        before = "" if config.value is None else config.value
-
-        def submitted(values: dict[str, str] | None) -> None:
-            if values is None or values["value"] == before:
-                return
-            changes = {config.name: values["value"].strip() or None}
-            command = alter_configs_command(self._bootstrap, topic, changes)
-            new = changes[config.name]
-
-            async def call() -> str:
-                await self._app.gateway.alter_topic_configs(topic, changes)
-                return f"{topic}: {config.name} = {new}" if new is not None else f"{topic}: {config.name} is default"
-
-            self.asking(
-                "alter_configs",
-                f"Change {config.name} of {topic}?",
-                f"{before or 'null'}  →  {new if new is not None else '(default)'}",
-                command,
-                "Change",
-                lambda: self.perform(f"set {config.name} of {topic}", command, call, after=after),
-            )
-
-        note = config.documentation or "Empty returns it to its default."
-        form = Form(
-            f"{config.name} of {topic}",
-            [Field("value", "value", before, "default")],
-            yes="Set",
-            note=text.clip(note, 400),
-        )
-        self._app.push_screen(form, submitted)
-
-    # -- records --------------------------------------------------------------------------------------------------
 
     # -- workload -------------------------------------------------------------------------------------------------
 

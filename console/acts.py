@@ -102,20 +102,6 @@ def add_partitions_command(bootstrap: str, topic: str, total: int) -> str:
     return _sh("topics", bootstrap, "--alter", "--topic", topic, "--partitions", str(total))
 
 
-def alter_configs_command(bootstrap: str, topic: str, changes: Mapping[str, str | None]) -> str:
-    """kafka-configs.sh --alter."""
-    arguments = ["--alter", "--entity-type", "topics", "--entity-name", topic]
-    set_ = [
-        f"{name}={'[' + value + ']' if ',' in value else value}" for name, value in changes.items() if value is not None
-    ]
-    unset = [name for name, value in changes.items() if value is None]
-    if set_:
-        arguments += ["--add-config", ",".join(set_)]
-    if unset:
-        arguments += ["--delete-config", ",".join(unset)]
-    return _sh("configs", bootstrap, *arguments)
-
-
 def elect_command(
     bootstrap: str, partitions: Sequence[tuple[str, int]] | None, election_type: str = "preferred"
 ) -> str:
@@ -197,7 +183,7 @@ class ActFlow(StrEnum):
 
 
 # Acts that take something away. On the embedded cluster processes are killed at once: that is what it is there for.
-_DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "alter_configs", "elect", "add_partitions", "cancel"})
+_DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "elect", "add_partitions", "cancel"})
 _ALWAYS_ASK = frozenset({"delete", "remove"})
 
 

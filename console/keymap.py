@@ -191,6 +191,7 @@ KEYS: tuple[Key, ...] = (
     Key("a", "add_broker", "add broker", "cluster", "a", _A, Need.PROCESS, help="it is kept; B gives it its share"),
     Key("D", "drain", "drain", "cluster", "D", _A, Need.WRITE, help="move its replicas elsewhere, shown first"),
     Key("B", "rebalance", "rebalance", "cluster", "B", _A, Need.WRITE, help="by size and rack, shown first"),
+    Key("L", "log_dirs", "log directories", "cluster", "L", _N, help="sizes, room, what fails"),
     Key("m", "moves", "moves", "cluster", "m", _N, help="replicas that move now"),
     Key("F", "fault", "fault", "cluster", "F", _A, Need.FAULTS, help="slow disk, cut link, crash loop, …: shown first"),
     Key("i", "impact", "what if", "cluster", "i", _N, hint=True, help="all that the loss of these brokers would do"),
@@ -212,6 +213,8 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("e", "configs", "configs", "topics", "e", _A, hint=True),
     Key("a", "add_partitions", "add partitions", "topics", "a", _A, Need.WRITE),
+    Key("w", "writers", "producers", "topics", "w", _N, help="who writes: ids, epochs, open transactions"),
+    Key("T", "delete_records", "delete records", "topics", "T", _A, Need.WRITE, help="up to an offset, shown first"),
     Key("E", "elect_preferred", "preferred election", "topics", "E", _A, Need.WRITE),
     Key("m", "reassign", "move", "topics", "m", _A, Need.WRITE, help="to other brokers, more or fewer, shown first"),
     Key("ctrl+d", "delete", "delete", "topics", "ctrl-d", _A, Need.WRITE, hint=True),
@@ -244,6 +247,10 @@ KEYS: tuple[Key, ...] = (
         _A,
         Need.WRITE,
         help="of those without leader; asks twice",
+    ),
+    Key("w", "writers", "producers", "partitions", "w", _N, help="who writes: ids, epochs, open transactions"),
+    Key(
+        "T", "delete_records", "delete records", "partitions", "T", _A, Need.WRITE, help="up to an offset, shown first"
     ),
     # -- segments and batches -------------------------------------------------------------------------------------
     Key("enter", "open", "batches", "segments", "enter", _N, hint=True),
@@ -350,8 +357,34 @@ KEYS: tuple[Key, ...] = (
     Key("x", "workload('stop')", "stop", "workload", "x", _A, Need.WORKLOAD, hint=True),
     Key("a", "member('add')", "add member", "workload", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "workload", "r", _A, Need.WORKLOAD, hint=True),
-    Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True),
+    # -- administration -------------------------------------------------------------------------------------------
+    Key("h", "hanging", "hanging", "transactions", "h", _N, hint=True, help="those that no coordinator will end"),
+    Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True, help="kept until a does all"),
+    Key("a", "apply", "apply", "configs", "a", _A, Need.WRITE, hint=True, help="the edits: checked, shown, then y"),
+    Key("x", "unset", "unset", "configs", "x", _A, Need.WRITE, hint=True, help="take away what is set here"),
+    Key("u", "undo", "undo edit", "configs", "u", "table", hint=True),
+    Key("n", "another", "another", "configs", "n", _A, Need.WRITE, help="set a config that is not listed, by its name"),
+    Key("v", "compare", "compare", "configs", "v", _N, hint=True, help="with those of another one"),
     Key("D", "defaults", "defaults on/off", "configs", "D", "table", hint=True),
+    Key("D", "defaults", "alike on/off", "compare", "D", "table", hint=True),
+    Key("enter", "open", "whole", "acls", "enter", _N, hint=True),
+    Key("n", "new", "new", "acls", "n", _A, Need.WRITE, hint=True, help="filled as the selected one is"),
+    Key("ctrl+d", "delete", "delete", "acls", "ctrl-d", _A, Need.WRITE, hint=True),
+    Key(
+        "f", "filter_by_brokers", "which", "acls", "f", "table", hint=True, help="brokers filter: what holds for a name"
+    ),
+    Key("n", "new", "new/password", "users", "n", _A, Need.WRITE, hint=True, help="a credential; or another password"),
+    Key("ctrl+d", "delete", "delete", "users", "ctrl-d", _A, Need.WRITE, hint=True),
+    Key("enter", "open", "edit", "quotas", "enter", _A, Need.WRITE, hint=True, help="old and new are shown first"),
+    Key("n", "new", "new", "quotas", "n", _A, Need.WRITE, hint=True),
+    Key("ctrl+d", "delete", "delete", "quotas", "ctrl-d", _A, Need.WRITE, hint=True, help="all of the entity"),
+    Key("enter", "open", "replicas", "log-dirs", "enter", _N, hint=True, help="by size"),
+    Key("enter", "open", "partitions", "log-dir", "enter", _N, hint=True),
+    Key("enter", "open", "whole", "producers", "enter", _N, hint=True),
+    Key("x", "abort", "abort", "producers", "x", _A, Need.WRITE, hint=True, help="its open transaction, asked first"),
+    Key("enter", "open", "whole", "hanging", "enter", _N, hint=True),
+    Key("x", "abort", "abort", "hanging", "x", _A, Need.WRITE, hint=True, help="its open transaction, asked first"),
+    # -- prompts and dialogs --------------------------------------------------------------------------------------
     Key("enter", "open", "copy the command", "commands", "enter", _N, hint=True),
     # -- plots ----------------------------------------------------------------------------------------------------
     Key("v", "plots", "plots", "cluster", "v", _N, help="throughput over the last hour"),
@@ -422,6 +455,14 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "plots": ("plots", *TABLE),
     "commands": ("commands", *TABLE),
     "difference": TABLE,
+    "compare": ("compare", *TABLE),
+    "acls": ("acls", *TABLE_WITH_MARKS),
+    "users": ("users", *TABLE_WITH_MARKS),
+    "quotas": ("quotas", *TABLE),
+    "log-dirs": ("log-dirs", *TABLE),
+    "log-dir": ("log-dir", *TABLE),
+    "producers": ("producers", *TABLE),
+    "hanging": ("hanging", *TABLE),
 }
 
 # Dialogs have the keys to themselves.

@@ -13,6 +13,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from console.acts import Need, reason_against, reason_against_view
+from console.administration_commands import administration_spec, partitions_named
 from console.commands import CommandError, Parsed, parse_command
 from console.keymap import FRAME, bindings, find_key
 from console.modals.detail import Detail
@@ -273,13 +274,16 @@ class MainScreen(Screen[None]):
     def _spec(self, target: str, arguments: tuple[str, ...]) -> ViewSpec:
         known = self.console.names()
         about: dict[str, Any] = {}
-        if target in ("partitions", "records", "configs"):
+        administered = administration_spec(target, arguments, known)
+        if administered is not None:
+            return administered
+        if target in ("partitions", "records"):
             unknown = [name for name in arguments if name not in known["topic"]]
             if unknown and known["topic"]:
                 raise CommandError(f"there is no topic {unknown[0]}")
             if target != "partitions" and not arguments:
                 raise CommandError(f"name a topic: :{target} TOPIC")
-            about = {"topic": arguments[0]} if target == "configs" else {"topics": arguments}
+            about = {"topics": arguments}
         elif target == "segments":
             about = self._partition(arguments)
         elif target == "groups" and arguments:
@@ -353,6 +357,8 @@ class MainScreen(Screen[None]):
             self._do_to_partitions(act, arguments)
         elif act == "copy":
             acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
+        elif act == "delete_records":
+            acts.administering.ask_delete_records(partitions_named(arguments, self.console.picture()))
         elif act == "create":
             acts.ask_create_topic()
         elif act == "serde":

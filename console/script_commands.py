@@ -13,7 +13,8 @@ from console.looking import QUORUM, ask, gateway_of, look, one_look_options
 from console.supervisor_calls import FAILED, fail
 
 if TYPE_CHECKING:
-    from console.gateway import ConfigValue, Gateway
+    from console.gateway import Gateway
+    from console.viewmodel.configs import ConfigValue
     from console.viewmodel.documents import Row
 
 THINGS = (

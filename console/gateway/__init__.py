@@ -3,7 +3,6 @@
 from console.gateway.protocol import (
     BrokerLog,
     Capabilities,
-    ConfigValue,
     EventBatch,
     Gateway,
     GatewayError,
@@ -19,7 +18,6 @@ from console.gateway.protocol import (
 __all__ = [
     "BrokerLog",
     "Capabilities",
-    "ConfigValue",
     "EventBatch",
     "Gateway",
     "GatewayError",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from console.gateway.administering import ClusterAdministration
 from console.gateway.bulk import Bulk
 from console.gateway.meaning import meaning_of
 from console.gateway.moving import Mover
+from console.gateway.plain_errors import plain_errors, raise_failures
 from console.gateway.producing import ProducerPool
 from console.gateway.protocol import (
     NO_SIMULATION,
     BrokerLog,
     Capabilities,
-    ConfigValue,
     EventBatch,
     GatewayError,
     NewRecord,
@@ -25,6 +25,7 @@ from console.gateway.protocol import (
     TailBatch,
 )
 from console.gateway.resetting import Resetter
+from console.viewmodel.configs import BROKER, TOPIC, ConfigOf, ConfigValue
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -32,14 +33,11 @@ from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
 from engine.client.admin import AdminClient
-from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ResourceType
 from engine.client.admin.topics import NewTopic as TopicToCreate
 from engine.client.admin.topics import is_not_needed
-from engine.client.errors import ClientError
 from engine.client.record_reader import RecordReader, StartAt, StartKind
 from engine.client.security.secret import ClientProperties
 from engine.client.security.world import secured
-from engine.model.errors import KafkaError
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.observer import ClusterObserver
@@ -47,8 +45,7 @@ from engine.supervisor.snapshot import ClusterSnapshot, Source
 from engine.world.real import real_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from console.gateway.administration import Administration
     from engine.client.channel import Address
 
 T = TypeVar("T")
@@ -58,17 +55,6 @@ NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
 NEEDS_LOGS = "needs the log files of an embedded cluster"
 NEEDS_FILES = "needs an embedded cluster's files; or: kconsole storage dump-log"
 READ_ONLY = "the console was opened with --read-only"
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """The engine's errors as the console's."""
-    try:
-        yield
-    except KafkaError as error:
-        raise GatewayError(f"{error.code.name}: {error.message}" if error.message else error.code.name) from error
-    except ClientError as error:
-        raise GatewayError(str(error)) from error
 
 
 def addresses_of(bootstrap_servers: str) -> list[Address]:
@@ -100,6 +86,9 @@ class AttachedGateway:
         self._producers: ProducerPool | None = None
         self._mover = Mover(self._admin_client)
         self.bulk = Bulk(self._admin_client, self._servers, self._client_config, self._check_writable)
+        self._administration = ClusterAdministration(
+            self._admin_client, self._world.clock.now_ms, self._check_writable, self._look_now
+        )
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
 
@@ -221,23 +210,15 @@ class AttachedGateway:
             ]
         return TransactionsFound(tuple(sorted(rows)), tuple(problems))
 
+    @property
+    def administration(self) -> Administration:
+        return self._administration
+
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
-        return await self._configs(ConfigResource(ResourceType.TOPIC, topic))
+        return await self._administration.configs(ConfigOf(TOPIC, topic))
 
     async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
-        return await self._configs(ConfigResource(ResourceType.BROKER, str(broker_id)))
-
-    async def _configs(self, resource: ConfigResource) -> list[ConfigValue]:
-        with plain_errors():
-            admin = await self._admin_client()
-            await admin.metadata(())
-            outcome = (await admin.describe_configs([resource], documentation=True)).get(resource)
-            if not isinstance(outcome, list):
-                raise outcome or GatewayError(f"nobody answered for {resource.name}")
-            return [
-                ConfigValue(each.name, each.value, each.source.name, each.read_only, each.sensitive, each.documentation)
-                for each in outcome
-            ]
+        return await self._administration.configs(ConfigOf(BROKER, str(broker_id)))
 
     # -- acts -----------------------------------------------------------------------------------------------------
 
@@ -269,30 +250,19 @@ class AttachedGateway:
             dict(topic.configs),
         )
         with plain_errors():
-            _raise_failures((await (await self._admin_client()).create_topics([wanted])).values())
+            raise_failures((await (await self._admin_client()).create_topics([wanted])).values())
         self._look_now()
 
     async def delete_topic(self, topic: str) -> None:
         self._check_writable()
         with plain_errors():
-            _raise_failures((await (await self._admin_client()).delete_topics([topic])).values())
+            raise_failures((await (await self._admin_client()).delete_topics([topic])).values())
         self._look_now()
 
     async def add_partitions(self, topic: str, total: int) -> None:
         self._check_writable()
         with plain_errors():
-            _raise_failures((await (await self._admin_client()).create_partitions({topic: total})).values())
-        self._look_now()
-
-    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
-        self._check_writable()
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        wanted = [
-            ConfigChange(name, ConfigOp.DELETE if value is None else ConfigOp.SET, value)
-            for name, value in changes.items()
-        ]
-        with plain_errors():
-            _raise_failures((await (await self._admin_client()).alter_configs({resource: wanted})).values())
+            raise_failures((await (await self._admin_client()).create_partitions({topic: total})).values())
         self._look_now()
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
@@ -300,7 +270,7 @@ class AttachedGateway:
         wanted = None if partitions is None else [TopicPartition(*each) for each in partitions]
         with plain_errors():
             outcomes = await (await self._admin_client()).elect_leaders(wanted)
-            _raise_failures(each for each in outcomes.values() if not is_not_needed(each))
+            raise_failures(each for each in outcomes.values() if not is_not_needed(each))
         self._look_now()
         return sum(1 for each in outcomes.values() if each is None)
 
@@ -418,9 +388,3 @@ def record_view(record: Any) -> RecordView:
 def _server(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _raise_failures(outcomes: Iterable[object]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, KafkaError | ClientError):
-            raise outcome

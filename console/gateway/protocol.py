@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from console.gateway.bulk_protocol import BulkRecords
+from console.viewmodel.configs import ConfigValue
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -17,6 +18,9 @@ from console.viewmodel.transactions import TransactionsFound
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+
+if TYPE_CHECKING:
+    from console.gateway.administration import Administration
 
 NO_SIMULATION = "`kconsole sim` opens one"
 
@@ -120,22 +124,6 @@ class NewTopic(NamedTuple):
     configs: Mapping[str, str] = {}
 
 
-class ConfigValue(NamedTuple):
-    """One config. ``source`` is where its value comes from, in Kafka's words (``DYNAMIC_TOPIC_CONFIG``)."""
-
-    name: str
-    value: str | None
-    source: str
-    read_only: bool = False
-    sensitive: bool = False
-    documentation: str = ""
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nobody set it here."""
-        return "DEFAULT_CONFIG" in self.source
-
-
 @dataclass(frozen=True, slots=True)
 class BrokerLog:
     """The end of a broker's log file, and where to go on from."""
@@ -158,6 +146,10 @@ class Gateway(Protocol):
     @property
     def bulk(self) -> BulkRecords:
         """Many records at once."""
+
+    @property
+    def administration(self) -> Administration:
+        """Configs, access, quotas, disks, producers."""
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -209,9 +201,6 @@ class Gateway(Protocol):
 
     async def add_partitions(self, topic: str, total: int) -> None:
         """Give a topic more partitions."""
-
-    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
-        """Set configs; ``None`` returns one to its default."""
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         """Preferred leader election; ``None`` means all partitions. Returns how many leaders changed."""

@@ -10,7 +10,6 @@ from console.gateway.bulk_protocol import NoBulkRecords
 from console.gateway.protocol import (
     BrokerLog,
     Capabilities,
-    ConfigValue,
     EventBatch,
     GatewayError,
     NewRecord,
@@ -21,6 +20,7 @@ from console.gateway.protocol import (
 )
 from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
+from console.viewmodel.configs import ConfigValue
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -38,12 +38,14 @@ from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 _OWN_CLIENTS = "the clients of a simulated cluster are its own: the seed decides what they do"
 _NO_FILES = "simulated disks are in memory: there are no files to look into"
 _OWN_FAULTS = "x on the Simulation screen (0) has the faults of a simulated cluster"
+_NOT_ADMINISTERED = "simulated brokers take requests of their seed's clients alone"
 _MISSING = {
     "faults": _OWN_FAULTS,
     "segments": _NO_FILES,
     "failover": "the timeline of the simulation (0) shows every step of a failover",
     "workload": "the clients of a simulated cluster belong to its seed",
     "moves": "the timeline of the simulation (0) shows the replicas that its seed moves",
+    **dict.fromkeys(("acls", "users", "quotas", "log-dirs", "producers", "hanging"), _NOT_ADMINISTERED),
     "transactions": "the timeline of the simulation (0) shows what its clients do",
 }
 _CAPABILITIES = Capabilities(
@@ -345,6 +347,10 @@ class SimulatedGateway:
     async def batch(self, path: str, position: int) -> BatchView:
         raise GatewayError(_NO_FILES)
 
+    @property
+    def administration(self) -> NoReturn:
+        raise GatewayError(_NOT_ADMINISTERED)
+
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         snapshot = self.simulation.snapshot
         found = next((each for each in snapshot.topics if each.name == topic), None) if snapshot is not None else None
@@ -364,9 +370,6 @@ class SimulatedGateway:
         self._refuse()
 
     async def add_partitions(self, topic: str, total: int) -> None:
-        self._refuse()
-
-    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
         self._refuse()
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:

@@ -28,6 +28,8 @@ class Field(NamedTuple):
     hint: str = ""
     lines: int = 1
     choices: tuple[str, ...] = ()
+    # What is typed is not shown: of secrets.
+    hidden: bool = False
 
 
 Check = Callable[[dict[str, str]], str]
@@ -154,7 +156,14 @@ class Form(Dialog[dict[str, str] | None]):
             )
             area.styles.height = field.lines
             return area
-        return Input(field.value, placeholder=field.hint, id=identity, compact=True, select_on_focus=False)
+        return Input(
+            field.value,
+            placeholder=field.hint,
+            password=field.hidden,
+            id=identity,
+            compact=True,
+            select_on_focus=False,
+        )
 
     def on_mount(self) -> None:
         first = next((field for field in self._fields if not field.value or field.lines > 1), self._fields[0])

@@ -1,19 +1,22 @@
 """What can stand in the frame: one class a kind of thing."""
 
+from console.screens.access import AclsView, QuotasView, UsersView
 from console.screens.base import View
 from console.screens.broker_log import LogView
 from console.screens.cluster import ClusterView
 from console.screens.command_log import CommandsView
-from console.screens.configs import ConfigsView
+from console.screens.configs import CompareView, ConfigsView
 from console.screens.difference import DifferenceView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
 from console.screens.faults import FaultsView
 from console.screens.groups import GroupsView, GroupView
 from console.screens.impact import ImpactView
+from console.screens.log_dirs import LogDirsView, LogDirView
 from console.screens.moves import MovesView
 from console.screens.partitions import PartitionsView
 from console.screens.plots import PlotsView
+from console.screens.producers import HangingView, ProducersView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
 from console.screens.segments import BatchesView, SegmentsView
@@ -45,6 +48,14 @@ VIEWS: dict[str, type[View]] = {
         TransactionsView,
         ConfigsView,
         PlotsView,
+        CompareView,
+        AclsView,
+        UsersView,
+        QuotasView,
+        LogDirsView,
+        LogDirView,
+        ProducersView,
+        HangingView,
         CommandsView,
         DifferenceView,
     )

@@ -11,6 +11,7 @@ from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
+from console.viewmodel.configs import BROKER, ConfigOf
 from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.impact import impact_words
 from console.viewmodel.text import brokers_words, clip
@@ -111,7 +112,12 @@ class ClusterView(View):
     def action_configs(self) -> None:
         row: BrokerRow | None = self.table.cursor_row
         if row is not None:
-            self.console.push_view(ViewSpec("configs", {"broker": row.broker.broker_id}))
+            self.console.push_view(ViewSpec("configs", {"of": ConfigOf(BROKER, str(row.broker.broker_id))}))
+
+    def action_log_dirs(self) -> None:
+        row: BrokerRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("log-dirs", {"broker": row.broker.broker_id}))
 
     def action_process(self, act: str) -> None:
         chosen = [row.broker.broker_id for row in self.table.chosen()]

@@ -157,6 +157,15 @@ class PartitionsView(View):
             about = {"topic": row.partition.topic, "partition": row.partition.partition}
             self.console.push_view(ViewSpec("segments", about))
 
+    def action_writers(self) -> None:
+        row: PartitionRow | None = self.table.cursor_row
+        if row is not None:
+            about = {"topic": row.partition.topic, "partitions": (row.partition.partition,)}
+            self.console.push_view(ViewSpec("producers", about))
+
+    def action_delete_records(self) -> None:
+        self.console.acts.administering.ask_delete_records([row.partition for row in self.table.chosen()])
+
     def action_tail(self) -> None:
         topics = dict.fromkeys(row.partition.topic for row in self.table.chosen())
         if topics:

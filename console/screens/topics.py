@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.screens.base import View, ViewSpec, view_bindings
+from console.viewmodel.configs import TOPIC, ConfigOf
 from console.viewmodel.topics import TOPIC_COLUMNS, TopicRow, topic_rows
 from engine.supervisor.snapshot import ClusterSnapshot
 
@@ -70,7 +71,17 @@ class TopicsView(View):
     def action_configs(self) -> None:
         row: TopicRow | None = self.table.cursor_row
         if row is not None:
-            self.console.push_view(ViewSpec("configs", {"topic": row.topic.name}))
+            self.console.push_view(ViewSpec("configs", {"of": ConfigOf(TOPIC, row.topic.name)}))
+
+    def action_writers(self) -> None:
+        row: TopicRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("producers", {"topic": row.topic.name}))
+
+    def action_delete_records(self) -> None:
+        row: TopicRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.administering.ask_delete_records(row.topic.partitions)
 
     def action_add_partitions(self) -> None:
         row: TopicRow | None = self.table.cursor_row

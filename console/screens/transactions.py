@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.gateway import GatewayError
-from console.screens.base import View, view_bindings
+from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.transactions import TRANSACTION_COLUMNS, TransactionRow, TransactionsFound, counts_words
 from engine.supervisor.snapshot import ClusterSnapshot
 
@@ -57,6 +57,9 @@ class TransactionsView(View):
 
     def remark(self) -> str:
         return f"! {self._problem}" if self._problem else counts_words(self._found.rows)
+
+    def action_hanging(self) -> None:
+        self.console.push_view(ViewSpec("hanging"))
 
     def action_open(self) -> None:
         self.action_describe()

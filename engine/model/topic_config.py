@@ -154,7 +154,7 @@ class LogConfig:
     ``segment_bytes`` already follows ``internal.segment.bytes`` if that is set.
     """
 
-    cleanup_policy: frozenset[str]
+    cleanup_policy: tuple[str, ...]
     compression_type: str
     compression_gzip_level: int
     compression_lz4_level: int
@@ -234,7 +234,6 @@ class LogConfig:
         if errors:
             raise ConfigError(errors)
         attributes: dict[str, Any] = {TOPIC_CONFIGS[name].attribute: value for name, value in values.items()}
-        attributes["cleanup_policy"] = frozenset(attributes["cleanup_policy"])
         if attributes["internal_segment_bytes"] is not None:
             attributes["segment_bytes"] = attributes["internal_segment_bytes"]
         attributes["overrides"] = dict(overrides)
@@ -246,8 +245,7 @@ class LogConfig:
         for name, key in TOPIC_CONFIGS.items():
             if key.is_internal:
                 continue
-            value = getattr(self, key.attribute)
-            found[name] = ",".join(sorted(value)) if isinstance(value, frozenset) else text_of(value)
+            found[name] = text_of(getattr(self, key.attribute))
         return found
 
 

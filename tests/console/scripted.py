@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sample_files import sample_disk, segment
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
+from scripted_administration import ScriptedAdministration
 from scripted_bulk import ScriptedBulk
 
 from console.gateway import (
     BrokerLog,
     Capabilities,
-    ConfigValue,
     EventBatch,
     GatewayError,
     NewRecord,
@@ -26,6 +26,7 @@ from console.gateway import (
 from console.gateway.moving import shown_plan, wished_moves
 from console.gateway.protocol import NO_SIMULATION
 from console.gateway.segment_files import read_batch, read_batches
+from console.viewmodel.configs import BROKER, TOPIC, ConfigOf, ConfigValue
 from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -96,6 +97,7 @@ class ScriptedGateway:
         self._new_records = asyncio.Event()
         self._tails = 0
         self.watched: frozenset[str] = frozenset()
+        self.administration = ScriptedAdministration(self._act, self._maybe_refuse)
         self.logs: dict[tuple[int, bool], list[str]] = {}
         self.bulk = ScriptedBulk(self)
 
@@ -208,15 +210,10 @@ class ScriptedGateway:
         return read_batch(sample_disk(path), path, position)
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
-        self._maybe_refuse()
-        return [
-            ConfigValue("cleanup.policy", "delete", "DEFAULT_CONFIG"),
-            ConfigValue("min.insync.replicas", "2", "STATIC_BROKER_CONFIG"),
-            ConfigValue("retention.ms", "3600000", "DYNAMIC_TOPIC_CONFIG"),
-        ]
+        return await self.administration.configs(ConfigOf(TOPIC, topic))
 
     async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
-        return [ConfigValue("log.dirs", "/data", "STATIC_BROKER_CONFIG", read_only=True)]
+        return await self.administration.configs(ConfigOf(BROKER, str(broker_id)))
 
     def _maybe_refuse(self) -> None:
         if self.refusing:
@@ -238,9 +235,6 @@ class ScriptedGateway:
 
     async def add_partitions(self, topic: str, total: int) -> None:
         await self._act("add_partitions", topic, total)
-
-    async def alter_topic_configs(self, topic: str, changes: Mapping[str, str | None]) -> None:
-        await self._act("alter_topic_configs", topic, dict(changes))
 
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         await self._act("elect_preferred", partitions)

@@ -43,6 +43,8 @@ COMPARED = (
     "reassign",
     "plots",
     "plots-failover",
+    "config-diff",
+    "log-dirs",
     "log",
     "help",
     "produce",

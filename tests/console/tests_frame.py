@@ -51,6 +51,8 @@ SHOTS: dict[str, list[str]] = {
     "plots": ["v"],
     "plots-group": ["3", "v"],
     "plots-failover": ["!kill_brokers", "5", "v"],
+    "config-diff": ["2", "e", "x", "a"],
+    "log-dirs": ["~logdirs"],
     "log": ["l"],
     "help": ["question_mark"],
     "aliases": ["ctrl+a"],
@@ -84,7 +86,19 @@ def make_app(
 
 # Workers that go on as long as their screen is there.
 _ENDLESS = frozenset(
-    ("snapshots", "events", "records", "log", "configs", "moves", "segments", "batches", "transactions", "recording")
+    (
+        "snapshots",
+        "events",
+        "records",
+        "log",
+        "configs",
+        "moves",
+        "segments",
+        "batches",
+        "transactions",
+        "recording",
+        "polled",
+    )
 )
 
 

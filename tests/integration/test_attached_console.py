@@ -191,8 +191,10 @@ async def test_acts_that_take_something_away_ask_first(kafka: SmallKafka) -> Non
         await console.until("configs", lambda text: "configs(doomed)" in text and "retention.ms" in text)
         await console.press("slash", "circumflex_accent", *"retention", "full_stop", *"ms", "enter", "enter", "end")
         await console.type("5")
-        await console.press("ctrl+s")
-        await console.until("the question", lambda text: "Change retention.ms of doomed?" in text)
+        await console.press("ctrl+s", "a")
+        await console.until(
+            "old and new", lambda text: "The brokers would take it" in text and re.search(r"\+ \d+5 +topic", text)
+        )
         await console.press("y")
         await console.until("the change", lambda text: re.search(r"retention.ms +\d+5 ", text))
         await console.press("2", "ctrl+d")

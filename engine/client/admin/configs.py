@@ -54,6 +54,25 @@ class ConfigSource(IntEnum):
         return cls.UNKNOWN if isinstance(value, int) else None
 
 
+class ConfigType(IntEnum):
+    """ConfigEntry.ConfigType. APPEND and SUBTRACT are for lists alone."""
+
+    UNKNOWN = 0
+    BOOLEAN = 1
+    STRING = 2
+    INT = 3
+    SHORT = 4
+    LONG = 5
+    DOUBLE = 6
+    LIST = 7
+    CLASS = 8
+    PASSWORD = 9
+
+    @classmethod
+    def _missing_(cls, value: object) -> ConfigType | None:
+        return cls.UNKNOWN if isinstance(value, int) else None
+
+
 class ConfigSynonym(NamedTuple):
     """One of the values that would apply if those before it were not set."""
 
@@ -72,6 +91,7 @@ class ConfigEntry(NamedTuple):
     sensitive: bool
     synonyms: tuple[ConfigSynonym, ...] = ()
     documentation: str = ""
+    config_type: ConfigType = ConfigType.UNKNOWN
 
 
 class ConfigOp(IntEnum):
@@ -132,6 +152,7 @@ class ConfigAdmin(AdminBase):
                         each.is_sensitive,
                         tuple(ConfigSynonym(s.name, s.value, ConfigSource(s.source)) for s in each.synonyms),
                         each.documentation or "",
+                        ConfigType(each.config_type),
                     )
                     for each in result.configs
                 )

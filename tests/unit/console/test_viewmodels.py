@@ -7,7 +7,6 @@ import pytest
 from console.acts import (
     ActFlow,
     Need,
-    alter_configs_command,
     elect_command,
     flow_of,
     produce_command,
@@ -541,7 +540,7 @@ def test_what_cannot_be_done_says_why() -> None:
 
 def test_killing_asks_only_where_somebody_elses_cluster_is_at_stake_and_deleting_always() -> None:
     assert flow_of("kill", EMBEDDED) is ActFlow.AT_ONCE
-    assert flow_of("alter_configs", ATTACHED) is ActFlow.ASK
+    assert flow_of("elect", ATTACHED) is ActFlow.ASK
     assert flow_of("delete", EMBEDDED) is flow_of("delete", ATTACHED) is ActFlow.ASK
     assert flow_of("produce", ATTACHED) is ActFlow.AT_ONCE
 
@@ -552,10 +551,6 @@ def test_the_commands_shown_are_those_that_would_do_the_same() -> None:
     )
     several = elect_command("h:1", [("t", 3), ("t", 4)])
     assert """<(echo '{"partitions": [{"topic": "t", "partition": 3}, {"topic": "t", "partition": 4}]}')""" in several
-    assert alter_configs_command("h:1", "t", {"a": "1,2", "b": None}) == (
-        "kafka-configs.sh --bootstrap-server h:1 --alter --entity-type topics --entity-name t "
-        "--add-config 'a=[1,2]' --delete-config b"
-    )
     assert "echo 'k'$'\\t''it'\"'\"'s' |" in produce_command("h:1", NewRecord("t", b"k", b"it's"))
     tombstone = produce_command("h:1", NewRecord("t", b"k", None))
     assert "echo 'k'$'\\t''NULL' |" in tombstone and "--reader-property null.marker=NULL" in tombstone

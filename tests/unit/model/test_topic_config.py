@@ -22,7 +22,9 @@ def test_a_topics_own_value_hides_the_brokers_synonym() -> None:
 def test_defaults_are_kafkas_without_a_broker_and_with_a_bare_one() -> None:
     alone, bare = LogConfig.from_(None, {}), LogConfig.from_(broker(), {})
     assert alone == bare
-    assert alone.cleanup_policy == frozenset({"delete"})
+    assert alone.cleanup_policy == ("delete",)
+    # A list is told in the order in which it was given.
+    assert LogConfig.from_(None, {"cleanup.policy": "delete,compact"}).texts()["cleanup.policy"] == "delete,compact"
     assert alone.flush_messages == 2**63 - 1
     assert alone.max_message_bytes == 1048588
     assert alone.internal_segment_bytes is None
@@ -86,6 +88,6 @@ def test_a_near_name_is_suggested_and_a_far_one_is_not() -> None:
 
 def test_effective_texts_hide_internal_configs() -> None:
     texts = LogConfig.from_(None, {"cleanup.policy": "delete,compact"}).texts()
-    assert texts["cleanup.policy"] == "compact,delete"
+    assert texts["cleanup.policy"] == "delete,compact"
     assert texts["retention.ms"] == "604800000"
     assert "internal.segment.bytes" not in texts
