@@ -30,6 +30,7 @@ from console.modals.form import Field, Form
 from console.move_acts import MoveActs
 from console.reassign_acts import ReassignActs
 from console.record_acts import RecordActs
+from console.redrive_acts import RedriveActs
 from console.reset_acts import ResetActs
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
@@ -74,6 +75,7 @@ class Acts:
         self.faults = FaultActs(app, self)
         self.long = LongActs(app, self)
         self.copying = CopyActs(app, self)
+        self.redriving = RedriveActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

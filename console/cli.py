@@ -17,6 +17,7 @@ from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.metrics_command import metrics
 from console.recording_command import recording_of, recording_options, replay
+from console.redrive_command import redrive
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
 from console.supervisor_calls import (
@@ -496,6 +497,7 @@ for _command in (
     lag,
     tail,
     copy,
+    redrive,
     health,
     metrics,
     drill,

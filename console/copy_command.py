@@ -111,7 +111,7 @@ def _show(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
     from console.viewmodel.cells import plain
     from console.viewmodel.copying import copy_command, plan_cells
 
-    said = _Said(as_json)
+    said = Said(as_json)
 
     async def planned(gateway: Gateway) -> tuple[CopyPlan | None, str]:
         from console.gateway import GatewayError
@@ -126,7 +126,7 @@ def _show(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
 
     plan, problem = ask(gateway, planned, as_json=as_json)
     if plan is None:
-        _failed(problem, as_json)
+        failed(problem, as_json)
         return
     command = copy_command(gateway.capabilities.bootstrap_servers, wish)
     if as_json:
@@ -140,7 +140,7 @@ def _show(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
 def _execute(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
     from console.record_copying import Stop, copy
 
-    said = _Said(as_json)
+    said = Said(as_json)
 
     async def done(gateway: Gateway) -> tuple[Copied | None, str]:
         import asyncio
@@ -162,7 +162,7 @@ def _execute(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
 
     copied, problem = ask(gateway, done, as_json=as_json)
     if copied is None:
-        _failed(problem, as_json)
+        failed(problem, as_json)
         return
     if as_json:
         document = {
@@ -185,7 +185,8 @@ def _execute(gateway: Gateway, wish: CopyWish, as_json: bool) -> None:
         sys.exit(_INTERRUPTED)
 
 
-def _failed(problem: str, as_json: bool) -> None:
+def failed(problem: str, as_json: bool) -> None:
+    """Say why, and leave."""
     if as_json:
         click.echo(json.dumps({"error": problem}))
     fail(problem, FAILED)
@@ -213,7 +214,7 @@ def _document(plan: CopyPlan) -> dict[str, Any]:
     }
 
 
-class _Said:
+class Said:
     """Progress on standard error, once a second, for people."""
 
     def __init__(self, silent: bool) -> None:

@@ -359,6 +359,8 @@ class MainScreen(Screen[None]):
             acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
         elif act == "delete_records":
             acts.administering.ask_delete_records(partitions_named(arguments, self.console.picture()))
+        elif act == "redrive":
+            acts.redriving.ask(*self._topic(act, arguments))
         elif act == "create":
             acts.ask_create_topic()
         elif act == "serde":

@@ -9,6 +9,7 @@ from console.gateway.bulk_protocol import Kept, Sender, SenderOptions
 from console.gateway.bulk_sending import BulkSender
 from console.gateway.protocol import GatewayError
 from engine.client.admin import AdminClient
+from engine.client.admin.configs import ConfigResource, ResourceType
 from engine.client.admin.offsets import CommittedOffset, OffsetAt
 from engine.client.errors import ClientError
 from engine.model.errors import ErrorCode, KafkaError
@@ -70,6 +71,19 @@ class Bulk:
                 raise GatewayError(f"the offset of {group} in {place} is not told: {each.code.name}")
             kept[place] = Kept(each.offset, each.metadata)
         return kept
+
+    async def offsets_retention_minutes(self) -> int | None:
+        """As a broker has it; ``None`` if it does not tell, or may not."""
+        name = "offsets.retention.minutes"
+        try:
+            admin = await self._admin()
+            brokers = (await admin.metadata(())).brokers
+            resource = ConfigResource(ResourceType.BROKER, str(min(brokers)))
+            outcome = (await admin.describe_configs([resource])).get(resource)
+        except (ClientError, KafkaError, ValueError):
+            return None
+        values = [each.value for each in outcome if each.name == name] if isinstance(outcome, list) else []
+        return int(values[0]) if values and values[0] and values[0].isdigit() else None
 
     async def offsets_for_times(
         self, partitions: Sequence[TopicPartition], times_ms: Sequence[int]

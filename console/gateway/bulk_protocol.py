@@ -67,6 +67,9 @@ class BulkRecords(Protocol):
     async def kept_offsets(self, group: str) -> dict[TopicPartition, Kept]:
         """What a group committed; nothing if there is no such group."""
 
+    async def offsets_retention_minutes(self) -> int | None:
+        """How long a group's offsets are kept when it has no members; ``None`` if nobody tells."""
+
     async def offsets_for_times(
         self, partitions: Sequence[TopicPartition], times_ms: Sequence[int]
     ) -> list[dict[TopicPartition, tuple[int, int]]]:
@@ -87,6 +90,9 @@ class NoBulkRecords:
         raise self._error()
 
     async def kept_offsets(self, group: str) -> dict[TopicPartition, Kept]:
+        raise self._error()
+
+    async def offsets_retention_minutes(self) -> int | None:
         raise self._error()
 
     async def offsets_for_times(

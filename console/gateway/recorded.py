@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, NoReturn
 
 from console.acts import ActLogEntry
+from console.gateway.bulk_protocol import NoBulkRecords
 from console.gateway.protocol import (
     NO_SIMULATION,
     BrokerLog,
@@ -64,6 +65,7 @@ class RecordedGateway:
         self.look: Look | None = None
         reason = PAST if has_present else RECORD
         self._reason = reason
+        self.bulk = NoBulkRecords(reason)
         self.interval_ms = int(record.meta.get("interval_ms", "1000"))
         self._capabilities = Capabilities(
             Source(record.meta.get("source", Source.EMBEDDED.value)),

@@ -11,6 +11,7 @@ from console.keymap import bindings
 from console.modals.base import Dialog
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span, cell, plain
+from console.viewmodel.dead_letters import letter_lines, stack_lines
 from console.viewmodel.records import BytesFormat, PartReading, Reading, RecordView, pretty_lines
 from console.widgets.log_pane import LogPane
 
@@ -124,8 +125,10 @@ def record_lines(record: RecordView, shown: BytesFormat) -> list[Cell]:
     if record.is_control:
         attributes.append("control")
     lines.append(fact("batch", ", ".join(attributes)))
+    lines += letter_lines(record)
     for name, value in record.headers:
-        lines.append(fact("header", f"{name} = {(value or b'').decode(errors='replace')}"))
+        first, *more = (value or b"").decode(errors="replace").splitlines() or [""]
+        lines.append(fact("header", f"{name} = {first}{' …' if more else ''}"))
     key, value = record.key, record.value
     if shown is BytesFormat.AUTO:
         key, value = record.readable_key, record.readable_value
@@ -140,4 +143,4 @@ def record_lines(record: RecordView, shown: BytesFormat) -> list[Cell]:
             lines += [cell(""), (Span(f"! {part}: {read.problem}", "under_replicated"),)]
         lines += [cell(""), (Span(part.upper(), "title"), Span(f"  {size}  {how}", "muted"))]
         lines += pretty_lines(data, shown)
-    return lines
+    return [*lines, *stack_lines(record)]

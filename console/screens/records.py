@@ -14,6 +14,7 @@ from console.screens.base import View, view_bindings
 from console.serde_acts import ask_serdes, values_of
 from console.viewmodel import text
 from console.viewmodel.cells import Column
+from console.viewmodel.dead_letters import dead_letter, letter_columns
 from console.viewmodel.jq_programs import Program, program
 from console.viewmodel.records import (
     KEPT_RECORDS,
@@ -62,6 +63,7 @@ class RecordsView(View):
         self._waiting: list[RecordView] = []
         self._skipped = 0
         self._has_headers = False
+        self._has_letters = False
         self._fields: tuple[Program, ...] = ()
         self._problem = ""
         self._caught_up = False
@@ -70,7 +72,11 @@ class RecordsView(View):
         self._more = asyncio.Event()
 
     def columns(self) -> Sequence[Column]:
-        return record_columns(self._format, len(self._topics) > 1, headers=self._has_headers, fields=self._fields)
+        columns = record_columns(self._format, len(self._topics) > 1, headers=self._has_headers, fields=self._fields)
+        if not self._has_letters:
+            return columns
+        # The headers of an error are long, and said in these.
+        return (*(each for each in columns[:-1] if each.key != "headers"), *letter_columns(), columns[-1])
 
     def make_table(self) -> LiveTable:
         table = super().make_table()
@@ -161,6 +167,9 @@ class RecordsView(View):
         self._waiting += records
         if not self._has_headers and any(record.headers for record in records):
             self._has_headers = True
+            self.table.columns = self.columns()
+        if not self._has_letters and any(dead_letter(record.headers) for record in records):
+            self._has_letters = True
             self.table.columns = self.columns()
         over = len(self._waiting) - KEPT_RECORDS
         if over > 0 and not self._paged:
@@ -319,6 +328,12 @@ class RecordsView(View):
             wanted=self.table.filter,
             marked=[each for each in self._marked() if each.topic == topic],
         )
+
+    def action_redrive(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        topic = row.topic if row is not None else self._topics[0]
+        marked = [each for each in self._marked() if each.topic == topic]
+        self.console.acts.redriving.ask(topic, wanted=self.table.filter, marked=marked)
 
     def _marked(self) -> list[RecordView]:
         return self.table.chosen() if self.table.marks else []

@@ -72,6 +72,9 @@ class ScriptedBulk:
     async def kept_offsets(self, group: str) -> dict[TopicPartition, Kept]:
         return dict(self.kept.get(group, {}))
 
+    async def offsets_retention_minutes(self) -> int | None:
+        return 10_080
+
     async def offsets_for_times(
         self, partitions: Sequence[TopicPartition], times_ms: Sequence[int]
     ) -> list[dict[TopicPartition, tuple[int, int]]]:
