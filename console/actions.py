@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,7 @@ class Acts:
     ) -> None:
         """Do it beside the screen, and say how it went: in ``act``'s words, or in those of its GatewayError."""
         app = self._app
+        command = self._as_this_user(command)
         self._number += 1
         entry = ActLogEntry(self._number, app.present_ms(), what, command)
         self.log.append(entry)
@@ -128,6 +131,12 @@ class Acts:
             self._app.flash(f"{entry.outcome}{hint}{command}", "in_sync")
         self._app.touch()
 
+    def give_up(self) -> None:
+        """Another cluster is looked at: how those that are under way end is not heard any more."""
+        for at, each in enumerate(self.log):
+            if each.outcome == "…":
+                self.log[at] = each._replace(outcome="not heard of: another context was opened", failed=True)
+
     def asking(self, act: str, question: str, consequence: str, command: str, yes: str, do: Callable[[], None]) -> None:
         """Ask first where :func:`flow_of` says so."""
         if flow_of(act, self._app.gateway.capabilities) is ActFlow.AT_ONCE:
@@ -138,8 +147,16 @@ class Acts:
             if confirmed:
                 do()
 
+        command = self._as_this_user(command)
         title = "attached cluster" if self._app.gateway.capabilities.attached else "are you sure?"
         self._app.push_screen(Confirm(title, question, consequence, command, yes), answered)
+
+    def _as_this_user(self, command: str) -> str:
+        """Kafka's tools need the credentials as well: from a file, never on a command line."""
+        file = self._app.gateway.capabilities.command_config
+        if not file or "--command-config" in command:
+            return command
+        return re.sub(r"(--bootstrap-server \S+)", rf"\1 --command-config {shlex.quote(file)}", command)
 
     @property
     def _bootstrap(self) -> str:

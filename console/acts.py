@@ -45,7 +45,7 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
         return capabilities.no_workload
     if need is Need.WRITE and capabilities.no_writing:
         return capabilities.no_writing
-    return "the console was opened with --read-only" if capabilities.read_only else ""
+    return capabilities.read_only_because if capabilities.read_only else ""
 
 
 def place_in_run(words: str) -> tuple[int | None, float | None]:

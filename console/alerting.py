@@ -29,6 +29,11 @@ class Alerting:
         self._looked_at_ms: float | None = None
         self._told = 0
 
+    def anew(self) -> Alerting:
+        """The same rules over another cluster; what was not posted yet has a moment left."""
+        self._app.run_worker(self.close(), group="alerts", exit_on_error=False)
+        return Alerting(self._app, self._file)
+
     def see(self, snapshot: ClusterSnapshot) -> None:
         """A new picture."""
         self._snapshot = snapshot

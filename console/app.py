@@ -20,6 +20,7 @@ from textual.widgets import Button, Input, TextArea
 
 from console.actions import Acts
 from console.alerting import Alerting
+from console.context_acts import ContextActs, opener
 from console.gateway import EventBatch, Gateway, GatewayError
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
@@ -36,6 +37,7 @@ from themes.loader import user_theme_dir
 
 if TYPE_CHECKING:
     from console.alert_rules import AlertFile
+    from console.contexts import Context
     from console.gateway.simulated import Simulation
     from console.options import ConsoleOptions
     from console.recording.options import Recording
@@ -76,6 +78,7 @@ class KConsole(App[None]):
         filters: SavedFilters | None = None,
         alert_file: AlertFile | None = None,
         recording: Recording | None = None,
+        contexts: Callable[[KConsole], ContextActs] | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
@@ -91,6 +94,7 @@ class KConsole(App[None]):
         self.frozen = False
         self.flash_message: Flash | None = None
         self.acts = Acts(self)
+        self.contexts = contexts(self) if contexts is not None else ContextActs(self, None, None)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._monotonic_ms = monotonic_ms or (lambda: time.monotonic_ns() / 1e6)
         self._refresh_s = refresh_s
@@ -199,8 +203,7 @@ class KConsole(App[None]):
         # The terminal was closed, or somebody ends this process: leave in order all the same.
         for number in (signal.SIGHUP, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.exit)
-        self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
-        self.run_worker(self._take_events(), group="events", exit_on_error=False)
+        self._listen()
         if self._refresh_s:
             self.set_interval(self._refresh_s, self.tick)
             # What was imported stays: a collection that looks through all of it each time would hold up keys for 60 ms.
@@ -208,6 +211,25 @@ class KConsole(App[None]):
         self.travel.begin()
         if self._theme_problems:
             self.flash(self._theme_problems[0], "under_replicated", seconds=12)
+
+    def _listen(self) -> None:
+        self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
+        self.run_worker(self._take_events(), group="events", exit_on_error=False)
+
+    def begin_over(self, gateway: Gateway) -> None:
+        """Show another cluster; whoever calls lets go of the last one. What was under way on that is given up."""
+        for worker in [each for each in self.workers if each.group != "context"]:
+            worker.cancel()
+        self.acts.give_up()
+        self.travel = self.travel.anew(gateway)
+        self.gateway = gateway
+        self.snapshot, self.failure, self.frozen = None, "", False
+        self.history, self.events = History(), EventLog()
+        if self.alerting is not None:
+            self.alerting = self.alerting.anew()
+        self.travel.begin()
+        self._listen()
+        self.main.start_over(ViewSpec("cluster"))
 
     async def _take_pictures(self) -> None:
         while True:
@@ -314,6 +336,7 @@ class KConsole(App[None]):
             "group": sorted(group.group_id for group in snapshot.groups) if snapshot else [],
             "broker": [str(broker.broker_id) for broker in snapshot.brokers] if snapshot else [],
             "theme": list(self.themes),
+            "context": self.contexts.names(),
             "filter": self._names_of_filters(),
         }
 
@@ -393,7 +416,20 @@ def run_console(options: ConsoleOptions) -> int:
         print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
         return 1
     leaving = "stopping the cluster …" if options.started_supervisor else ""
-    return run_over(gateway, leaving=leaving, alert_file=options.alert_file, recording=options.recording)
+    from console.contexts import user_contexts
+
+    open_context = opener(options.values, read_only=options.read_only and not _is_read_only(options.context))
+    return run_over(
+        gateway,
+        leaving=leaving,
+        alert_file=options.alert_file,
+        recording=options.recording,
+        contexts=lambda app: ContextActs(app, user_contexts(), options.context, open_context),
+    )
+
+
+def _is_read_only(context: Context | None) -> bool:
+    return context is not None and context.read_only
 
 
 def run_over(
@@ -403,6 +439,7 @@ def run_over(
     now_ms: Callable[[], int] | None = None,
     alert_file: AlertFile | None = None,
     recording: Recording | None = None,
+    contexts: Callable[[KConsole], ContextActs] | None = None,
 ) -> int:
     """Open the console over a gateway; returns the exit code."""
     import os
@@ -418,6 +455,7 @@ def run_over(
         filters=user_filters(),
         alert_file=alert_file,
         recording=recording,
+        contexts=contexts,
     )
     app.run()
     return app.return_code or 0

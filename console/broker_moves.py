@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from console.looking import admin_cluster, admin_options
 from console.supervisor_calls import (
     DATA_DIR,
     FAILED,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from engine.supervisor.placement_plan import Move
     from engine.supervisor.replica_moves import MoveProgress, Survey
 
-_BOOTSTRAP = click.option(
-    "--bootstrap-servers", metavar="H:P,…", help="Of any Kafka cluster, instead of the embedded one."
-)
 _THROTTLE = click.option(
     "--throttle",
     metavar="RATE",
@@ -86,7 +84,7 @@ Examples:
 @click.option("--remove", is_flag=True, help="Then stop the broker and take it out of the embedded cluster for good.")
 @_THROTTLE
 @_YES
-@_BOOTSTRAP
+@admin_options
 @DATA_DIR
 def drain(
     brokers: tuple[int, ...],
@@ -123,7 +121,7 @@ Examples:
 )
 @_THROTTLE
 @_YES
-@_BOOTSTRAP
+@admin_options
 @DATA_DIR
 def rebalance(throttle: str | None, yes: bool, bootstrap_servers: str | None, data_dir: str | None) -> None:
     """Even out what brokers hold and lead, by size and rack, with few moves, shown first."""
@@ -149,7 +147,7 @@ Examples:
 @click.option("--file", type=click.File(encoding="utf-8"), help="The JSON of kafka-reassign-partitions.sh instead.")
 @_THROTTLE
 @_YES
-@_BOOTSTRAP
+@admin_options
 @DATA_DIR
 def reassign(
     partitions: tuple[str, ...],
@@ -200,7 +198,7 @@ Examples:
   kconsole moves --cancel"""
 )
 @click.option("--cancel", is_flag=True, help="Bring all partitions that move back to where they were.")
-@_BOOTSTRAP
+@admin_options
 @DATA_DIR
 @JSON
 def moves(cancel: bool, bootstrap_servers: str | None, data_dir: str | None, as_json: bool) -> None:
@@ -228,7 +226,7 @@ def moves(cancel: bool, bootstrap_servers: str | None, data_dir: str | None, as_
                 f"{_mib(each.copied_bytes)} of {_mib(each.size_bytes)}"
             )
 
-    _with_admin(bootstrap_servers, data_dir, run)
+    _with_admin(bootstrap_servers, data_dir, run, changes=cancel)
 
 
 @click.command(
@@ -366,22 +364,23 @@ def _tell(under_way: Sequence[MoveProgress], planned: int) -> None:
 
 
 def _with_admin(
-    bootstrap_servers: str | None, data_dir: str | None, run: Callable[[AdminClient], Coroutine[Any, Any, None]]
+    bootstrap_servers: str | None,
+    data_dir: str | None,
+    run: Callable[[AdminClient], Coroutine[Any, Any, None]],
+    *,
+    changes: bool = True,
 ) -> None:
     import asyncio
 
-    if bootstrap_servers is None:
-        bootstrap_servers = call(directory_of(data_dir), "status")["bootstrap_servers"]
-    addresses = [host_and_port("--bootstrap-servers", each) for each in bootstrap_servers.split(",")]
+    addresses, world = admin_cluster(bootstrap_servers, data_dir, changes=changes)
 
     async def connected() -> None:
         from engine.client.admin.client import AdminClient
         from engine.client.errors import ClientError
         from engine.model.errors import KafkaError
         from engine.supervisor.replica_moves import MovesRefused
-        from engine.world.real import real_world
 
-        admin = AdminClient(real_world(), addresses)
+        admin = AdminClient(world, addresses)
         try:
             await run(admin)
         except (ClientError, KafkaError, MovesRefused) as error:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
+from console.context_commands import context as context_group
 from console.copy_command import copy
 from console.drill_command import drill
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
 from console.fault_commands import fault, heal
 from console.group_commands import groups
+from console.looking import CONTEXT, chosen_context
 from console.metrics_command import metrics
 from console.recording_command import recording_of, recording_options, replay
 from console.redrive_command import redrive
@@ -38,6 +40,7 @@ from console.watch_command import alert_file, watch
 from console.web_command import web
 
 if TYPE_CHECKING:
+    from console.contexts import Context
     from console.values.options import ValueOptions
     from engine.supervisor.data_dir import DataDir
 
@@ -53,6 +56,7 @@ Examples:
   kconsole add-broker --rebalance                   one broker more, and its share of the replicas
   kconsole drain 4 --remove                         its replicas go to the others, then it goes
   kconsole web                                      the same in a browser: prints its address
+  kconsole --context prod                           a cluster by its name; see kconsole context -h
   kconsole sim --seed 7                             a simulated cluster: step through its elections, and back
   kconsole health --json                            is it well? exit code 0, 1 (and why not), 2 unreachable
   kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
@@ -73,6 +77,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
 @DATA_DIR
 @FRESH
 @NO_WORKLOAD
+@CONTEXT
 @click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
 @click.option(
     "--command-config",
@@ -123,6 +128,10 @@ def main(
             )
         return
     values = values_of(registry, masking)
+    named = (config, data_dir, bootstrap_servers, command_config)
+    chosen = chosen_context(other=fresh or no_start or any(each is not None for each in named))
+    if chosen is not None and not chosen.embedded:
+        _open_context(chosen, read_only, rules, values, recording)
     if bootstrap_servers is not None:
         embedded = [
             name
@@ -134,7 +143,9 @@ def main(
         _attach(bootstrap_servers, command_config, read_only, rules, values, recording)
     if command_config is not None:
         raise click.UsageError("--command-config goes with --bootstrap-servers")
-    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values, recording)
+    if chosen is not None:
+        data_dir, read_only = chosen.data_dir or None, read_only or chosen.read_only
+    _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values, recording, chosen)
 
 
 # -- the console ------------------------------------------------------------------------------------------------
@@ -169,6 +180,20 @@ def _attach(
     sys.exit(_run_console(options))
 
 
+def _open_context(
+    context: Context, read_only: bool, rules: str | None, values: ValueOptions, recording: dict[str, Any]
+) -> NoReturn:
+    from console.contexts import ContextError, options_of
+
+    alerts = None if rules is None else alert_file(rules)
+    try:
+        options = options_of(context, read_only=read_only)
+    except ContextError as error:
+        fail(f"{context.name}: {error}", FAILED)
+    recorded = recording_of(**recording, usual=None)
+    sys.exit(_run_console(options._replace(values=values, alert_file=alerts, recording=recorded)))
+
+
 def _open_embedded(
     config: str | None,
     data_dir: str | None,
@@ -179,6 +204,7 @@ def _open_embedded(
     no_start: bool,
     values: ValueOptions,
     recording: dict[str, Any],
+    context: Context | None,
 ) -> NoReturn:
     from console.options import ConsoleOptions
     from console.recording.options import path_in
@@ -195,6 +221,7 @@ def _open_embedded(
             alert_file=alerts,
             values=values,
             recording=recording_of(**recording, usual=path_in(directory.path)),
+            context=context,
         )
         code = _run_console(options)
     sys.exit(code)
@@ -502,6 +529,7 @@ for _command in (
     metrics,
     drill,
     groups,
+    context_group,
     watch,
     replay,
     web,

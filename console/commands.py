@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "delete-records", ("truncate",), "!delete_records", "up to an offset, shown first: TOPIC PARTITION", "topic"
     ),
+    Command("contexts", ("ctx", "context", "clusters"), "contexts", "your clusters; with a name, open it", "context"),
     Command("plots", ("plot", "trends"), "plots", "throughput over time; with a name, a group's lag", "group"),
     Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
     Command("simulation", ("sim",), "simulation", "the simulated run: play, step, back, why"),

@@ -395,6 +395,7 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "open", "whole", "hanging", "enter", _N, hint=True),
     Key("x", "abort", "abort", "hanging", "x", _A, Need.WRITE, hint=True, help="its open transaction, asked first"),
     # -- prompts and dialogs --------------------------------------------------------------------------------------
+    Key("enter", "open", "open this cluster", "contexts", "enter", _N, hint=True),
     Key("enter", "open", "copy the command", "commands", "enter", _N, hint=True),
     # -- plots ----------------------------------------------------------------------------------------------------
     Key("v", "plots", "plots", "cluster", "v", _N, help="throughput over the last hour"),
@@ -463,6 +464,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "transactions": ("transactions", *TABLE),
     "configs": ("configs", *TABLE),
     "plots": ("plots", *TABLE),
+    "contexts": ("contexts", *TABLE),
     "commands": ("commands", *TABLE),
     "difference": TABLE,
     "compare": ("compare", *TABLE),

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from console.supervisor_calls import DATA_DIR, JSON, directory_of, fail, host_and_port
+from console.supervisor_calls import DATA_DIR, FAILED, JSON, USAGE, call, directory_of, fail, host_and_port
 from console.values.options import DEFAULT_VALUES, ValueOptions
 
 if TYPE_CHECKING:
+    from console.contexts import Context
     from console.gateway import Gateway
     from engine.supervisor.snapshot import ClusterSnapshot
+    from engine.world import World
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +41,105 @@ class Look(NamedTuple):
     missing: tuple[str, ...]
 
 
+_CONTEXT_KEY = "kconsole.context"
+
+
+def _note_context(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        # Commands and the group above them share it: `kconsole --context prod health` is the same.
+        context.meta[_CONTEXT_KEY] = name
+
+
+CONTEXT = click.option(
+    "--context",
+    metavar="NAME",
+    expose_value=False,
+    callback=_note_context,
+    help="A cluster of contexts.yaml; see kconsole context -h. `embedded` is the one of kconsole's own.",
+)
+
+
+def chosen_context(*, other: bool) -> Context | None:
+    """The context that ``--context`` names; without it the default of contexts.yaml, unless the command line says
+    which cluster is meant (``other``). Ends the process with a sentence if there is no such context."""
+    from console.contexts import ContextError, user_contexts
+
+    current = click.get_current_context(silent=True)
+    name = current.meta.get(_CONTEXT_KEY) if current is not None else None
+    if name is not None and other:
+        raise click.UsageError("--context says which cluster is meant: leave out the other options that do")
+    if other:
+        return None
+    try:
+        known = user_contexts().read()
+        return known.get(name or known.default) if name or known.default else None
+    except ContextError as error:
+        fail(str(error), USAGE)
+
+
+_ADMIN_CONFIG_KEY = "kconsole.command_config"
+
+
+def _note_config(context: click.Context, _: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        context.meta[_ADMIN_CONFIG_KEY] = path
+
+
+def admin_options(command: F) -> F:
+    """Which cluster, for moves: ``bootstrap_servers``; the other two are noted for :func:`admin_cluster`."""
+    for option in (
+        CONTEXT,
+        click.option(
+            "--command-config",
+            type=click.Path(exists=True, dir_okay=False, readable=True),
+            expose_value=False,
+            callback=_note_config,
+            help="Client properties for --bootstrap-servers, with Kafka's names.",
+        ),
+        click.option("--bootstrap-servers", metavar="H:P,…", help="Of any Kafka cluster, instead of the embedded one."),
+    ):
+        command = option(command)
+    return command
+
+
+def admin_cluster(
+    bootstrap_servers: str | None, data_dir: str | None, *, changes: bool
+) -> tuple[list[tuple[str, int]], World]:
+    """Where the cluster is that :func:`admin_options` name, and the world through which its connections are secured.
+    Ends the process with a sentence if there is none, or if nothing may be changed there."""
+    from console.contexts import ContextError, options_of
+    from engine.client.security.properties import SecurityError
+    from engine.client.security.world import secured
+    from engine.model.properties import read_properties
+    from engine.world.real import real_world
+
+    file = click.get_current_context().meta.get(_ADMIN_CONFIG_KEY)
+    if file is not None and bootstrap_servers is None:
+        raise click.UsageError("--command-config goes with --bootstrap-servers")
+    properties: Mapping[str, str] = {}
+    context = chosen_context(other=bootstrap_servers is not None or data_dir is not None)
+    if context is not None:
+        if context.read_only and changes:
+            fail(f"the context {context.name} is read-only", FAILED)
+        try:
+            options = options_of(context)
+        except ContextError as error:
+            fail(f"{context.name}: {error}", FAILED)
+        bootstrap_servers, data_dir, properties = options.bootstrap_servers, options.data_dir, options.command_config
+    elif file is not None:
+        with open(file, encoding="utf-8") as opened:
+            properties = read_properties(opened.read())
+    if bootstrap_servers is None:
+        bootstrap_servers = call(directory_of(data_dir), "status")["bootstrap_servers"]
+    addresses = [host_and_port("--bootstrap-servers", each) for each in str(bootstrap_servers).split(",")]
+    try:
+        return addresses, secured(real_world(), properties)
+    except SecurityError as error:
+        fail(str(error), FAILED)
+
+
 _CLUSTER = (
+    CONTEXT,
     click.option("--bootstrap-servers", metavar="H:P,…", help="Of any Kafka cluster, instead of the embedded one."),
     click.option(
         "--command-config",
@@ -86,7 +186,15 @@ def gateway_of(
     from console.options import ConsoleOptions
 
     properties: dict[str, str] = {}
-    if bootstrap_servers is None:
+    context = chosen_context(other=any(each is not None for each in (bootstrap_servers, command_config, data_dir)))
+    if context is not None:
+        from console.contexts import ContextError, options_of
+
+        try:
+            options = options_of(context, read_only=read_only)._replace(values=values)
+        except ContextError as error:
+            fail(f"{context.name}: {error}", unreachable)
+    elif bootstrap_servers is None:
         if command_config is not None:
             raise click.UsageError("--command-config goes with --bootstrap-servers")
         directory = directory_of(data_dir)

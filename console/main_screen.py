@@ -132,6 +132,11 @@ class MainScreen(Screen[None]):
         self._keep_state()
         self._switch()
 
+    def start_over(self, spec: ViewSpec) -> None:
+        """Another cluster: nothing of the trails through the last one leads anywhere here."""
+        self._navigation = Navigation(spec)
+        self._switch()
+
     def _keep_state(self) -> None:
         view = self.view
         if view is not None:
@@ -257,6 +262,9 @@ class MainScreen(Screen[None]):
         target = parsed.command.target
         if target.startswith("!"):
             self._do(target[1:], parsed.arguments)
+            return
+        if target == "contexts" and parsed.arguments:
+            self.console.contexts.open(parsed.arguments[0])
             return
         capabilities = self.console.gateway.capabilities
         reason = reason_against_view(target, capabilities)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from console.values.options import ValueOptions
 
 if TYPE_CHECKING:
     from console.alert_rules import AlertFile
+    from console.contexts import Context
     from console.recording.options import Recording
 
 
@@ -16,7 +18,7 @@ class ConsoleOptions(NamedTuple):
 
     bootstrap_servers: str | None = None
     # Client configs of ``--command-config``, under Kafka's names.
-    command_config: dict[str, str] = {}  # noqa: RUF012  never mutated: a NamedTuple default
+    command_config: Mapping[str, str] = {}
     read_only: bool = False
     control_socket: str | None = None
     data_dir: str | None = None
@@ -28,3 +30,7 @@ class ConsoleOptions(NamedTuple):
     values: ValueOptions = ValueOptions()
     # Whether and where what is shown is recorded.
     recording: Recording | None = None
+    # Of ``--context``, or the file's default.
+    context: Context | None = None
+    # Others are looked at as well: ask less often.
+    watching: bool = False

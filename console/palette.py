@@ -10,6 +10,7 @@ from rich.style import Style
 
 from console.viewmodel.cells import Cell
 from themes import TOKENS, Theme
+from themes.contrast import contrast_ratio
 
 if TYPE_CHECKING:
     from textual.theme import Theme as TextualTheme
@@ -28,6 +29,11 @@ class Palette:
 
     def style(self, tone: str, background: str = "surface", *, bold: bool = False) -> Style:
         """Style of a text token on a surface token."""
+        if tone.startswith("on #"):
+            # A user's own colour, to be seen from afar: black or white stands on it, whichever is read better.
+            colour = tone.removeprefix("on ")
+            black, white = (contrast_ratio(each, colour) for each in ("#000000", "#ffffff"))
+            return _style("#000000" if black >= white else "#ffffff", colour, True)
         return _style(self.theme[tone], self.theme[background], bold)
 
     def segments(self, value: Cell, background: str = "surface", *, bold: bool = False) -> list[Segment]:

@@ -120,6 +120,11 @@ class TimeTravel:
             self.past.record.close()
             self.past = None
 
+    def anew(self, gateway: Gateway) -> TimeTravel:
+        """The present of another cluster, of which nothing is recorded before ``:record``."""
+        self.close()
+        return TimeTravel(self._app, gateway, None)
+
     # -- moving ---------------------------------------------------------------------------------------------------
 
     def _enter(self) -> RecordedGateway | None:

@@ -7,6 +7,7 @@ import json
 import click
 
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, running_cluster
+from console.looking import CONTEXT, chosen_context
 from console.supervisor_calls import DATA_DIR, FAILED, JSON, directory_of, fail, host_and_port
 from console.value_options import value_options
 
@@ -29,6 +30,7 @@ Examples:
 @DATA_DIR
 @FRESH
 @NO_WORKLOAD
+@CONTEXT
 @click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
 @click.option(
     "--command-config",
@@ -78,6 +80,14 @@ def web(
         except CannotListen as error:
             fail(str(error), FAILED)
 
+    named = (config, data_dir, bootstrap_servers, command_config)
+    chosen = chosen_context(other=fresh or any(each is not None for each in named))
+    if chosen is not None and not chosen.embedded:
+        command += ["--context", chosen.name]
+        serve()
+        return
+    if chosen is not None:
+        data_dir = chosen.data_dir or None
     if bootstrap_servers is not None:
         embedded = [name for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh)) if value]
         if embedded:

@@ -49,6 +49,7 @@ _SCOPES = {
     "log-dir": "Replicas of a log directory",
     "producers": "Producers",
     "hanging": "Hanging transactions",
+    "contexts": "Contexts",
     "preview": "In a plan to be looked at",
     "plan": "A plan of moves",
     "commands": "Acts",

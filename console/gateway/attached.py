@@ -40,11 +40,12 @@ from engine.client.security.secret import ClientProperties
 from engine.client.security.world import secured
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
-from engine.supervisor.observer import ClusterObserver
+from engine.supervisor.observer import ClusterObserver, Pace
 from engine.supervisor.snapshot import ClusterSnapshot, Source
 from engine.world.real import real_world
 
 if TYPE_CHECKING:
+    from console.contexts import Context
     from console.gateway.administration import Administration
     from engine.client.channel import Address
 
@@ -54,7 +55,6 @@ NEEDS_PROCESSES = "needs the broker processes of an embedded cluster"
 NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
 NEEDS_LOGS = "needs the log files of an embedded cluster"
 NEEDS_FILES = "needs an embedded cluster's files; or: kconsole storage dump-log"
-READ_ONLY = "the console was opened with --read-only"
 
 
 def addresses_of(bootstrap_servers: str) -> list[Address]:
@@ -69,7 +69,14 @@ def addresses_of(bootstrap_servers: str) -> list[Address]:
 class AttachedGateway:
     """A cluster that somebody else runs."""
 
-    def __init__(self, bootstrap_servers: str, *, read_only: bool, client_config: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        read_only: bool,
+        client_config: Mapping[str, str],
+        pace: Pace | None = None,
+    ) -> None:
         self._world = secured(real_world(), client_config)
         self._capabilities = Capabilities(
             Source.ATTACHED,
@@ -81,6 +88,7 @@ class AttachedGateway:
             missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES, "faults": NEEDS_PROCESSES},
         )
         self._client_config = ClientProperties(client_config)
+        self._pace = pace
         self._observer: ClusterObserver | None = None
         self._admin: AdminClient | None = None
         self._producers: ProducerPool | None = None
@@ -107,6 +115,7 @@ class AttachedGateway:
                 await self.bootstrap(),
                 source=self._capabilities.source,
                 derive_events=self._capabilities.attached,
+                pace=self._pace,
             )
             if self._observer is None:
                 self._observer = observer
@@ -224,7 +233,16 @@ class AttachedGateway:
 
     def _check_writable(self) -> None:
         if self._capabilities.read_only:
-            raise GatewayError(READ_ONLY)
+            raise GatewayError(self._capabilities.read_only_because)
+
+    def is_of(self, context: Context) -> None:
+        """Read-only may be the context's own wish, and its credentials are known to Kafka's tools by a file."""
+        secured = self._client_config.get("security.protocol", "PLAINTEXT").upper() != "PLAINTEXT"
+        file = context.command_config or ("client.properties" if secured else "")
+        self._capabilities = self._capabilities._replace(command_config=file)
+        if context.read_only:
+            because = f"the context {context.name} is read-only"
+            self._capabilities = self._capabilities._replace(read_only_because=because)
 
     def _look_now(self) -> None:
         if self._observer is not None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.gateway.attached import READ_ONLY, AttachedGateway, addresses_of
+from console.gateway.attached import AttachedGateway, addresses_of
 from console.gateway.protocol import BrokerLog, Capabilities, EventBatch, GatewayError
 from console.gateway.segment_files import find_position, list_segments, read_batch, read_batches
 from console.viewmodel.segments import BatchPage, BatchView, Segments
@@ -19,6 +19,7 @@ from engine.model.properties import read_properties
 from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
 from engine.supervisor.fact_view import FactView
 from engine.supervisor.fault_kinds import FaultWish
+from engine.supervisor.observer import Pace
 from engine.supervisor.snapshot import (
     BrokerState,
     ClusterEvent,
@@ -46,8 +47,8 @@ _NEWS_OF_PROCESS = ("state", "pid", "incarnation", "address")
 class EmbeddedGateway(AttachedGateway):
     """A cluster under a supervisor's control socket."""
 
-    def __init__(self, control_socket: str, *, read_only: bool) -> None:
-        super().__init__("", read_only=read_only, client_config={})
+    def __init__(self, control_socket: str, *, read_only: bool, pace: Pace | None = None) -> None:
+        super().__init__("", read_only=read_only, client_config={}, pace=pace)
         self._socket = control_socket
         self._capabilities = Capabilities(Source.EMBEDDED, read_only)
         self._control: AsyncControl | None = None
@@ -79,7 +80,7 @@ class EmbeddedGateway(AttachedGateway):
 
     async def _call(self, command: str, **arguments: Any) -> Any:
         if self._capabilities.read_only and command != "status":
-            raise GatewayError(READ_ONLY)
+            raise GatewayError(self._capabilities.read_only_because)
         control = await self._supervisor()
         try:
             return await control.call(command, **arguments)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from console.gateway.protocol import Gateway, GatewayError
 
 if TYPE_CHECKING:
+    from console.gateway.attached import AttachedGateway
     from console.options import ConsoleOptions
 
 
@@ -27,19 +28,26 @@ def open_gateway(options: ConsoleOptions) -> Gateway:
         values = Values(options.values, folder=Path(user_theme_dir()).parent)
     except (SerdeError, ValueError) as error:
         raise GatewayError(str(error)) from None
-    return ReadableGateway(_open(options), values)  # type: ignore[return-value]
+    gateway = _open(options)
+    if options.context is not None:
+        gateway.is_of(options.context)
+    return ReadableGateway(gateway, values)  # type: ignore[return-value]
 
 
-def _open(options: ConsoleOptions) -> Gateway:
+def _open(options: ConsoleOptions) -> AttachedGateway:
     """The embedded cluster's if a control socket is given, else an attached one's. Nothing is connected yet.
 
     Raises:
         GatewayError: the options ask for what is not there.
     """
+    from engine.supervisor.observer import Pace
+
+    # Of several that are only looked at side by side each is asked less often.
+    pace = Pace(fast_ms=2_000, slow_ms=60_000, configs_ms=600_000) if options.watching else None
     if options.control_socket is not None:
         from console.gateway.embedded import EmbeddedGateway
 
-        return EmbeddedGateway(options.control_socket, read_only=options.read_only)
+        return EmbeddedGateway(options.control_socket, read_only=options.read_only, pace=pace)
     if options.bootstrap_servers is None:
         raise GatewayError("neither a cluster to attach to nor a control socket was given")
     from console.gateway.attached import AttachedGateway
@@ -47,7 +55,10 @@ def _open(options: ConsoleOptions) -> Gateway:
 
     try:
         return AttachedGateway(
-            options.bootstrap_servers, read_only=options.read_only, client_config=options.command_config
+            options.bootstrap_servers,
+            read_only=options.read_only,
+            client_config=options.command_config,
+            pace=pace,
         )
     except SecurityError as error:
         raise GatewayError(str(error)) from None

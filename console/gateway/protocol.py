@@ -42,6 +42,9 @@ class Capabilities(NamedTuple):
     no_simulation: str = NO_SIMULATION
     # Screens that have nothing to show, with the reason.
     missing_views: Mapping[str, str] = {"simulation": NO_SIMULATION}
+    read_only_because: str = "the console was opened with --read-only"
+    # Where Kafka's tools find the same credentials; empty if none are needed.
+    command_config: str = ""
 
     @property
     def attached(self) -> bool:

@@ -6,6 +6,7 @@ from console.screens.broker_log import LogView
 from console.screens.cluster import ClusterView
 from console.screens.command_log import CommandsView
 from console.screens.configs import CompareView, ConfigsView
+from console.screens.contexts import ContextsView
 from console.screens.difference import DifferenceView
 from console.screens.events import EventsView
 from console.screens.failover import FailoverView
@@ -56,6 +57,7 @@ VIEWS: dict[str, type[View]] = {
         LogDirView,
         ProducersView,
         HangingView,
+        ContextsView,
         CommandsView,
         DifferenceView,
     )

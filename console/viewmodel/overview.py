@@ -21,21 +21,33 @@ class Overview(NamedTuple):
 
 
 def overview(
-    snapshot: ClusterSnapshot | None, history: History, now_ms: int, width: int, *, read_only: bool, failure: str
+    snapshot: ClusterSnapshot | None,
+    history: History,
+    now_ms: int,
+    width: int,
+    *,
+    read_only: bool,
+    failure: str,
+    context: Cell = (),
 ) -> Overview:
-    """Fit for ``width`` cells."""
+    """Fit for ``width`` cells. ``context`` is the name under which the cluster was opened, if it has one."""
     product = Span("kconsole", "accent")
     if snapshot is None:
         waiting = failure or "looking for the cluster …"
         empty: Cell = (Span("", "muted"),)
         return Overview(
-            (product, Span("  ", "muted"), Span(waiting, "offline" if failure else "muted")), empty, empty, empty
+            (product, *context, Span("  ", "muted"), Span(waiting, "offline" if failure else "muted")),
+            empty,
+            empty,
+            empty,
         )
-    context = [Span(f"  {snapshot.source}", "title" if snapshot.source is Source.ATTACHED else "info")]
-    if read_only:
-        context.append(Span(" read-only", "under_replicated"))
+    where = list(context)
+    if not context:
+        where.append(Span(f"  {snapshot.source}", "title" if snapshot.source is Source.ATTACHED else "info"))
+        if read_only:
+            where.append(Span(" read-only", "under_replicated"))
     age = _age(snapshot, now_ms, failure)
-    before: Cell = (product, *context, Span("  cluster ", "muted"))
+    before: Cell = (product, *where, Span("  cluster ", "muted"))
     after = _controller(snapshot, now_ms)
     # The cluster's id gives way to everything else of the line; a blank stands at its ends and before its right part.
     room = width - 3 - sum(len(span.text) for span in (*before, *after, *age))
@@ -47,6 +59,14 @@ def overview(
         _brokers(snapshot, width),
         _rates(snapshot, history, width),
     )
+
+
+def context_label(name: str, colour: str, *, read_only: bool, width: int) -> Cell:
+    """The name of a context on its colour (``#rrggbb``, or none), and RO where nothing may be changed."""
+    shown = text.shorten_middle(name, 24 if width >= 100 else 14)
+    named = Span(f" {shown} ", f"on {colour}") if colour else Span(shown, "title")
+    blank = Span(" ", "muted")
+    return (Span("  ", "muted"), named, *((blank, Span("RO", "under_replicated")) if read_only else ()))
 
 
 def _controller(snapshot: ClusterSnapshot, now_ms: int) -> Cell:

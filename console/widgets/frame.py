@@ -29,13 +29,15 @@ class Header(LineWidget):
 
     def line(self, y: int, width: int) -> tuple[Cell, Cell]:
         app = console_app(self)
+        read_only = app.gateway.capabilities.read_only
         lines = overview(
             app.snapshot,
             app.history,
             app.now_ms(),
             width,
-            read_only=app.gateway.capabilities.read_only,
+            read_only=read_only,
             failure=app.failure,
+            context=app.contexts.label(width, read_only=read_only),
         )
         frozen: Cell = (Span("frozen  ", "under_replicated"),) if app.frozen else ()
         if y == 0:

@@ -39,6 +39,7 @@ COMPARED = (
     "impact-majority",
     "faults",
     "fault-preview",
+    "contexts",
     "moves",
     "reassign",
     "plots",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sample_contexts import SampleContexts, sample_opener
 from sample_files import record
 from sample_snapshots import finished_act
 from scripted import EMBEDDED, FrozenClock, ScriptedGateway
 
 from console.app import KConsole
+from console.context_acts import ContextActs
 from console.gateway import Capabilities
 from console.modals.base import Dialog
 from console.recording.options import Recording
@@ -53,6 +55,7 @@ SHOTS: dict[str, list[str]] = {
     "plots-failover": ["!kill_brokers", "5", "v"],
     "config-diff": ["2", "e", "x", "a"],
     "log-dirs": ["~logdirs"],
+    "contexts": ["~ctx", "j"],
     "log": ["l"],
     "help": ["question_mark"],
     "aliases": ["ctrl+a"],
@@ -80,6 +83,7 @@ def make_app(
         monotonic_ms=clock.monotonic_ms,
         refresh_s=0,
         recording=recording,
+        contexts=lambda app: ContextActs(app, SampleContexts(), None, sample_opener(clock)),
     )
     return app, gateway
 
@@ -107,7 +111,7 @@ def _is_busy(app: KConsole) -> bool:
     # Who asks a person in a dialog waits for the test.
     asks = isinstance(app.screen, Dialog)
     acting = not asks and any(worker.is_running and worker.group not in _ENDLESS for worker in app.workers)
-    return acting or bool(getattr(app.travel.live, "has_news", False))
+    return acting or app.contexts.waiting or bool(getattr(app.travel.live, "has_news", False))
 
 
 async def settle(app: KConsole, pilot: Any) -> None:
