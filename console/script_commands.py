@@ -13,9 +13,12 @@ from console.looking import QUORUM, ask, gateway_of, look, one_look_options
 from console.supervisor_calls import FAILED, fail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from console.gateway import Gateway
     from console.viewmodel.configs import ConfigValue
     from console.viewmodel.documents import Row
+    from console.viewmodel.keeping import Told
 
 THINGS = (
     "brokers",
@@ -27,6 +30,12 @@ THINGS = (
     "quorum",
     "transactions",
     "configs",
+    "acls",
+    "users",
+    "quotas",
+    "logdirs",
+    "producers",
+    "hanging",
 )
 
 
@@ -37,6 +46,8 @@ Examples:
   kconsole get partitions orders payments-2 --json
   kconsole get configs orders
   kconsole get configs --broker 1
+  kconsole get acls User:alice --json
+  kconsole get producers orders
   kconsole get groups --bootstrap-servers kafka-1:9092 --json
 
 \b
@@ -58,11 +69,14 @@ def get(
 ) -> None:
     """List what the cluster has: all of a kind, or those that are named.
 
-    A partition is named orders-3, or by its topic; members and offsets by their group. What brokers do not answer is
+    A partition is named orders-3, or by its topic; members and offsets by their group; acls by their principal,
+    logdirs by their broker. Hanging transactions are those that no coordinator will end. What brokers do not answer is
     left out, and said on standard error (in JSON: in "problems").
     """
     if thing == "configs" and broker is None and not names:
         raise click.UsageError("get configs TOPIC…, or get configs --broker ID")
+    if thing == "producers" and not names:
+        raise click.UsageError("get producers TOPIC…")
     if broker is not None and thing != "configs":
         raise click.UsageError("--broker goes with get configs")
     gateway = gateway_of(bootstrap_servers, command_config, data_dir)
@@ -72,6 +86,7 @@ def get(
 
 async def _listed(gateway: Gateway, thing: str, names: tuple[str, ...], broker: int | None, timeout_s: float) -> Row:
     from console.viewmodel import documents
+    from console.viewmodel.administration_documents import MAKERS
 
     # Only what is asked for is waited for.
     of_groups = thing in ("groups", "members", "offsets")
@@ -88,10 +103,39 @@ async def _listed(gateway: Gateway, thing: str, names: tuple[str, ...], broker: 
         rows, not_there = await _configs(gateway, names, broker)
         answer = documents.envelope(found.snapshot, said)
         return {**answer, thing: rows, "not_found": not_there}
+    elif thing in MAKERS:
+        told = await _administered(gateway, thing, names)
+        rows = [MAKERS[thing](each) for some in told.rows.values() for each in some or ()]
+        said += [each for each in told.problems if each not in said]
+        if thing == "producers":
+            # A topic that is there may have none.
+            return {**documents.envelope(found.snapshot, said), thing: rows, "not_found": []}
     else:
         rows = documents.ROWS[thing](found.snapshot)
     rows, not_there = documents.selected(thing, rows, names)
     return {**documents.envelope(found.snapshot, said), thing: rows, "not_found": not_there}
+
+
+async def _administered(gateway: Gateway, thing: str, names: tuple[str, ...]) -> Told:
+    from console.viewmodel.acls import AclWish
+    from console.viewmodel.keeping import Told
+    from console.viewmodel.producers import MAX_TRANSACTION_MINUTES
+
+    administration = gateway.administration
+    if thing == "logdirs":
+        return await administration.log_dirs()
+    if thing == "producers":
+        return await administration.producers(dict.fromkeys(names))
+    rows: Sequence[Any]
+    if thing == "acls":
+        rows = await administration.acls(AclWish())
+    elif thing == "users":
+        rows = await administration.scram_users()
+    elif thing == "quotas":
+        rows = await administration.quotas()
+    else:
+        rows = await administration.hanging_transactions(MAX_TRANSACTION_MINUTES * 60_000)
+    return Told({"": rows})
 
 
 async def _configs(gateway: Gateway, topics: tuple[str, ...], broker: int | None) -> tuple[list[Row], list[str]]:
@@ -125,12 +169,14 @@ def config_row(config: ConfigValue, kind: str, of: str) -> Row:
 
 
 def _show(document: Row, thing: str, as_json: bool) -> None:
+    from console.viewmodel.administration_documents import FIELDS
     from console.viewmodel.documents import TABLE_FIELDS, table_lines
 
     if as_json:
         click.echo(json.dumps(document))
     else:
-        click.echo("\n".join(table_lines(document[thing], TABLE_FIELDS[thing])))
+        fields = TABLE_FIELDS.get(thing) or FIELDS[thing]
+        click.echo("\n".join(table_lines(document[thing], fields)))
         _tell(document["problems"])
     if document["not_found"]:
         noun = "topics" if thing == "configs" else thing

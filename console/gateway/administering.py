@@ -206,7 +206,8 @@ class ClusterAdministration:
             metadata = await admin.metadata()
             everything: dict[str, Sequence[int] | None] = dict.fromkeys(metadata.topics)
             producers = await admin.describe_producers(await _places(admin, everything))
-            transactions = await admin.transactions((await admin.describe_cluster()).brokers)
+            # Of those that are not fenced, as Kafka's AdminClient: what the others coordinated has moved.
+            transactions = await admin.transactions(metadata.brokers)
         silent = [f"{place}: {each}" for place, each in producers.items() if not isinstance(each, list)]
         silent += [f"broker {node}: {each}" for node, each in transactions.items() if not isinstance(each, list)]
         if silent:

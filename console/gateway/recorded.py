@@ -212,6 +212,11 @@ class RecordedGateway:
         raise GatewayError(_NO_RECORDS)
         yield TailBatch([])
 
+    @property
+    def administration(self) -> NoReturn:
+        # Neither is recorded, nor can it be done.
+        self._refuse()
+
     def _refuse(self) -> NoReturn:
         raise GatewayError(self._reason)
 

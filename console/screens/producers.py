@@ -8,7 +8,7 @@ from typing import Any
 from console.screens.base import view_bindings
 from console.screens.polled import PolledView
 from console.viewmodel.keeping import Told
-from console.viewmodel.producers import PRODUCER_COLUMNS, ProducerRow, producer_words
+from console.viewmodel.producers import MAX_TRANSACTION_MINUTES, PRODUCER_COLUMNS, ProducerRow, producer_words
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
@@ -62,7 +62,7 @@ class HangingView(ProducersView):
 
     @property
     def _minutes(self) -> int:
-        return int(self.about.get("minutes", 15))
+        return int(self.about.get("minutes", MAX_TRANSACTION_MINUTES))
 
     def scope_word(self) -> str:
         return f"older than {self._minutes}m"

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from console.viewmodel import text
 from console.viewmodel.cells import UNKNOWN, Cell, Column, cell
 
+# What --max-transaction-timeout of kafka-transactions.sh find-hanging is by default.
+MAX_TRANSACTION_MINUTES = 15
+
 
 class ProducerRow(NamedTuple):
     """A producer of a partition. -1 is "none": of sequence, timestamp, coordinator epoch, and start of a transaction.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from console.administration_commands import administration_spec, partitions_named
@@ -16,6 +19,7 @@ from console.tool_commands import (
     set_scram_command,
 )
 from console.viewmodel.acls import AclRow, acl_of
+from console.viewmodel.administration_documents import FIELDS, MAKERS
 from console.viewmodel.cells import plain
 from console.viewmodel.client_quotas import QuotaRow, change_cells, change_of, removal_of
 from console.viewmodel.configs import (
@@ -41,7 +45,7 @@ from console.viewmodel.keeping import KeptRows, Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.producers import ProducerRow, producer_words
 from console.viewmodel.record_deletion import cut_cells, cut_words, cuts_of
-from console.viewmodel.scram_users import credential_of
+from console.viewmodel.scram_users import ScramRow, credential_of
 from tests.console.sample_snapshots import START_MS, sample_cluster
 
 TOPIC_LEVEL = ConfigOf(TOPIC, "orders").level
@@ -227,6 +231,24 @@ def test_what_records_would_go_is_counted_first() -> None:
     for wrong in ("", "-5", "soon", "999,999,999"):
         with pytest.raises(ValueError, match=r"an offset"):
             cuts_of([first], wrong)
+
+
+def test_what_scripts_read_is_documented() -> None:
+    rows: dict[str, object] = {
+        "acls": AclRow("TOPIC", "ord", "PREFIXED", "User:alice", "*", "READ", "ALLOW"),
+        "users": ScramRow("alice", "SCRAM-SHA-256", 4096),
+        "quotas": ALICE,
+        "logdirs": LogDirRow(1, "/d", 100, 50, ()),
+        "producers": ProducerRow("t", 0, 7, 1, -1, -1, -1, -1),
+    }
+    told = {thing: MAKERS[thing](row) for thing, row in rows.items()}
+    page = (Path(__file__).resolve().parents[3] / "docs" / "scripting.md").read_text()
+    for thing, row in told.items():
+        (fields,) = re.findall(rf"^\| \*\*{thing}\*\* \| (.*?) \|$", page, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", fields) == list(row)
+        assert set(FIELDS[thing]) <= set(row)
+    assert (told["quotas"]["user"], told["quotas"]["client_id"], told["quotas"]["ip"]) == ("alice", "<default>", None)
+    assert told["producers"]["transaction_start_offset"] is None
 
 
 def test_commands_lead_to_screens_or_say_what_to_name() -> None:
