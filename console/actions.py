@@ -26,6 +26,7 @@ from console.config_acts import ConfigActs
 from console.copy_acts import CopyActs
 from console.fault_acts import FaultActs
 from console.gateway import GatewayError, NewTopic
+from console.key_search_form import KeySearchForm
 from console.long_acts import LongActs
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
@@ -78,6 +79,7 @@ class Acts:
         self.long = LongActs(app, self)
         self.copying = CopyActs(app, self)
         self.redriving = RedriveActs(app, self)
+        self.finding = KeySearchForm(app)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

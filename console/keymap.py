@@ -277,6 +277,7 @@ KEYS: tuple[Key, ...] = (
         Need.WRITE,
         help="dead letters to where they came from, once",
     ),
+    Key("K", "find_key", "find a key", "records", "K", _N, help="reads only the partition that it is in"),
     Key("m", "mark", "mark", "records", "m", "table", help="for y and D"),
     Key("U", "clear_marks", "clear marks", "records", "U", "table"),
     Key("p", "produce", "produce", "records", "p", _A, Need.WRITE, hint=True),

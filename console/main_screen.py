@@ -367,6 +367,8 @@ class MainScreen(Screen[None]):
             acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
         elif act == "delete_records":
             acts.administering.ask_delete_records(partitions_named(arguments, self.console.picture()))
+        elif act == "find":
+            acts.finding.ask(*self._topic(act, arguments), typed=" ".join(arguments[1:]))
         elif act == "redrive":
             acts.redriving.ask(*self._topic(act, arguments))
         elif act == "create":

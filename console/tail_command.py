@@ -18,6 +18,7 @@ from console.value_options import serde_options, values_of
 
 if TYPE_CHECKING:
     from console.gateway import Gateway, ReadFrom, Tail
+    from console.viewmodel.key_search import KeySearch
     from console.viewmodel.records import RecordView
     from console.viewmodel.tailing import TailRun
 
@@ -31,6 +32,7 @@ Examples:
   kconsole tail orders --from start --until end     all there is, then it ends
   kconsole tail orders --from -20 --count 20 --json
   kconsole tail orders --from 15m --filter '"amount": 9\\d\\d'
+  kconsole tail orders --key order-7 --from start --until end
   kconsole tail orders --partitions 0,2 --from 1042 --until 2000
   kconsole tail orders --from start --until end --parquet orders.parquet
   kconsole tail orders --value-serde avro --registry http://127.0.0.1:8081 --json
@@ -59,6 +61,17 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
     help="Seconds without progress after which --until and --count give up; for all, if nothing can be read at all.",
 )
 @click.option(
+    "--key",
+    help="Only records with this key (text, or 0x0a1b); of one topic, and only its partition is read.",
+)
+@click.option(
+    "--partitioner",
+    type=click.Choice(["murmur2", "crc32", "all"]),
+    default="murmur2",
+    show_default=True,
+    help="How producers choose its partition: murmur2 as Java's clients, crc32 as librdkafka's; all: read all.",
+)
+@click.option(
     "--parquet",
     type=click.Path(dir_okay=False, exists=False),
     help="Into this new file instead, which has its name once it is whole; with --until or --count.",
@@ -74,6 +87,8 @@ def tail(
     wanted: str,
     partitions: str | None,
     timeout_s: float,
+    key: str | None,
+    partitioner: str,
     parquet: str | None,
     registry: str | None,
     masking: str | None,
@@ -101,10 +116,31 @@ def tail(
         raise click.UsageError(f"--filter: {parsed.error}")
     only = numbers(partitions)
     file = _parquet_file(parquet, bounded=until is not None or count is not None, as_json=as_json)
+    search = _search(key, partitioner, topics, only)
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
-    run = TailRun(time.monotonic() * 1000, until=stop, count=count, wanted=parsed, patience_ms=timeout_s * 1000)
-    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file))
+    run = TailRun(
+        time.monotonic() * 1000,
+        until=stop,
+        count=count,
+        wanted=parsed,
+        patience_ms=timeout_s * 1000,
+        key=None if search is None else search.wish.key,
+    )
+    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file, search))
+
+
+def _search(key: str | None, partitioner: str, topics: tuple[str, ...], only: object) -> KeySearch | None:
+    from console.viewmodel.key_search import KeyRule, KeySearch, KeyWish, typed_key
+
+    if key is None:
+        return None
+    if len(topics) != 1 or only is not None:
+        raise click.UsageError("--key is looked for in one topic, and finds its partition itself")
+    try:
+        return KeySearch(KeyWish(typed_key(key), KeyRule.ALL if partitioner == "all" else KeyRule(partitioner)))
+    except ValueError as error:
+        raise click.UsageError(f"--key: {error}") from error
 
 
 def _parquet_file(written: str | None, *, bounded: bool, as_json: bool) -> Path | None:
@@ -143,12 +179,16 @@ def numbers(written: str | None) -> tuple[int, ...] | None:
     return tuple(int(each) for each in words)
 
 
-def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool, file: Path | None) -> int:
+def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool, file: Path | None, search: KeySearch | None) -> int:
     from console.gateway import GatewayError
 
     async def read() -> None:
+        wanted = tail
         try:
-            await _read(gateway, tail, run, as_json, file)
+            if search is not None:
+                wanted = tail._replace(partitions=search.begin(await gateway.bulk.partition_count(tail.topics[0])))
+                _say(f"the key is looked for in {search.where}")
+            await _read(gateway, wanted, run, as_json, file)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):

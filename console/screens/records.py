@@ -16,6 +16,7 @@ from console.viewmodel import text
 from console.viewmodel.cells import Column
 from console.viewmodel.dead_letters import dead_letter, letter_columns
 from console.viewmodel.jq_programs import Program, program
+from console.viewmodel.key_search import KeySearch, KeyWish
 from console.viewmodel.records import (
     KEPT_RECORDS,
     BytesFormat,
@@ -70,6 +71,8 @@ class RecordsView(View):
         self._paged = "read_from" in about
         self._gather_until_ms = 0.0
         self._more = asyncio.Event()
+        wish: KeyWish | None = about.get("key")
+        self._search = KeySearch(wish) if wish is not None else None
 
     def columns(self) -> Sequence[Column]:
         columns = record_columns(self._format, len(self._topics) > 1, headers=self._has_headers, fields=self._fields)
@@ -93,10 +96,11 @@ class RecordsView(View):
     def scope_word(self) -> str:
         partitions = self.about.get("partitions")
         word = ",".join(self._topics)
-        return f"{word}-{','.join(map(str, partitions))}" if partitions else word
+        word = f"{word}-{','.join(map(str, partitions))}" if partitions else word
+        return word if self._search is None else f"{word}, key {self._search.wish.words}"
 
     def remark(self) -> str:
-        words = []
+        words = [] if self._search is None else [self._search.words]
         if self._problem:
             words.append(f"! {self._problem}")
         values = values_of(self.console)
@@ -140,21 +144,32 @@ class RecordsView(View):
 
     async def _read(self, read_from: ReadFrom) -> None:
         while True:
-            tail = Tail(self._topics, self.about.get("partitions"), read_from)
             try:
+                tail = await self._tail(read_from)
                 async for batch in self.console.gateway.tail(tail):
                     self._problem = batch.problem
                     self._caught_up = batch.caught_up
-                    self._take(batch.records)
+                    records = batch.records
+                    if self._search is not None:
+                        records = self._search.take(records, batch.positions, batch.ends)
+                    self._take(records)
                     while self._has_enough():
                         self._more.clear()
                         await self._more.wait()
                 return
             except GatewayError as error:
                 self._problem = str(error)
-            # What was shown stays; reading goes on at the end once the cluster answers.
-            read_from = ReadFrom()
+            # What was shown stays; reading goes on at the end once the cluster answers, a search where it was.
+            read_from = ReadFrom() if self._search is None else read_from
             await asyncio.sleep(_RETRY_S)
+
+    async def _tail(self, read_from: ReadFrom) -> Tail:
+        """Raises: GatewayError."""
+        search = self._search
+        if search is None:
+            return Tail(self._topics, self.about.get("partitions"), read_from)
+        partitions = search.begin(await self.console.gateway.bulk.partition_count(self._topics[0]))
+        return Tail(self._topics[:1], partitions, read_from, search.positions)
 
     def _below(self) -> int:
         """Rows below the selected one."""
@@ -192,7 +207,8 @@ class RecordsView(View):
         elif self.table.total != len(self._ring):
             self.table.update_rows(self._ring)
         if not len(self._ring):
-            self.table.empty = self._problem or "waiting for records …"
+            waiting = "waiting for records …" if self._search is None else self._search.nothing
+            self.table.empty = self._problem or waiting
         if not self._has_enough():
             self._more.set()
         self.table.tick()
@@ -281,6 +297,8 @@ class RecordsView(View):
 
     def _seek(self, read_from: ReadFrom) -> None:
         self._read_from = read_from
+        if self._search is not None:
+            self._search.restart()
         self._paged = read_from.start is not Start.END
         self.action_clear()
         self.table.follow = not self._paged
@@ -301,6 +319,11 @@ class RecordsView(View):
 
         fields = [Field("place", "read from", "", "end, start, 1042, -100, 15m, 2026-11-24 14:03")]
         self.console.push_screen(Form("seek", fields, yes="Seek", check=check, note=SEEK_HELP), seek)
+
+    def action_find_key(self) -> None:
+        row: RecordView | None = self.table.cursor_row
+        topic = row.topic if row is not None else self._topics[0]
+        self.console.acts.finding.ask(topic, self._search.wish if self._search is not None else None)
 
     def action_resend(self) -> None:
         row: RecordView | None = self.table.cursor_row

@@ -1,0 +1,52 @@
+"""Asking for a key, from any screen: Records opens on its topic, and shows only what has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from console.gateway import ReadFrom
+from console.modals.form import Field, Form
+from console.screens.base import ViewSpec
+from console.viewmodel.key_search import RULE_HELP, KeyRule, KeyWish, typed_key
+from console.viewmodel.seeking import parse_seek
+
+if TYPE_CHECKING:
+    from console.app import KConsole
+
+
+class KeySearchForm:
+    """Part of :class:`console.actions.Acts`; it changes nothing."""
+
+    def __init__(self, app: KConsole) -> None:
+        self._app = app
+        self._rule = KeyRule.MURMUR2
+
+    def ask(self, topic: str, before: KeyWish | None = None, *, typed: str = "") -> None:
+        """A form. ``before``: what is looked for now."""
+        fields = [
+            Field("key", "key", typed or (before.words if before is not None else ""), "text, or 0x0a1b"),
+            Field("rule", "partition by", before.rule if before else self._rule, choices=tuple(KeyRule)),
+            Field("from", "from", "start"),
+        ]
+
+        def check(values: dict[str, str]) -> str:
+            if not values["key"]:
+                return "which key? (an empty one: 0x)"
+            try:
+                typed_key(values["key"])
+            except ValueError as error:
+                return str(error)
+            found = parse_seek(values["from"], self._app.now_ms())
+            return found if isinstance(found, str) else ""
+
+        def submitted(values: dict[str, str] | None) -> None:
+            if values is None:
+                return
+            begin = parse_seek(values["from"], self._app.now_ms())
+            assert isinstance(begin, ReadFrom)
+            self._rule = KeyRule(values["rule"])
+            wish = KeyWish(typed_key(values["key"]), self._rule)
+            self._app.push_view(ViewSpec("records", {"topics": (topic,), "read_from": begin, "key": wish}))
+
+        note = f"{RULE_HELP}. What was written before the topic had its present partitions may lie elsewhere."
+        self._app.push_screen(Form(f"find a key in {topic}", fields, yes="Find", check=check, note=note), submitted)
