@@ -10,11 +10,14 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
+from confluent_kafka import Producer
 
 from console.cli import main
 from tests.integration.conftest import KCONSOLE, SPEC, Cluster, start_cluster, stop_cluster
+from tests.unit.console.registry_server import ORDER, ORDER_BYTES, PAYMENT, PAYMENT_BYTES, registry_server
 
 pytestmark = pytest.mark.integration
 
@@ -23,6 +26,7 @@ WITH_LOAD = (
     + """
 topics:
   - {name: orders, partitions: 3}
+  - {name: valued, partitions: 1}
 workload:
   producers:
     - {name: shop, topic: orders, rate: 50}
@@ -82,6 +86,45 @@ def test_a_tail_reads_from_one_place_to_another_and_says_why_it_ended(busy: Clus
     assert result.exit_code == 0 and len(result.stdout.splitlines()) >= end
     result = run(busy, "tail", "nosuch", "--timeout", "0.5")
     assert result.exit_code == 1 and "nosuch: UNKNOWN_TOPIC_OR_PARTITION" in result.stderr
+
+
+def test_values_of_a_registry_are_read_masked_and_written_into_a_file(busy: Cluster, tmp_path: Any) -> None:
+    producer = Producer({"bootstrap.servers": busy.bootstrap})
+    producer.produce("valued", ORDER_BYTES, b"\0\0\0\7")
+    producer.produce("valued", PAYMENT_BYTES, b"\0\0\0\x08")
+    assert producer.flush(20) == 0
+    masks = tmp_path / "masking.yaml"
+    masks.write_text("rules: [{topic: val*, path: $.customer.email, do: last, keep: 4}]")
+    with registry_server() as server:
+        place = (
+            "tail",
+            "valued",
+            "--from",
+            "start",
+            "--until",
+            "end",
+            "--key-serde",
+            "int32",
+            "--registry",
+            server.url,
+        )
+        result = run(busy, *place, "--json")
+        read = [json.loads(line) for line in result.stdout.splitlines()]
+        assert [(each["key_decoded"], each["value_decoded"]) for each in read] == [(7, ORDER), (8, PAYMENT)]
+        masked = run(busy, *place, "--masking", str(masks), "--filter", "-j .value.customer").stdout
+        assert '"email": "***.org"' in masked and "example" not in masked and masked.count("\n") == 1
+        result = run(busy, *place, "--masking", str(masks), "--parquet", str(tmp_path / "valued.parquet"))
+        assert result.exit_code == 0 and "ended: 2 records, up to the end as it was" in result.stderr
+        rows = pyarrow.parquet.read_table(tmp_path / "valued.parquet").to_pylist()
+        assert [(each["offset"], each["key"], each["key_bytes"]) for each in rows] == [
+            (0, "7", b"\0\0\0\7"),
+            (1, "8", b"\0\0\0\x08"),
+        ]
+        assert json.loads(rows[0]["value"])["customer"]["email"] == "***.org" and rows[0]["value_bytes"] is None
+        assert json.loads(rows[1]["value"]) == PAYMENT and rows[1]["value_bytes"] == PAYMENT_BYTES
+    masks.write_text("rules: [{topic: val*, path: customer}]")
+    result = run(busy, *place, "--masking", str(masks))
+    assert (result.exit_code, result.stdout) == (2, "") and "no record is shown while masks are wrong" in result.stderr
 
 
 def test_one_thing_is_described_with_its_parts_and_a_groups_lag_is_judged(busy: Cluster) -> None:

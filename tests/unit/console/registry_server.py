@@ -58,6 +58,18 @@ message Payment {
   google.protobuf.Timestamp at = 6;
 }
 """
+# As that serializer registers them, for registries that give back what they got.
+MONEY_DESCRIPTOR = (
+    "ChJjb21tb24vbW9uZXkucHJvdG8SBmNvbW1vbiI5CgVNb25leRIUCgVjZW50cxgBIAEoA1IFY2VudHMSGgoIY3VycmVuY3kYAiABKAlSCGN1cn"
+    "JlbmN5YgZwcm90bzM="
+)
+PAYMENT_DESCRIPTOR = (
+    "CglwYXkucHJvdG8SBHNob3AaEmNvbW1vbi9tb25leS5wcm90bxofZ29vZ2xlL3Byb3RvYnVmL3RpbWVzdGFtcC5wcm90byIaCgROb3RlEhIKBH"
+    "RleHQYASABKAlSBHRleHQingIKB1BheW1lbnQSDgoCaWQYASABKANSAmlkEiUKBmFtb3VudBgCIAEoCzINLmNvbW1vbi5Nb25leVIGYW1vdW50"
+    "EhAKA3JhdxgDIAEoDFIDcmF3EiYKBGtpbmQYBCABKA4yEi5zaG9wLlBheW1lbnQuS2luZFIEa2luZBIoCgVsaW5lcxgFIAMoCzISLnNob3AuUG"
+    "F5bWVudC5MaW5lUgVsaW5lcxIqCgJhdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBSAmF0GjAKBExpbmUSEAoDc2t1GAEgASgJ"
+    "UgNza3USFgoGcGllY2VzGAIgASgFUgZwaWVjZXMiGgoES2luZBIICgRDQVNIEAASCAoEQ0FSRBABYgZwcm90bzM="
+)
 _ORDER = {
     "schema": ORDER_SCHEMA,
     "references": [{"name": "shop.Customer", "subject": "customer", "version": 1}],
@@ -73,6 +85,12 @@ ANSWERS: dict[str, Any] = {
     "/subjects/orders-value/versions/latest": {"id": 8, **_ORDER},
     "/schemas/ids/10": _PAYMENT,
     "/subjects/common%2Fmoney.proto/versions/1": {"id": 9, "schemaType": "PROTOBUF", "schema": MONEY_PROTO},
+    "/schemas/ids/11": {
+        "schemaType": "PROTOBUF",
+        "schema": PAYMENT_DESCRIPTOR,
+        "references": [{"name": "common/money.proto", "subject": "money in base64", "version": 1}],
+    },
+    "/subjects/money%20in%20base64/versions/1": {"id": 12, "schemaType": "PROTOBUF", "schema": MONEY_DESCRIPTOR},
     "/schemas/ids/13": {"schemaType": "JSON", "schema": "{}"},
     "/schemas/ids/14": {"schema": '{"type": "no such type"}'},
 }
