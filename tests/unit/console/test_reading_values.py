@@ -120,6 +120,7 @@ async def test_a_registry_that_is_gone_or_hangs_costs_one_wait_and_says_why(tmp_
         # One request when it hung, and one once it answered.
         assert server.asked.count("/schemas/ids/8") == 2
         now, server.status = 12.0, 503
+        assert await registry.schema(8), "what is known is not asked for again"
         with pytest.raises(RegistryError, match="answers 503"):
             await registry.schema(10)
         url = server.url
@@ -243,6 +244,7 @@ async def test_typed_json_is_written_as_the_serde_has_it(tmp_path: Path) -> None
         # What was read keeps its schema and message.
         assert await values.write("other", "value", json.dumps(PAYMENT), PAYMENT_BYTES) == PAYMENT_BYTES
         assert await values.write("other", "value", '{"sku": "b-2", "pieces": 3}', LINE_BYTES) == LINE_BYTES
+        assert await values.write("other", "value", '{"text": "hi"}', NOTE_BYTES) == NOTE_BYTES
         for text, problem in (
             ('{"order": 1}', "the field amount is missing and has no default"),
             (json.dumps({**ORDER, "state": "LOST"}), "state"),
