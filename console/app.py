@@ -169,6 +169,11 @@ class KConsole(App[None]):
         if isinstance(focused, Input | TextArea | Button):
             await self._queues_are_empty()
 
+    async def _on_key(self, event: events.Key) -> None:
+        # A key that nobody wanted comes here once it went through all widgets. Textual would look for its bindings
+        # again; by then the key after it may have opened a screen on which it kills a broker.
+        event.prevent_default()
+
     async def _ready_for_keys(self) -> None:
         screen = self.screen
         ready = screen.ready if isinstance(screen, Dialog) else self.main.switched

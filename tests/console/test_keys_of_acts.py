@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import pytest
 from driving import READ_ONLY, driving, screen_lines
 from sample_files import record
 from scripted import ATTACHED, EMBEDDED
+from textual import events
 
 from console.gateway import NewTopic
 from console.modals.confirm import Confirm
@@ -27,6 +29,19 @@ async def test_kill_is_done_at_once_on_the_embedded_cluster() -> None:
         entry = driver.view.table.shown[0]
         assert entry.command == "kill -9 41002"
         assert entry.outcome.startswith("broker 2 killed")
+
+
+async def test_a_key_that_means_nothing_here_does_nothing_on_the_screen_that_the_next_key_opens() -> None:
+    async with driving() as driver:
+        await driver.press("2")
+        # As a terminal sends what is typed fast: the second is there before the first went through all widgets.
+        for key, character in (("ctrl+k", "\x0b"), ("5", "5")):
+            driver.app.post_message(events.Key(key, character))
+        # Not the pilot, which waits for one queue after the other.
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+        await driver.settle()
+        assert driver.calls("kill") == []
 
 
 @pytest.mark.parametrize(("key", "call"), [("x", "stop"), ("r", "restart"), ("z", "pause"), ("Z", "resume")])
