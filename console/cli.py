@@ -18,7 +18,7 @@ from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.looking import CONTEXT, chosen_context
 from console.metrics_command import metrics
-from console.recording_command import recording_of, recording_options, replay
+from console.recording_command import bundle, recording_of, recording_options, replay
 from console.redrive_command import redrive
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
@@ -532,6 +532,7 @@ for _command in (
     context_group,
     watch,
     replay,
+    bundle,
     web,
 ):
     main.add_command(_command)

@@ -94,6 +94,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mark", (), "!mark", "remember this moment; again elsewhere: what is different"),
     Command("diff", (), "!diff", "what is different between two moments: TIME TIME", "time"),
     Command("record", (), "!record", "record this cluster: FILE, or off", "file"),
+    Command("bundle", (), "!bundle", "export an incident: FILE [FROM [UNTIL]], else the last hour", "file"),
     Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),
     Command("help", ("h",), "!help", "all keys"),
     Command("aliases", (), "!aliases", "all commands"),

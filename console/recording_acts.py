@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.gateway.protocol import Capabilities, Gateway, GatewayError
-from console.gateway.recorded import RecordedAnswers
-from console.recording.options import Recording, path_of_attached
+from console.gateway.recorded import RecordedAnswers, RecordedGateway
+from console.recording.bundle import Extras, extras_of, write_bundle
+from console.recording.options import Recording, path_in, path_of_attached
 from console.recording.recorder import Command, Recorder
 from console.recording.store import RecordError
+from console.viewmodel.text import date_time, size
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ class Recordings:
         self._recording = recording
         self.recorder: Recorder | None = None
         self._told = ""
+        self._servers = ""
         self._asked_topics = 0
 
     @property
@@ -63,6 +68,7 @@ class Recordings:
             self._app.flash(str(error), "under_replicated", 12)
             return False
         self.recorder = recorder
+        self._servers = about["bootstrap_servers"]
         self._app.travel.record_answers(RecordedAnswers(self._gateway, recorder.document))
         self._app.run_worker(self._ask(recorder), group="recording", exclusive=True, exit_on_error=False)
         if recorder.remark:
@@ -80,6 +86,11 @@ class Recordings:
     def picture(self, snapshot: ClusterSnapshot) -> None:
         """One that the cluster gave now."""
         if self.recorder is not None:
+            servers = self._gateway.capabilities.bootstrap_servers
+            if servers != self._servers:
+                # An embedded cluster is asked for them first.
+                self._servers = servers
+                self.recorder.about(bootstrap_servers=servers)
             self.recorder.picture(snapshot)
             self._tell()
 
@@ -92,6 +103,33 @@ class Recordings:
         """What was done here, before and after its outcome is known."""
         if self.recorder is not None:
             self.recorder.command(Command(*entry))
+
+    def bundle(self, file: str, first_ms: int, last_ms: int, past: RecordedGateway | None) -> None:
+        """Export a stretch of the record, whichever is looked at."""
+        source = past.record.path if past is not None else self.path
+        if source is None:
+            self._app.flash("nothing is recorded here: :record begins", "under_replicated")
+            return
+        # The record of an embedded cluster is in its data directory; others have nothing beside them.
+        data_dir = os.path.dirname(os.path.dirname(source))
+        own = source == path_in(data_dir) and os.path.exists(os.path.join(data_dir, "cluster.yaml"))
+        begins, ends = (date_time(each)[:19] for each in (first_ms, last_ms + 999))
+        which = f"--data-dir {shlex.quote(data_dir)}" if own else f"--record {shlex.quote(source)}"
+        command = f"kconsole bundle {shlex.quote(file)} --from '{begins}' --until '{ends}' {which}"
+
+        async def act() -> str:
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.flush, 5.0)
+            try:
+                extras = await asyncio.to_thread(extras_of, data_dir) if own else Extras()
+                done = await asyncio.to_thread(
+                    write_bundle, source, file, first_ms, last_ms, extras, self._app.present_ms()
+                )
+            except RecordError as error:
+                raise GatewayError(str(error)) from error
+            return f"{done.path}: {size(done.bytes)}, kconsole replay opens it"
+
+        self._app.acts.perform(f"bundle {os.path.basename(file)}", command, act, doing="exporting")
 
     def _tell(self) -> None:
         assert self.recorder is not None

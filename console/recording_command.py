@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from console.supervisor_calls import DATA_DIR, FAILED, USAGE, directory_of, fail
+from console.supervisor_calls import DATA_DIR, FAILED, JSON, USAGE, directory_of, fail
+
+if TYPE_CHECKING:
+    from console.recording.reader import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+HOUR_MS = 3_600_000
 
 
 def recording_options(function: Function) -> Function:
@@ -46,16 +53,7 @@ def recording_of(record: str | None, record_hours: float, record_mb: float, usua
     return Recording(path, Limits(record_hours, record_mb))
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  kconsole replay incident.kbundle               everything as it was; { and } go from event to event
-  kconsole replay ~/k/recording/recording.db     the record of a data directory""",
-)
-@click.argument("file", metavar="FILE")
-def replay(file: str) -> None:
-    """Open a bundle or a record: every screen at any moment of it, read-only."""
-    from console.gateway.recorded import RecordedGateway
+def _opened(file: str) -> Record:
     from console.recording.reader import Record
     from console.recording.store import RecordError
 
@@ -65,11 +63,124 @@ def replay(file: str) -> None:
             fail(f"{file} is a record in which there is nothing", FAILED)
     except RecordError as error:
         fail(str(error), USAGE)
+    return record
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole replay incident.kbundle                 everything as it was; { and } go from event to event
+  kconsole replay ~/k/recording/recording.db       the record of a data directory
+  kconsole replay incident.kbundle --json          what is in it
+  kconsole replay incident.kbundle --file cluster.yaml""",
+)
+@click.argument("file", metavar="FILE")
+@click.option("--file", "name", metavar="NAME", help="Print one of the files and logs that are in a bundle.")
+@JSON
+def replay(file: str, name: str | None, as_json: bool) -> None:
+    """Open a bundle or a record: every screen at any moment of it, read-only."""
+    record = _opened(file)
+    if name is not None:
+        _print_file(record, name)
+        return
+    if as_json:
+        click.echo(json.dumps(_about(record)))
+        return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        fail("replay opens a console and needs a terminal", USAGE)
+        fail("replay opens a console and needs a terminal; --json tells what is in the file", USAGE)
     from console.app import run_over
+    from console.gateway.recorded import RecordedGateway
 
     sys.exit(run_over(RecordedGateway(record, has_present=False)))
 
 
-_ = DATA_DIR, directory_of
+def _about(record: Record) -> dict[str, Any]:
+    whole = record.range()
+    assert whole is not None
+    names = record.names_of("log", "file")
+    return {
+        **record.meta,
+        "first_ms": whole.first_ms,
+        "last_ms": whole.last_ms,
+        "events": record.event_count(whole.first_ms, whole.last_ms),
+        "commands": len(record.commands_until(whole.last_ms)),
+        "logs": [each for kind, each in names if kind == "log"],
+        "files": [each for kind, each in names if kind == "file"],
+    }
+
+
+def _print_file(record: Record, name: str) -> None:
+    from console.recording.store import RecordError
+
+    whole = record.range()
+    assert whole is not None
+    try:
+        for kind in ("file", "log"):
+            found = record.document_at(kind, name, whole.last_ms, list[str])
+            if found is not None:
+                click.echo("\n".join(found), nl=kind == "log")
+                return
+    except RecordError as error:
+        fail(str(error), USAGE)
+    known = ", ".join(each for _, each in record.names_of("log", "file")) or "nothing of the kind"
+    fail(f"there is no {name} in {record.path}; there is {known}", USAGE)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole bundle incident.kbundle                          the last hour
+  kconsole bundle incident.kbundle --from 14:00 --until 14:20
+  kconsole bundle incident.kbundle --from start --record mine.db"""
+)
+@click.argument("file", metavar="FILE")
+@DATA_DIR
+@click.option(
+    "--from", "first", default="1h ago", show_default=True, help="14:03, 2026-11-24 14:03:07, 20m ago, start."
+)
+@click.option("--until", "last", default="end", show_default=True, help="The same.")
+@click.option("--record", help="Another record than that of the data directory.")
+@JSON
+def bundle(file: str, data_dir: str | None, first: str, last: str, record: str | None, as_json: bool) -> None:
+    """Export an incident into one file: the record of a stretch of time, events, acts, configs, and of an embedded
+    cluster its files and the ends of its brokers' logs. Secrets are left out. `kconsole replay FILE` opens it."""
+    from console.recording.bundle import Extras, extras_of, write_bundle
+    from console.recording.options import path_in
+    from console.recording.store import RecordError
+    from console.viewmodel.moments import parse_moment
+
+    directory = directory_of(data_dir).path
+    source = record or path_in(directory)
+    if not os.path.exists(source):
+        hint = "" if record else "; a console makes it while it is open"
+        fail(f"there is no record {source}{hint}", FAILED)
+    opened = _opened(source)
+    whole = opened.range()
+    assert whole is not None
+    opened.close()
+    try:
+        first_ms, last_ms = (parse_moment(words, whole.last_ms, *whole) for words in (first, last))
+    except ValueError as error:
+        fail(str(error), USAGE)
+    if first_ms > last_ms:
+        fail(f"{first} is not before {last}", USAGE)
+    try:
+        extras = Extras() if record else extras_of(directory)
+        done = write_bundle(source, file, first_ms, last_ms, extras, time.time_ns() // 1_000_000)
+    except RecordError as error:
+        fail(str(error), FAILED)
+    if as_json:
+        click.echo(json.dumps(done._asdict()))
+        return
+    click.echo(bundled_words(done))
+
+
+def bundled_words(done: Any) -> str:
+    """What a bundle has, for people."""
+    from console.viewmodel.text import date_time, plural, size
+
+    return (
+        f"{done.path}: {date_time(done.first_ms)} to {date_time(done.last_ms)}, {plural(done.pictures, 'picture')}, "
+        f"{plural(done.events, 'event')}, {plural(done.commands, 'act')}, {plural(done.logs, 'log')}, "
+        f"{plural(done.files, 'file')}, {size(done.bytes)}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from console.recording_acts import Recordings
 from console.screens.base import ViewSpec
 from console.viewmodel.events import EventLog, event_tone, kind_words, reason_words
 from console.viewmodel.history import History, remember
-from console.viewmodel.moments import MOMENT_HELP, NOW_WORDS, Moment, parse_moment, past_words
+from console.viewmodel.moments import MOMENT_HELP, NOW_WORDS, Moment, joined_dates, parse_moment, past_words
 from engine.supervisor.snapshot import ClusterSnapshot, Source
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _OF_PICTURES = frozenset(
     {"cluster", "topics", "partitions", "groups", "group", "events", "failover", "workload", "quorum", "commands"}
 )
-COMMANDS = ("back", "live", "mark", "diff", "record")
+COMMANDS = ("back", "live", "mark", "diff", "record", "bundle")
 
 
 class TimeTravel:
@@ -367,6 +368,8 @@ class TimeTravel:
             self._diff(list(arguments))
         elif command == "record":
             self._record(words)
+        elif command == "bundle":
+            self._bundle(list(arguments))
 
     def _record(self, words: str) -> None:
         app, recordings = self._app, self.recordings
@@ -380,12 +383,23 @@ class TimeTravel:
         elif recordings.start(words or None):
             app.flash(f"recorded into {recordings.path}", "in_sync")
 
+    def _bundle(self, words: list[str]) -> None:
+        if not words:
+            raise ValueError("name a file: :bundle FILE, and from when until when: :bundle FILE 14:03 14:20")
+        file, *times = words
+        times = joined_dates(times)
+        if len(times) > 2:
+            raise ValueError("two moments at most: :bundle FILE 14:03 14:20")
+        found = [self._parse(each) for each in times]
+        moments = [self.present_ms() if each is None else each for each in found]
+        last_ms = (
+            moments[1] if len(moments) == 2 else self._app.now_ms() if self.moment is None else self.moment.last_ms
+        )
+        first_ms = moments[0] if moments else last_ms - 3_600_000
+        self.recordings.bundle(os.path.expanduser(file), first_ms, last_ms, self.past)
+
     def _diff(self, words: list[str]) -> None:
-        # A date and its time are two words.
-        for at in range(len(words) - 1):
-            if len(words[at]) == len("2026-11-24") and words[at].count("-") == 2 and ":" in words[at + 1]:
-                words[at : at + 2] = [f"{words[at]} {words[at + 1]}"]
-                break
+        words = joined_dates(words)
         if not words and self._marked_ms is not None:
             self.mark()
             return

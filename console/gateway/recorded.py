@@ -194,14 +194,10 @@ class RecordedGateway:
         if not self._has_logs():
             raise GatewayError(self._capabilities.no_broker_logs)
         name = f"broker {broker_id}{' previous' if previous else ''}"
+        whole = self.record.range()
+        last_ms = 0 if whole is None else whole.last_ms
         try:
-            lines = await asyncio.to_thread(
-                self.record.document_at,
-                "log",
-                name,
-                self.record.range().last_ms + 1,
-                list[str],  # type: ignore[union-attr]
-            )
+            lines = await asyncio.to_thread(self.record.document_at, "log", name, last_ms, list[str])
         except RecordError as error:
             raise GatewayError(str(error)) from error
         if lines is None:

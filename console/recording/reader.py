@@ -187,6 +187,12 @@ class Record:
         except (FrameError, CodecError, KeyError, TypeError) as error:
             raise RecordError(f"{self.path} is damaged: {kind} {name}: {error}") from error
 
+    def names_of(self, *kinds: str) -> list[tuple[str, str]]:
+        """Kind and name of the documents of some kinds."""
+        marks = ", ".join("?" * len(kinds))
+        rows = self._all(f"SELECT DISTINCT kind, name FROM documents WHERE kind IN ({marks}) ORDER BY 1, 2", *kinds)
+        return [(kind, name) for kind, name in rows]
+
 
 def _event(path: str, sequence: int, at_ms: int, kind: str, source: str, data: str) -> ClusterEvent:
     try:

@@ -152,6 +152,10 @@ class Recorder:
         """An answer of type ``of``; kept if it is another than the last one of that kind and name."""
         self._put("document", (kind, name, value, of, self._now_ms()))
 
+    def about(self, **facts: str) -> None:
+        """What is known of the cluster only now."""
+        self._put("about", facts)
+
     def flush(self, timeout_s: float = 10.0) -> None:
         """Return when all that was handed in is written (or was refused by the disk)."""
         done = threading.Event()
@@ -291,6 +295,9 @@ class Recorder:
                 for each in events
             ],
         )
+
+    def _write_about(self, connection: sqlite3.Connection, facts: dict[str, str]) -> None:
+        put_meta(connection, **facts)
 
     def _write_command(self, connection: sqlite3.Connection, command: Command) -> None:
         connection.execute(

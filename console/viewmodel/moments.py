@@ -76,6 +76,17 @@ def parse_moment(written: str, here_ms: int, first_ms: int, last_ms: int) -> int
     raise ValueError(f"'{word}' is no moment: {MOMENT_HELP}")
 
 
+def joined_dates(words: Sequence[str]) -> list[str]:
+    """What was typed, with a date and its time as one."""
+    found: list[str] = []
+    for word in words:
+        if found and ":" in word and len(found[-1]) == len("2026-11-24") and found[-1].count("-") == 2:
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return found
+
+
 def past_words(at_ms: int, now_ms: int) -> str:
     """``14:03:07.120``, with its date if that is another day."""
     same_day = datetime.date.fromtimestamp(at_ms / 1000) == datetime.date.fromtimestamp(now_ms / 1000)

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from console.app import KConsole
 from console.gateway import Gateway
+from console.recording.options import Recording
 from tests.console.frames import text_of_screen
 
 _NAMES = {
@@ -61,9 +63,11 @@ class LiveConsole:
 
 
 @asynccontextmanager
-async def live(gateway: Gateway, width: int = 100, height: int = 30) -> AsyncIterator[LiveConsole]:
+async def live(
+    gateway: Gateway, width: int = 100, height: int = 30, record: Path | None = None
+) -> AsyncIterator[LiveConsole]:
     """The console at work, as in a terminal of that size."""
-    app = KConsole(gateway)
+    app = KConsole(gateway, recording=None if record is None else Recording(str(record)))
     async with app.run_test(size=(width, height)) as pilot:
         try:
             yield LiveConsole(app, pilot)

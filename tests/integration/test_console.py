@@ -12,8 +12,11 @@ import psutil
 import pytest
 
 from console.gateway.opening import open_gateway
+from console.gateway.recorded import RecordedGateway
 from console.options import ConsoleOptions
-from tests.console.live import live
+from console.recording.reader import Record
+from console.viewmodel.text import clock_time
+from tests.console.live import LiveConsole, live
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
 from tests.integration.terminal import Terminal
 
@@ -144,7 +147,7 @@ async def test_a_failover_is_seen_from_the_tail_to_the_whole_isr(tmp_path: Path)
     cluster = start_cluster(tmp_path, (ROOT / "sample_cluster.yaml").read_text())
     try:
         gateway = open_gateway(ConsoleOptions(control_socket=cluster.line["control_socket"]))
-        async with live(gateway, 80, 24) as console:
+        async with live(gateway, 80, 24, tmp_path / "recording.db") as console:
             await console.until("three brokers", lambda text: text.count("● running") == 3 and "3/3 up" in text)
             await console.command("records orders")
             await console.until("a tail", lambda text: text.count('{"order":') >= 5 and "following" in text)
@@ -185,8 +188,38 @@ async def test_a_failover_is_seen_from_the_tail_to_the_whole_isr(tmp_path: Path)
                 lambda text: [len(isr) for _, _, isr in partition_rows(text).values()] == [len("1,2,3")] * 6,
             )
             await console.until("that in the events, too", lambda text: "isr expanded" in text)
+            bundle = tmp_path / "incident.kbundle"
+            await before_the_kill(console, victim, epoch, bundle)
+        async with live(RecordedGateway(Record(str(bundle)), has_present=False), 80, 24) as console:
+            await console.until("the bundle", lambda text: "◀ RECORD" in text)
+            await console.command("partitions orders")
+            await the_old_leader(console, victim, epoch)
     finally:
         stop_cluster(cluster)
+
+
+async def before_the_kill(console: LiveConsole, victim: int, epoch: int, bundle: Path) -> None:
+    """Back to the kill, and to the event before: the old leader leads. What was seen then is exported."""
+    await the_old_leader(console, victim, epoch)
+    await console.press("ctrl+k")
+    await console.until("why not", lambda text: "this is the past" in text)
+    await console.command(f"bundle {bundle}")
+    await console.until("the bundle", lambda text: bundle.exists())
+    await console.press("tilde")
+    await console.until("the present", lambda text: "PAST" not in text and "◀" not in text)
+
+
+async def the_old_leader(console: LiveConsole, victim: int, epoch: int) -> None:
+    """At the kill, and the event before it."""
+    kill = next(each for each in console.app.events if each.kind == "process_killed")
+    console.app.main.run_command(f"back {clock_time(kill.at_ms)}")
+    await console.until("the kill", lambda text: (at := console.app.travel.moment) and at.at_ms == kill.at_ms)
+    await console.press("left_curly_bracket")
+    leader, epoch_then, isr = await console.until(
+        "the old leader",
+        lambda text: (row := partition_rows(text).get(0)) and row[0] == victim and row,
+    )
+    assert (leader, epoch_then, len(isr)) == (victim, epoch, len("1,2,3"))
 
 
 def last_order(text: str) -> int | None:

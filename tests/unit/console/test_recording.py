@@ -13,11 +13,13 @@ import pytest
 
 from console.gateway.protocol import ConfigValue
 from console.recording import recorder as recorder_module
+from console.recording.bundle import Extras, write_bundle
 from console.recording.codec import Decoder, encoder, schema_of
 from console.recording.folding import folded
 from console.recording.frames import FrameError, FrameReader, FrameWriter
 from console.recording.reader import Record
 from console.recording.recorder import Command, Limits, Recorder, trim
+from console.recording.redaction import without_secrets
 from console.recording.store import NoRecord, RecordError, open_to_write, used_bytes
 from engine.supervisor.snapshot import (
     BrokerState,
@@ -300,3 +302,70 @@ def test_what_happened_since_the_picture_is_in_it() -> None:
     assert after.brokers[0].process is not None and after.brokers[0].process.state is ProcessState.KILLED
     assert not after.brokers[0].reachable and after.at_ms == START_MS + 95
     assert folded(before, [event(START_MS, "group_stable")]) is before
+
+
+def test_a_bundle_has_its_stretch_and_no_secrets(tmp_path: Path) -> None:
+    source, target = tmp_path / "r.db", tmp_path / "incident.kbundle"
+    times = [START_MS + at * 30_000 for at in range(8)]
+    recorder = recorded(source, *[picture(each, 3 if at > 4 else 2) for at, each in enumerate(times)])
+    recorder.events([event(each, number=at, sasl_password="hunter2") for at, each in enumerate(times)])
+    command = "kafka-configs.sh --alter --add-config 'SCRAM-SHA-256=[password=hunter2]' --entity-name alice"
+    recorder.command(Command(1, times[4], "alter", command, "done", False))
+    configs = [ConfigValue("ssl.keystore.password", "hunter2", "X"), ConfigValue("retention.ms", "5", "X")]
+    recorder.document("topic_configs", "orders", configs, list[ConfigValue])
+    recorder.flush()
+    extras = Extras(
+        {"broker 2": ["started", 'sasl.jaas.config = org.x required username="a" password="hunter2";']},
+        {"cluster.yaml": "listeners: http://bob:hunter2@127.0.0.1/\nssl.key.password: 'hunter2'\nport: 9092"},
+    )
+    done = write_bundle(str(source), str(target), times[3], times[7], extras, times[7])
+    # It begins with the whole picture before.
+    assert (done.first_ms, done.last_ms, done.pictures, done.events, done.commands) == (times[3], times[7], 6, 6, 1)
+    assert oct(target.stat().st_mode)[-3:] == "600" and sorted(each.name for each in tmp_path.iterdir()) == [
+        "incident.kbundle",
+        "r.db",
+        "r.db-shm",
+        "r.db-wal",
+        "r.db.lock",
+    ]
+    recorder.close()
+    bundle, record = Record(str(target)), Record(str(source))
+    for at_ms in (times[4], times[5]):
+        ours, theirs = bundle.picture_at(at_ms), record.picture_at(at_ms)
+        assert ours == theirs and ours is not None
+    assert bundle.picture_at(times[4]) == (picture(times[4], 2), times[4])
+    assert bundle.range() == (times[2], times[7])
+    assert [each.detail for each in bundle.events_until(times[7])] == [{"sasl_password": "(redacted)"}] * 6
+    assert bundle.commands_until(times[7])[0].command == command.replace("hunter2", "(redacted)")
+    found = bundle.document_at("topic_configs", "orders", times[7], list[ConfigValue])
+    assert [each.value for each in found] == ["(redacted)", "5"]
+    assert bundle.document_at("log", "broker 2", times[7], list[str]) == ["started", "sasl.jaas.config = (redacted)"]
+    assert bundle.document_at("file", "cluster.yaml", times[7], list[str]) == [
+        "listeners: http://bob:(redacted)@127.0.0.1/\nssl.key.password: (redacted)\nport: 9092"
+    ]
+    with pytest.raises(RecordError, match="exists already"):
+        write_bundle(str(source), str(target), times[3], times[6], extras, times[7])
+    with pytest.raises(RecordError, match="nothing was recorded in that time"):
+        write_bundle(str(source), str(tmp_path / "none"), 1, 2, extras, times[7])
+    # Where nobody may write, it can be read all the same.
+    tmp_path.chmod(0o500)
+    try:
+        assert Record(str(target)).picture_at(times[4]) is not None
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("password=abc next", "password=(redacted) next"),
+        ('"ssl.truststore.password": "a b\\"c", "x": 1', '"ssl.truststore.password": (redacted), "x": 1'),
+        ("Authorization: Bearer abc.def-1", "Authorization: Bearer (redacted)"),
+        ("delegation.token.secret.key=k, z=1", "delegation.token.secret.key=(redacted), z=1"),
+        ("the password was wrong", "the password was wrong"),
+        ("max.message.bytes=5", "max.message.bytes=5"),
+        ("http://h:9092/a", "http://h:9092/a"),
+    ],
+)
+def test_secrets_are_taken_out_of_texts_and_the_rest_stays(text: str, left: str) -> None:
+    assert without_secrets(text) == left
