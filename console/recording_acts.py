@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from console.gateway.protocol import Capabilities, Gateway, GatewayError
@@ -14,6 +15,7 @@ from console.recording.bundle import Extras, extras_of, write_bundle
 from console.recording.options import Recording, path_in, path_of_attached
 from console.recording.recorder import Command, Recorder
 from console.recording.store import RecordError
+from console.viewmodel.acls import AclWish
 from console.viewmodel.text import date_time, size
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
@@ -158,9 +160,20 @@ class Recordings:
                 turn = [names[(self._asked_topics + at) % len(names)] for at in range(min(len(names), _TOPICS_AT_ONCE))]
                 self._asked_topics += len(turn)
                 questions += [("topic_configs", each) for each in turn]
-            for method, argument in questions:
+            calls = [
+                partial(getattr(answers, method), *(() if argument is None else (argument,)))
+                for method, argument in questions
+            ]
+            if questions[-1][0] == "topic_configs":
+                administration = answers.administration
+                calls += [
+                    partial(administration.acls, AclWish()),
+                    administration.scram_users,
+                    administration.quotas,
+                ]
+            for call in calls:
                 try:
-                    await getattr(answers, method)(*(() if argument is None else (argument,)))
+                    await call()
                 except GatewayError:
                     # A broker that does not answer now will, or is not asked again.
                     continue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from console.acts import ActLogEntry
+from console.gateway.administration import Administration
 from console.gateway.bulk_protocol import NoBulkRecords
 from console.gateway.protocol import (
     NO_SIMULATION,
@@ -31,8 +32,10 @@ PAST = "this is the past: ~ goes back to now"
 RECORD = "this is a record: what is in it is over"
 _NO_RECORDS = "a record has no records of topics; in the present, s on Records goes to a time"
 _NO_FILES = "a record has no segments"
+_NOT_RECORDED = "no record has this; in the present it is there"
 # Answers that screens ask for are kept under the name of the question.
 RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
+RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas")
 
 
 class Look(NamedTuple):
@@ -74,7 +77,12 @@ class RecordedGateway:
             no_workload=reason,
             no_broker_logs="" if self._has_logs() else "a record has no broker logs; those of a bundle do",
             no_writing=reason,
-            missing_views={"simulation": NO_SIMULATION, "segments": _NO_FILES, "records": _NO_RECORDS},
+            missing_views={
+                "simulation": NO_SIMULATION,
+                "segments": _NO_FILES,
+                "records": _NO_RECORDS,
+                "faults": reason,
+            },
         )
         self._changed = asyncio.Event()
         self._anew = asyncio.Event()
@@ -153,11 +161,11 @@ class RecordedGateway:
 
     # -- answers --------------------------------------------------------------------------------------------------
 
-    async def _answer(self, method: str, *arguments: Any) -> Any:
+    async def _answer(self, method: str, *arguments: Any, protocol: type = Gateway) -> Any:
         name = " ".join(map(str, arguments))
         try:
             found = await asyncio.to_thread(
-                self.record.document_at, method, name, self.at_ms, answer_type(Gateway, method)
+                self.record.document_at, method, name, self.at_ms, answer_type(protocol, method)
             )
         except RecordError as error:
             raise GatewayError(str(error)) from error
@@ -209,9 +217,8 @@ class RecordedGateway:
         yield TailBatch([])
 
     @property
-    def administration(self) -> NoReturn:
-        # Neither is recorded, nor can it be done.
-        self._refuse()
+    def administration(self) -> Administration:
+        return _PastAdministration(self)  # type: ignore[return-value]
 
     def _refuse(self) -> NoReturn:
         raise GatewayError(self._reason)
@@ -227,22 +234,46 @@ class RecordedGateway:
         return refuse
 
 
+class _PastAdministration:
+    """What was told of access and quotas; the rest no record has."""
+
+    def __init__(self, gateway: RecordedGateway) -> None:
+        self._gateway = gateway
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(Administration, name):
+            raise AttributeError(name)
+
+        async def answer(*arguments: Any, **options: Any) -> Any:
+            if name in RECORDED_ADMINISTRATION:
+                return await self._gateway._answer(name, *arguments, protocol=Administration)
+            raise GatewayError(_NOT_RECORDED)
+
+        return answer
+
+
 class RecordedAnswers:
     """A gateway whose answers to :data:`RECORDED_ANSWERS` are handed to a recorder as well; all else is the gateway's
     own."""
 
-    def __init__(self, gateway: Gateway, keep: Any) -> None:
+    def __init__(
+        self, gateway: Any, keep: Any, names: Sequence[str] = RECORDED_ANSWERS, protocol: type = Gateway
+    ) -> None:
         self._gateway = gateway
         self._keep = keep
+        self._names = names
+        self._protocol = protocol
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._gateway, name)
-        if name not in RECORDED_ANSWERS:
+        if name == "administration":
+            return RecordedAnswers(found, self._keep, RECORDED_ADMINISTRATION, Administration)
+        if name not in self._names:
             return found
 
         async def ask(*arguments: Any) -> Any:
             answer = await found(*arguments)
-            self._keep(name, " ".join(map(str, arguments)), answer, answer_type(Gateway, name))
+            self._keep(name, " ".join(map(str, arguments)), answer, answer_type(self._protocol, name))
             return answer
 
         return ask
