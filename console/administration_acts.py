@@ -182,7 +182,7 @@ class AdministrationActs:
                 fields,
                 yes="Show",
                 check=_checked(lambda said: change_of(said, rows)),
-                note=f"For each broker alone. Empty: none. {DEFAULT}: for all that have none by name.",
+                note=f"Empty: none. {DEFAULT}: of all that have none by name.",
             ),
             submitted,
         )

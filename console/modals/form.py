@@ -32,6 +32,8 @@ class Field(NamedTuple):
     hidden: bool = False
 
 
+# So many fields stand close together: at 24 lines all are to be seen.
+_MANY = 8
 Check = Callable[[dict[str, str]], str]
 
 
@@ -130,7 +132,7 @@ class Form(Dialog[dict[str, str] | None]):
             self.frame(box, self._title)
             with VerticalScroll(id="fields", can_focus=False):
                 for field in self._fields:
-                    with Horizontal(classes="row spaced"):
+                    with Horizontal(classes="row spaced" if len(self._fields) < _MANY else "row"):
                         yield Static(Content(field.label), classes="label")
                         yield self._widget(field)
             if self._note:

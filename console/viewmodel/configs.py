@@ -235,9 +235,9 @@ def _kind(row: ConfigRow) -> Cell:
 
 
 CONFIG_COLUMNS: tuple[Column, ...] = (
-    Column("name", "NAME", _name, 30, lambda row: row.key, max_width=56),
+    Column("name", "NAME", _name, 30, lambda row: row.key, max_width=56, cut_middle=True),
     Column("value", "VALUE", _value, 20, lambda row: row.config.value or "", max_width=70, flashes=True),
-    Column("source", "SET BY", _source, 15, lambda row: row.config.source, priority=1),
+    Column("source", "SET BY", _source, 7, lambda row: row.config.source, max_width=15),
     Column("kind", "TYPE", _kind, 9, lambda row: row.config.kind, priority=2, max_width=17),
 )
 
