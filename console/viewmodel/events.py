@@ -31,6 +31,8 @@ _TONES = {
         "process_paused",
         "member_expired",
         "member_left",
+        "member_fenced",
+        "client_throttled",
         "produce_refused",
         "vote_refused",
         "log_truncated",

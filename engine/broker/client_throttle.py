@@ -120,6 +120,17 @@ class ClientThrottle:
         is_strict = context.api_version >= strict_from
         return self._mutations.charge(_USER, context.client_id or "", now_ms, is_strict=is_strict)
 
+    def told_quota(self, api: str, client_id: str) -> str:
+        """The quota that a client of an API is held to, in words; empty if it has none of these."""
+        for meters, unit in (
+            (self._produce if api == ApiKey.PRODUCE.name else self._fetch, "bytes/s"),
+            (self._requests, "% of a request handler's time"),
+        ):
+            found = meters.quota_of(_USER, client_id)
+            if found is not None:
+                return f"{found[0]:g} {unit}"
+        return ""
+
     def connected(self, address: str) -> int:
         """Somebody connected: how long (ms) the connection is left alone and then closed, for the address has too many
         of them in too short a time; 0 if it may stay."""
@@ -159,4 +170,5 @@ def throttled(context: RequestContext, response: _Response, throttle_ms: int) ->
         if response is not None:
             response.throttle_time_ms = throttle_ms
         context.connection.mute(throttle_ms)
+        context.broker.refusals.throttled(context, ApiKey(context.api_key).name, throttle_ms)
     return response

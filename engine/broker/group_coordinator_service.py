@@ -21,6 +21,7 @@ from engine.broker.coordinator_records import CoordinatorRecordCodec
 from engine.broker.coordinator_runtime import CoordinatorRuntime
 from engine.broker.coordinator_topic import CoordinatorTopic
 from engine.broker.group_topics_view import GroupTopicsView, changed_topics
+from engine.broker.refusals import tells_seldom
 from engine.core.controller.feature_control import GROUP_FEATURE, STREAMS_FEATURE
 from engine.core.group.context import ClientContext, GroupLimits
 from engine.core.group.group_topics import GroupTopics, NoTopics
@@ -172,7 +173,7 @@ class GroupCoordinatorService:
             CoordinatorRecordCodec("group"),
             lambda: GroupCoordinatorShard(limits, world.random.uuid, self._topics),
             write_timeout_ms=config.offsets_commit_timeout_ms,
-            publish=publish,
+            publish=tells_seldom(world.clock, publish),
             send=self._send,
         )
         # Takes what share groups ask of the share coordinator.

@@ -63,12 +63,14 @@ class NoteKind(StrEnum):
     MEMBER_JOINED = "member_joined"
     MEMBER_LEFT = "member_left"
     MEMBER_EXPIRED = "member_expired"
+    MEMBER_FENCED = "member_fenced"
     COORDINATOR_LOADED = "coordinator_loaded"
     COORDINATOR_UNLOADED = "coordinator_unloaded"
     # transactions
     TRANSACTION_ABORTED = "transaction_aborted"
     # what a client was refused
     PRODUCE_REFUSED = "produce_refused"
+    CLIENT_THROTTLED = "client_throttled"
 
 
 class Note(NamedTuple):

@@ -255,7 +255,8 @@ class ProducerAppendInfo:
         if first != last + 1 and not (first == 0 and last == MAX_SEQUENCE):
             raise KafkaError(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
-                f"producer {self.producer_id} comes with sequence {first} at offset {offset}; its last one was {last}",
+                f"producer {self.producer_id} comes with sequence {first} at offset {offset}; expected {last + 1} "
+                f"(its last one was {last})",
             )
 
     def _check_first_sequence(self, verification: VerificationStateEntry, first: int, offset: int) -> None:

@@ -55,9 +55,10 @@ class _Pending:
     first may be settled (a disk that fails) before the last is entered.
     """
 
-    __slots__ = ("context", "future", "left", "response", "timer", "waiters")
+    __slots__ = ("context", "future", "left", "response", "timeout_ms", "timer", "waiters")
 
-    def __init__(self, context: RequestContext, response: ProduceResponse) -> None:
+    def __init__(self, context: RequestContext, response: ProduceResponse, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
         self.context = context
         self.response = response
         self.left = 1
@@ -83,6 +84,7 @@ class _Pending:
                 waiter.answer.error_code = int(ErrorCode.REQUEST_TIMED_OUT)
                 waiter.answer.base_offset = -1
                 waiter.answer.log_start_offset = -1
+                self.context.broker.refusals.timed_out(self.context, waiter.replica, self.timeout_ms)
                 self.done()
 
 
@@ -185,7 +187,8 @@ def _append(
                     guard = verification.guards.get(replica.topic_partition)
                 info = manager.append(replica, records, acks, verification=guard)
             except KafkaError as error:
-                _refuse(context, response, answer, topic_id or _id_of(context, topic), error.code, error.message)
+                named = topic_id or _id_of(context, topic)
+                _refuse(context, response, answer, named, error.code, error.message, topic.name)
                 continue
             manager.bytes_in += len(records)
             manager.batches_in += 1
@@ -194,7 +197,7 @@ def _append(
             answer.log_start_offset = info.log_start_offset
             if acks == -1 or (acks == 1 and replica.durable):
                 if pending is None:
-                    pending = _Pending(context, response)
+                    pending = _Pending(context, response, max(0, request.timeout_ms))
                 waiter = _Waiter(pending, replica, answer)
                 if acks == 1:
                     waits = manager.wait_until_synced(replica, info.last_offset + 1, waiter)
@@ -216,7 +219,7 @@ def _append(
     if pending is None or pending.left == 1:
         return response
     pending.left -= 1
-    pending.timer = asyncio.get_running_loop().call_later(max(0, request.timeout_ms) / 1000, pending.time_out)
+    pending.timer = asyncio.get_running_loop().call_later(pending.timeout_ms / 1000, pending.time_out)
     return pending.future
 
 
@@ -248,13 +251,14 @@ def _refuse(
     topic_id: bytes | None,
     code: ErrorCode,
     message: str | None = None,
+    topic_name: str = "",
 ) -> None:
     answer.error_code = int(code)
     answer.error_message = message
     answer.base_offset = -1
     answer.log_append_time_ms = -1
     answer.log_start_offset = -1
-    context.broker.refusals.note(context, topic_id, answer.index, code, message)
+    context.broker.refusals.note(context, topic_id, answer.index, code, message, topic_name)
     if context.api_version >= _FIRST_VERSION_WITH_LEADER_HINTS and topic_id is not None:
         hint = leader_hint(context, topic_id, answer.index, code)
         if hint is not None:

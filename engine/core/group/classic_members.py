@@ -24,6 +24,7 @@ from engine.core.group.consumer_protocol import PROTOCOL_TYPE, read_subscription
 from engine.core.group.consumer_records import member_metadata_record
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.group_conversion import DISABLED, GroupConversion
+from engine.core.group.member_notes import note_if_fenced
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, is_writable
 from engine.core.group.regex_subscriptions import RegexChange, RegexSubscriptions
@@ -238,6 +239,7 @@ class ClassicMembers:
             member, classic = self._speaker(group, request.member_id, request.group_instance_id, request.generation_id)
         except KafkaError as refusal:
             error = refusal.code
+            note_if_fenced(group.group_id, request.member_id, refusal, out)
         else:
             self._groups.reset_session(group.group_id, member.member_id, classic.session_timeout_ms, now)
             if (

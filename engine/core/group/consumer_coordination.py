@@ -94,7 +94,7 @@ class ConsumerCoordination:
         if key.kind is TimerKind.REGEX:
             self._regexes.on_timer(key.group_id, now, out)
         elif key.kind is TimerKind.SHARE_SESSION:
-            self.share.on_session_expired(key.group_id, key.member_id, out)
+            self.share.on_session_expired(key.group_id, key.member_id, now, out)
         elif key.kind in STREAMS_TIMERS:
             self.streams_heartbeats.on_timer(key, now, out)
         else:

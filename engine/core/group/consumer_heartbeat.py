@@ -32,6 +32,7 @@ from engine.core.group.consumer_records import (
 )
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.group_conversion import GroupConversion
+from engine.core.group.member_notes import lapsed, note_if_fenced, silent_for_ms
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, is_writable
 from engine.core.group.regex_subscriptions import RegexChange, RegexSubscriptions
@@ -81,6 +82,7 @@ class ConsumerHeartbeats:
             else:
                 response = self._heartbeat(context, request, now, out)
         except KafkaError as error:
+            note_if_fenced(request.group_id, request.member_id, error, out)
             response = ConsumerGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message)
         out.reply.append(Reply(token, response))
 
@@ -321,8 +323,12 @@ class ConsumerHeartbeats:
         member = None if group is None else group.members.get(key.member_id)
         if group is None or member is None or not overdue:
             return
+        groups = self._groups
+        classic = member.classic
+        timeout_ms = groups.session_timeout_ms(key.group_id) if classic is None else classic.session_timeout_ms
+        silent_ms = silent_for_ms(groups.timers, timeout_ms, now)
         why = {
-            TimerKind.CONSUMER_SESSION: "no heartbeat within its session timeout",
+            TimerKind.CONSUMER_SESSION: lapsed(timeout_ms, silent_ms),
             TimerKind.CONSUMER_REBALANCE: (
                 f"it did not give up its partitions within its rebalance timeout of {member.rebalance_timeout_ms} ms"
             ),
@@ -330,7 +336,13 @@ class ConsumerHeartbeats:
             TimerKind.CONSUMER_SYNC: "it did not send SyncGroup within its rebalance timeout",
         }[key.kind]
         told = f"{member.member_id}: {why}"
-        detail: Detail = {"member_epoch": member.member_epoch, "group_epoch": group.group_epoch}
+        detail: Detail = {
+            "member_id": member.member_id,
+            "member_epoch": member.member_epoch,
+            "group_epoch": group.group_epoch,
+        }
+        if key.kind is TimerKind.CONSUMER_SESSION:
+            detail |= {"session_timeout_ms": timeout_ms, "silent_ms": silent_ms}
         out.notes.append(Note(NoteKind.MEMBER_EXPIRED, key.group_id, told, detail))
         self.remove(group, [member], told, now, out)
 

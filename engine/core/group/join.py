@@ -23,7 +23,7 @@ from engine.core.group.records import (
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
-from engine.model.notes import Note, NoteKind
+from engine.model.notes import Detail, Note, NoteKind
 from engine.wire.messages.join_group_request import JoinGroupRequest
 from engine.wire.messages.join_group_response import JoinGroupResponse
 from engine.wire.messages.sync_group_response import SyncGroupResponse
@@ -217,9 +217,12 @@ class Joins:
             member, join.protocols, join.rebalance_timeout_ms, join.request.session_timeout_ms, join.token
         )
         rebalances.reset_session(group, member_id, member.session_timeout_ms, join.now)
-        join.out.notes.append(
-            Note(NoteKind.MEMBER_JOINED, group.group_id, f"{member_id} replaced {old_member_id} as {instance_id}")
-        )
+        told = f"{member_id} replaced {old_member_id} as {instance_id}"
+        detail: Detail = {"member_id": old_member_id, "group_instance_id": instance_id, "by": member_id}
+        join.out.notes += [
+            Note(NoteKind.MEMBER_JOINED, group.group_id, told),
+            Note(NoteKind.MEMBER_FENCED, group.group_id, f"{old_member_id}: FENCED_INSTANCE_ID: {told}", detail),
+        ]
         if group.state is GroupState.STABLE:
             if group.protocol_name == group.select_protocol() and rebalances.is_writable(group):
                 # The static member got its place and assignment back: no rebalance, that is what it is static for.

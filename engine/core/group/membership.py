@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.core.effects import Reply
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.context import Now
+from engine.core.group.member_notes import note_if_fenced
 from engine.core.group.rebalance import Rebalances
 from engine.core.group.records import GroupEffects
 from engine.core.group.states import GroupState
@@ -85,6 +86,7 @@ class Membership:
                 error = ErrorCode.REBALANCE_IN_PROGRESS
         except KafkaError as refusal:
             error = refusal.code
+            note_if_fenced(request.group_id, request.member_id, refusal, out)
         out.reply.append(Reply(token, HeartbeatResponse(error_code=int(error))))
 
     # -- leave --------------------------------------------------------------------------------------------------

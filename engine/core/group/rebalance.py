@@ -14,11 +14,12 @@ from engine.core.effects import Reply
 from engine.core.group.classic_group import ClassicGroup
 from engine.core.group.context import GroupLimits, Now
 from engine.core.group.member import NO_ASSIGNMENT, GroupMember
+from engine.core.group.member_notes import lapsed, silent_for_ms
 from engine.core.group.records import GroupEffects, batch_bytes, group_metadata_record
 from engine.core.group.states import GroupState
 from engine.core.group.timers import Timers
 from engine.model.errors import ErrorCode
-from engine.model.notes import Note, NoteKind
+from engine.model.notes import Detail, Note, NoteKind
 from engine.wire.messages.join_group_response import JoinGroupResponse, JoinGroupResponseMember
 from engine.wire.messages.sync_group_response import SyncGroupResponse
 
@@ -103,17 +104,21 @@ class Rebalances:
         # A parked request satisfies the session; the answer to it starts the next one.
         if member is None or member.has_satisfied_heartbeat():
             return
+        silent_ms = silent_for_ms(self.timers, member.session_timeout_ms, now)
         reason = (
-            "its first JoinGroup was parked too long"
-            if member.is_new
-            else f"no heartbeat within its session timeout of {member.session_timeout_ms} ms"
+            "its first JoinGroup was parked too long" if member.is_new else lapsed(member.session_timeout_ms, silent_ms)
         )
         out.notes.append(
             Note(
                 NoteKind.MEMBER_EXPIRED,
                 group_id,
                 f"{member_id}: {reason}",
-                {"session_timeout_ms": member.session_timeout_ms, "generation": group.generation_id},
+                {
+                    "member_id": member_id,
+                    "session_timeout_ms": member.session_timeout_ms,
+                    "silent_ms": silent_ms,
+                    "generation": group.generation_id,
+                },
             )
         )
         self.remove_member(group, member, out)
@@ -210,8 +215,9 @@ class Rebalances:
                     Note(
                         NoteKind.MEMBER_EXPIRED,
                         group.group_id,
-                        f"{member.member_id} did not rejoin within the rebalance timeout",
-                        {"rebalance_timeout_ms": member.rebalance_timeout_ms},
+                        f"{member.member_id} did not rejoin within the rebalance timeout of "
+                        f"{member.rebalance_timeout_ms} ms",
+                        {"member_id": member.member_id, "rebalance_timeout_ms": member.rebalance_timeout_ms},
                     )
                 )
         if not group.maybe_elect_new_joined_leader() and group.members:
@@ -270,9 +276,10 @@ class Rebalances:
         if not late:
             return
         for member_id in late:
-            out.notes.append(
-                Note(NoteKind.MEMBER_EXPIRED, group_id, f"{member_id} did not sync within the rebalance timeout")
-            )
+            timeout_ms = group.rebalance_timeout_ms
+            told = f"{member_id} did not sync within the rebalance timeout of {timeout_ms} ms"
+            detail: Detail = {"member_id": member_id, "rebalance_timeout_ms": timeout_ms}
+            out.notes.append(Note(NoteKind.MEMBER_EXPIRED, group_id, told, detail))
             member = group.members.get(member_id)
             if member is None:
                 group.remove(member_id)

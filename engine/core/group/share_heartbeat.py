@@ -14,6 +14,7 @@ from engine.core.group.consumer_groups import ConsumerGroups
 from engine.core.group.consumer_member import JOIN_MEMBER_EPOCH, LEAVE_MEMBER_EPOCH, NO_PARTITIONS, Partitions
 from engine.core.group.context import ClientContext, Now
 from engine.core.group.group_topics import group_int
+from engine.core.group.member_notes import lapsed, note_if_fenced, silent_for_ms
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, ShareStatesToInitialize, is_writable
 from engine.core.group.share_assignor import SharingMember, assign_shared
@@ -78,6 +79,7 @@ class ShareGroups:
             else:
                 response = self._heartbeat(context, request, now, out)
         except KafkaError as error:
+            note_if_fenced(request.group_id, request.member_id, error, out)
             response = ShareGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message)
         out.reply.append(Reply(token, response))
 
@@ -365,14 +367,22 @@ class ShareGroups:
         key = TimerKey(TimerKind.SHARE_SESSION, group_id, member_id)
         self._consumer_groups.timers.schedule(key, now.monotonic_ms + self._config(group_id, "session.timeout.ms"))
 
-    def on_session_expired(self, group_id: str, member_id: str, out: GroupEffects) -> None:
+    def on_session_expired(self, group_id: str, member_id: str, now: Now, out: GroupEffects) -> None:
         """A member was not heard of within its session timeout."""
         group = self.groups.get(group_id)
         member = None if group is None else group.members.get(member_id)
         if group is None or member is None:
             return
-        told = f"{member_id}: no heartbeat within its session timeout"
-        detail: Detail = {"member_epoch": member.member_epoch, "group_epoch": group.group_epoch}
+        timeout_ms = self._config(group_id, "session.timeout.ms")
+        silent_ms = silent_for_ms(self._consumer_groups.timers, timeout_ms, now)
+        told = f"{member_id}: {lapsed(timeout_ms, silent_ms)}"
+        detail: Detail = {
+            "member_id": member_id,
+            "member_epoch": member.member_epoch,
+            "group_epoch": group.group_epoch,
+            "session_timeout_ms": timeout_ms,
+            "silent_ms": silent_ms,
+        }
         out.notes.append(Note(NoteKind.MEMBER_EXPIRED, group_id, told, detail))
         self._remove(group, member, told, out)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from engine.core.effects import Reply
 from engine.core.group.context import ClientContext, Now
+from engine.core.group.member_notes import lapsed, note_if_fenced, silent_for_ms
 from engine.core.group.rebalance import TimerKey, TimerKind
 from engine.core.group.records import GroupEffects, GroupRecord, is_writable
 from engine.core.group.streams_endpoints import partitions_by_endpoint
@@ -36,7 +37,7 @@ from engine.core.group.streams_tasks import NOTHING, Tasks, TaskSet, to_tasks, w
 from engine.core.group.streams_topics import ConfiguredTopology, StreamsStatus, configure
 from engine.core.group.streams_topology import InternalTopic, StreamsTopology, topology_from
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.notes import Note, NoteKind
+from engine.model.notes import Detail, Note, NoteKind
 from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
 from engine.wire.messages.streams_group_heartbeat_response import Status, StreamsGroupHeartbeatResponse, TaskIds
 
@@ -87,6 +88,7 @@ class StreamsHeartbeats:
             else:
                 answer = self._heartbeat(context, request, now, out)
         except KafkaError as error:
+            note_if_fenced(request.group_id, request.member_id, error, out)
             answer = StreamsAnswer(
                 StreamsGroupHeartbeatResponse(error_code=int(error.code), error_message=error.message)
             )
@@ -328,11 +330,15 @@ class StreamsHeartbeats:
         member = None if group is None else group.members.get(key.member_id)
         if group is None or member is None or not overdue:
             return
-        why = "no heartbeat within its session timeout"
+        timeout_ms = self._groups.session_timeout_ms(key.group_id)
+        silent_ms = silent_for_ms(self._groups.timers, timeout_ms, now)
+        detail: Detail = {"member_id": member.member_id, "session_timeout_ms": timeout_ms, "silent_ms": silent_ms}
+        why = lapsed(timeout_ms, silent_ms)
         if key.kind is TimerKind.STREAMS_REBALANCE:
             why = f"it did not give up its tasks within its rebalance timeout of {member.rebalance_timeout_ms} ms"
+            detail = {"member_id": member.member_id, "rebalance_timeout_ms": member.rebalance_timeout_ms}
         reason = f"{member.member_id} is out: {why}"
-        out.notes.append(Note(NoteKind.MEMBER_LEFT, group.group_id, reason))
+        out.notes.append(Note(NoteKind.MEMBER_EXPIRED, group.group_id, reason, detail))
         self._remove(group, member, reason, out)
 
     def _assign_after_delay(self, group: StreamsGroup, now: Now, out: GroupEffects) -> None:

@@ -16,13 +16,15 @@ class Timers(Generic[Key]):
     keeps the early entry and puts it back when it comes up.
     """
 
-    __slots__ = ("_deadlines", "_heap", "_queued", "_sequence")
+    __slots__ = ("_deadlines", "_heap", "_queued", "_sequence", "popped_deadline_ms")
 
     def __init__(self) -> None:
         self._deadlines: dict[Key, float] = {}
         self._queued: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = 0
+        # When the key that was popped last was due.
+        self.popped_deadline_ms = 0.0
 
     def __contains__(self, key: object) -> bool:
         return key in self._deadlines
@@ -56,7 +58,7 @@ class Timers(Generic[Key]):
         if not self._heap or self._heap[0][0] > now_ms:
             return None
         _, _, key = heapq.heappop(self._heap)
-        del self._deadlines[key]
+        self.popped_deadline_ms = self._deadlines.pop(key)
         del self._queued[key]
         return key
 

@@ -60,6 +60,9 @@ async def test_a_producer(broker: InProcessCluster) -> None:
     assert first.throttle_time_ms == 0
     second = await connection.send(produce_request("t", batch(b"x" * 9000)), version=12)
     assert 200 < second.throttle_time_ms < 700
+    told = broker.notes("client_throttled")[-1]
+    assert "PRODUCE is over its quota of 10000 bytes/s: not heard for" in told["reason"]
+    assert told["detail"]["throttle_ms"] == second.throttle_time_ms
     assert [each.error_code for each in second.responses[0].partition_responses] == [0]
     await is_heard_after(broker, connection, second.throttle_time_ms)
     connection.close()

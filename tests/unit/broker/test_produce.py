@@ -81,6 +81,9 @@ async def test_below_min_insync_replicas_acks_all_is_refused_before_anything_is_
     await until_in_sync(cluster, "t", 1)
     answer = await produce(cluster, 1, "t")
     assert ErrorCode(answer.error_code) is ErrorCode.NOT_ENOUGH_REPLICAS
+    told = cluster.notes("produce_refused", "t-0")[-1]
+    assert told["reason"] == "NOT_ENOUGH_REPLICAS: the ISR [1] is below min.insync.replicas=2; 2 is not in sync"
+    assert (told["detail"]["isr"], told["detail"]["min_insync_replicas"]) == ([1], 2)
     assert replica_of(cluster, 1, "t").log.log_end_offset == 0
     assert (await produce(cluster, 1, "t", acks=1)).error_code == 0
 

@@ -260,7 +260,14 @@ def test_a_session_without_heartbeats_ends() -> None:
     assert h.heartbeat(member_id, generation) is ErrorCode.UNKNOWN_MEMBER_ID
     assert h.shard.groups["g"].is_empty
     kinds = [note.kind for note in h.notes]
-    assert kinds[-3:] == [NoteKind.MEMBER_EXPIRED, NoteKind.GROUP_REBALANCED, NoteKind.GROUP_EMPTIED]
+    gone = [NoteKind.MEMBER_EXPIRED, NoteKind.GROUP_REBALANCED, NoteKind.GROUP_EMPTIED]
+    assert kinds[-4:] == [*gone, NoteKind.MEMBER_FENCED], "who asks as a member is told that it is none"
+    expired, fenced = h.notes[-4], h.notes[-1]
+    assert expired.reason == (
+        f"{member_id}: no heartbeat within its session timeout of 10000 ms: the last one was 10000 ms ago"
+    )
+    assert (expired.detail["silent_ms"], expired.detail["member_id"]) == (10_000, member_id)
+    assert fenced.detail == {"member_id": member_id, "error": "UNKNOWN_MEMBER_ID"}
 
 
 def test_a_parked_request_is_as_good_as_heartbeats() -> None:

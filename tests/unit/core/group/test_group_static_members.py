@@ -7,6 +7,7 @@ from group_harness import GroupHarness
 from engine.core.group.context import GroupLimits
 from engine.core.group.states import GroupState
 from engine.model.errors import ErrorCode
+from engine.model.notes import NoteKind
 
 
 def error(h: GroupHarness, token: int) -> ErrorCode:
@@ -67,7 +68,11 @@ def test_the_former_self_is_fenced() -> None:
     h = harness()
     _, second = static_group(h)
     h.join(instance="i2")
+    (told,) = [note for note in h.notes if note.kind is NoteKind.MEMBER_FENCED]
+    new = h.shard.groups["g"].static_members["i2"]
+    assert told.reason == f"{second}: FENCED_INSTANCE_ID: {new} replaced {second} as i2"
     assert h.heartbeat(second, 1, instance="i2") is ErrorCode.FENCED_INSTANCE_ID
+    assert h.notes[-1].reason == f"{second}: FENCED_INSTANCE_ID: instance i2 is held by member {new}"
     assert error(h, h.sync(second, 1, instance="i2")) is ErrorCode.FENCED_INSTANCE_ID
     assert error(h, h.join(second, instance="i2")) is ErrorCode.FENCED_INSTANCE_ID
     assert h.leave((second, "i2")) == [ErrorCode.FENCED_INSTANCE_ID]
