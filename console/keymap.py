@@ -330,6 +330,8 @@ KEYS: tuple[Key, ...] = (
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
+    # -- why ------------------------------------------------------------------------------------------------------
+    Key("w", "why", "why", "why", "w", _N, help="the events that made it so, and what they came of"),
     # -- faults ---------------------------------------------------------------------------------------------------
     Key("n", "new_fault", "new", "faults", "n", _A, Need.FAULTS, hint=True, help="shown before it is done"),
     Key("x", "heal", "heal", "faults", "x", _A, Need.FAULTS, hint=True, help="a rolling restart: give it up"),
@@ -446,14 +448,14 @@ FRAME = ("time", "global")
 SCREENS: dict[str, tuple[str, ...]] = {
     # A simulation has its own way back.
     "simulation": ("simulation", "table", "global"),
-    "cluster": ("cluster", *TABLE_WITH_MARKS),
-    "topics": ("topics", *TABLE_WITH_MARKS),
-    "partitions": ("partitions", *TABLE_WITH_MARKS),
+    "cluster": ("cluster", "why", *TABLE_WITH_MARKS),
+    "topics": ("topics", "why", *TABLE_WITH_MARKS),
+    "partitions": ("partitions", "why", *TABLE_WITH_MARKS),
     "records": ("records", *TABLE),
     "segments": ("segments", *TABLE),
     "batches": ("batches", *TABLE),
-    "groups": ("groups", *TABLE),
-    "group": ("group", *TABLE),
+    "groups": ("groups", "why", *TABLE),
+    "group": ("group", "why", *TABLE),
     "events": ("events", *TABLE),
     "log": ("log", *FRAME),
     "failover": ("failover", *TABLE),

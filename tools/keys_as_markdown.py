@@ -28,6 +28,7 @@ _SCOPES = {
     "partitions": "Partitions",
     "impact": "What if",
     "faults": "Faults",
+    "why": "On Cluster, Topics, Partitions and Groups",
     "moves": "Moves",
     "plots": "Plots",
     "segments": "Segments",

@@ -309,6 +309,16 @@ class View(Vertical):
     def action_open(self) -> None:
         """Drill down."""
 
+    def why_about(self, row: Any) -> Mapping[str, Any]:
+        """What a row is, for :func:`console.viewmodel.whys.story_of`."""
+        return {}
+
+    def action_why(self) -> None:
+        """From the selected row to the events that made it."""
+        row = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("events", self.why_about(row)))
+
     def on_live_table_opened(self, event: LiveTable.Opened) -> None:
         event.stop()
         self.action_open()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from textual.app import ComposeResult
 from textual.widgets import Rule
@@ -98,6 +99,9 @@ class ClusterView(View):
 
     def cursor_moved(self) -> None:
         self.refresh_title()
+
+    def why_about(self, row: BrokerRow) -> Mapping[str, Any]:
+        return {"broker": row.broker.broker_id}
 
     def action_open(self) -> None:
         row: BrokerRow | None = self.table.cursor_row

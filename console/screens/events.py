@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from console.screens.base import View, view_bindings
 from console.viewmodel.events import EVENT_COLUMNS, event_key, is_fault
 from console.viewmodel.text import clip
-from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
+from console.viewmodel.whys import about_words, story_of
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
 
 class EventsView(View):
@@ -19,14 +21,38 @@ class EventsView(View):
     FOLLOWS = True
     BINDINGS = view_bindings("events")
 
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        super().__init__(about)
+        self._story: list[ClusterEvent] = []
+        self._told = -1
+
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[ClusterEvent]:
-        return self.console.events
+        events = self.console.events
+        if not self.about:
+            return events
+        # One row's events, with what they came of: looked for again when there are new ones.
+        if self._told != events.revision:
+            self._told = events.revision
+            self._story = story_of(events, self.about)
+        return self._story
+
+    def begin(self) -> None:
+        if self.about:
+            self.table.empty = f"nothing happened to {about_words(self.about)} since the console was opened"
+        super().begin()
 
     def refresh_rows(self) -> None:
         # Events come before the first picture does.
-        self.table.update_rows(self.console.events)
+        self.table.update_rows(self.rows(ClusterSnapshot(0, Source.EMBEDDED)))
         self.table.tick()
         self.refresh_title()
+
+    def scope_word(self) -> str:
+        return about_words(self.about)
+
+    @classmethod
+    def crumb_of(cls, about: Mapping[str, Any]) -> str:
+        return f"why {about_words(about)}" if about else cls.NAME
 
     def key_of(self, row: ClusterEvent) -> str:
         return event_key(row)

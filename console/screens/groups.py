@@ -46,6 +46,9 @@ class GroupsView(View):
     def describe_row(self, row: GroupRow) -> object:
         return row.group
 
+    def why_about(self, row: GroupRow) -> Mapping[str, Any]:
+        return {"group": row.group.group_id}
+
     def action_open(self) -> None:
         row: GroupRow | None = self.table.cursor_row
         if row is not None:
@@ -200,6 +203,9 @@ class GroupView(View):
         self._columns = self._columns_for(group)
         self.table.replace_all(self._columns, self.rows(picture) if picture is not None else ())
         self.refresh_title()
+
+    def why_about(self, row: Any) -> Mapping[str, Any]:
+        return {"group": self.about["group"]}
 
     def action_open(self) -> None:
         row = self.table.cursor_row

@@ -145,6 +145,9 @@ class PartitionsView(View):
     def remark(self) -> str:
         return "★ leader, dim where it is not the preferred one" if self.size.width >= 100 else ""
 
+    def why_about(self, row: PartitionRow) -> Mapping[str, Any]:
+        return {"partition": (row.partition.topic, row.partition.partition)}
+
     def action_open(self) -> None:
         row: PartitionRow | None = self.table.cursor_row
         if row is not None:

@@ -42,6 +42,9 @@ class TopicsView(View):
     def _names(self) -> list[str]:
         return [row.topic.name for row in self.table.chosen()]
 
+    def why_about(self, row: TopicRow) -> Mapping[str, Any]:
+        return {"topic": row.topic.name}
+
     def action_open(self) -> None:
         row: TopicRow | None = self.table.cursor_row
         if row is not None:

@@ -335,8 +335,9 @@ class ScriptedGateway:
         subject, epochs = f"{now.topic}-{now.partition}", f"epoch {was.leader_epoch}→{now.leader_epoch}"
         if now.leader != was.leader:
             reason = f"leader {was.leader}→{now.leader}, {epochs}: broker {victim} fenced"
-            self.tell("leader_changed", subject, reason, "broker 2")
-        self.tell("isr_shrunk", subject, f"ISR {list(was.isr)}→{list(now.isr)}: broker {victim} fenced", "broker 2")
+            self.tell("leader_changed", subject, reason, "broker 2", **{"from": was.leader, "to": now.leader})
+        reason = f"ISR {list(was.isr)}→{list(now.isr)}: broker {victim} fenced"
+        self.tell("isr_shrunk", subject, reason, "broker 2", removed=[victim])
 
     async def stop_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("stop", *broker_ids)

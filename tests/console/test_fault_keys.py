@@ -60,3 +60,25 @@ def test_each_kind_has_a_command_line() -> None:
         fault_command(FaultWish("cut", 1, other="others", acks="1")) == "kconsole fault cut 1 --other others --acks 1"
     )
     assert fault_command(FaultWish("crash loop", 2, times=3)) == "kconsole fault crash-loop 2 --times 3"
+
+
+async def test_from_a_partition_to_the_events_that_made_it_and_what_they_came_of() -> None:
+    async with driving() as driver:
+        await driver.gateway.kill_brokers([2])
+        await driver.command("partitions orders")
+        led = next(row for row in driver.view.table.shown if row.partition.isr == (3, 1))
+        driver.view.table.select(led.key)
+        await driver.press("w")
+        assert driver.title.startswith(f"events({led.key})")
+        assert [event.kind for event in driver.view.table.shown][-4:] == [
+            "process_killed",
+            "broker_fenced",
+            "leader_changed",
+            "isr_shrunk",
+        ]
+        await driver.press("escape")
+        assert driver.view.NAME == "partitions"
+        await driver.press("3")
+        driver.view.table.select("billing")
+        await driver.press("w")
+        assert {event.subject for event in driver.view.table.shown} == {"billing"}
