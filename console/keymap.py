@@ -331,7 +331,7 @@ KEYS: tuple[Key, ...] = (
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
     # -- why ------------------------------------------------------------------------------------------------------
-    Key("w", "why", "why", "why", "w", _N, help="the events that made it so, and what they came of"),
+    Key("W", "why", "why", "why", "W", _N, help="the events that made it so, and what they came of"),
     # -- faults ---------------------------------------------------------------------------------------------------
     Key("n", "new_fault", "new", "faults", "n", _A, Need.FAULTS, hint=True, help="shown before it is done"),
     Key("x", "heal", "heal", "faults", "x", _A, Need.FAULTS, hint=True, help="a rolling restart: give it up"),

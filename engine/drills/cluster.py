@@ -13,6 +13,7 @@ from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.cluster_admin import ClusterAdmin, ClusterAdminError
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import FactBus
+from engine.supervisor.faults import Faults
 from engine.supervisor.server_properties import Address, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import Options, Supervisor
@@ -38,6 +39,8 @@ class DrillCluster(ABC):
     brokers: dict[int, BrokerSupervision]
     bootstrap: str
     """For clients."""
+    faults: Faults
+    """Those of brokers; the network's go through the proxy."""
     _admin: ClusterAdmin
 
     @abstractmethod
@@ -56,6 +59,10 @@ class DrillCluster(ABC):
     def network(self, act: Act, one: int, others: Iterable[int]) -> None:
         """Do it to the network. Raises: CommandError: there is no proxy."""
         raise CommandError(f"{act.kind} needs the proxy, and this cluster has none")
+
+    def heal_network(self) -> None:
+        """End all cuts and delays. Without a proxy there are none."""
+        return None
 
     # -- who is meant -------------------------------------------------------------------------------------------
 
@@ -141,7 +148,7 @@ class EmbeddedCluster(DrillCluster):
         self._supervisor = Supervisor(world, DataDir(world, directory), options)
         self._world = world
         self._is_up = False
-        self.bus = self._supervisor.bus
+        self.bus, self.faults = self._supervisor.bus, self._supervisor.faults
         # Those that were started so far, if it is ended meanwhile.
         self.brokers = self._supervisor.brokers
 
@@ -173,6 +180,7 @@ class ProxiedCluster(DrillCluster):
         self._chaos = ChaosCluster(world, directory, drill.cluster, Machine(frozenset()))
         self._topics = drill.cluster.topics
         self.bus = self._chaos.bus
+        self.faults = Faults(world, self.bus, self._chaos.brokers, lambda: self._admin)
         self.bootstrap = self._chaos.bootstrap
         # Looks go past the proxy.
         listeners: Mapping[int, Address] = self._chaos.listeners
@@ -195,17 +203,19 @@ class ProxiedCluster(DrillCluster):
 
     async def close(self) -> None:
         """End it."""
+        await self.faults.close()
         self._admin.close()
         await self._kill_all()
         await self._chaos.close()
 
     def network(self, act: Act, one: int, others: Iterable[int]) -> None:
-        """Cut, delay or heal."""
-        proxy = self._chaos.proxy
-        if act.kind == "heal":
-            proxy.heal()
+        """Cut or delay."""
         for other in others:
             if act.kind == "cut":
-                proxy.cut(one, other)
+                self._chaos.proxy.cut(one, other)
             elif act.kind == "delay":
-                proxy.delay(one, other, act.delay_s)
+                self._chaos.proxy.delay(one, other, act.delay_s)
+
+    def heal_network(self) -> None:
+        """What stood still arrives."""
+        self._chaos.proxy.heal()

@@ -13,15 +13,17 @@ other replicas, the leader of the metadata quorum."""
 OTHERS, CLIENTS = "others", "clients"
 """The other end of a cut or a delay: all brokers but the named one, or everything that is no broker."""
 
-PROCESS_ACTS = ("kill", "pause", "resume", "stop", "start", "rolling restart")
-NETWORK_ACTS = ("cut", "delay", "heal")
-ACTS = PROCESS_ACTS + NETWORK_ACTS
+PROCESS_ACTS = ("kill", "pause", "resume", "stop", "start", "rolling restart", "crash loop")
+DISK_ACTS = ("slow fsync", "failing fsync", "disk full")
+NETWORK_ACTS = ("cut", "delay")
+ACTS = (*PROCESS_ACTS, *DISK_ACTS, *NETWORK_ACTS, "heal")
 # These are for a broker that something was done to: its role may be another's by now.
-UNDOING = ("resume", "start")
+UNDOING = ("resume", "start", "heal")
 
 # What is asserted: times in milliseconds, and counts.
 TIMES = ("unavailable", "back in sync within", "latency p50", "latency p99", "latency max")
-LEDGER_COUNTS = ("lost", "duplicated", "reordered")
+LOSSES = ("lost at unclean elections", "lost at clean elections")
+LEDGER_COUNTS = ("lost", *LOSSES, "duplicated", "reordered")
 COUNTS = (*LEDGER_COUNTS, "failed", "acknowledged")
 
 
@@ -36,22 +38,25 @@ class Load(NamedTuple):
 
 
 class Act(NamedTuple):
-    """Something that is done ``at_s`` seconds after the load runs. ``targets`` are numbers of brokers and words."""
+    """Something that is done ``at_s`` seconds after the load runs. ``targets`` are numbers of brokers and words;
+    ``delay_s`` is of delay and slow fsync, ``times`` of crash loop."""
 
     at_s: float
     kind: str
     targets: tuple[str, ...]
     delay_s: float
     line: int
+    times: int = 0
 
     @property
     def text(self) -> str:
         """As a person would say it."""
-        if self.kind == "heal":
+        if self.kind == "heal" and self.targets == (ALL,):
             return "heal"
         between = " and " if self.kind in NETWORK_ACTS else ", "
-        by = f" by {self.delay_s * 1000:g} ms" if self.kind == "delay" else ""
-        return f"{self.kind} {between.join(self.targets)}{by}"
+        by = f" by {self.delay_s * 1000:g} ms" if self.delay_s else ""
+        times = f" {self.times} times" if self.times else ""
+        return f"{self.kind} {between.join(self.targets)}{by}{times}"
 
 
 class Assertion(NamedTuple):
@@ -75,5 +80,5 @@ class Drill(NamedTuple):
 
     @property
     def needs_proxy(self) -> bool:
-        """Whether something is done to the network."""
+        """Whether something is done to the network, for which there is chaos' proxy."""
         return any(act.kind in NETWORK_ACTS for act in self.acts)

@@ -198,16 +198,20 @@ def _act(node: Node, ids: tuple[int, ...], problems: Problems) -> Act | None:
     (kind,) = kinds
     targets = _targets(reader, kind, ids, problems)
     delay_ms = 0.0
-    if kind == "delay":
+    if kind in ("delay", "slow fsync"):
         by = reader.take("by")
         if by is None:
-            problems.error(node, "delay has no 'by'", "add `by: 200 ms`, what every message takes longer")
+            what = "message" if kind == "delay" else "fsync"
+            problems.error(node, f"{kind} has no 'by'", f"add `by: 200 ms`, what every {what} takes longer")
         else:
-            delay_ms = _duration_ms(by, "'by' of delay", problems)
+            delay_ms = _duration_ms(by, f"'by' of {kind}", problems)
+    times = 0
+    if kind == "crash loop":
+        times = reader.integer("times", 3, low=1, high=20)
     reader.finish()
     if len(problems.errors) > before:
         return None
-    return Act(at_ms / 1000, kind, targets, delay_ms / 1000, node.start_mark.line + 1)
+    return Act(at_ms / 1000, kind, targets, delay_ms / 1000, node.start_mark.line + 1, times)
 
 
 def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: Problems) -> tuple[str, ...]:
@@ -215,10 +219,6 @@ def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: P
     place = reader.place(kind)
     nodes = list(node.value) if isinstance(node, yaml.SequenceNode) else [] if node is None else [node]
     named = [str(each.value) if isinstance(each, yaml.ScalarNode) else "" for each in nodes]
-    if kind == "heal":
-        if named != [ALL]:
-            problems.error(place, "heal is for the whole network", "write `heal: all`")
-        return ()
     is_network = kind in ("cut", "delay")
     if is_network and len(named) != 2:
         problems.error(place, f"{kind} is between two ends", f"write `{kind}: [leader, {OTHERS}]`")
@@ -253,7 +253,7 @@ def _check_undoing(acts: list[Act], problems: Problems) -> None:
             continue
         for target in act.targets:
             if target in ROLES and target not in hit:
-                what = "killed or stopped" if act.kind == "start" else "paused"
+                what = {"start": "killed or stopped", "resume": "paused"}.get(act.kind, "hurt")
                 problems.errors.append(
                     SpecError(
                         act.line,

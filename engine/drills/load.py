@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from engine.drills.drill import Load
+from engine.drills.losses import Loss
 from engine.drills.measurements import Sent, together
 from engine.supervisor.ledger import Account, Reading, settle
 from engine.world import Clock
@@ -128,6 +129,9 @@ class DrillLoad:
         self._load = load
         self.producers = [LoadProducer(clock, bootstrap, load, number) for number in range(load.clients)]
         self.ended_ns = 0
+        # Filled by reading back: what was acknowledged and is not there, and where each leader's epoch began.
+        self.losses: list[Loss] = []
+        self.epoch_starts: dict[tuple[int, int], int] = {}
 
     def start(self) -> None:
         """Begin to send."""
@@ -180,6 +184,12 @@ class DrillLoad:
             settle(range(len(producer.sent_ns)), producer.acknowledged, own)
             for producer, own in zip(self.producers, readings, strict=True)
         ]
+        if not gap:
+            self.losses = [
+                Loss(*producer.acknowledged[number], producer.resolved[number][0])
+                for producer, own in zip(self.producers, readings, strict=True)
+                for number in producer.acknowledged.keys() - {each.number for each in own}
+            ]
         return together(accounts), gap
 
     def _read(self, partition: int, readings: list[list[Reading]], deadline_ns: int) -> str:
@@ -203,7 +213,11 @@ class DrillLoad:
                     error = message.error()
                     if error is None:
                         client, number, _ = (message.value() or b"").split(b" ", 2)
-                        readings[int(client)].append(Reading(partition, message.offset() or 0, int(number)))
+                        offset = message.offset() or 0
+                        readings[int(client)].append(Reading(partition, offset, int(number)))
+                        epoch = message.leader_epoch()
+                        if epoch is not None:
+                            self.epoch_starts.setdefault((partition, epoch), offset)
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return ""
                     elif error.code() == KafkaError._AUTO_OFFSET_RESET:

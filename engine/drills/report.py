@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from engine.drills.drill import LEDGER_COUNTS, TIMES, Assertion, Drill
+from engine.drills.losses import Lost
 from engine.drills.measurements import SHOWN_SILENCE_NS, Silence
 from engine.supervisor.ledger import Account
 
@@ -60,6 +61,7 @@ class Findings(NamedTuple):
     moments: tuple[Moment, ...]
     states: tuple[StateSpan, ...]
     stopped: str = ""
+    lost: Lost = Lost()
 
     @property
     def worst(self) -> Silence | None:
@@ -130,12 +132,24 @@ def _measure(name: str, drill: Drill, findings: Findings) -> tuple[float | None,
     if name in LEDGER_COUNTS:
         if findings.account_gap:
             return None, findings.account_gap
-        lost = f"where they should stand: {', '.join(account.lost_offsets)}" if name == "lost" and account.lost else ""
-        return {"lost": account.lost, "duplicated": account.duplicated, "reordered": account.reordered}[name], lost
+        by_name = {
+            "lost": (account.lost, _lost_where(findings)),
+            "lost at unclean elections": (findings.lost.unclean, ""),
+            "lost at clean elections": (findings.lost.clean, "by a leader from the ISR that had less"),
+            "duplicated": (account.duplicated, ""),
+            "reordered": (account.reordered, ""),
+        }
+        number, detail = by_name[name]
+        return number, detail if number else ""
     if name == "failed":
         return sum(findings.failed.values()), ", ".join(f"{count} {why}" for why, count in findings.failed.items())
     assert name == "acknowledged", f"nobody measures {name!r}"
     return account.acknowledged, ""
+
+
+def _lost_where(findings: Findings) -> str:
+    places = f"where they should stand: {', '.join(findings.account.lost_offsets)}"
+    return f"{findings.lost.words}; {places}" if findings.lost.words else places
 
 
 def _where(silence: Silence, drill: Drill, findings: Findings) -> str:
@@ -211,6 +225,7 @@ def as_document(drill: Drill, findings: Findings) -> dict[str, Any]:
             "lost_offsets": list(findings.account.lost_offsets),
             "read_back": not findings.account_gap,
             "failed": findings.failed,
+            "lost_at": findings.lost._asdict(),
         },
         "acknowledged_each_100_ms": list(findings.acknowledged),
         "events": [
@@ -279,11 +294,12 @@ def as_text(document: dict[str, Any]) -> str:
     ]
     if document["stopped"]:
         lines += [f"the drill was not carried out: {document['stopped']}", ""]
+    width = max([20, *(len(each["name"]) for each in document["assertions"])])
     for each in document["assertions"]:
         measured = say(each["name"], each["measured"])
         detail = f"  ({each['detail']})" if each["detail"] else ""
         mark = "holds" if each["holds"] else "FAILS"
-        lines.append(f"{mark}  {each['name']:<20} {each['expected']:<10} {measured}{detail}")
+        lines.append(f"{mark}  {each['name']:<{width}} {each['expected']:<10} {measured}{detail}")
     failed = sum(not each["holds"] for each in document["assertions"])
     many = len(document["assertions"])
     lines += ["", f"passed: {many} of {many} hold" if not failed else f"failed: {failed} of {many} do not hold"]

@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable
 
 from engine.drills.cluster import DrillCluster, EmbeddedCluster, ProxiedCluster
-from engine.drills.drill import CLIENTS, OTHERS, Act, Drill
+from engine.drills.drill import ALL, CLIENTS, DISK_ACTS, OTHERS, Act, Drill
 from engine.drills.load import DrillLoad
+from engine.drills.losses import Election, Lost, attribute
 from engine.drills.measurements import acknowledged_per_bucket, percentile_ms, silences
 from engine.drills.report import BUCKET_NS, DoneAct, Findings, Moment, StateSpan
 from engine.model.broker_faults import CLIENTS as CLIENTS_NODE
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDirError
 from engine.supervisor.facts import Fact
+from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.ledger import Account
 from engine.supervisor.supervisor import PortsTaken, StartFailed
 from engine.world import World
@@ -37,6 +39,9 @@ _KINDS = frozenset(
         "process_paused",
         "process_resumed",
         "process_stopped",
+        "fault_begun",
+        "fault_healed",
+        "log_dir_failed",
         "controller_activated",
         "broker_fenced",
         "broker_unfenced",
@@ -74,10 +79,12 @@ class _Run:
         self._cluster: DrillCluster = kind(world, os.path.join(directory, "cluster"), drill)
         self._cluster.bus.listen(self._on_fact)
         self._moments: list[Moment] = []
+        self._elections: list[Election] = []
         self._states: list[StateSpan] = []
         self._began_ns = 0
         self._acts: list[DoneAct] = []
         self._load: DrillLoad | None = None
+        self._lost = Lost()
 
     async def close(self) -> None:
         if self._load is not None:
@@ -97,6 +104,17 @@ class _Run:
             about_partition = fact["kind"] in ("leader_changed", "isr_shrunk", "isr_expanded", "log_truncated")
             if not about_partition or subject.rpartition("-")[0] == topic:
                 self._moments.append(Moment(int(fact["mono_ns"]), str(fact["kind"]), subject, str(fact["reason"])))
+            if fact["kind"] == "leader_changed" and about_partition and subject.rpartition("-")[0] == topic:
+                detail = fact["detail"]
+                self._elections.append(
+                    Election(
+                        int(detail["partition"]),
+                        int(fact["mono_ns"]),
+                        int(detail["leader_epoch"]),
+                        int(detail["to"]),
+                        bool(detail["unclean"]),
+                    )
+                )
 
     # -- the phases ---------------------------------------------------------------------------------------------
 
@@ -132,6 +150,7 @@ class _Run:
         self._say(nobody or "reading all records back")
         await asyncio.to_thread(load.finish, is_hopeless=bool(nobody))
         account, gap = await asyncio.to_thread(load.read_back, nobody)
+        self._lost = attribute(load.losses, self._elections, load.epoch_starts)
         return self._findings(load, account, gap, back_ns, not_in_sync, stopped or load.problems())
 
     async def _acknowledges(self, since_ns: int, timeout_s: float) -> bool:
@@ -195,6 +214,7 @@ class _Run:
             tuple(sorted(each for each in self._moments if self._began_ns <= each.at_ns <= end_ns)),
             tuple(each for each in self._states if each.at_ns <= end_ns),
             stopped,
+            self._lost,
         )
 
     # -- the acts -----------------------------------------------------------------------------------------------
@@ -229,9 +249,36 @@ class _Run:
         elif act.kind in ("pause", "resume"):
             for broker in brokers:
                 broker.pause() if act.kind == "pause" else broker.resume()
+        elif act.kind in ("crash loop", *DISK_ACTS):
+            return await self._fault(act, ids)
+        elif act.kind == "heal":
+            return await self._heal(act, ids)
         else:
             self._network(act, ids)
         return self._clock.monotonic_ns()
+
+    async def _fault(self, act: Act, ids: list[int]) -> int:
+        """Something of a broker that lasts; a crash loop is waited for."""
+        begun = [
+            await self._cluster.faults.begin(FaultWish(act.kind, broker_id, by_ms=act.delay_s * 1000, times=act.times))
+            for broker_id in ids
+        ]
+        if act.kind == "crash loop":
+            return max(await asyncio.gather(*(fault.over for fault in begun)))
+        return self._clock.monotonic_ns()
+
+    async def _heal(self, act: Act, ids: list[int]) -> int:
+        """What went down of it is started, and waited for."""
+        if act.targets == (ALL,):
+            self._cluster.heal_network()
+        faults = self._cluster.faults
+        for fault in list(faults.active.values()):
+            if fault.wish.broker_id in ids:
+                await faults.heal(fault.fault_id)
+        done_ns = self._clock.monotonic_ns()
+        started = [self._cluster.brokers[each] for each in ids]
+        await self._wait_until_serves([each for each in started if each.is_alive and not each.is_ready])
+        return done_ns
 
     async def _wait_until_serves(self, brokers: list[BrokerSupervision]) -> None:
         try:
@@ -258,9 +305,6 @@ class _Run:
         return done_ns
 
     def _network(self, act: Act, ids: list[int]) -> None:
-        if act.kind == "heal":
-            self._cluster.network(act, 0, ())
-            return
         one, other = ids[0], act.targets[1]
         if other == OTHERS:
             others = [each for each in self._cluster.brokers if each != one]

@@ -68,7 +68,7 @@ async def test_from_a_partition_to_the_events_that_made_it_and_what_they_came_of
         await driver.command("partitions orders")
         led = next(row for row in driver.view.table.shown if row.partition.isr == (3, 1))
         driver.view.table.select(led.key)
-        await driver.press("w")
+        await driver.press("W")
         assert driver.title.startswith(f"events({led.key})")
         assert [event.kind for event in driver.view.table.shown][-4:] == [
             "process_killed",
@@ -80,5 +80,5 @@ async def test_from_a_partition_to_the_events_that_made_it_and_what_they_came_of
         assert driver.view.NAME == "partitions"
         await driver.press("3")
         driver.view.table.select("billing")
-        await driver.press("w")
+        await driver.press("W")
         assert {event.subject for event in driver.view.table.shown} == {"billing"}

@@ -32,6 +32,8 @@ faults:
 expect:
   lost: 0
   acknowledged: ≥ 1
+  lost at unclean elections: 0
+  lost at clean elections: 0
 """
 
 
@@ -80,7 +82,13 @@ def test_the_same_with_acks_1_and_unclean_elections_reports_the_loss_and_ends_wi
     assert not report["passed"] and not report["stopped"]
     assert report["records"]["read_back"]
     assert report["records"]["lost"] > 0
-    assert [(each["name"], each["holds"]) for each in report["assertions"]] == [("lost", False), ("acknowledged", True)]
+    assert {each["name"]: each["holds"] for each in report["assertions"]} == {
+        "lost": False,
+        "acknowledged": True,
+        "lost at unclean elections": False,
+        "lost at clean elections": True,
+    }
+    assert report["records"]["lost_at"] == {"unclean": report["records"]["lost"], "clean": 0, "unexplained": 0}
     assert report["records"]["lost_offsets"][0].startswith("0:")
 
 

@@ -52,7 +52,7 @@ def test_a_whole_drill_is_read_and_acts_stand_in_the_order_of_their_times() -> N
         Act(2.5, "kill", ("leader", "4"), 0.0, 13),
         Act(3.0, "cut", ("2", "others"), 0.0, 15),
         Act(4.0, "delay", ("controller", "clients"), 0.15, 16),
-        Act(5.0, "heal", (), 0.0, 17),
+        Act(5.0, "heal", ("all",), 0.0, 17),
         Act(60.0, "start", ("leader",), 0.0, 12),
     )
     assert drill.assertions == (

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.drills.drill_file import parse_drill
+from engine.drills.losses import Lost
 from engine.drills.measurements import Sent, Silence, acknowledged_per_bucket, percentile_ms, silences, together
 from engine.drills.report import DoneAct, Findings, as_document, as_text, compare, judge
 from engine.supervisor.ledger import Account
@@ -150,10 +151,12 @@ def test_a_drill_that_was_not_carried_out_fails_in_everything() -> None:
 
 
 def test_the_text_has_the_course_of_things_and_each_assertion_with_its_measure() -> None:
-    text = as_text(as_document(DRILL, found(account=Account(100, 100, 3, 0, 0, 0, ("0:1 #1",)))))
+    account = Account(100, 100, 3, 0, 0, 0, ("0:1 #1",))
+    text = as_text(as_document(DRILL, found(account=account, lost=Lost(unclean=1, clean=2))))
     assert "    1.000 s  kill leader: broker 2" in text
     assert "    1.000 s    drill-0 acknowledges nothing for 400 ms" in text
     assert "    4.000 s  every replica is in sync" in text
     assert "holds  unavailable          ≤ 500 ms   400 ms  (drill-0 from 1.00 s, kill leader)" in text
-    assert "FAILS  lost                 = 0        3  (where they should stand: 0:1 #1)" in text
+    why = "1 at unclean elections, 2 at elections from the ISR; where they should stand: 0:1 #1"
+    assert f"FAILS  lost                 = 0        3  ({why})" in text
     assert text.endswith("failed: 1 of 6 do not hold")
