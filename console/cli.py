@@ -191,7 +191,7 @@ def _open_context(
     except ContextError as error:
         fail(f"{context.name}: {error}", FAILED)
     recorded = recording_of(**recording, usual=None)
-    sys.exit(_run_console(options._replace(values=values, alert_file=alerts, recording=recorded)))
+    sys.exit(_run_console(options._replace(values=values.over(options.values), alert_file=alerts, recording=recorded)))
 
 
 def _open_embedded(

@@ -35,11 +35,12 @@ class Seen:
 
 
 def opener(values: ValueOptions | None = None, *, read_only: bool = False) -> Opener:
-    """Opens contexts as the command line said: records read so, nothing changed with ``--read-only``."""
+    """Opens contexts as the command line said: records read so (but by the registry of the context, if it has one),
+    nothing changed with ``--read-only``."""
 
     def open_context(context: Context, watching: bool) -> Gateway:
         options = options_of(context, read_only=read_only, watching=watching)
-        return open_gateway(options if values is None else options._replace(values=values))
+        return open_gateway(options if values is None else options._replace(values=options.values.over(values)))
 
     return open_context
 

@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from console.options import ConsoleOptions
+from console.values.options import ValueOptions
 from engine.client.security.secret import ClientProperties, is_sensitive
 from engine.model.properties import read_properties
 from themes.loader import user_theme_dir
@@ -30,7 +32,7 @@ COLOURS = {
 _NAME = re.compile(r"[\w.-]+")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _PLACEHOLDER = re.compile(r"\$\{(\w+):([^}]*)\}")
-_KEYS = ("bootstrap-servers", "colour", "read-only", "command-config", "properties", "data-dir")
+_KEYS = ("bootstrap-servers", "colour", "read-only", "command-config", "properties", "data-dir", "registry")
 # Where a file of properties says itself which cluster it is for; the second as kcat writes it.
 _SERVERS = ("bootstrap.servers", "metadata.broker.list")
 
@@ -50,6 +52,8 @@ class Context(NamedTuple):
     command_config: str = ""
     properties: ClientProperties = ClientProperties()
     data_dir: str = ""
+    # A schema registry's URL, as written, placeholders and all.
+    registry: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -175,8 +179,12 @@ class ContextFile:
         texts = {str(key): _as_text(value) for key, value in properties.items()}
         self._check_secrets(name, texts)
         command_config, data_dir = str(said.get("command-config") or ""), str(said.get("data-dir") or "")
+        registry = str(said.get("registry") or "")
+        if "@" in registry and "${" not in registry:
+            raise self._error(f"{name}: registry", "who asks is named and not written down: http://USER:${env:NAME}@…")
         context = Context(
-            name, servers, colour, read_only, command_config, ClientProperties(texts), os.path.expanduser(data_dir)
+            *(name, servers, colour, read_only, command_config, ClientProperties(texts), os.path.expanduser(data_dir)),
+            registry=registry,
         )
         if data_dir and not context.embedded:
             raise self._error(f"{name}: data-dir", "is for an embedded cluster, not beside bootstrap-servers")
@@ -220,7 +228,8 @@ def options_of(context: Context, *, read_only: bool = False, watching: bool = Fa
     Raises:
         ContextError: a file, or what a placeholder names, is not there; or the embedded cluster does not run.
     """
-    common = ConsoleOptions(read_only=read_only or context.read_only, context=context, watching=watching)
+    values = ValueOptions(registry=_registry_of(context))
+    common = ConsoleOptions(read_only=read_only or context.read_only, context=context, watching=watching, values=values)
     if context.embedded:
         from console.supervisor_calls import directory_of
 
@@ -235,6 +244,14 @@ def options_of(context: Context, *, read_only: bool = False, watching: bool = Fa
         raise ContextError(f"{context.command_config} names no bootstrap.servers: set bootstrap-servers beside it")
     own = {name: value for name, value in properties.items() if name not in _SERVERS}
     return common._replace(bootstrap_servers=servers, command_config=ClientProperties(own))
+
+
+def _registry_of(context: Context) -> str | None:
+    """Raises: ContextError."""
+    if not context.registry:
+        return None
+    # What is filled in stands in a URL, where some characters would part it.
+    return _PLACEHOLDER.sub(lambda found: quote(_filled(found, "registry"), safe=""), context.registry)
 
 
 def read_credentials(context: Context) -> ClientProperties:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from console.gateway import ReadFrom
 from console.modals.form import Field, Form
 from console.screens.base import ViewSpec
+from console.serde_acts import values_of
+from console.values.serdes import SerdeError
 from console.viewmodel.key_search import RULE_HELP, KeyRule, KeyWish, typed_key
 from console.viewmodel.seeking import parse_seek
 
@@ -29,12 +31,16 @@ class KeySearchForm:
             Field("from", "from", "start"),
         ]
 
+        def key_of(values: dict[str, str]) -> bytes:
+            read = values_of(self._app)
+            return typed_key(values["key"]) if read is None else read.key_bytes(topic, values["key"])
+
         def check(values: dict[str, str]) -> str:
             if not values["key"]:
                 return "which key? (an empty one: 0x)"
             try:
-                typed_key(values["key"])
-            except ValueError as error:
+                key_of(values)
+            except (ValueError, SerdeError) as error:
                 return str(error)
             found = parse_seek(values["from"], self._app.now_ms())
             return found if isinstance(found, str) else ""
@@ -45,7 +51,7 @@ class KeySearchForm:
             begin = parse_seek(values["from"], self._app.now_ms())
             assert isinstance(begin, ReadFrom)
             self._rule = KeyRule(values["rule"])
-            wish = KeyWish(typed_key(values["key"]), self._rule)
+            wish = KeyWish(key_of(values), self._rule)
             self._app.push_view(ViewSpec("records", {"topics": (topic,), "read_from": begin, "key": wish}))
 
         note = f"{RULE_HELP}. What was written before the topic had its present partitions may lie elsewhere."

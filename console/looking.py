@@ -191,7 +191,8 @@ def gateway_of(
         from console.contexts import ContextError, options_of
 
         try:
-            options = options_of(context, read_only=read_only)._replace(values=values)
+            options = options_of(context, read_only=read_only)
+            options = options._replace(values=values.over(options.values))
         except ContextError as error:
             fail(f"{context.name}: {error}", unreachable)
     elif bootstrap_servers is None:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -116,9 +116,9 @@ def tail(
         raise click.UsageError(f"--filter: {parsed.error}")
     only = numbers(partitions)
     file = _parquet_file(parquet, bounded=until is not None or count is not None, as_json=as_json)
-    search = _search(key, partitioner, topics, only)
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
+    search = _search(key, partitioner, topics, only, gateway)
     run = TailRun(
         time.monotonic() * 1000,
         until=stop,
@@ -130,16 +130,18 @@ def tail(
     sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file, search))
 
 
-def _search(key: str | None, partitioner: str, topics: tuple[str, ...], only: object) -> KeySearch | None:
-    from console.viewmodel.key_search import KeyRule, KeySearch, KeyWish, typed_key
+def _search(key: str | None, partitioner: str, topics: tuple[str, ...], only: object, gateway: Any) -> KeySearch | None:
+    from console.values.serdes import SerdeError
+    from console.viewmodel.key_search import KeyRule, KeySearch, KeyWish
 
     if key is None:
         return None
     if len(topics) != 1 or only is not None:
         raise click.UsageError("--key is looked for in one topic, and finds its partition itself")
     try:
-        return KeySearch(KeyWish(typed_key(key), KeyRule.ALL if partitioner == "all" else KeyRule(partitioner)))
-    except ValueError as error:
+        wanted = gateway.values.key_bytes(topics[0], key)
+        return KeySearch(KeyWish(wanted, KeyRule.ALL if partitioner == "all" else KeyRule(partitioner)))
+    except (ValueError, SerdeError) as error:
         raise click.UsageError(f"--key: {error}") from error
 
 

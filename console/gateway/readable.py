@@ -28,12 +28,12 @@ class ReadableGateway:
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
         """Records as rules have them. Raises GatewayError too where masks are wrong."""
         try:
-            self.values.begin()
+            reader = self.values.begin()
         except MaskingBroken as error:
             raise GatewayError(str(error)) from None
         async with aclosing(self._gateway.tail(tail)) as batches:  # type: ignore[type-var]
             async for batch in batches:
-                yield batch._replace(records=await self.values.read(batch.records))
+                yield batch._replace(records=await reader.read(batch.records))
 
     async def batch(self, path: str, position: int) -> BatchView:
         """One batch byte by byte, where nothing of the topic is masked."""

@@ -47,6 +47,9 @@ class RegistryConfig(NamedTuple):
     password: str = ""
     timeout_s: float = 2.0
 
+    def __repr__(self) -> str:
+        return f"RegistryConfig({self.url})"
+
     @classmethod
     def parse(cls, url: str, *, user: str = "", password: str = "", timeout_s: float = 2.0) -> RegistryConfig:
         """``http(s)://[user:password@]host[:port][/path]``. Raises: ValueError: it is none."""

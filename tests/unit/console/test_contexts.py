@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from console.contexts import Context, ContextError, ContextFile, options_of, read_credentials, user_contexts
+from console.values.options import ValueOptions
 from console.viewmodel.contexts import context_row
 
 PROD = """
@@ -65,6 +66,16 @@ def test_credentials_come_from_where_the_file_says_when_a_context_is_opened(home
     (home / "secret").write_text("changed")
     assert options_of(prod).command_config["sasl.password"] == "changed"
     assert "s3cret" not in repr(options) + repr(prod) + repr(known)
+
+
+def test_a_context_has_a_registry_of_its_own_and_the_command_line_may_name_another(home: Path) -> None:
+    text = "contexts: {a: {bootstrap-servers: 'k:1', registry: 'http://me:${file:secret}@r:8081'}}"
+    options = options_of(written(home, text).read().get("a"))
+    assert options.values.registry == "http://me:s3cret@r:8081" and "s3cret" not in repr(options)
+    assert ValueOptions("http://other:1").over(options.values).registry == "http://other:1"
+    assert ValueOptions(masking_file="m").over(options.values) == options.values._replace(masking_file="m")
+    with pytest.raises(ContextError, match="who asks is named and not written down"):
+        written(home, text.replace("${file:secret}", "s3cret")).read()
 
 
 @pytest.mark.parametrize(

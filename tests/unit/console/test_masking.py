@@ -134,8 +134,7 @@ async def test_what_avro_says_is_masked_before_anybody_gets_it(tmp_path: Path) -
         # Without the schema nobody knows where the address is.
         server.status = 503
         values = Values(ValueOptions(registry=server.url), folder=tmp_path, environment={})
-        values.begin()
-        (closed,) = await values.read([record(ORDER_BYTES)])
+        (closed,) = await values.begin().read([record(ORDER_BYTES)])
         assert closed.value == b"***"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
@@ -22,6 +23,7 @@ from registry_server import (
 
 from console.values.options import ValueOptions
 from console.values.registry import Registry, RegistryConfig, RegistryError
+from console.values.serde_words import SerdeWord
 from console.values.serdes import SerdeError
 from console.values.values import Values
 from console.viewmodel.cells import plain
@@ -37,12 +39,11 @@ def record(value: bytes | None, key: bytes | None = b"k", topic: str = "orders",
 def values_for(tmp_path: Path, said: str = "", **options) -> Values:
     (tmp_path / "serdes.yaml").write_text(said)
     made = Values(ValueOptions(**options), folder=tmp_path, environment={})
-    made.begin()
     return made
 
 
 async def one(values: Values, value: bytes | None, key: bytes | None = b"k", topic: str = "orders") -> RecordView:
-    (read,) = await values.read([record(value, key, topic)])
+    (read,) = await values.begin().read([record(value, key, topic)])
     return read
 
 
@@ -74,7 +75,7 @@ async def test_what_a_registry_knows_is_read_without_any_rule_and_goes_everywher
 async def test_messages_of_protobuf_are_found_by_the_path_before_them(tmp_path: Path) -> None:
     with registry_server() as server:
         values = values_for(tmp_path, registry=server.url)
-        made = await values.read([record(each) for each in (PAYMENT_BYTES, LINE_BYTES, NOTE_BYTES)])
+        made = await values.begin().read([record(each) for each in (PAYMENT_BYTES, LINE_BYTES, NOTE_BYTES)])
         assert [record_data(each)["value"] for each in made] == [PAYMENT, {"sku": "b-2", "pieces": 3}, {"text": "hi"}]
         assert [each.reading.value.serde for each in made if each.reading] == [
             f"protobuf, schema 10 {name}" for name in ("Payment", "Line", "Note")
@@ -93,7 +94,7 @@ async def test_only_what_is_certain_is_read_without_a_rule(tmp_path: Path) -> No
             assert (await one(values, value)).reading is None, value
         # Bytes that begin as if they had an id are no reason to ask for ever.
         many = [record((number << 24).to_bytes(8, "big"), topic="longs") for number in range(100, 200)]
-        assert all(each.reading is None for each in await values.read(many))
+        assert all(each.reading is None for each in await values.begin().read(many))
         assert len(server.asked) == 21
         wrong = await one(values, ORDER_BYTES[:12])
         assert wrong.reading is not None and wrong.reading.value.problem == (
@@ -259,3 +260,42 @@ async def test_typed_json_is_written_as_the_serde_has_it(tmp_path: Path) -> None
         assert await values_for(tmp_path, value_serde=word).write("x", "value", text) == data
     with pytest.raises(SerdeError, match="int16 is a whole number of 2 bytes"):
         await values_for(tmp_path, value_serde="int16").write("x", "value", "70000")
+
+
+async def test_a_key_is_looked_for_as_its_serde_writes_it(tmp_path: Path) -> None:
+    said = "topics: [{topic: numbers, key: int32}, {topic: orders, key: avro}]"
+    values = values_for(tmp_path, said)
+    assert values.key_bytes("numbers", "7") == values.key_bytes("numbers", "0x00000007") == b"\0\0\0\7"
+    assert values.key_bytes("plain", "7") == b"7"
+    with pytest.raises(SerdeError, match="keys of orders are avro: type the bytes, as in 0x0a1b"):
+        values.key_bytes("orders", "7")
+    with pytest.raises(SerdeError, match="int32 is a whole number of 4 bytes"):
+        values.key_bytes("numbers", "seven")
+
+
+async def test_several_read_at_a_time_each_by_the_rules_it_began_with(tmp_path: Path) -> None:
+    values = values_for(tmp_path, "topics: [{topic: orders, value: int16}]")
+    first = asyncio.ensure_future(values.begin().read([record(b"\0\1")] * 500))
+    await asyncio.sleep(0)
+    values.use("orders", SerdeWord("auto"), SerdeWord("hex"))
+    second = await values.begin().read([record(b"\0\1")] * 500)
+    assert {each.readable_value for each in second} == {b"0001"}
+    assert {each.readable_value for each in await first} == {b"1"}
+
+
+async def test_a_file_of_serdes_that_is_wrong_says_so_and_what_is_certain_is_read(tmp_path: Path) -> None:
+    with registry_server() as server:
+        values = values_for(tmp_path, "topics:\n  - {topic: orders, value: avor}", registry=server.url)
+        assert record_data(await one(values, ORDER_BYTES))["value"] == ORDER
+        assert "serdes.yaml:2:28: there is no serde 'avor': did you mean avro?" in values.problem
+        for text, problem in (
+            ("registry: {url: localhost:8081}", "'url' of the registry is none; write http://HOST:PORT"),
+            ('registry: {url: "http://h:1", password: "${NONE}"}', "the environment has no NONE"),
+            ("registry: {url: 'http://h:1', timeout: soon}", "'timeout' is 'soon'"),
+            ("topics: [{topic: orders}]", "neither key nor value is told"),
+            ("topics: [{value: avro}]", "has no 'topic'"),
+            ("topic: []", "did you mean 'topics'?"),
+        ):
+            (tmp_path / "serdes.yaml").write_text(text)
+            values.begin()
+            assert problem in values.problem, text
