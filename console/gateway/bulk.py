@@ -16,6 +16,8 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_partition import TopicPartition
 
 _NOT_THERE = (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION)
+# A leader that hangs is not waited for.
+_ANSWER_MS = 2_000.0
 # Questions for times that are under way together.
 _AT_ONCE = 8
 
@@ -94,7 +96,7 @@ class Bulk:
 
         async def at(time_ms: int) -> dict[TopicPartition, tuple[int, int]]:
             async with room:
-                outcomes = await admin.list_offsets(dict.fromkeys(partitions, time_ms))
+                outcomes = await admin.list_offsets(dict.fromkeys(partitions, time_ms), timeout_ms=_ANSWER_MS)
             return {
                 place: (each.offset, each.timestamp) for place, each in outcomes.items() if isinstance(each, OffsetAt)
             }

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from textual.app import ComposeResult
+
 from console.commands import CommandError
 from console.gateway import GatewayError, ReadFrom, Start, Tail
 from console.modals.detail import RecordDetail
 from console.modals.form import Field, Form
 from console.screens.base import View, view_bindings
+from console.screens.record_volume import REFRESH_MS, RecordVolume
 from console.serde_acts import ask_serdes, values_of
 from console.viewmodel import text
 from console.viewmodel.cells import Column
@@ -30,6 +33,7 @@ from console.viewmodel.records import (
 )
 from console.viewmodel.seeking import SEEK_HELP, parse_seek
 from console.widgets.live_table import LiveTable
+from console.widgets.volume_bars import VolumeBars
 from engine.supervisor.snapshot import ClusterSnapshot
 
 if TYPE_CHECKING:
@@ -73,6 +77,10 @@ class RecordsView(View):
         self._more = asyncio.Event()
         wish: KeyWish | None = about.get("key")
         self._search = KeySearch(wish) if wish is not None else None
+        self._volume = RecordVolume(self._topics, about.get("partitions"))
+        # Where left and right have come to; it is gone to once the keys pause.
+        self._wanted_bar: int | None = None
+        self._bar: int | None = None
 
     def columns(self) -> Sequence[Column]:
         columns = record_columns(self._format, len(self._topics) > 1, headers=self._has_headers, fields=self._fields)
@@ -80,6 +88,10 @@ class RecordsView(View):
             return columns
         # The headers of an error are long, and said in these.
         return (*(each for each in columns[:-1] if each.key != "headers"), *letter_columns(), columns[-1])
+
+    def compose(self) -> ComposeResult:
+        yield VolumeBars()
+        yield from super().compose()
 
     def make_table(self) -> LiveTable:
         table = super().make_table()
@@ -212,6 +224,7 @@ class RecordsView(View):
         if not self._has_enough():
             self._more.set()
         self.table.tick()
+        self._show_volume()
         self.refresh_title()
 
     def _is_gathered(self) -> bool:
@@ -219,6 +232,68 @@ class RecordsView(View):
 
     def age_of(self, row: RecordView) -> float:
         return 0.0
+
+    # -- records over time ----------------------------------------------------------------------------------------
+
+    @property
+    def _bars(self) -> VolumeBars:
+        return self.query_one(VolumeBars)
+
+    def _show_volume(self) -> None:
+        bars, volume = self._bars, self._volume
+        if bars.has_class("-hidden"):
+            return
+        if self._wanted_bar is not None and volume.volume is not None:
+            self._bar, self._wanted_bar = self._wanted_bar, None
+            self._seek(volume.place_of(self._bar))
+        row: RecordView | None = self.table.cursor_row
+        if row is not None:
+            self._bar = volume.bar_at(row.timestamp_ms)
+        now_ms = self.console.monotonic_ms()
+        grows = not self._paged and volume.zoom is None and now_ms - volume.asked_at_ms >= REFRESH_MS
+        if bars.size.width and (not volume.asked_at_ms or (grows and not volume.is_asking)):
+            self._count_volume()
+        if volume.volume is None:
+            said = volume.problem or ("asking where each time begins …" if volume.is_asking else "no records")
+            bars.show(None, None, said, "under_replicated" if volume.problem else "muted")
+        else:
+            bars.show(volume.volume, self._bar, volume.problem, "under_replicated")
+
+    def _count_volume(self) -> None:
+        self._volume.asked_at_ms = self.console.monotonic_ms()
+        asking = self._volume.ask(self.console.gateway, self._bars.room)
+        self.run_worker(asking, group="volume", exclusive=True, exit_on_error=False)
+
+    def action_volume(self) -> None:
+        bars = self._bars
+        bars.styles.height = 4 if self.size.height < 30 else 7
+        bars.toggle_class("-hidden")
+        self._volume.zoom, self._volume.asked_at_ms = None, 0.0
+        self.call_after_refresh(self.refresh_rows)
+
+    def action_bar(self, step: int) -> None:
+        volume = self._volume.volume
+        if self._bars.has_class("-hidden") or volume is None:
+            self.console.flash("h shows records over time", "info", 3)
+            return
+        found = volume.next_bar(self._wanted_bar if self._wanted_bar is not None else self._bar, step)
+        if found is not None:
+            self._wanted_bar = found
+            self._bars.show(volume, found)
+
+    def action_zoom(self, closer: bool) -> None:
+        if self._bars.has_class("-hidden") or self._volume.volume is None:
+            self.console.flash("h shows records over time", "info", 3)
+        elif not closer:
+            self._volume.zoom = None
+            self._count_volume()
+        elif self._bar is not None and self._volume.closer(self._bar):
+            self._count_volume()
+
+    def on_volume_bars_picked(self, event: VolumeBars.Picked) -> None:
+        event.stop()
+        self._wanted_bar = event.bar
+        self.refresh_rows()
 
     # -- keys -----------------------------------------------------------------------------------------------------
 
