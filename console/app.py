@@ -244,7 +244,7 @@ class KConsole(App[None]):
                     if self.alerting is not None:
                         self.alerting.see(snapshot)
                     shown = self.travel.see(snapshot)
-                    if self.frozen:
+                    if shown and self.frozen:
                         # It goes on being known, though nobody sees it.
                         self.history.trends.take(snapshot)
                     elif shown:

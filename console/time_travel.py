@@ -27,7 +27,19 @@ if TYPE_CHECKING:
 
 # Screens whose rows are made of the picture, the events and the acts alone; others are opened anew, as they ask.
 _OF_PICTURES = frozenset(
-    {"cluster", "topics", "partitions", "groups", "group", "events", "failover", "workload", "quorum", "commands"}
+    {
+        "cluster",
+        "topics",
+        "partitions",
+        "groups",
+        "group",
+        "events",
+        "failover",
+        "workload",
+        "quorum",
+        "commands",
+        "plots",
+    }
 )
 COMMANDS = ("back", "live", "mark", "diff", "record", "bundle")
 
@@ -161,11 +173,17 @@ class TimeTravel:
             self._moving = True
             self._app.run_worker(self._move(gateway), group="travel", exit_on_error=False)
 
+    def look_again(self) -> None:
+        """More, or less, of the time before the moment is wanted."""
+        if self.moment is not None:
+            self.go_to(self.moment.at_ms if self._wanted_ms is None else self._wanted_ms)
+
     async def _move(self, gateway: RecordedGateway) -> None:
         try:
             while self._wanted_ms is not None:
                 wanted, self._wanted_ms = self._wanted_ms, None
-                look = await asyncio.to_thread(gateway.look_at, wanted)
+                view = self._app.main.view
+                look = await asyncio.to_thread(gateway.look_at, wanted, 60_000 if view is None else view.samples_ms)
                 if self.past is gateway:
                     self._show(gateway, look)
         except GatewayError as error:

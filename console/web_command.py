@@ -88,6 +88,7 @@ def web(
         return
     if chosen is not None:
         data_dir = chosen.data_dir or None
+        command += ["--read-only"] if chosen.read_only and not read_only else []
     if bootstrap_servers is not None:
         embedded = [name for name, value in (("config", config), ("data-dir", data_dir), ("fresh", fresh)) if value]
         if embedded:

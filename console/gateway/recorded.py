@@ -33,6 +33,8 @@ RECORD = "this is a record: what is in it is over"
 _NO_RECORDS = "a record has no records of topics; in the present, s on Records goes to a time"
 _NO_FILES = "a record has no segments"
 _NOT_RECORDED = "no record has this; in the present it is there"
+# So many pictures before a moment are looked up at most.
+_MOST_SAMPLES = 300
 # Answers that screens ask for are kept under the name of the question.
 RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
 RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas")
@@ -114,7 +116,7 @@ class RecordedGateway:
             picture = record.picture_at(at_ms)
             if picture is None:
                 raise GatewayError(f"{record.path}: there is no picture of that time")
-            step_ms = max(1_000, self.interval_ms)
+            step_ms = max(1_000, self.interval_ms, samples_ms // _MOST_SAMPLES)
             return Look(
                 at_ms,
                 folded(picture.snapshot, record.events_between(picture.at_ms, at_ms)),

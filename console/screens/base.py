@@ -87,6 +87,11 @@ class View(Vertical):
         table.search_data = lambda row: json.loads(json.dumps(as_data(self.describe_row(row)), default=str))
         return table
 
+    @property
+    def samples_ms(self) -> int:
+        """How much of the time before it is to be known with a moment of the past."""
+        return 60_000
+
     # -- for subclasses -------------------------------------------------------------------------------------------
 
     def columns(self) -> Sequence[Column]:

@@ -54,10 +54,18 @@ class PlotsView(View):
             for at in range(_MOST_PANELS):
                 yield PanelPlot(id=f"panel-{at}")
 
+    def begin(self) -> None:
+        super().begin()
+        self.console.travel.look_again()
+
+    @property
+    def samples_ms(self) -> int:
+        return self._span_ms
+
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[PlotRow]:
         # A second has one sample: between two there is nothing new.
         trends = self.console.history.trends
-        made_of = (snapshot.at_ms // 1000, self._span_ms, snapshot.acts, id(trends))
+        made_of = (snapshot.at_ms // 1000, self._span_ms, snapshot.acts, trends)
         if made_of != self._made_of:
             self._made_of = made_of
             self._panels = panels_of(self._subject, snapshot, trends, self._span_ms)
@@ -123,4 +131,5 @@ class PlotsView(View):
     def action_span(self, step: int) -> None:
         at = SPANS_MS.index(self._span_ms) + step
         self._span_ms = SPANS_MS[at % len(SPANS_MS)]
+        self.console.travel.look_again()
         self.refresh_rows()

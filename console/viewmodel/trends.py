@@ -43,6 +43,8 @@ _LATE_MS = 3_500
 # How fast a group reads is told from so much time: consumers commit every 5 s unless told otherwise.
 _READ_WINDOW_MS = 10_000
 _LEAST_READ_WINDOW_MS = 4_000
+# Samples of the past may be so far apart.
+_LONGEST_READ_WINDOW_MS = 20_000
 
 
 class Point(NamedTuple):
@@ -170,11 +172,15 @@ class Trends:
             return None
         samples = self._committed.setdefault(group.group_id, deque())
         committed = sum(known)
-        if samples and (samples[-1][2] != len(known) or committed < samples[-1][1] or at_ms < samples[-1][0]):
-            # Other partitions, offsets that were set back, a clock that was: the past tells nothing any more.
+        if samples and (
+            samples[-1][2] != len(known)
+            or committed < samples[-1][1]
+            or not 0 <= at_ms - samples[-1][0] <= _LONGEST_READ_WINDOW_MS
+        ):
+            # Other partitions, offsets that were set back, a clock that was, or too long ago: it tells nothing of now.
             samples.clear()
         samples.append((at_ms, committed, len(known)))
-        while at_ms - samples[0][0] > _READ_WINDOW_MS:
+        while len(samples) > 2 and at_ms - samples[0][0] > _READ_WINDOW_MS:
             samples.popleft()
         span_ms = at_ms - samples[0][0]
         return (committed - samples[0][1]) * 1000 / span_ms if span_ms >= _LEAST_READ_WINDOW_MS else None

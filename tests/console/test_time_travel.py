@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,11 @@ async def test_before_the_kill_the_old_leader_is_shown_and_nothing_can_be_done_t
         await driver.settle()
         assert leaders(driver.screen) == after
         await until(driver, lambda screen: leaders(screen) == before, "left_parenthesis")
+        # Plots end at that moment, and have so much of the time before it as they show.
+        app.main.run_command("plots")
+        moment = time.strftime("%H:%M:%S", time.gmtime(app.now_ms() / 1000))
+        await until(driver, lambda screen: f" {moment} " in screen and "KiB/s┤" in screen)
+        await until(driver, lambda screen: "last 15 min" in screen, "r")
         await driver.press("tilde")
         assert "a record has no present" in driver.flash
 

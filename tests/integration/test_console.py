@@ -45,26 +45,57 @@ def processes_of(directory: Path) -> list[str]:
     return found
 
 
+def keys_of_the_tour() -> list[str]:
+    """What README tells to press, in its order: what stands in backticks in the numbered steps, but names of things."""
+    readme = (ROOT / "README.md").read_text()
+    tour = readme[readme.index("\n1. `2`") : readme.index("leaves and stops the cluster that it started")]
+    return [word for word in re.findall(r"`([^`]+)`", tour) if word not in ("orders", "ctrl-q")]
+
+
 def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_alone(
     tmp_path: Path, terminals: Callable[..., Terminal]
 ) -> None:
+    """The tour of the README, key by key."""
+    tour = iter(keys_of_the_tour())
+
+    def press(key: str, *more: str) -> None:
+        """The key that README tells next, and whatever it leaves to the reader."""
+        assert next(tour) == key, "README's tour goes another way"
+        terminal.press({"enter": "Enter", "esc": "Escape", "ctrl-k": "C-k"}.get(key, key), *more)
+
     data_dir = tmp_path / "data"
     terminal = terminals(str(KCONSOLE), "--fresh", "--data-dir", str(data_dir))
     terminal.wait_for("three brokers run", lambda text: text.count("● running") == 3 and "3/3 up" in text)
-    terminal.press(":", *"topics", "Enter")
+    press("2")
     terminal.wait_for("the sample's topics", lambda text: "orders" in text and "payments" in text)
-    terminal.press("j", "j", "Enter")
+    press("j", "j")
+    terminal.wait_for("orders, selected", lambda text: re.search(r"▌ orders ", text))
+    press("enter")
     terminal.wait_for("six partitions", lambda text: "partitions(orders)[6]" in text and len(partition_rows(text)) == 6)
     # A replica of each broker tells its own log, and they move.
     first = replicas(terminal.wait_for("replicas", lambda text: len(replicas(text)) == 3))
     terminal.wait_for("logs that move", lambda text: replicas(text) != first)
-    terminal.press("l")
+    press("l")
     terminal.wait_for("records of the workload", lambda text: text.count('{"order":') >= 5)
-    terminal.press("Escape")
+    press("f")
+    terminal.wait_for("a tail that waits", lambda text: "paused" in text)
+    press("s")
+    terminal.wait_for("what to read from", lambda text: "esc cancel" in text)
+    press("esc")
+    terminal.wait_for("the tail again", lambda text: "esc cancel" not in text)
+    press("/", *"key-1", "Enter")
+    terminal.wait_for("records of one key", lambda text: "</key-1>" in text)
+    press("v")
+    terminal.wait_for("the value as text", lambda text: "· raw ─" in text)
+    terminal.press("v")
+    terminal.wait_for("the value in hex", lambda text: "· hex ─" in text)
+    press("esc")
+    terminal.wait_for("all records", lambda text: "</key-1>" not in text)
+    press("esc")
     before = partition_rows(terminal.wait_for("partitions", lambda text: len(partition_rows(text)) == 6))
     victim, epoch, _ = before[0]
 
-    terminal.press("C-k")
+    press("ctrl-k")
     terminal.wait_for(
         "a new leader in a new epoch, and a smaller ISR",
         lambda text: (
@@ -78,17 +109,23 @@ def test_a_topic_is_tailed_its_leaders_broker_killed_and_started_again_by_keys_a
         "what happened to the partition, and why",
         lambda text: re.search(rf"leader changed +leader {victim}→", text) and "isr shrunk" in text,
     )
-    terminal.press("5")
+    press("5")
     terminal.wait_for("the ledger", lambda text: "acked, 0 lost" in text and "duplicated 0   reordered 0" in text)
     for stage in STAGES:
         terminal.wait_for(stage, lambda text, stage=stage: re.search(rf"{stage} .* [\d.]+ m?s", text))
 
-    terminal.press("s")
+    press("s")
     terminal.wait_for("three brokers", lambda text: "3/3 up" in text)
-    terminal.press(":", *"partitions", "Space", *"orders", "Enter")
+    press("1")
     terminal.wait_for(
-        "whole ISRs", lambda text: [len(isr) for _, _, isr in partition_rows(text).values()] == [len("1,2,3")] * 6
+        "whole ISRs",
+        lambda text: (
+            "under-replicated 0 " in text
+            and len(rows := re.findall(r"● running .* (\d+)/(\d+) ", text)) == 3
+            and all(in_sync == all_ for in_sync, all_ in rows)
+        ),
     )
+    assert next(tour) == ":q" and next(tour, None) is None
     terminal.press(":", "q", "Enter")
     terminal.wait_for("the end", lambda text: "the exit code is 0" in text)
     assert processes_of(data_dir) == [], "the console stops the cluster that it started"
