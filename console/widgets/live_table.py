@@ -6,6 +6,7 @@ cost of an update is that of the visible lines, whatever the number of rows. The
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -502,11 +503,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments).adjust_cell_length(width, style)
 
     def _empty_line(self, y: int, width: int) -> Strip:
-        text = ""
-        if y == 2:
-            hidden = f"none of {self.total:,} passes the filter: esc clears it"
-            text = hidden if self.total and (self.filter.is_active or self.keep) else self.empty
-        return strip_of(fit((Span("  " + text, "muted"),), width), self.palette, "surface")
+        hidden = f"none of {self.total:,} passes the filter: esc clears it"
+        text = hidden if self.total and (self.filter.is_active or self.keep) else self.empty
+        # One line of air below the head; a reason is told whole.
+        said = ["", "", *textwrap.wrap(text, max(20, width - 4))][y : y + 1]
+        return strip_of(fit((Span("  " + "".join(said), "muted"),), width), self.palette, "surface")
 
     def _row(self, line: _Line, width: int) -> Strip:
         palette = self.palette
