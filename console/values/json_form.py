@@ -16,6 +16,13 @@ _MAX_DEPTH = 200
 def json_text(value: Any, bytes_as: Callable[[bytes], str] = bytes.hex) -> bytes:
     """``value`` as JSON in UTF-8."""
     try:
+        # Most values have JSON's types all through, or but for leaves.
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, default=lambda leaf: plain(leaf, bytes_as)
+        ).encode()
+    except (ValueError, TypeError, RecursionError):
+        pass
+    try:
         return json.dumps(plain(value, bytes_as), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         # Half of a surrogate pair, which UTF-8 has no place for.
@@ -35,8 +42,6 @@ def plain(value: Any, bytes_as: Callable[[bytes], str] = bytes.hex, depth: int =
         return bytes_as(bytes(value))
     if isinstance(value, Mapping):
         return {_name(key, bytes_as): plain(each, bytes_as, depth + 1) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "code"):
-        return _other(value, bytes_as, depth)
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(each, bytes_as, depth + 1) for each in value]
     if isinstance(value, decimal.Decimal):
@@ -70,9 +75,7 @@ def _number(value: decimal.Decimal) -> Any:
 
 
 def _other(value: Any, bytes_as: Callable[[bytes], str], depth: int) -> Any:
-    """Extensions of MessagePack, tags of CBOR; by their parts, so that neither library is needed here."""
-    if hasattr(value, "code") and hasattr(value, "data"):
-        return {"ext": value.code, "data": bytes_as(value.data)}
+    """Tags of CBOR and the like; by their parts, so that the library is not needed here."""
     if hasattr(value, "tag") and hasattr(value, "value"):
         return {"tag": value.tag, "value": plain(value.value, bytes_as, depth + 1)}
     if hasattr(value, "value") and type(value).__name__ == "CBORSimpleValue":

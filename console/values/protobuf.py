@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -267,23 +268,54 @@ def _compile(place: str, name: str, folder: str) -> bytes:
 def _fields(message: Any, pool: Any) -> Any:
     """All fields that are there, and scalars that have their default. Integers of 64 bits are numbers, so that programs
     can compare them (Protobuf's own JSON has them as text)."""
-    if message.DESCRIPTOR.full_name.startswith("google.protobuf."):
+    plan = _plan(message.DESCRIPTOR)
+    if plan is None:
         return _well_known(message, pool)
-    made: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
-        if _is_repeated(field):
-            made[field.name] = _repeated(message, field, pool)
-        elif not field.has_presence or message.HasField(field.name):
-            made[field.name] = _value(field, getattr(message, field.name), pool)
-    return made
+    return {
+        name: made(getattr(message, name), pool)
+        for name, made, sometimes in plan
+        if not sometimes or message.HasField(name)
+    }
 
 
-def _repeated(message: Any, field: Any, pool: Any) -> Any:
-    values = getattr(message, field.name)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        value = field.message_type.fields_by_name["value"]
-        return {_key(name): _value(value, values[name], pool) for name in values}
-    return [_value(field, each, pool) for each in values]
+_Maker = Callable[[Any, Any], Any]
+
+
+@lru_cache(maxsize=1024)
+def _plan(descriptor: Any) -> tuple[tuple[str, _Maker, bool], ...] | None:
+    """Of each field its name, what makes JSON of it, and whether it may be absent; ``None`` for well-known types."""
+    if descriptor.full_name.startswith("google.protobuf."):
+        return None
+    made = []
+    for field in descriptor.fields:
+        if not _is_repeated(field):
+            made.append((field.name, _maker(field), field.has_presence))
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            made.append((field.name, _of_map(_maker(field.message_type.fields_by_name["value"])), False))
+        else:
+            made.append((field.name, _of_list(_maker(field)), False))
+    return tuple(made)
+
+
+def _of_map(maker: _Maker) -> _Maker:
+    return lambda values, pool: {_key(name): maker(values[name], pool) for name in values}
+
+
+def _of_list(maker: _Maker) -> _Maker:
+    return lambda values, pool: [maker(each, pool) for each in values]
+
+
+def _maker(field: Any) -> _Maker:
+    if field.message_type is not None:
+        return _fields
+    if field.enum_type is not None:
+        names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
+        return lambda value, pool: names.get(value, value)
+    return _leaf
+
+
+def _leaf(value: Any, pool: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def _key(name: Any) -> str:
@@ -295,15 +327,6 @@ def _is_repeated(field: Any) -> bool:
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
     return bool(field.label == field.LABEL_REPEATED)
-
-
-def _value(field: Any, value: Any, pool: Any) -> Any:
-    if field.message_type is not None:
-        return _fields(value, pool)
-    if field.enum_type is not None:
-        named = field.enum_type.values_by_number.get(value)
-        return value if named is None else named.name
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def _well_known(message: Any, pool: Any) -> Any:

@@ -22,8 +22,9 @@ from console.values.schemas import Reference, Schema, schema_type
 from console.values.serdes import SerdeError
 
 _ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
-# So long nothing is asked after it did not answer, and no id that it does not know.
+# So long nothing is asked after it did not answer, twice as long each time; and no id that it does not know.
 _LEFT_ALONE_S = 5.0
+_LONGEST_LEFT_ALONE_S = 60.0
 _UNKNOWN_S = 30.0
 _MOST_BYTES = 8 * 1024 * 1024
 _DEEPEST = 20
@@ -79,6 +80,7 @@ class Registry:
         self._unknown: dict[int, tuple[float, RegistryError]] = {}
         self._asked: dict[object, asyncio.Task[Any]] = {}
         self._left_alone_until = float("-inf")
+        self._leave_alone_s = _LEFT_ALONE_S
         self._problem = ""
 
     @property
@@ -138,14 +140,17 @@ class Registry:
     async def _bounded(self, ask: Callable[[], Any]) -> Any:
         try:
             async with asyncio.timeout(self.config.timeout_s):
-                return await ask()
+                answer = await ask()
+            self._leave_alone_s = _LEFT_ALONE_S
+            return answer
         except TimeoutError:
             raise self._does_not_answer(f"no answer within {self.config.timeout_s:g} s") from None
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RegistryError(f"{self.config.url} answers what no registry does ({type(error).__name__})") from None
 
     def _does_not_answer(self, why: str) -> RegistryError:
-        self._left_alone_until = self._clock() + _LEFT_ALONE_S
+        self._left_alone_until = self._clock() + self._leave_alone_s
+        self._leave_alone_s = min(_LONGEST_LEFT_ALONE_S, 2 * self._leave_alone_s)
         self._problem = f"the registry {self.config.url}: {why}"
         return RegistryError(self._problem)
 

@@ -151,7 +151,7 @@ class MessagePackSerde:
 
     def read(self, data: bytes) -> bytes:
         try:
-            return json_text(self._msgpack.unpackb(data, strict_map_key=False, timestamp=3))
+            return json_text(self._msgpack.unpackb(data, strict_map_key=False, timestamp=3, ext_hook=_extension))
         except (ValueError, TypeError, OverflowError, self._msgpack.exceptions.UnpackException) as error:
             raise SerdeError(f"no MessagePack: {_kind(error)}") from None
 
@@ -194,6 +194,10 @@ class CborSerde:
         except (self._cbor.CBORError, ValueError, OverflowError, TypeError) as error:
             raise SerdeError(f"CBOR cannot have this: {error}") from None
         return made
+
+
+def _extension(code: int, data: bytes) -> dict[str, Any]:
+    return {"ext": code, "data": data.hex()}
 
 
 def _loaded(data: bytes | str) -> Any:

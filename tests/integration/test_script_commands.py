@@ -89,7 +89,7 @@ def test_a_tail_reads_from_one_place_to_another_and_says_why_it_ended(busy: Clus
 
 
 def test_values_of_a_registry_are_read_masked_and_written_into_a_file(busy: Cluster, tmp_path: Any) -> None:
-    producer = Producer({"bootstrap.servers": busy.bootstrap})
+    producer = Producer({"bootstrap.servers": busy.bootstrap, "log_level": 0})
     producer.produce("valued", ORDER_BYTES, b"\0\0\0\7")
     producer.produce("valued", PAYMENT_BYTES, b"\0\0\0\x08")
     assert producer.flush(20) == 0

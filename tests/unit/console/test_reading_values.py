@@ -124,6 +124,11 @@ async def test_a_registry_that_is_gone_or_hangs_costs_one_wait_and_says_why(tmp_
         assert await registry.schema(8), "what is known is not asked for again"
         with pytest.raises(RegistryError, match="answers 503"):
             await registry.schema(10)
+        asked = len(server.asked)
+        for now, more in ((16.9, 0), (17.1, 1), (27.0, 1), (27.2, 2)):
+            with pytest.raises(RegistryError, match="answers 503"):
+                await registry.schema(10)
+            assert len(server.asked) == asked + more, now
         url = server.url
     values = values_for(tmp_path, registry=url)
     read = await one(values, ORDER_BYTES)
