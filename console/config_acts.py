@@ -24,6 +24,7 @@ from console.viewmodel.configs import (
     check_edit,
     diff_cells,
     source_words,
+    without_tags,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ConfigActs:
             for each in config.synonyms
         )
         about = f"{config.kind.lower()}. " if config.kind else ""
-        note = f"{about}{text.clip(config.documentation, 300)}"
+        note = f"{about}{text.clip(without_tags(config.documentation), 300)}"
         note += f"\n{text.clip(chain, 160)}" if chain and not config.sensitive else ""
         form = Form(
             config.name,

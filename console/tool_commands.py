@@ -8,26 +8,23 @@ from collections.abc import Mapping, Sequence
 
 from console.viewmodel.acls import AclRow
 from console.viewmodel.client_quotas import QuotaChange, written
-from console.viewmodel.configs import BROKER, CLIENT_METRICS, DELETE, HIDDEN, ConfigOf, ConfigValue, Edit, outcome
-from console.viewmodel.configs import GROUP as GROUP_CONFIGS
-from console.viewmodel.configs import TOPIC as TOPIC_CONFIGS
+from console.viewmodel.configs import BROKER, DELETE, GROUP, TOPIC, ConfigOf, ConfigValue, Edit, outcome
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.scram_users import ScramRow, ScramWish
 
-_ENTITY_TYPES = {
-    TOPIC_CONFIGS: "topics",
-    BROKER: "brokers",
-    GROUP_CONFIGS: "groups",
-    CLIENT_METRICS: "client-metrics",
-}
+_ENTITY_TYPES = {TOPIC: "topics", BROKER: "brokers", GROUP: "groups"}
 _QUOTA_TYPES = {"user": "users", "client-id": "clients", "ip": "ips"}
+# Where a secret goes: the shell that runs the command has it, in SECRET.
+_SECRET = "\0"
 _RESOURCE_OPTIONS = {"USER": "--user-principal"}
 
 
 def tool(name: str, bootstrap: str, *arguments: str) -> str:
     """``kafka-NAME.sh --bootstrap-server … ARGUMENTS``, quoted for a shell."""
     server = bootstrap.split(",")[0] or "localhost:9092"
-    return " ".join([f"kafka-{name}.sh", "--bootstrap-server", server, *map(shlex.quote, arguments)])
+    # The quotes that an argument with such a mark has are closed and opened again around it.
+    quoted = (shlex.quote(each).replace(_SECRET, "'\"$SECRET\"'") for each in arguments)
+    return " ".join([f"kafka-{name}.sh", "--bootstrap-server", server, *quoted])
 
 
 def alter_configs_command(
@@ -43,7 +40,7 @@ def alter_configs_command(
         config = configs.get(edit.name)
         value = edit.value if config is None else outcome(config, edit, of.level).value or ""
         if config is not None and config.sensitive:
-            value = HIDDEN
+            value = _SECRET
         set_.append(f"{edit.name}={'[' + value + ']' if ',' in value else value}")
     unset = [edit.name for edit in edits if edit.op == DELETE]
     if set_:
@@ -70,7 +67,7 @@ def acl_command(bootstrap: str, row: AclRow, *, remove: bool = False) -> str:
 
 def set_scram_command(bootstrap: str, wish: ScramWish) -> str:
     """kafka-configs.sh --alter; the password does not stand there."""
-    config = f"{wish.mechanism}=[iterations={wish.iterations},password={HIDDEN}]"
+    config = f"{wish.mechanism}=[iterations={wish.iterations},password={_SECRET}]"
     arguments = ("--alter", "--add-config", config, "--entity-type", "users", "--entity-name", wish.user)
     return tool("configs", bootstrap, *arguments)
 

@@ -28,6 +28,8 @@ from engine.model.topic_partition import TopicPartition
 if TYPE_CHECKING:
     from engine.client.admin import AdminClient
 
+# One broker that hangs makes the rows of the others no older than that.
+_PATIENCE_MS = 2_000
 # As long as those that Kafka's AdminClient makes (130 random bits, in letters and digits).
 _SALT_BYTES = 26
 
@@ -173,7 +175,7 @@ class ClusterAdministration:
             admin = await self._admin()
             # Fenced ones, too: what they told last stays.
             brokers = (await admin.describe_cluster()).brokers
-            answers = await admin.describe_log_dirs(brokers)
+            answers = await admin.describe_log_dirs(brokers, timeout_ms=_PATIENCE_MS)
         rows: dict[int, list[LogDirRow] | None] = {}
         problems: list[str] = []
         for broker_id, answer in sorted(answers.items()):
@@ -190,7 +192,7 @@ class ClusterAdministration:
         with plain_errors():
             admin = await self._admin()
             places = await _places(admin, partitions)
-            answers = await admin.describe_producers(places)
+            answers = await admin.describe_producers(places, timeout_ms=_PATIENCE_MS)
         rows: dict[TopicPartition, list[ProducerRow] | None] = {}
         problems: dict[str, None] = {}
         for place in places:

@@ -11,6 +11,9 @@ from console.screens.base import View
 from console.viewmodel.keeping import KeptRows, Told
 from engine.supervisor.snapshot import ClusterSnapshot
 
+# A broker of Kafka's tells of a change a few hundred milliseconds after the controller has committed it.
+_SOON_S = 0.4
+
 
 class PolledView(View):
     """Subclasses say what to ask. Rows are NamedTuples with ``key`` and ``age_ms``."""
@@ -35,13 +38,13 @@ class PolledView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.read_again()
+        self.run_worker(self._read(self.REFRESH_S), group="polled", exclusive=True, exit_on_error=False)
 
     def read_again(self) -> None:
-        """Now, not in a moment: something was changed."""
-        self.run_worker(self._read(), group="polled", exclusive=True, exit_on_error=False)
+        """Now, and once more soon: something was changed, and not every broker has heard of it."""
+        self.run_worker(self._read(_SOON_S), group="polled", exclusive=True, exit_on_error=False)
 
-    async def _read(self) -> None:
+    async def _read(self, wait_s: float) -> None:
         while True:
             try:
                 told = await self.ask()
@@ -53,7 +56,8 @@ class PolledView(View):
             self.table.empty = self.problem or self.NOTHING
             if not self.console.frozen:
                 self.refresh_rows()
-            await asyncio.sleep(self.REFRESH_S)
+            await asyncio.sleep(wait_s)
+            wait_s = self.REFRESH_S
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[Any]:
         return self.kept.rows(self.console.monotonic_ms())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from console.viewmodel.cells import Cell, Column, Span, cell
 
-TOPIC, BROKER, GROUP, CLIENT_METRICS = "topic", "broker", "group", "client-metrics"
+TOPIC, BROKER, GROUP = "topic", "broker", "group"
 # Of each kind, the source that a value has which was set there (DescribeConfigsResponse.ConfigSource).
 _LEVELS = {
     TOPIC: "DYNAMIC_TOPIC_CONFIG",
     BROKER: "DYNAMIC_BROKER_CONFIG",
     GROUP: "DYNAMIC_GROUP_CONFIG",
-    CLIENT_METRICS: "DYNAMIC_CLIENT_METRICS_CONFIG",
 }
 HIDDEN = "(hidden)"
 SET, DELETE, APPEND, SUBTRACT = "set", "delete", "append", "subtract"
@@ -88,8 +89,12 @@ def source_words(source: str) -> str:
         "dynamic group": "group",
         "dynamic default broker": "dynamic default",
         "static broker": "static",
-        "dynamic client metrics": "client metrics",
     }.get(words, words)
+
+
+def without_tags(documentation: str) -> str:
+    """Kafka documents its configs in HTML."""
+    return html.unescape(re.sub(r"</?[a-z][^<>]*>", "", documentation))
 
 
 def listed(value: str | None) -> list[str]:

@@ -76,7 +76,7 @@ async def test_what_is_read_only_says_why_and_secrets_are_typed_unseen() -> None
         await driver.press("y", "8")
         assert driver.calls("alter_configs")[-1][2] == [Edit("ssl.keystore.password", SET, "hush")]
         command = driver.view.table.shown[0].command
-        assert command.endswith("--add-config 'ssl.keystore.password=(hidden)'") and "hush" not in driver.screen
+        assert command.endswith("""--add-config 'ssl.keystore.password='"$SECRET"''""") and "hush" not in driver.screen
 
 
 async def test_two_brokers_are_compared() -> None:

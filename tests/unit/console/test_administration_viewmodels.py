@@ -40,6 +40,7 @@ from console.viewmodel.configs import (
     outcome,
     pairs,
     source_words,
+    without_tags,
 )
 from console.viewmodel.keeping import KeptRows, Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
@@ -94,7 +95,7 @@ def test_a_diff_shows_old_and_new_with_their_origins_and_no_secret() -> None:
     assert "hush" not in "".join([*lines, command])
     assert command == (
         "kafka-configs.sh --bootstrap-server h:1 --alter --entity-type topics --entity-name orders "
-        "--add-config 'ssl.key.password=(hidden),cleanup.policy=delete' --delete-config retention.ms"
+        "--add-config 'ssl.key.password='\"$SECRET\"',cleanup.policy=delete' --delete-config retention.ms"
     )
     appended = [Edit("cleanup.policy", APPEND, "compact")]
     command = alter_configs_command("h:1", ConfigOf(BROKER, ""), configs, appended)
@@ -118,6 +119,10 @@ def test_two_things_differ_in_values_and_in_what_only_one_has() -> None:
 
 
 def test_origins_have_short_names() -> None:
+    assert (
+        without_tags('set <code>acks</code> to <a href="#x">all</a>, &lt;1 &amp; 2 < 3')
+        == "set acks to all, <1 & 2 < 3"
+    )
     said = [source_words(f"{each}_CONFIG") for each in ("DYNAMIC_TOPIC", "DYNAMIC_BROKER", "STATIC_BROKER", "DEFAULT")]
     assert said == ["topic", "dynamic broker", "static", "default"]
     assert source_words(ConfigOf(BROKER, "").level) == "dynamic default"
@@ -155,6 +160,7 @@ def test_a_password_stands_nowhere() -> None:
     wish = credential_of(values)
     assert wish.iterations == 4096
     assert "hush" not in repr(wish) + set_scram_command("h:1", wish)
+    assert """'SCRAM-SHA-512=[iterations=4096,password='"$SECRET"']'""" in set_scram_command("h:1", wish)
     for wrong in ({"again": "hash"}, {"iterations": "1"}, {"user": " "}, {"password": "", "again": ""}):
         with pytest.raises(ValueError, match=r"differ|4,096|name|password") as caught:
             credential_of({**values, **wrong})
