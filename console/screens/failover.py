@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import Rule
 
+from console.modals.detail import Detail
 from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
+from console.viewmodel.comparing import comparison
 from console.viewmodel.events import GROUP_COLUMNS, condensed
 from console.viewmodel.failover import ACT_COLUMNS, act_key, act_rows, summary
 from console.widgets.timeline import Timeline
@@ -30,7 +32,7 @@ class FailoverView(View):
 
     NAME = "failover"
     COLUMNS = ACT_COLUMNS
-    EMPTY = "no broker was killed yet"
+    EMPTY = "nothing was measured yet: ctrl-k kills, F on a broker has other faults"
     FOLLOWS = True
     BINDINGS = view_bindings("failover")
 
@@ -97,6 +99,17 @@ class FailoverView(View):
                 (act.act_id, len(act.stages)),
                 lambda events: condensed(event for event in events if first_ms <= event.at_ms <= last_ms),
             )
+
+    def action_compare(self) -> None:
+        rows: list[Act] = list(self.table.shown)
+        chosen = [act for act in rows if act_key(act) in self.table.marks]
+        if len(chosen) < 2:
+            at = rows.index(self.table.cursor_row) if self.table.cursor_row in rows else 0
+            chosen = rows[max(0, at - 1) : at + 1]
+        if len(chosen) < 2:
+            self.console.flash("two runs are compared: mark them with space", "info")
+        else:
+            self.console.push_screen(Detail("runs compared", comparison(chosen[:4]), snug=len(chosen) == 2))
 
     def action_plots(self) -> None:
         self.console.push_view(ViewSpec("plots", {"kind": "failover"}))

@@ -71,12 +71,16 @@ def _stage(stage: Stage) -> object:
     return make
 
 
+def _acks(act: Act) -> str:
+    return act.settings.get("acks") or (act.ledger.acks if act.ledger is not None else "–")
+
+
 ACT_COLUMNS: tuple[Column, ...] = (
     Column("number", "#", lambda act: cell(act.act_id), 3, lambda act: act.act_id, right=True),
     Column(
         "time", "TIME", lambda act: cell(text.clock_time(act.at_ms), "muted"), 12, lambda act: act.at_ms, priority=2
     ),
-    Column("act", "ACT", lambda act: cell(act_words(act)), 16, lambda act: act.broker_id),
+    Column("act", "ACT", lambda act: cell(act_words(act)), 16, max_width=44, sort=lambda act: act.broker_id),
     Column(
         "controller",
         "ROLE",
@@ -93,6 +97,7 @@ ACT_COLUMNS: tuple[Column, ...] = (
         right=True,
         priority=3,
     ),
+    Column("acks", "ACKS", lambda act: cell(_acks(act)), 4, lambda act: _acks(act), priority=2),
     Column("leaders", "LEADERS", _stage(Stage.LEADERS_COMMITTED), 8, right=True, priority=1),  # type: ignore[arg-type]
     Column("produce", "PRODUCE", _stage(Stage.FIRST_PRODUCE), 8, right=True),  # type: ignore[arg-type]
     Column("fetch", "FETCH", _stage(Stage.FIRST_FETCH), 8, right=True),  # type: ignore[arg-type]
