@@ -360,11 +360,11 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+f,pagedown", "scroll_page(1)", "page down", "log", "ctrl-f", _N),
     Key("ctrl+b,pageup", "scroll_page(-1)", "page up", "log", "ctrl-b", _N),
     Key(
-        "equals_sign",
+        "V",
         "compare",
         "compare",
         "failover",
-        "=",
+        "V",
         _N,
         hint=True,
         help="the marked runs side by side; of one, with the run before",

@@ -147,7 +147,8 @@ def timeline(act: Act, width: int, now_ms: int) -> list[TimelineLine]:
         before = max(before, each.after_ms)
     have = {each.stage for each in reached}
     for stage in OF_EACH_KILL if act.kind == "kill" and not act.what else Stage:
-        if stage is Stage.KILLED or stage in have:
+        if stage is Stage.KILLED or stage in have or (act.finished and act.kind != "kill"):
+            # Not every fault has a broker fenced: what did not come of one that is over was not to come.
             continue
         waiting = "waiting …" if running else "not reached"
         lines.append(TimelineLine(str(stage), "", waiting, "muted", 0, 0, ""))
@@ -202,4 +203,7 @@ def headline(act: Act) -> tuple[Span, ...]:
     if gone is not None:
         spans.append(Span(" · writes back in ", "muted"))
         spans.append(Span(text.milliseconds(gone), "accent"))
+    if act.ledger is not None and act.ledger.slowest_ms is not None:
+        spans.append(Span(" · slowest acknowledgement ", "muted"))
+        spans.append(Span(text.milliseconds(act.ledger.slowest_ms), "accent"))
     return tuple(spans)

@@ -6,6 +6,7 @@ from driving import READ_ONLY, driving
 from scripted import ATTACHED
 
 from console.fault_acts import fault_command
+from console.modals.detail import Detail
 from console.modals.form import Form
 from console.modals.preview import Preview
 from console.screens.faults import FaultsView
@@ -82,3 +83,15 @@ async def test_from_a_partition_to_the_events_that_made_it_and_what_they_came_of
         driver.view.table.select("billing")
         await driver.press("W")
         assert {event.subject for event in driver.view.table.shown} == {"billing"}
+
+
+async def test_marked_runs_are_put_side_by_side() -> None:
+    async with driving() as driver:
+        await driver.press("5", "V")
+        assert "two runs are compared" in driver.flash
+        await driver.gateway.kill_brokers([2])
+        await driver.gateway.kill_brokers([3])
+        await driver.settle()
+        await driver.press("V")
+        assert isinstance(driver.app.screen, Detail)
+        assert "difference" in driver.screen and "first acknowledged produce" in driver.screen
