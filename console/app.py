@@ -22,11 +22,15 @@ from console.actions import Acts
 from console.alerting import Alerting
 from console.context_acts import ContextActs, opener
 from console.gateway import EventBatch, Gateway, GatewayError
+from console.keymap import use_own_keys
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
+from console.own_columns import ColumnFileError, OwnColumns, user_columns
+from console.own_keys import KeyFileError, OwnKeys, user_keys
 from console.palette import Palette, css_variables, textual_theme
 from console.run_acts import RunActs
 from console.saved_filters import FilterFileError, SavedFilters, user_filters
+from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.time_travel import TimeTravel
 from console.viewmodel.events import EventLog
@@ -79,6 +83,8 @@ class KConsole(App[None]):
         alert_file: AlertFile | None = None,
         recording: Recording | None = None,
         contexts: Callable[[KConsole], ContextActs] | None = None,
+        keys: OwnKeys | None = None,
+        columns: OwnColumns | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
@@ -103,6 +109,8 @@ class KConsole(App[None]):
         self._theme_problems = list(theme_problems)
         self.leaving = leaving
         self.filters = filters or SavedFilters(None)
+        self.keys = keys or OwnKeys(None)
+        self.columns = columns or OwnColumns(None)
         self.alerting = Alerting(self, alert_file) if alert_file is not None else None
         # The run that is looked at, if the cluster is a simulated one, and what can be done to it.
         self.simulation: Simulation | None = getattr(gateway, "simulation", None)
@@ -113,6 +121,7 @@ class KConsole(App[None]):
         for each in self.themes.values():
             self.register_theme(textual_theme(each))
         self.theme = first.name
+        self._own_problems = self._read_own()
         self.main = MainScreen("cluster" if self.simulation is None else "simulation")
 
     # -- themes ---------------------------------------------------------------------------------------------------
@@ -214,8 +223,35 @@ class KConsole(App[None]):
             # What was imported stays: a collection that looks through all of it each time would hold up keys for 60 ms.
             self.set_timer(_SETTLED_S, gc.freeze)
         self.travel.begin()
-        if self._theme_problems:
-            self.flash(self._theme_problems[0], "under_replicated", seconds=12)
+        self.set_keymap(self._keymap_wanted)
+        if problems := [*self._theme_problems, *self._own_problems]:
+            self.flash(problems[0], "under_replicated", seconds=12)
+
+    def _read_own(self) -> list[str]:
+        """Keys and columns of the user's own; answers what is wrong with the files, of which nothing holds then."""
+        problems: list[str] = []
+        self._keymap_wanted: dict[str, str] = {}
+        try:
+            self._keymap_wanted = self.keys.read()
+        except KeyFileError as error:
+            problems.append(str(error))
+        use_own_keys(self._keymap_wanted)
+        try:
+            self.columns.load({name: view.known_columns() for name, view in VIEWS.items()})
+        except ColumnFileError as error:
+            problems.append(str(error))
+        return problems
+
+    def load_own(self, *, told: bool) -> None:
+        """Read keys.yaml and columns.yaml again."""
+        problems = self._read_own()
+        self.set_keymap(self._keymap_wanted)
+        if self.main.view is not None:
+            self.main.reopen()
+        self.main.refresh_all()
+        if problems or told:
+            said = problems[0] if problems else "keys and columns are those of your files"
+            self.flash(said, "under_replicated" if problems else "in_sync", 12 if problems else 4)
 
     def _listen(self) -> None:
         self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
@@ -461,6 +497,8 @@ def run_over(
         alert_file=alert_file,
         recording=recording,
         contexts=contexts,
+        keys=user_keys(),
+        columns=user_columns(),
     )
     app.run()
     return app.return_code or 0

@@ -16,6 +16,7 @@ from console.drill_command import drill
 from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
 from console.fault_commands import fault, heal
 from console.group_commands import groups
+from console.keys_command import keys
 from console.looking import CONTEXT, chosen_context
 from console.metrics_command import metrics
 from console.recording_command import bundle, recording_of, recording_options, replay
@@ -530,6 +531,7 @@ for _command in (
     drill,
     groups,
     context_group,
+    keys,
     watch,
     replay,
     bundle,

@@ -6,9 +6,11 @@ scopes that are active together are distinct; a unit test sees to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
+from textual.keys import format_key
 
 from console.acts import Need
 
@@ -25,6 +27,11 @@ class Key(NamedTuple):
     need: Need = Need.NOTHING
     hint: bool = False
     help: str = ""
+
+    @property
+    def id(self) -> str:
+        """Of its binding; stays when somebody gives it another key."""
+        return f"{self.scope}.{self.action}"
 
     @property
     def view(self) -> str:
@@ -506,16 +513,48 @@ DIALOGS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Those that the user gave other keys, by the ids of bindings; of this process, whose console there is one of.
+_own: dict[str, str] = {}
+
+
+def use_own_keys(own: Mapping[str, str]) -> None:
+    """From now on hints, help and dispatch have these; those that are not named have kconsole's."""
+    _own.clear()
+    _own.update(own)
+
+
+def with_own(keys: Iterable[Key], own: Mapping[str, str]) -> list[Key]:
+    """Keys as a user has them."""
+    return [
+        key
+        if key.id not in own
+        else key._replace(keys=own[key.id], display=" ".join(map(display_of, own[key.id].split(",")[:2])))
+        for key in keys
+    ]
+
+
+def display_of(key: str) -> str:
+    """How people write a key of Textual's."""
+    *modifiers, last = key.split("+")
+    words = {"escape": "esc", "left": "←", "right": "→", "up": "↑", "down": "↓"}
+    return "-".join([*modifiers, words.get(last) or (format_key(last) if "_" in last or last in _SIGNS else last)])
+
+
+_SIGNS = ("colon", "slash", "minus", "plus", "comma", "at", "tilde", "backslash")
+
+
 def keys_of(*scopes: str) -> list[Key]:
     """The keys of some scopes, in the order of the table."""
-    return [key for scope in scopes for key in KEYS if key.scope == scope]
+    return [key for scope in scopes for key in with_own(KEYS, _own) if key.scope == scope]
 
 
 def bindings(*scopes: str) -> list[BindingType]:
-    """The same for Textual."""
+    """The same for Textual: kconsole's own, over which the app's keymap lays the user's."""
     return [
-        Binding(key.keys, key.action, key.label, show=key.hint, key_display=key.display, id=f"{key.scope}.{key.action}")
-        for key in keys_of(*scopes)
+        Binding(key.keys, key.action, key.label, show=key.hint, key_display=key.display, id=key.id)
+        for scope in scopes
+        for key in KEYS
+        if key.scope == scope
     ]
 
 
@@ -527,14 +566,19 @@ def find_key(pressed: str, scopes: tuple[str, ...]) -> Key | None:
     return None
 
 
-def duplicates() -> list[str]:
-    """Keys that are given twice in scopes that are active together."""
-    found: list[str] = []
+def duplicates_of(keys: Sequence[Key]) -> list[tuple[str, str, Key, Key]]:
+    """What is given twice in scopes that are active together: the screen, the key, and what it would do."""
+    found: list[tuple[str, str, Key, Key]] = []
     for screen, scopes in {**SCREENS, **DIALOGS}.items():
-        seen: dict[str, str] = {}
-        for key in keys_of(*scopes):
-            for each in key.keys.split(","):
+        seen: dict[str, Key] = {}
+        for key in keys:
+            for each in key.keys.split(",") if key.scope in scopes else ():
                 if each in seen:
-                    found.append(f"{screen}: {each} is {seen[each]} and {key.scope}.{key.action}")
-                seen[each] = f"{key.scope}.{key.action}"
+                    found.append((screen, each, seen[each], key))
+                seen[each] = key
     return found
+
+
+def duplicates() -> list[str]:
+    """The same of kconsole's own, in words."""
+    return [f"{screen}: {each} is {one.id} and {other.id}" for screen, each, one, other in duplicates_of(KEYS)]

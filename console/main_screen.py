@@ -19,6 +19,7 @@ from console.keymap import FRAME, bindings, find_key
 from console.modals.detail import Detail
 from console.modals.help import command_lines, help_lines
 from console.navigation import Navigation
+from console.own_columns import ask_columns
 from console.saved_filters import FilterFileError
 from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
@@ -382,6 +383,10 @@ class MainScreen(Screen[None]):
                 self.console.travel.do_words(act, arguments)
             except ValueError as error:
                 raise CommandError(str(error)) from None
+        elif act == "columns":
+            ask_columns(self.console)
+        elif act == "reload":
+            self.console.load_own(told=True)
         elif act == "theme":
             self._theme(arguments)
         elif act == "help":

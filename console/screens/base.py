@@ -82,8 +82,12 @@ class View(Vertical):
             clock=lambda: self.console.monotonic_ms(),
             empty=self.EMPTY,
             follow=self.FOLLOWS,
+            arranged=lambda columns: self.console.columns.of(self.NAME).arranged(columns),
             id="table",
         )
+        layout = self.console.columns.of(self.NAME)
+        if layout.sort:
+            table.sort_key, table.reverse = layout.sort_key, layout.sort.startswith("-")
         table.search_data = lambda row: json.loads(json.dumps(as_data(self.describe_row(row)), default=str))
         return table
 
@@ -97,6 +101,11 @@ class View(Vertical):
     def columns(self) -> Sequence[Column]:
         """Of the table."""
         return self.COLUMNS
+
+    @classmethod
+    def known_columns(cls) -> list[str]:
+        """Their keys; none where they change with what is shown."""
+        return [] if cls.columns is not View.columns else [each.key for each in cls.COLUMNS]
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[Any]:
         """Of the table."""
@@ -211,7 +220,7 @@ class View(Vertical):
     def restore(self, state: Mapping[str, Any]) -> None:
         """As it was."""
         table = self.table
-        table.sort_key, table.reverse = state.get("sort", ""), state.get("reverse", False)
+        table.order_by(state.get("sort", ""), reverse=state.get("reverse", False))
         table.wide = state.get("wide", False)
         table.follow = state.get("follow", table.follow)
         self._set_faults(state.get("faults", False))

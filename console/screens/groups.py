@@ -97,6 +97,11 @@ class GroupView(View):
         self._columns: tuple[Column, ...] = OFFSET_COLUMNS
         self._remark = ""
 
+    @classmethod
+    def known_columns(cls) -> list[str]:
+        """Members have others than offsets."""
+        return []
+
     def compose(self) -> ComposeResult:
         yield self.make_table()
         yield Rule()

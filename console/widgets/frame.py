@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from console.acts import reason_against, reason_against_view
-from console.keymap import KEYS, keys_of
+from console.keymap import keys_of
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Span
 from console.viewmodel.overview import overview
@@ -70,7 +70,7 @@ class Tabs(LineWidget):
         self.regions = []
         x = 1
         capabilities = app.gateway.capabilities
-        keys = [key for key in KEYS if key.view and not reason_against_view(key.view, capabilities)]
+        keys = [key for key in keys_of("global") if key.view and not reason_against_view(key.view, capabilities)]
         gap = 2 if width >= sum(len(key.label) + 4 for key in keys) else 1
         for key in keys:
             here = key.view == open_

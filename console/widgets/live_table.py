@@ -69,11 +69,14 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         clock: Callable[[], float],
         empty: str = "nothing here",
         follow: bool = False,
+        arranged: Callable[[Sequence[Column]], tuple[Column, ...]] = tuple,
         id: str | None = None,
     ) -> None:
         """``clock`` gives milliseconds that only go forward; ``follow`` keeps the selection at the last row."""
         super().__init__(id=id)
-        self._columns = tuple(columns)
+        self.given_columns = tuple(columns)
+        self._arranged = arranged
+        self._columns = arranged(columns)
         self._key = key
         self._age_ms = age_ms
         self._clock = clock
@@ -122,7 +125,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @columns.setter
     def columns(self, columns: Sequence[Column]) -> None:
-        self._columns = tuple(columns)
+        self.given_columns = tuple(columns)
+        self.arrange_columns()
+
+    def arrange_columns(self) -> None:
+        """As the user has them now, which may have changed."""
+        self._columns = self._arranged(self.given_columns)
         self._placed_for = ()
         self._content.clear()
         self._texts.clear()
@@ -345,6 +353,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return
         at = sortable.index(self.sort_key) if self.sort_key in sortable else (-1 if step > 0 else 0)
         self.sort_key, self.reverse = sortable[(at + step) % len(sortable)], False
+        self._arrange()
+        self.refresh()
+
+    def order_by(self, key: str, *, reverse: bool) -> None:
+        """By a column; by none, with no ``key``, or one that is not there or has no order."""
+        sortable = {each.key for each in self._columns if each.sort is not None}
+        self.sort_key, self.reverse = (key, reverse) if key in sortable else ("", False)
         self._arrange()
         self.refresh()
 

@@ -1,0 +1,97 @@
+"""Keys and columns of the user's own, in the console: they work, hints and help show them, and they are read again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from driving import Driver
+from scripted import FrozenClock, ScriptedGateway
+from tests_frame import populate, settle
+
+from console.app import KConsole
+from console.keymap import use_own_keys
+from console.own_columns import OwnColumns
+from console.own_keys import OwnKeys
+
+
+@pytest.fixture(autouse=True)
+def usual_keys_afterwards() -> Iterator[None]:
+    yield
+    use_own_keys({})
+
+
+@asynccontextmanager
+async def console_of(directory: Path, keys: str = "", columns: str = "") -> AsyncIterator[Driver]:
+    (directory / "keys.yaml").write_text(keys)
+    (directory / "columns.yaml").write_text(columns)
+    clock = FrozenClock()
+    gateway = ScriptedGateway(clock)
+    app = KConsole(
+        gateway,
+        now_ms=clock.now_ms,
+        monotonic_ms=clock.monotonic_ms,
+        refresh_s=0,
+        keys=OwnKeys(directory / "keys.yaml"),
+        columns=OwnColumns(directory / "columns.yaml"),
+    )
+    async with app.run_test(size=(120, 70)) as pilot:
+        if not keys.startswith("cluster: {kill"):
+            # What is told at the start is gone after the minutes of this.
+            await populate(app, gateway, pilot)
+        await settle(app, pilot)
+        yield Driver(app, gateway, pilot)
+
+
+async def test_keys_of_ones_own_work_and_are_the_ones_that_are_shown(tmp_path: Path) -> None:
+    keys = "cluster: {stop: f5}\nglobal: {groups: f7, help: f1}\ntable: {down: [J, down]}\n"
+    async with console_of(tmp_path, keys) as console:
+        assert "f5 stop" in console.screen and "f1 help" in console.screen and "f7 groups" in console.screen
+        await console.press("J", "x")
+        assert not console.calls("stop")
+        await console.press("f5")
+        assert console.calls("stop") == [("stop", 2)]
+        await console.press("f1")
+        assert "f5        stop" in console.screen and "J ↓       down" in console.screen
+        await console.press("escape", "f7")
+        assert console.title.startswith("groups")
+        (tmp_path / "keys.yaml").write_text("global: {help: f2}\n")
+        await console.command("reload")
+        assert "f2 help" in console.screen and "3 groups" in console.screen
+        await console.press("1", "j", "x")
+        assert console.title.startswith("brokers") and len(console.calls("stop")) == 2
+
+
+async def test_a_clash_is_told_at_the_start_and_kconsoles_keys_hold(tmp_path: Path) -> None:
+    async with console_of(tmp_path, "cluster: {kill: x}\n") as console:
+        assert "keys.yaml: x is cluster: kill and cluster: stop" in console.flash
+        await console.press("x")
+        assert console.calls("stop") and not console.calls("kill")
+
+
+async def test_columns_are_chosen_live_and_kept(tmp_path: Path) -> None:
+    columns = "topics: {show: [size, name], widths: {name: 40}, sort: name}\n"
+    async with console_of(tmp_path, columns=columns) as console:
+        await console.press("2")
+        head = console.screen.splitlines()[4]
+        assert head.split()[1:3] == ["SIZE", "NAME↑"] and "HEALTH" not in head
+        names = console.keys
+        await console.command("columns")
+        assert "columns of topics" in console.screen and "all: name, health" in console.screen
+        await console.press(*["backspace"] * 20)
+        await console.type("name,lagg")
+        await console.press("ctrl+s")
+        assert "topics has no column lagg" in console.screen
+        await console.press(*["backspace"] * 5, "tab", "home", "minus", "ctrl+s")
+        head = console.screen.splitlines()[4]
+        assert head.split()[1:3] == ["NAME↓", "│"] and console.keys == names[::-1]
+        assert (
+            tmp_path / "columns.yaml"
+        ).read_text() == "topics:\n  show:\n  - name\n  widths:\n    name: 40\n  sort: -name\n"
+        await console.press("3", "2")
+        assert console.keys == names[::-1]
+        (tmp_path / "columns.yaml").write_text("topics: {show: [nam]}\n")
+        await console.command("reload")
+        assert "topics has no column nam: did you mean name?" in console.flash
