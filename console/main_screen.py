@@ -92,6 +92,11 @@ class MainScreen(Screen[None]):
                 if isinstance(widget, Header | Tabs | Scrub | StatusLine | Hints):
                     widget.redraw_if_changed()
 
+    @property
+    def is_typing(self) -> bool:
+        """Whether a command or a filter is being typed."""
+        return self._prompt.is_open
+
     def refresh_view(self) -> None:
         """The view."""
         view = self.view

@@ -152,7 +152,9 @@ class View(Vertical):
 
     def begin(self) -> None:
         """It has just come onto the screen."""
-        self.screen.set_focus(self.table)
+        if not self.console.main.is_typing:
+            # Who types has the keys until the prompt is closed.
+            self.screen.set_focus(self.table)
         self.refresh_rows()
 
     def refresh_rows(self) -> None:

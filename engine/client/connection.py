@@ -263,8 +263,10 @@ class Connection(asyncio.Protocol):
         try:
             frames = self._splitter.feed(data)
         except FrameError as error:
-            in_tls = not self._answers and bytes(data[:2]) == _TLS_ALERT
-            self._fail("it speaks TLS: set security.protocol to SSL or SASL_SSL" if in_tls else str(error))
+            said = bytes(data[:4]) if not self._answers else b""
+            in_tls, in_http = said[:2] == _TLS_ALERT, said == b"HTTP"
+            tls_words = "it speaks TLS: set security.protocol to SSL or SASL_SSL"
+            self._fail(tls_words if in_tls else "it speaks HTTP, not Kafka" if in_http else str(error))
             return
         for frame in frames:
             if len(frame) < 4:
