@@ -27,6 +27,7 @@ from console.copy_acts import CopyActs
 from console.fault_acts import FaultActs
 from console.gateway import GatewayError, NewTopic
 from console.key_search_form import KeySearchForm
+from console.load_acts import LoadActs
 from console.long_acts import LongActs
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
@@ -80,6 +81,7 @@ class Acts:
         self.copying = CopyActs(app, self)
         self.redriving = RedriveActs(app, self)
         self.finding = KeySearchForm(app)
+        self.loading = LoadActs(app, self)
 
     # -- the one way ----------------------------------------------------------------------------------------------
 

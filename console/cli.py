@@ -17,6 +17,7 @@ from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, runn
 from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.keys_command import keys
+from console.load_command import load
 from console.looking import CONTEXT, chosen_context
 from console.metrics_command import metrics
 from console.recording_command import bundle, recording_of, recording_options, replay
@@ -526,6 +527,7 @@ for _command in (
     tail,
     copy,
     redrive,
+    load,
     health,
     metrics,
     drill,

@@ -79,6 +79,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("produce", (), "!produce", "produce a record", "topic"),
     Command("copy", ("replay",), "!copy", "records of a topic to another: FROM TO, counted first", "topic"),
     Command("serde", ("serdes",), "!serde", "what a topic's keys and values are read as", "topic"),
+    Command("load", ("produce-rate",), "!load", "produce to a topic at a rate, with latencies", "topic"),
     Command("find", ("find-key",), "!find", "a key in a topic: TOPIC KEY; reads only its partition", "topic"),
     Command("redrive", ("dead-letters",), "!redrive", "dead letters of a topic back to where they came from", "topic"),
     Command("create", ("new",), "!create", "create a topic"),

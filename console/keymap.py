@@ -208,6 +208,7 @@ KEYS: tuple[Key, ...] = (
     Key("i", "internal", "internal topics", "topics", "i", "table"),
     Key("p", "produce", "produce", "topics", "p", _A, Need.WRITE, hint=True),
     Key("n", "create_topic", "new", "topics", "n", _A, Need.WRITE, hint=True),
+    Key("L", "load", "at a rate", "topics", "L", _A, Need.WRITE, help="so many records a second; L again stops"),
     Key(
         "y",
         "copy_records",

@@ -63,6 +63,11 @@ class TopicsView(View):
         row: TopicRow | None = self.table.cursor_row
         self.console.acts.records.ask_produce(row.topic.name if row is not None else "")
 
+    def action_load(self) -> None:
+        row: TopicRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.acts.loading.ask(row.topic.name)
+
     def action_copy_records(self) -> None:
         row: TopicRow | None = self.table.cursor_row
         if row is not None:
