@@ -48,6 +48,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("contexts", ("ctx", "context", "clusters"), "contexts", "your clusters; with a name, open it", "context"),
     Command("plots", ("plot", "trends"), "plots", "throughput over time; with a name, a group's lag", "group"),
+    Command("connections", ("conn", "clients"), "connections", "who is connected to the brokers, or to one", "broker"),
+    Command("wire", ("requests", "inspect"), "wire", "requests as brokers answer them, of all or of one", "broker"),
     Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
     Command("simulation", ("sim",), "simulation", "the simulated run: play, step, back, why"),
     Command("goto", (), "!goto", "in a simulation: an event's number, or a time like 12.5s", "place"),

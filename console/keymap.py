@@ -201,6 +201,7 @@ KEYS: tuple[Key, ...] = (
     Key("L", "log_dirs", "log directories", "cluster", "L", _N, help="sizes, room, what fails"),
     Key("m", "moves", "moves", "cluster", "m", _N, help="replicas that move now"),
     Key("F", "fault", "fault", "cluster", "F", _A, Need.FAULTS, help="slow disk, cut link, crash loop, …: shown first"),
+    Key("w", "wire", "wire", "cluster", "w", _N, help="requests as this broker answers them"),
     Key("i", "impact", "what if", "cluster", "i", _N, hint=True, help="all that the loss of these brokers would do"),
     # -- topics ---------------------------------------------------------------------------------------------------
     Key("enter", "open", "partitions", "topics", "enter", _N, hint=True),
@@ -353,6 +354,13 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+k", "process('kill')", "kill", "impact", "ctrl-k", _A, Need.PROCESS, hint=True, help="do it: SIGKILL"),
     Key("x", "process('stop')", "stop", "impact", "x", _A, Need.PROCESS, hint=True, help="do it: controlled shutdown"),
     Key("enter", "open", "whole", "transactions", "enter", _N, hint=True),
+    # -- connections and the wire ---------------------------------------------------------------------------------
+    Key("enter", "open", "its requests", "connections", "enter", _N, hint=True),
+    Key("enter", "open", "decoded", "wire", "enter", _N, hint=True, help="request and answer whole, without contents"),
+    Key("f", "follow", "follow/pause", "wire", "f", _N, hint=True),
+    Key("space", "hold", "hold", "wire", "space", _N, hint=True, help="take no more; again to go on"),
+    Key("m", "clients", "clients/all", "wire", "m", "table", hint=True, help="without what brokers ask each other"),
+    Key("X", "clear", "clear", "wire", "X", "table"),
     # -- the rest -------------------------------------------------------------------------------------------------
     Key("enter", "open", "details", "events", "enter", _N, hint=True),
     Key("f", "follow", "follow/pause", "events", "f", _N, hint=True),
@@ -488,6 +496,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "impact": ("impact", *TABLE),
     "faults": ("faults", *TABLE),
     "transactions": ("transactions", *TABLE),
+    "connections": ("connections", *TABLE),
+    "wire": ("wire", *TABLE),
     "configs": ("configs", *TABLE),
     "plots": ("plots", *TABLE),
     "contexts": ("contexts", *TABLE),

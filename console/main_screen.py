@@ -304,7 +304,7 @@ class MainScreen(Screen[None]):
             if arguments[0] not in known["group"] and known["group"]:
                 raise CommandError(f"there is no group {arguments[0]}")
             return ViewSpec("group", {"group": arguments[0]})
-        elif target == "log":
+        elif target == "log" or (target in ("connections", "wire") and arguments):
             about = {"broker": self._broker(arguments)}
         elif target == "plots" and arguments:
             about = self._plotted(arguments[0], known["group"])

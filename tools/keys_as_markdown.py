@@ -31,6 +31,8 @@ _SCOPES = {
     "why": "On Cluster, Topics, Partitions and Groups",
     "moves": "Moves",
     "plots": "Plots",
+    "connections": "Connections",
+    "wire": "Wire",
     "segments": "Segments",
     "batches": "Batches of a segment",
     "records": "Records",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.gateway.administering import ClusterAdministration
 from console.gateway.bulk import Bulk
+from console.gateway.inspecting import OwnInspector
 from console.gateway.meaning import meaning_of
 from console.gateway.moving import Mover
 from console.gateway.plain_errors import plain_errors, raise_failures
@@ -26,12 +27,14 @@ from console.gateway.protocol import (
 )
 from console.gateway.resetting import Resetter
 from console.viewmodel.configs import BROKER, TOPIC, ConfigOf, ConfigValue
+from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
+from console.viewmodel.wire import WireBatch, WireRow
 from engine.client.admin import AdminClient
 from engine.client.admin.topics import NewTopic as TopicToCreate
 from engine.client.admin.topics import is_not_needed
@@ -97,6 +100,8 @@ class AttachedGateway:
         self._administration = ClusterAdministration(
             self._admin_client, self._world.clock.now_ms, self._check_writable, self._look_now
         )
+        self._inspector = OwnInspector(self._world.clock)
+        self._seen: ClusterSnapshot | None = None
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
 
@@ -133,6 +138,7 @@ class AttachedGateway:
 
     async def close(self) -> None:
         self._mover.close()
+        self._inspector.close()
         if self._observer is not None:
             await self._observer.close()
         if self._admin is not None:
@@ -146,6 +152,7 @@ class AttachedGateway:
         with plain_errors():
             observer = await self._observing()
             async for snapshot in observer.snapshots():
+                self._seen = snapshot
                 yield snapshot
 
     def watch(self, topics: frozenset[str]) -> None:
@@ -222,6 +229,15 @@ class AttachedGateway:
     @property
     def administration(self) -> Administration:
         return self._administration
+
+    async def connections(self) -> ConnectionsFound:
+        return self._inspector.connections(self._seen)
+
+    async def wire(self, broker_id: int | None) -> WireBatch:
+        return self._inspector.wire()
+
+    async def wire_message(self, row: WireRow) -> list[str]:
+        return self._inspector.message(row, names_by_id(self._seen))
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         return await self._administration.configs(ConfigOf(TOPIC, topic))
@@ -378,6 +394,11 @@ class AttachedGateway:
 
     async def remove_member(self, group: str) -> None:
         raise GatewayError(NEEDS_WORKLOAD)
+
+
+def names_by_id(snapshot: ClusterSnapshot | None) -> dict[str, str]:
+    """Topics by their ids."""
+    return {each.topic_id: each.name for each in snapshot.topics} if snapshot is not None else {}
 
 
 def record_view(record: Any) -> RecordView:

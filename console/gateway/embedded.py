@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.gateway.attached import AttachedGateway, addresses_of
+from console.gateway.attached import AttachedGateway, addresses_of, names_by_id
+from console.gateway.inspecting import BrokerInspector
 from console.gateway.protocol import BrokerLog, Capabilities, EventBatch, GatewayError
 from console.gateway.segment_files import find_position, list_segments, read_batch, read_batches
+from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.segments import BatchPage, BatchView, Segments
+from console.viewmodel.wire import WireBatch, WireRow
 from engine.client.channel import Address
 from engine.model.properties import read_properties
 from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
@@ -42,6 +45,8 @@ _BYTES_OUT = ("bytes_out", "bytes_out_total", "BytesOutPerSec")
 _STOPPED = "the cluster was stopped; leave with :q, kconsole starts it again"
 # What of a process, once changed, gives the protocol something new to tell; what it uses comes every two seconds.
 _NEWS_OF_PROCESS = ("state", "pid", "incarnation", "address")
+# Commands that change nothing.
+_LOOKING = ("status", "connections", "wire", "message")
 
 
 class EmbeddedGateway(AttachedGateway):
@@ -54,6 +59,7 @@ class EmbeddedGateway(AttachedGateway):
         self._control: AsyncControl | None = None
         self._connecting = asyncio.Lock()
         self._facts = FactView()
+        self._brokers = BrokerInspector(self._call)
         self._events_kept: deque[ClusterEvent] = deque(maxlen=_KEPT_EVENTS)
         self._event_count = 0
         self._changed = asyncio.Event()
@@ -79,7 +85,7 @@ class EmbeddedGateway(AttachedGateway):
             return self._control
 
     async def _call(self, command: str, **arguments: Any) -> Any:
-        if self._capabilities.read_only and command != "status":
+        if self._capabilities.read_only and command not in _LOOKING:
             raise GatewayError(self._capabilities.read_only_because)
         control = await self._supervisor()
         try:
@@ -297,6 +303,21 @@ class EmbeddedGateway(AttachedGateway):
 
     async def batch(self, path: str, position: int) -> BatchView:
         return await asyncio.to_thread(read_batch, self._world.disk, path, position)
+
+    # -- the wire -------------------------------------------------------------------------------------------------
+
+    async def connections(self) -> ConnectionsFound:
+        return await self._brokers.connections(self._up())
+
+    async def wire(self, broker_id: int | None) -> WireBatch:
+        return await self._brokers.wire(self._up() if broker_id is None else [broker_id])
+
+    async def wire_message(self, row: WireRow) -> list[str]:
+        return await self._brokers.message(row, names_by_id(self._observed))
+
+    def _up(self) -> list[int]:
+        self._begin()
+        return sorted(each for each, process in self._facts.processes.items() if process.is_up)
 
     # -- brokers that come and go ---------------------------------------------------------------------------------
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from console.gateway.bulk_protocol import BulkRecords
 from console.viewmodel.configs import ConfigValue
+from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionsFound
+from console.viewmodel.wire import WireBatch, WireRow
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
@@ -186,6 +188,15 @@ class Gateway(Protocol):
 
     async def transactions(self) -> TransactionsFound:
         """Transactional ids, as their coordinators tell them."""
+
+    async def connections(self) -> ConnectionsFound:
+        """Who is connected to each broker, as far as it can be told."""
+
+    async def wire(self, broker_id: int | None) -> WireBatch:
+        """Requests that were answered since it was called last, of a broker or of all; calling it keeps them coming."""
+
+    async def wire_message(self, row: WireRow) -> list[str]:
+        """One of them with its answer, decoded, line by line; without contents of records and secrets."""
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         """All configs of a topic."""

@@ -21,6 +21,7 @@ from console.gateway.protocol import (
 from console.gateway.run_frames import decisions_of, event_of, machines_of, messages_of, records_of, snapshot_of
 from console.gateway.run_process import RunProcess
 from console.viewmodel.configs import ConfigValue
+from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.moves import MovePlan, MoveRow
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
@@ -28,6 +29,7 @@ from console.viewmodel.resets import ResetPlan, ResetWish
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
 from console.viewmodel.transactions import TransactionsFound
+from console.viewmodel.wire import WireBatch, WireRow
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
 from engine.sim.stepping.process import options_as_data, planned_as_data
@@ -47,6 +49,8 @@ _MISSING = {
     "moves": "the timeline of the simulation (0) shows the replicas that its seed moves",
     **dict.fromkeys(("acls", "users", "quotas", "log-dirs", "producers", "hanging"), _NOT_ADMINISTERED),
     "transactions": "the timeline of the simulation (0) shows what its clients do",
+    "connections": "the timeline of the simulation (0) shows who asks whom",
+    "wire": "the timeline of the simulation (0) has every message: m shows them, enter decodes one",
 }
 _CAPABILITIES = Capabilities(
     Source.SIMULATED,
@@ -292,6 +296,15 @@ class SimulatedGateway:
             yield TailBatch(records, ", ".join(problems), caught_up)
             if caught_up:
                 await asyncio.sleep(_TAIL_INTERVAL_S)
+
+    async def connections(self) -> ConnectionsFound:
+        self._refuse()
+
+    async def wire(self, broker_id: int | None) -> WireBatch:
+        self._refuse()
+
+    async def wire_message(self, row: WireRow) -> list[str]:
+        self._refuse()
 
     async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
         self._refuse()

@@ -6,6 +6,7 @@ from console.screens.broker_log import LogView
 from console.screens.cluster import ClusterView
 from console.screens.command_log import CommandsView
 from console.screens.configs import CompareView, ConfigsView
+from console.screens.connections import ConnectionsView
 from console.screens.contexts import ContextsView
 from console.screens.difference import DifferenceView
 from console.screens.events import EventsView
@@ -24,6 +25,7 @@ from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
 from console.screens.topics import TopicsView
 from console.screens.transactions import TransactionsView
+from console.screens.wire import WireView
 from console.screens.workload import WorkloadView
 
 VIEWS: dict[str, type[View]] = {
@@ -47,6 +49,8 @@ VIEWS: dict[str, type[View]] = {
         ImpactView,
         FaultsView,
         TransactionsView,
+        ConnectionsView,
+        WireView,
         ConfigsView,
         PlotsView,
         CompareView,

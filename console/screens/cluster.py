@@ -152,6 +152,11 @@ class ClusterView(View):
     def action_rebalance(self) -> None:
         self.console.acts.moving.ask_moves(())
 
+    def action_wire(self) -> None:
+        row = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("wire", {"broker": row.broker.broker_id}))
+
     def action_moves(self) -> None:
         self.console.push_view(ViewSpec("moves"))
 

@@ -68,6 +68,7 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advance_scheduled",
+        "_arrivals",
         "_blocked",
         "_frames",
         "_has_slices",
@@ -80,6 +81,10 @@ class ServerConnection(asyncio.Protocol):
         "_splitter",
         "_tasks",
         "_write_paused",
+        "arrived_ns",
+        "bytes_received",
+        "bytes_sent",
+        "client_id",
         "client_software",
         "closed",
         "connection_id",
@@ -89,9 +94,11 @@ class ServerConnection(asyncio.Protocol):
         "last_active_ms",
         "listener_name",
         "on_close",
+        "opened_at_ms",
         "peer_host",
         "peer_port",
         "request_heads",
+        "requests",
         "transport",
     )
 
@@ -122,7 +129,15 @@ class ServerConnection(asyncio.Protocol):
         self.peer_port = 0
         self.closed = False
         self.last_active_ms = 0.0
+        self.opened_at_ms = 0
         self.client_software = ("", "")
+        # Of its last request.
+        self.client_id: str | None = None
+        self.requests = self.bytes_received = self.bytes_sent = 0
+        # While somebody looks at the wire: when frames that wait arrived (0: before anybody looked), and the one that
+        # is handled now, monotonic nanoseconds.
+        self._arrivals: deque[int] = deque()
+        self.arrived_ns = 0
         # The one that is used over this connection, kept by FetchSessions.
         self.fetch_session: FetchScope | None = None
         # Called once when the connection is gone.
@@ -150,7 +165,11 @@ class ServerConnection(asyncio.Protocol):
             self.close(str(error))
             return
         self._router.bytes_received += len(data)
+        self.bytes_received += len(data)
         if frames:
+            if self._router.watch is not None:
+                unknown = len(self._frames) - len(self._arrivals)
+                self._arrivals.extend((0,) * unknown + (self._router.watch.now_ns(),) * len(frames))
             self._frames.extend(frames)
             self._advance()
 
@@ -260,7 +279,13 @@ class ServerConnection(asyncio.Protocol):
             else:
                 transport.pause_reading()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that came and are not answered yet."""
+        return len(self._slots) + len(self._frames)
+
     def _handle(self, frame: memoryview) -> None:
+        self.arrived_ns = self._arrivals.popleft() if self._arrivals else 0
         try:
             answer, pipelined = self._router.dispatch(self, frame)
         except CloseConnection as error:
@@ -303,6 +328,9 @@ class ServerConnection(asyncio.Protocol):
         size = sum(map(len, parts))
         self._out_bytes += size
         self._router.bytes_sent += size
+        self.bytes_sent += size
+        if self._router.watch is not None:
+            self._router.watch.queued(parts)
         # Fetch leaves nothing in the files of an answer that is smaller.
         if size > _WRITE_BUFFER_HIGH_BYTES:
             self._has_slices = True
@@ -320,11 +348,15 @@ class ServerConnection(asyncio.Protocol):
         if not self._has_slices:
             self._out, self._out_bytes = deque(), 0
             transport.writelines(cast("deque[Buffer]", out))
+            if self._router.watch is not None:
+                self._router.watch.drained(self)
             return
         try:
             while out and not self._write_paused:
                 transport.writelines(self._next_piece())
             self._has_slices = bool(out)
+            if not out and self._router.watch is not None:
+                self._router.watch.drained(self)
         except (OSError, EOFError, LogCorrupt) as error:
             # The client has the size of the answer already: there is nothing else that can be said.
             self._out.clear()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
     from engine.broker.connection import ServerConnection
+    from engine.wire.tap import Exchange
 
 
 class RequestContext:
@@ -23,6 +24,7 @@ class RequestContext:
         "client_id",
         "connection",
         "correlation_id",
+        "exchange",
         "is_controller_listener",
         "listener",
         "principal",
@@ -47,6 +49,8 @@ class RequestContext:
         self.listener: str = connection.listener_name
         self.is_controller_listener: bool = connection.is_controller_listener
         self.principal = "User:ANONYMOUS"
+        # Kept of it while somebody looks at the wire.
+        self.exchange: Exchange | None = None
 
     @property
     def client_host(self) -> str:

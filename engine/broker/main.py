@@ -3,6 +3,7 @@
 Options of the supervisor: ``--facts-fd N`` is an inherited pipe for the publisher's lines; ``--supervised`` makes the
 end of standard input (the supervisor died) a reason to shut down at once. What comes there before that are the lines of
 :mod:`engine.broker.fault_switch`; one that is there when the broker starts holds from its first file on.
+:mod:`engine.broker.questions` answers those that ask something.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 
 from engine.broker.broker import Broker, LogDirsRefused
 from engine.broker.fault_switch import FaultSwitch
+from engine.broker.questions import Questions, is_question
 from engine.model.broker_config import BrokerConfig
 from engine.model.configs import ConfigError
 from engine.world.real import real_world
@@ -84,11 +86,11 @@ def _said_already() -> bytes:
     return os.read(sys.stdin.fileno(), select.PIPE_BUF) if ready else b""
 
 
-async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, switch: FaultSwitch) -> None:
+async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, on_line: Callable[[bytes], None]) -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        switch.take(line)
+        on_line(line)
     log.warning("the supervisor is gone: shutting down")
     ended.set()
 
@@ -121,7 +123,7 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, c
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    world, watcher = real_world(), None
+    world, watcher, switch = real_world(), None, None
     if supervised:
         switch = FaultSwitch()
         world = switch.world
@@ -129,9 +131,15 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, c
         # One line, if any: more are said to a broker that reads them.
         for line in said.splitlines():
             switch.take(line)
-        watcher = loop.create_task(_watch_stdin(loop, orphaned, switch))
     sink = _open_sink(loop, facts_fd) if facts_fd is not None else None
     broker = Broker(world, config, sink=sink, cluster_id=cluster_id, connection_limit=_connection_limit())
+    if switch is not None:
+        questions, take = Questions(broker), switch.take
+
+        def on_line(line: bytes) -> None:
+            (questions.ask if is_question(line) else take)(line)
+
+        watcher = loop.create_task(_watch_stdin(loop, orphaned, on_line))
     waits = [loop.create_task(stop.wait()), loop.create_task(orphaned.wait()), loop.create_task(broker.failed.wait())]
     starting = loop.create_task(broker.start())
     await asyncio.wait([starting, *waits], return_when=asyncio.FIRST_COMPLETED)

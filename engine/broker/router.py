@@ -29,6 +29,7 @@ from engine.wire.messages.request_header import RequestHeader
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
+    from engine.broker.wire_watch import WireWatch
     from engine.world import Buffer
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Router:
         self.bytes_sent = 0
         self.requests_total = 0
         self.closed_on_bad_input = 0
+        # There while somebody looks at the wire.
+        self.watch: WireWatch | None = None
         self._last_close_logged_ms = float("-inf")
         self._last_failure_logged_ms = float("-inf")
 
@@ -105,6 +108,7 @@ class Router:
         self.connections_total += 1
         connection.connection_id = self.connections_total
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
+        connection.opened_at_ms = self._broker.world.clock.now_ms()
         self.connections.add(connection)
         # Not when the connection is made: the broker may be ready before its transport is there.
         connection.is_held = not (connection.is_controller_listener or self.answers_clients)
@@ -130,6 +134,8 @@ class Router:
 
     def connection_closed(self, connection: ServerConnection) -> None:
         """Called by a connection when its transport is gone."""
+        if self.watch is not None:
+            self.watch.lost(connection)
         if connection in self.connections:
             self.connections.remove(connection)
             self._connections_by_kind[connection.is_controller_listener] -= 1
@@ -188,13 +194,18 @@ class Router:
             raise CloseConnection(f"{spec.key.name} v{version} does not parse: {error}") from None
         self.requests_total += 1
         route.count += 1
+        connection.requests += 1
+        connection.client_id = client_id
         connection.last_active_ms = self._broker.world.clock.monotonic_ms()
         context = RequestContext(self._broker, connection, key, version, correlation_id, client_id)
+        if self.watch is not None:
+            self.watch.asked(context, frame, position, request)
         try:
             if not connection.is_controller_listener and self._broker.client_throttle.throttles_requests():
                 return self._measured(context, route, request), False
             answer = route.handle(context, request)
             if answer is None:
+                self._unanswered(context)
                 return None, False
             if not isinstance(answer, Message) and inspect.isawaitable(answer):
                 # A coroutine has done nothing yet: not even what has to be done in the order of the requests.
@@ -222,7 +233,10 @@ class Router:
     async def _await_answer(self, context: RequestContext, spec: ApiSpec, answer: Awaitable[Any]) -> Answer | None:
         try:
             response = await answer
-            return None if response is None else self._encode(context, spec, response)
+            if response is None:
+                self._unanswered(context)
+                return None
+            return self._encode(context, spec, response)
         except CloseConnection:
             raise
         except Exception as error:
@@ -236,6 +250,8 @@ class Router:
             answer = watch.call(route.handle, context, request)
             response = await watch.following(answer) if inspect.isawaitable(answer) else answer
             parts = None if response is None else watch.call(self._encode, context, route.spec, response)
+            if response is None:
+                self._unanswered(context)
         except CloseConnection:
             raise
         except Exception as error:
@@ -248,7 +264,14 @@ class Router:
                     parts = self._encode(context, route.spec, response)
         return parts
 
+    def _unanswered(self, context: RequestContext) -> None:
+        """Of what needs no answer (acks=0) nothing more is seen."""
+        if context.exchange is not None and self.watch is not None:
+            self.watch.over(context.exchange, "needs no answer")
+
     def _failed(self, context: RequestContext, spec: ApiSpec, error: Exception) -> CloseConnection:
+        if context.exchange is not None and self.watch is not None:
+            self.watch.over(context.exchange, f"the connection was closed: {error}")
         if isinstance(error, KafkaError):
             return CloseConnection(f"{spec.key.name}: {error.code.name}: {error.message}")
         # One at most per second: who found a request that fails may send it again and again.
@@ -269,6 +292,8 @@ class Router:
             head = _SIZE_AND_CORRELATION_FLEXIBLE.pack(size + 5, context.correlation_id, 0)
         else:
             head = _SIZE_AND_CORRELATION.pack(size + 4, context.correlation_id)
+        if context.exchange is not None and self.watch is not None:
+            return self.watch.answered(context.exchange, response, head, parts, size)
         parts.insert(0, head)
         return parts
 

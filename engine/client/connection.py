@@ -7,7 +7,8 @@ import os
 import ssl
 from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from weakref import WeakSet
 
 from engine.client.errors import AuthenticationFailed, ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
 from engine.client.security import sasl, tls
@@ -23,7 +24,9 @@ from engine.wire.messages.request_header import RequestHeader
 if TYPE_CHECKING:
     from engine.client.security.properties import SaslCredentials
     from engine.client.security.world import ClientSecurity
+    from engine.client.wire_watch import ClientWatch
     from engine.wire.message import Message
+    from engine.wire.tap import Exchange
     from engine.world import World
 
 __all__ = ["ClientError", "Connection", "ConnectionLost", "RequestTimedOut", "UnsupportedApi"]
@@ -41,7 +44,7 @@ _SOFTWARE_VERSION = "0.1.0"
 
 
 class _Pending:
-    __slots__ = ("future", "key", "response_class", "timer", "version")
+    __slots__ = ("exchange", "future", "key", "response_class", "timer", "version")
 
     def __init__(self, key: int, version: int, response_class: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -49,13 +52,22 @@ class _Pending:
         self.response_class = response_class
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
+        self.exchange: Exchange | None = None
 
 
 class Connection(asyncio.Protocol):
     """A client's side of a connection. Made by :meth:`open`."""
 
+    # There while somebody looks at what this process asks; and the connections that are open now.
+    watch: ClassVar[ClientWatch | None] = None
+    living: ClassVar[WeakSet[Connection]] = WeakSet()
+    _made: ClassVar[int] = 0
+
     def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
+        Connection._made += 1
+        self.number = Connection._made
+        self.client_id = client_id
+        self.requests = self.bytes_sent = self.bytes_received = 0
         self._transport: asyncio.Transport | None = None
         self._splitter = FrameSplitter(_MAX_RESPONSE_BYTES)
         self._pending: dict[int, _Pending] = {}
@@ -210,10 +222,19 @@ class Connection(asyncio.Protocol):
             self._held.append([_SIZE.pack(size) + head, *parts])
         else:
             transport.writelines([_SIZE.pack(size) + head, *parts])
+        self.requests += 1
+        self.bytes_sent += size + _SIZE.size
+        watch = Connection.watch
+        exchange = None
+        if watch is not None:
+            exchange = watch.asked(self, request, version, correlation_id, head, b"".join(parts))
         if not expect_answer:
+            if watch is not None and exchange is not None:
+                watch.unanswered(exchange, "needs no answer")
             future.set_result(None)
             return future
         pending = _Pending(key, version, apis.response_class(key), future)
+        pending.exchange = exchange
         self._pending[correlation_id] = pending
         if timeout_ms:
             pending.timer = loop.call_later(timeout_ms / 1000, self._time_out, correlation_id, timeout_ms)
@@ -224,7 +245,7 @@ class Connection(asyncio.Protocol):
         cached = self._heads.get((key, version))
         if cached is None:
             header = RequestHeader(
-                request_api_key=key, request_api_version=version, correlation_id=0, client_id=self._client_id
+                request_api_key=key, request_api_version=version, correlation_id=0, client_id=self.client_id
             )
             cached = self._heads[key, version] = codec.encode(header, apis.request_header_version(key, version))
         return cached[:4] + _CORRELATION.pack(correlation_id) + cached[8:]
@@ -258,8 +279,10 @@ class Connection(asyncio.Protocol):
         # uvloop's transports have the methods, not the base class.
         stream = cast(asyncio.Transport, transport)
         self._transport = stream
+        Connection.living.add(self)
 
     def data_received(self, data: bytes) -> None:
+        self.bytes_received += len(data)
         try:
             frames = self._splitter.feed(data)
         except FrameError as error:
@@ -301,7 +324,14 @@ class Connection(asyncio.Protocol):
             pending.future.set_exception(ConnectionLost(f"the answer does not parse: {error}"))
             self._fail(f"the answer to {ApiKey(key).name} does not parse: {error}")
             return
+        if pending.exchange is not None and Connection.watch is not None:
+            Connection.watch.answered(pending.exchange, response, version, frame, offset)
         pending.future.set_result(response)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return len(self._pending)
 
     @staticmethod
     def _api_versions_version(frame: memoryview, asked: int) -> int:
@@ -332,11 +362,14 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._renewal is not None:
             self._renewal.cancel()
+        Connection.living.discard(self)
         self.why_closed = f"connection to {self.address[0]}:{self.address[1]} lost: {why}"
         pending, self._pending = self._pending, {}
         for each in pending.values():
             if each.timer is not None:
                 each.timer.cancel()
+            if each.exchange is not None and Connection.watch is not None:
+                Connection.watch.unanswered(each.exchange, why)
             if not each.future.done():
                 each.future.set_exception(ConnectionLost(self.why_closed))
                 # Nobody may be waiting any more (a cancelled task): that is no error.

@@ -10,6 +10,8 @@ from typing import Any
 
 from engine.model.broker_faults import SOUND, BrokerFaults
 from engine.supervisor.broker_process import ChildProcess, python_command
+from engine.supervisor.broker_questions import CommandError as CommandError
+from engine.supervisor.broker_questions import Questions
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import Fact, FactBus
 from engine.supervisor.restart_policy import RestartPolicy
@@ -27,10 +29,6 @@ _LOG_TAIL_BYTES = 4_096
 _LOG_TAIL_LINES = 5
 
 _ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.PAUSED, ProcessState.STOPPING)
-
-
-class CommandError(Exception):
-    """A command cannot be done now; the message says why."""
 
 
 class BrokerSupervision:
@@ -75,6 +73,7 @@ class BrokerSupervision:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._faults = SOUND
+        self._questions = Questions(broker_id)
         self.cpu_percent: float | None = None
         self.rss_bytes: int | None = None
         self.open_files: int | None = None
@@ -242,6 +241,21 @@ class BrokerSupervision:
             await self.stop()
         await self.start("restart was asked for")
 
+    async def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
+        """Ask the broker something of itself (:mod:`engine.broker.questions`).
+
+        Raises:
+            CommandError: it does not run, is paused, outlives supervisors, or does not answer in time.
+        """
+        child = self._living("asked")
+        if self.state is ProcessState.PAUSED:
+            raise CommandError(f"broker {self.broker_id} is paused: it answers nothing")
+        if self._keep:
+            raise CommandError(
+                f"broker {self.broker_id} outlives its supervisor (--keep): it has no line to be asked by"
+            )
+        return await self._questions.ask(child, question, arguments)
+
     async def wait_ready(self) -> None:
         """Wait until the broker serves.
 
@@ -358,6 +372,9 @@ class BrokerSupervision:
     def _on_fact(self, incarnation: int, fact: dict[str, Any]) -> None:
         if incarnation != self.incarnation:
             return
+        if fact["type"] == "answer":
+            self._questions.answered(fact)
+            return
         fact["broker"] = self.broker_id
         if fact["type"] == "ready" and self.child is not None:
             self._ready.set()
@@ -368,6 +385,7 @@ class BrokerSupervision:
     def _on_exit(self, code: int) -> None:
         pid = self.pid
         self.child = None
+        self._questions.forget()
         self.exit_code = code
         self.cpu_percent = self.rss_bytes = self.open_files = None
         self._ready.clear()

@@ -9,6 +9,9 @@ heal {fault?}                             end one, or all
 workload_start workload_stop              the whole workload
 add_broker {id?, rack?}                   one more, which is kept; answered once it serves
 remove_broker {broker}                    stop and forget one that holds no replica and is no voter
+connections {broker}                      who is connected to it, as it says itself
+wire {broker, after, limit, watch}        requests that it answered lately; looking keeps them coming
+message {broker, number, watch}           one of these whole
 add_member remove_member {group}          a consumer of the workload more or less
 set_rate {producer, rate}                 records a second
 shutdown                                  controlled shutdown of the cluster; answered before it begins
@@ -60,6 +63,9 @@ class Commands:
             "heal": self._heal,
             "add_broker": self._add_broker,
             "remove_broker": self._remove_broker,
+            "connections": lambda arguments: self._ask("connections", arguments),
+            "wire": lambda arguments: self._ask("wire", arguments),
+            "message": lambda arguments: self._ask("message", arguments),
             "workload_start": self._workload_start,
             "workload_stop": self._workload_stop,
             "add_member": self._add_member,
@@ -229,6 +235,17 @@ class Commands:
             raise CommandError("broker is an id")
         await self._supervisor.remove_broker(broker_id)
         return {}
+
+    async def _ask(self, question: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        broker_id = arguments.get("broker")
+        broker = self._supervisor.brokers.get(broker_id) if isinstance(broker_id, int) else None
+        if broker is None:
+            known = ", ".join(map(str, sorted(self._supervisor.brokers)))
+            raise CommandError(f"broker is an id; the cluster has {known}")
+        numbers = {name: arguments[name] for name in ("after", "limit", "number", "watch") if name in arguments}
+        if not all(isinstance(each, int) for each in numbers.values()):
+            raise CommandError(f"{', '.join(numbers)} are numbers")
+        return await broker.ask(question, **numbers)
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

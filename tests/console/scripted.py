@@ -27,12 +27,14 @@ from console.gateway.moving import shown_plan, wished_moves
 from console.gateway.protocol import NO_SIMULATION
 from console.gateway.segment_files import read_batch, read_batches
 from console.viewmodel.configs import BROKER, TOPIC, ConfigOf, ConfigValue
+from console.viewmodel.connections import ConnectionRow, ConnectionsFound
 from console.viewmodel.moves import BrokerLoad, MovePlan, MoveRow, PlannedMove
 from console.viewmodel.reassigning import PlacementWish
 from console.viewmodel.records import RecordView
 from console.viewmodel.resets import LogFacts, ResetPlan, ResetWish, partitions_of, plan_reset
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
+from console.viewmodel.wire import WireBatch, WireRow
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.placement_plan import BrokerPlace, PartitionPlace, PlanError
@@ -96,6 +98,8 @@ class ScriptedGateway:
         self.records: list[RecordView] = []
         self._new_records = asyncio.Event()
         self._tails = 0
+        # How often something passed on the wire, and was told.
+        self.passing, self._passed = 1, 0
         self.watched: frozenset[str] = frozenset()
         self.administration = ScriptedAdministration(self._act, self._maybe_refuse)
         self.logs: dict[tuple[int, bool], list[str]] = {}
@@ -239,6 +243,118 @@ class ScriptedGateway:
     async def elect_preferred(self, partitions: Sequence[tuple[str, int]] | None) -> int:
         await self._act("elect_preferred", partitions)
         return 3
+
+    async def connections(self) -> ConnectionsFound:
+        self._maybe_refuse()
+        at_ms = self.clock.at_ms - 60_000
+        rdkafka = "librdkafka 2.16.1"
+        rows = [
+            ConnectionRow(
+                1, 3, "127.0.0.1:40001", "CONTROLLER", "raft-client-2", "", "broker", at_ms, 420, 71_000, 9_800, 1, 20.0
+            ),
+            ConnectionRow(
+                1,
+                17,
+                "127.0.0.1:40002",
+                "PLAINTEXT",
+                "billing-1",
+                rdkafka,
+                "client",
+                at_ms,
+                1_204,
+                180_000,
+                2_400_000,
+                0,
+                300.0,
+            ),
+            ConnectionRow(
+                2, 9, "127.0.0.1:40003", "PLAINTEXT", "billing-1", rdkafka, "client", at_ms, 88, 12_000, 11_000, 0, 90.0
+            ),
+        ]
+        return ConnectionsFound(tuple(rows))
+
+    async def wire(self, broker_id: int | None) -> WireBatch:
+        self._maybe_refuse()
+        if self._passed == self.passing:
+            return WireBatch(())
+        self._passed += 1
+        at_ms, number = self.clock.at_ms + self._passed, self._passed * 10
+        rows = [
+            WireRow(
+                1,
+                1,
+                number,
+                at_ms,
+                17,
+                "127.0.0.1:40002",
+                "PLAINTEXT",
+                "billing-1",
+                "Produce",
+                10,
+                42,
+                222,
+                57,
+                60,
+                2_300,
+                40,
+                0,
+                (),
+            ),
+            WireRow(
+                1,
+                1,
+                number + 1,
+                at_ms,
+                17,
+                "127.0.0.1:40002",
+                "PLAINTEXT",
+                "billing-1",
+                "Fetch",
+                17,
+                43,
+                120,
+                60,
+                12,
+                90,
+                8,
+                0,
+                ("NOT_LEADER_OR_FOLLOWER",),
+            ),
+            WireRow(
+                1,
+                1,
+                number + 2,
+                at_ms,
+                4,
+                "127.0.0.1:40004",
+                "PLAINTEXT",
+                "broker-2-fetcher-1",
+                "Fetch",
+                17,
+                171,
+                120,
+                359,
+                79,
+                310_000,
+                12,
+                0,
+                (),
+            ),
+        ]
+        return WireBatch(tuple(rows))
+
+    async def wire_message(self, row: WireRow) -> list[str]:
+        self._maybe_refuse()
+        return [
+            "HEADER",
+            "client_id: billing-1",
+            "REQUEST",
+            "acks: -1",
+            "topic_data:",
+            "  - name: orders",
+            "RESPONSE",
+            "throttle_time_ms: 0",
+        ]
 
     async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
         await self._act("elect_unclean", partitions)

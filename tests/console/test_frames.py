@@ -35,6 +35,8 @@ COMPARED = (
     "plan",
     "reset",
     "transactions",
+    "connections",
+    "wire",
     "impact",
     "impact-majority",
     "faults",

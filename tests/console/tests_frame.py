@@ -43,6 +43,8 @@ SHOTS: dict[str, list[str]] = {
     "plan": ["D"],
     "reset": ["3", "o", "ctrl+s"],
     "transactions": ["~transactions"],
+    "connections": ["~connections"],
+    "wire": ["~wire"],
     "impact": ["i"],
     "faults": ["!add_two_faults", "~faults"],
     "fault-preview": ["j", "F", "right", "ctrl+s"],
@@ -102,6 +104,8 @@ _ENDLESS = frozenset(
         "transactions",
         "recording",
         "polled",
+        "connections",
+        "wire",
     )
 )
 

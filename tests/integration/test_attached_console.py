@@ -144,7 +144,15 @@ async def test_every_screen_is_alive(kafka: SmallKafka) -> None:
         await console.until("the quorum", lambda text: "3 of 3 voters answer, 1 may fail" in text)
         await console.command("configs orders")
         await console.until("configs", lambda text: "min.insync.replicas" in text)
-        await console.press("4")
+        await console.command("connections")
+        await console.until(
+            "members and its own", lambda text: "member of billing" in text and "kconsole-observer" in text
+        )
+        await console.command("wire")
+        await console.until("its own requests", lambda text: "Metadata v" in text and "own" in text)
+        await console.press("space", "enter")
+        await console.until("one of them decoded", lambda text: "RESPONSE" in text or "correlation_id" in text)
+        await console.press("escape", "4")
         await console.until("events, if any", lambda text: "events(all)[" in text and "leader changed" not in text)
 
 

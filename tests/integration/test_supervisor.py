@@ -11,12 +11,17 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.supervisor.control_client import AsyncControl
+from engine.client.connection import Connection
+from engine.supervisor.control_client import AsyncControl, ControlError
 from engine.supervisor.fact_view import FactView
 from engine.supervisor.snapshot import OF_EACH_KILL
+from engine.wire.messages.metadata_request import MetadataRequest
+from engine.world.real import real_world
 from tests.integration.conftest import ROOT, Cluster, start_cluster, stop_cluster
 
 pytestmark = pytest.mark.integration
+
+METADATA, API_VERSIONS = 3, 18
 
 
 async def view_until(cluster: Cluster, holds: Callable[[FactView], Any], timeout_s: float = 30) -> FactView:
@@ -131,3 +136,28 @@ async def test_the_sample_file_comes_up_alive(tmp_path: Path) -> None:
         await view_until(cluster, lambda view: all(each.rss_bytes for each in view.processes.values()))
     finally:
         stop_cluster(cluster)
+
+
+async def test_brokers_tell_who_is_connected_and_what_passes_on_their_wire(cluster: Cluster) -> None:
+    control = await AsyncControl.open(cluster.line["control_socket"])
+    try:
+        looked = await control.call("wire", broker=1, after=0, limit=100)
+        host, _, port = cluster.line["brokers"][0]["address"].rpartition(":")
+        asker = await Connection.open(real_world(), host, int(port), client_id="asker", timeout_ms=10_000)
+        await asker.send(MetadataRequest())
+        found = await control.call("wire", broker=1, after=looked["last"], watch=looked["watch"], limit=100)
+        rows = [each for each in found["rows"] if each[5] == "asker"]
+        assert {each[6] for each in rows} >= {METADATA, API_VERSIONS}
+        row = rows[-1]
+        whole = await control.call("message", broker=1, watch=found["watch"], number=row[0])
+        assert whole["row"] == row and whole["request"]
+        told = await control.call("connections", broker=1)
+        (connection,) = [each for each in told["connections"] if each[0] == row[2]]
+        assert connection[2:5] == ["PLAINTEXT", "asker", "kconsole"] and connection[7] == 2
+        asker.close()
+        with pytest.raises(ControlError, match="broker is an id; the cluster has 1, 2, 3"):
+            await control.call("connections", broker=9)
+        with pytest.raises(ControlError, match="are numbers"):
+            await control.call("wire", broker=1, after="x")
+    finally:
+        await control.close()

@@ -17,6 +17,7 @@ from engine.wire.messages.request_header import RequestHeader
 from engine.wire.messages.response_header import ResponseHeader
 
 TopicName = Callable[[bytes], str]
+RecordsLines = Callable[[object], list[str]]
 _MOST_RECORDS = 50
 _LONGEST_BYTES = 48
 
@@ -45,14 +46,23 @@ def decode_crossing(crossing: Crossing) -> Decoded:
     return Decoded(message, client_id)
 
 
-def message_lines(message: Message, version: int, topic_name: TopicName) -> list[str]:
-    """Every field of its version, indented; topics by their names, error codes by Kafka's, records one by one."""
+def message_lines(
+    message: Message, version: int, topic_name: TopicName, records: RecordsLines | None = None
+) -> list[str]:
+    """Every field of its version, indented; topics by their names, error codes by Kafka's, records one by one, or as
+    ``records`` has them."""
     lines: list[str] = []
-    _struct_lines(message, version, topic_name, 0, lines)
+    _struct_lines(message, version, topic_name, 0, lines, records or _records_whole)
     return lines
 
 
-def _struct_lines(struct: Message, version: int, topic_name: TopicName, depth: int, lines: list[str]) -> None:
+def _records_whole(records: object) -> list[str]:
+    return [records_words(records), *_record_lines(records)]
+
+
+def _struct_lines(
+    struct: Message, version: int, topic_name: TopicName, depth: int, lines: list[str], records: RecordsLines
+) -> None:
     pad = "  " * depth
     for field in struct.FIELDS:
         if not field.low <= version <= field.high and field.tag is None:
@@ -62,17 +72,18 @@ def _struct_lines(struct: Message, version: int, topic_name: TopicName, depth: i
             continue
         if isinstance(value, Message):
             lines.append(f"{pad}{field.name}:")
-            _struct_lines(value, version, topic_name, depth + 1, lines)
+            _struct_lines(value, version, topic_name, depth + 1, lines, records)
         elif isinstance(value, list) and value and isinstance(value[0], Message):
             lines.append(f"{pad}{field.name}:")
             for each in value:
                 at = len(lines)
-                _struct_lines(each, version, topic_name, depth + 2, lines)
+                _struct_lines(each, version, topic_name, depth + 2, lines, records)
                 if len(lines) > at:
                     lines[at] = f"{pad}  - {lines[at].lstrip()}"
         elif field.type == "records":
-            lines.append(f"{pad}{field.name}: {records_words(value)}")
-            lines += [f"{pad}  {line}" for line in _record_lines(value)]
+            words, *more = records(value)
+            lines.append(f"{pad}{field.name}: {words}")
+            lines += [f"{pad}  {line}" for line in more]
         else:
             lines.append(f"{pad}{field.name}: {_scalar(field.name, field.type, value, topic_name)}")
 

@@ -14,6 +14,7 @@ class OneHandler:
 
     def __init__(self) -> None:
         self.bytes_received = 0
+        self.watch = None
         self.happened: list[str] = []
 
     def dispatch(self, connection: ServerConnection, frame: memoryview) -> tuple[Any, bool]:
