@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console.gateway.protocol import EventBatch, Gateway, GatewayError
@@ -42,6 +42,16 @@ _OF_PICTURES = frozenset(
     }
 )
 COMMANDS = ("back", "live", "mark", "diff", "record", "bundle")
+
+
+_REST_S = 0.4
+
+
+def _history_of(samples: Iterable[ClusterSnapshot]) -> History:
+    history = History()
+    for each in samples:
+        remember(history, each)
+    return history
 
 
 class TimeTravel:
@@ -182,16 +192,27 @@ class TimeTravel:
         try:
             while self._wanted_ms is not None:
                 wanted, self._wanted_ms = self._wanted_ms, None
-                view = self._app.main.view
-                look = await asyncio.to_thread(gateway.look_at, wanted, 60_000 if view is None else view.samples_ms)
-                if self.past is gateway:
-                    self._show(gateway, look)
+                look = await asyncio.to_thread(gateway.look_at, wanted)
+                if self.past is not gateway:
+                    return
+                self._show(gateway, look)
+                if look.samples is None:
+                    await self._fill_history(gateway, look)
         except GatewayError as error:
             self._app.flash(str(error), "offline", 12)
             if self.moment is None and self.has_present:
                 self._leave()
         finally:
             self._moving = False
+
+    async def _fill_history(self, gateway: RecordedGateway, look: Look) -> None:
+        """Of many partitions the minute before takes a moment: who steps on does not wait for it."""
+        await asyncio.sleep(_REST_S)
+        if self._wanted_ms is None and self._look is look:
+            samples = await asyncio.to_thread(gateway.samples_before, look.at_ms, few=True)
+            if self._look is look:
+                self._app.history = _history_of((*samples, look.snapshot))
+                self._app.touch()
 
     def _show(self, gateway: RecordedGateway, look: Look) -> None:
         app = self._app
@@ -216,9 +237,7 @@ class TimeTravel:
         app.gateway = gateway
         app.events = EventLog()
         app.events.take(look.events)
-        app.history = History()
-        for each in look.samples:
-            remember(app.history, each)
+        app.history = _history_of(look.samples or ())
         app.failure = ""
         app.frozen = False
         app.take(look.snapshot)

@@ -40,6 +40,10 @@ RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
 RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas")
 
 
+_SAMPLES_MS = 60_000
+_FEW_PARTITIONS = 300
+
+
 class Look(NamedTuple):
     """What there was at a moment."""
 
@@ -48,8 +52,8 @@ class Look(NamedTuple):
     picture_at_ms: int
     events: list[ClusterEvent]
     commands: list[ActLogEntry]
-    # Pictures of the minute before, for what is drawn from several.
-    samples: list[ClusterSnapshot]
+    # Pictures of the minute before, for what is drawn from several; of many partitions they come later.
+    samples: list[ClusterSnapshot] | None
     range: Range
     events_before: int
     events_all: int
@@ -101,7 +105,15 @@ class RecordedGateway:
 
     # -- moving ---------------------------------------------------------------------------------------------------
 
-    def look_at(self, at_ms: int, samples_ms: int = 60_000) -> Look:
+    def samples_before(self, at_ms: int, *, few: bool = False) -> list[ClusterSnapshot]:
+        """Pictures of the minute before a moment. Raises: GatewayError: the record is damaged."""
+        step_ms = max(1_000, self.interval_ms)
+        try:
+            return list(self.record.samples(at_ms - _SAMPLES_MS, at_ms, step_ms, whole_ones=few))
+        except RecordError as error:
+            raise GatewayError(str(error)) from error
+
+    def look_at(self, at_ms: int) -> Look:
         """What there was at a moment, which is brought into the record's range; may take some milliseconds.
 
         Raises:
@@ -116,14 +128,14 @@ class RecordedGateway:
             picture = record.picture_at(at_ms)
             if picture is None:
                 raise GatewayError(f"{record.path}: there is no picture of that time")
-            step_ms = max(1_000, self.interval_ms, samples_ms // _MOST_SAMPLES)
+            partitions = sum(len(topic.partitions) for topic in picture.snapshot.topics)
             return Look(
                 at_ms,
                 folded(picture.snapshot, record.events_between(picture.at_ms, at_ms)),
                 picture.at_ms,
                 record.events_until(at_ms),
                 [ActLogEntry(*each) for each in record.commands_until(at_ms)],
-                list(record.samples(at_ms - samples_ms, at_ms, step_ms)),
+                self.samples_before(at_ms) if partitions <= _FEW_PARTITIONS else None,
                 whole,
                 record.event_count(whole.first_ms, at_ms),
                 record.event_count(whole.first_ms, whole.last_ms),
@@ -133,7 +145,7 @@ class RecordedGateway:
 
     def snapshot_at(self, at_ms: int) -> ClusterSnapshot:
         """The picture of a moment alone. Raises: GatewayError."""
-        return self.look_at(at_ms, 0).snapshot
+        return self.look_at(at_ms).snapshot
 
     def show(self, look: Look) -> None:
         """Be at that moment from now on."""

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 Schema = Mapping[str, list[str]]
 # Rates are measurements: more digits would only be noise that does not compress.
@@ -145,69 +145,86 @@ def _optional(kind: Any) -> tuple[Any, bool]:
 # -- from trees --------------------------------------------------------------------------------------------------------
 
 
+Maker: TypeAlias = Callable[[Any], Any] | None
+
+
 class Decoder:
     """Makes values of trees that were written with a schema."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._made: dict[Any, Callable[[Any], Any]] = {}
+        # ``None``: the tree is the value.
+        self._made: dict[Any, Maker] = {}
 
     def decode(self, kind: Any, tree: Any) -> Any:
         """Raises: CodecError: the tree is not of that type."""
         try:
-            return self._of(kind)(tree)
+            make = self._of(kind)
+            return tree if make is None else make(tree)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise CodecError(f"{getattr(kind, '__name__', kind)}: {error}") from error
 
-    def _of(self, kind: Any) -> Callable[[Any], Any]:
-        made = self._made.get(kind)
-        if made is None:
-            made = self._made[kind] = self._make(kind)
-        return made
+    def _of(self, kind: Any) -> Maker:
+        if kind not in self._made:
+            self._made[kind] = self._make(kind)
+        return self._made[kind]
 
-    def _make(self, kind: Any) -> Callable[[Any], Any]:
+    def _make(self, kind: Any) -> Maker:
         inner, optional = _optional(kind)
         if optional:
             make = self._of(inner)
-            return lambda tree: None if tree is None else make(tree)
+            return None if make is None else lambda tree: None if tree is None else make(tree)
         if _is_record(kind):
             return self._make_record(kind)
         if kind is bytes:
             return base64.b64decode
-        if kind is float:
-            return lambda tree: tree
         origin, arguments = get_origin(kind), get_args(kind)
         if isinstance(origin, type) and issubclass(origin, Mapping):
-            of_value = self._of(arguments[1])
-            key = arguments[0] if arguments[0] is int else None
-            return lambda tree: {(key(name) if key else name): of_value(each) for name, each in tree.items()}
+            return self._make_mapping(*arguments)
         if _is_sequence(origin):
             return self._make_sequence(origin, arguments)
         if isinstance(kind, type) and issubclass(kind, Enum):
             return kind
-        return lambda tree: tree
+        return None
 
-    def _make_sequence(self, origin: Any, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def _make_mapping(self, key: Any, value: Any) -> Maker:
+        of_value = self._of(value)
+        of_key = int if key is int else None
+        return lambda tree: {
+            (name if of_key is None else of_key(name)): (each if of_value is None else of_value(each))
+            for name, each in tree.items()
+        }
+
+    def _make_sequence(self, origin: Any, arguments: tuple[Any, ...]) -> Maker:
         if origin is tuple and Ellipsis not in arguments:
             makers = tuple(self._of(each) for each in arguments)
-            return lambda tree: tuple(make(each) for make, each in zip(makers, tree, strict=True))
+            return lambda tree: tuple(
+                each if make is None else make(each) for make, each in zip(makers, tree, strict=True)
+            )
         build: Any = origin if origin in (list, tuple, set, frozenset) else tuple
-        if arguments[0] in (int, str, bool, Any):
-            return lambda tree: build(tree)
         make = self._of(arguments[0])
-        return lambda tree: build([make(each) for each in tree])
+        return build if make is None else lambda tree: build([make(each) for each in tree])
 
-    def _make_record(self, kind: type) -> Callable[[Any], Any]:
+    def _make_record(self, kind: type) -> Maker:
         known = field_names(kind)
         written = self._schema.get(kind.__name__, list(known))
         hints = _hints(kind)
+        if list(known) == written:
+            converted = [(at, make) for at, name in enumerate(written) if (make := self._of(hints[name])) is not None]
+
+            def build(tree: Any) -> Any:
+                values = list(tree)
+                for at, make in converted:
+                    values[at] = make(values[at])
+                return kind(*values)
+
+            return build
         wanted = [(at, name, self._of(hints[name])) for at, name in enumerate(written) if name in known]
         # A field without default that was not written is not known.
         absent = {name: None for name in known if name not in written and not _has_default(kind, name)}
-        if list(known) == written:
-            makers = [make for _, _, make in wanted]
-            return lambda tree: kind(*[make(each) for make, each in zip(makers, tree, strict=True)])
-        return lambda tree: kind(**{name: make(tree[at]) for at, name, make in wanted}, **absent)
+        return lambda tree: kind(
+            **{name: tree[at] if make is None else make(tree[at]) for at, name, make in wanted}, **absent
+        )
 
 
 def _has_default(kind: type, name: str) -> bool:

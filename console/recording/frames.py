@@ -71,20 +71,20 @@ def delta(before: Any, after: Any) -> Any:
 
 def patched(before: Any, change: Any) -> Any:
     """The tree that :func:`delta` led to. Raises: FrameError: it does not fit."""
-    if isinstance(change, int):
-        if change == 0:
-            return before
-        if type(before) is not int:
-            raise FrameError("a number changed that is none")
-        return before + change
     if isinstance(change, dict):
         return change[""]
+    if isinstance(change, int):
+        if change and type(before) is not int:
+            raise FrameError("a number changed that is none")
+        return before + change if change else before
     if not isinstance(before, list) or len(change) > len(before):
         raise FrameError("a list changed that is another")
-    return [
-        *(patched(each, by) for each, by in zip(before, change, strict=False)),
-        *before[len(change) :],
-    ]
+    after = before.copy()
+    for at, by in enumerate(change):
+        # Most of a list stays, and of the rest most are numbers.
+        if by != 0:
+            after[at] = patched(after[at], by)
+    return after
 
 
 # -- taking apart ------------------------------------------------------------------------------------------------------

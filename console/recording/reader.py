@@ -112,10 +112,14 @@ class Record:
         except FrameError as error:
             raise RecordError(f"{self.path} is damaged: {error}") from error
 
-    def samples(self, first_ms: int, last_ms: int, step_ms: int) -> Iterator[ClusterSnapshot]:
-        """Pictures of a stretch, so far apart at least; for what is drawn from several of them."""
+    def samples(
+        self, first_ms: int, last_ms: int, step_ms: int, *, whole_ones: bool = False
+    ) -> Iterator[ClusterSnapshot]:
+        """Pictures of a stretch, so far apart at least; for what is drawn from several of them. ``whole_ones``: those
+        alone that need no others to be read."""
         rows = self._all(
-            "SELECT id, at_ms, is_key FROM frames WHERE at_ms BETWEEN ? AND ? ORDER BY id", first_ms, last_ms
+            "SELECT id, at_ms, is_key FROM frames WHERE at_ms BETWEEN ? AND ? AND is_key >= ? ORDER BY id",
+            *(first_ms, last_ms, int(whole_ones)),
         )
         if not rows:
             return

@@ -32,7 +32,10 @@ from console.recording.store import (
 )
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot
 
+# So much is read at most to show a moment; of large pictures, which take long to put together, less.
 KEY_EVERY_MS = 60_000
+_LARGE_BYTES = 16 * 1024
+_DIFFERENCES_TO_KEY = 3
 _TRIM_EVERY_S = 30.0
 _RETRY_S = 15.0
 # What waits for the disk at most; older pictures are left out then.
@@ -94,6 +97,8 @@ class Recorder:
         self._writer = FrameWriter()
         self._shapes = Shapes()
         self._key_at_ms: int | None = None
+        self._key_bytes = 0
+        self._since_key = 0
         self._written_at_ms = 0
         self._trimmed_at = 0.0
         self._cluster_id = ""
@@ -264,9 +269,13 @@ class Recorder:
             return
         changed = self._shapes.changed(snapshot)
         since = snapshot.at_ms - self._written_at_ms
-        whole = self._key_at_ms is None or not 0 <= snapshot.at_ms - self._key_at_ms < KEY_EVERY_MS
+        whole = (
+            self._key_at_ms is None
+            or not 0 <= snapshot.at_ms - self._key_at_ms < KEY_EVERY_MS
+            or self._since_key > _DIFFERENCES_TO_KEY * max(_LARGE_BYTES, self._key_bytes)
+        )
         # Samples come in steps of their own: one that is nearly due counts.
-        if not (changed or whole or since < 0 or since >= self.limits.interval_ms * 0.9):
+        if not (changed or self._key_at_ms is None or not 0 <= since < self.limits.interval_ms * 0.9):
             return
         self._check_cluster(connection, snapshot.cluster_id)
         data = self._writer.key_frame(snapshot) if whole else self._writer.difference(snapshot)
@@ -274,7 +283,9 @@ class Recorder:
             "INSERT INTO frames (at_ms, is_key, data) VALUES (?, ?, ?)", (snapshot.at_ms, int(whole), data)
         )
         if whole:
-            self._key_at_ms = snapshot.at_ms
+            self._key_at_ms, self._key_bytes, self._since_key = snapshot.at_ms, len(data), 0
+        else:
+            self._since_key += len(data)
         self._written_at_ms = snapshot.at_ms
         self.frames_written += 1
         self.bytes_written += len(data)
