@@ -192,12 +192,14 @@ class TimeTravel:
         try:
             while self._wanted_ms is not None:
                 wanted, self._wanted_ms = self._wanted_ms, None
-                look = await asyncio.to_thread(gateway.look_at, wanted)
+                view = self._app.main.view
+                samples_ms = 60_000 if view is None else view.samples_ms
+                look = await asyncio.to_thread(gateway.look_at, wanted, samples_ms)
                 if self.past is not gateway:
                     return
                 self._show(gateway, look)
                 if look.samples is None:
-                    await self._fill_history(gateway, look)
+                    await self._fill_history(gateway, look, samples_ms)
         except GatewayError as error:
             self._app.flash(str(error), "offline", 12)
             if self.moment is None and self.has_present:
@@ -205,11 +207,11 @@ class TimeTravel:
         finally:
             self._moving = False
 
-    async def _fill_history(self, gateway: RecordedGateway, look: Look) -> None:
+    async def _fill_history(self, gateway: RecordedGateway, look: Look, samples_ms: int) -> None:
         """Of many partitions the minute before takes a moment: who steps on does not wait for it."""
         await asyncio.sleep(_REST_S)
         if self._wanted_ms is None and self._look is look:
-            samples = await asyncio.to_thread(gateway.samples_before, look.at_ms, few=True)
+            samples = await asyncio.to_thread(gateway.samples_before, look.at_ms, samples_ms, few=True)
             if self._look is look:
                 self._app.history = _history_of((*samples, look.snapshot))
                 self._app.touch()

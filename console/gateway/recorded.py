@@ -40,7 +40,7 @@ RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
 RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas")
 
 
-_SAMPLES_MS = 60_000
+_MINUTE_MS = 60_000
 _FEW_PARTITIONS = 300
 
 
@@ -105,15 +105,23 @@ class RecordedGateway:
 
     # -- moving ---------------------------------------------------------------------------------------------------
 
-    def samples_before(self, at_ms: int, *, few: bool = False) -> list[ClusterSnapshot]:
-        """Pictures of the minute before a moment. Raises: GatewayError: the record is damaged."""
-        step_ms = max(1_000, self.interval_ms)
+    def samples_before(self, at_ms: int, samples_ms: int, *, few: bool = False) -> list[ClusterSnapshot]:
+        """Pictures of the time before a moment, the last minute's densely; ``few``: those that are quickly read.
+
+        Raises:
+            GatewayError: the record is damaged.
+        """
+        begins_ms, minute_ms = at_ms - samples_ms, at_ms - min(samples_ms, _MINUTE_MS)
+        step_ms = samples_ms // _MOST_SAMPLES
         try:
-            return list(self.record.samples(at_ms - _SAMPLES_MS, at_ms, step_ms, whole_ones=few))
+            return [
+                *self.record.samples(begins_ms, minute_ms - 1, step_ms, whole_ones=True),
+                *self.record.samples(minute_ms, at_ms, max(1_000, self.interval_ms), whole_ones=few),
+            ]
         except RecordError as error:
             raise GatewayError(str(error)) from error
 
-    def look_at(self, at_ms: int) -> Look:
+    def look_at(self, at_ms: int, samples_ms: int = _MINUTE_MS) -> Look:
         """What there was at a moment, which is brought into the record's range; may take some milliseconds.
 
         Raises:
@@ -135,7 +143,7 @@ class RecordedGateway:
                 picture.at_ms,
                 record.events_until(at_ms),
                 [ActLogEntry(*each) for each in record.commands_until(at_ms)],
-                self.samples_before(at_ms) if partitions <= _FEW_PARTITIONS else None,
+                self.samples_before(at_ms, samples_ms) if partitions <= _FEW_PARTITIONS else None,
                 whole,
                 record.event_count(whole.first_ms, at_ms),
                 record.event_count(whole.first_ms, whole.last_ms),
