@@ -106,18 +106,14 @@ class RecordedGateway:
     # -- moving ---------------------------------------------------------------------------------------------------
 
     def samples_before(self, at_ms: int, samples_ms: int, *, few: bool = False) -> list[ClusterSnapshot]:
-        """Pictures of the time before a moment, the last minute's densely; ``few``: those that are quickly read.
+        """Pictures of the time before a moment; ``few``: those that are quickly read.
 
         Raises:
             GatewayError: the record is damaged.
         """
-        begins_ms, minute_ms = at_ms - samples_ms, at_ms - min(samples_ms, _MINUTE_MS)
-        step_ms = samples_ms // _MOST_SAMPLES
+        step_ms = max(1_000, self.interval_ms, samples_ms // _MOST_SAMPLES)
         try:
-            return [
-                *self.record.samples(begins_ms, minute_ms - 1, step_ms, whole_ones=True),
-                *self.record.samples(minute_ms, at_ms, max(1_000, self.interval_ms), whole_ones=few),
-            ]
+            return list(self.record.samples(at_ms - samples_ms, at_ms, step_ms, whole_ones=few))
         except RecordError as error:
             raise GatewayError(str(error)) from error
 
