@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from driving import driving
 from frames import text_of_screen
@@ -210,7 +211,7 @@ async def test_what_passes_the_filter_is_written_into_a_file(tmp_path: Path, mon
     async with driving() as driver:
         await driver.press("2", "j", "j", "l")
         total = driver.view.table.total
-        for name, extension in (("all", "jsonl"), ("some", "csv")):
+        for name, extension in (("all", "jsonl"), ("one.parquet", ""), ("some", "csv")):
             driver.view.set_filter("" if name == "all" else "-j .value.order == 80010")
             await driver.press("E", "end", "ctrl+u")
             await driver.type(name)
@@ -228,12 +229,14 @@ async def test_what_passes_the_filter_is_written_into_a_file(tmp_path: Path, mon
         with (tmp_path / "some").open(newline="") as file:
             (row,) = csv.DictReader(file)
         assert json.loads(row["value"])["order"] == 80010 and row["key_encoding"] == "utf-8"
+        (row,) = pyarrow.parquet.read_table(tmp_path / "one.parquet").to_pylist()
+        assert json.loads(row["value"])["order"] == 80010 and row["topic"] == "orders"
         # A file that is there stays as it is.
         await driver.press("E", "end", "ctrl+u")
         await driver.type("all")
         await driver.press("ctrl+s")
         assert "all is there already" in driver.screen
-        assert sorted(os.listdir(tmp_path)) == ["all", "some"]
+        assert sorted(os.listdir(tmp_path)) == ["all", "one.parquet", "some"]
 
 
 async def test_writing_is_given_up_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
