@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +41,8 @@ class SerdeFile(NamedTuple):
 
     rules: tuple[SerdeRule, ...] = ()
     registry: RegistryConfig | None = None
+    # A password stands in the file itself.
+    has_secret: bool = False
 
     def word(self, topic: str, part: str) -> SerdeWord | None:
         """Of ``key`` or ``value``: the first rule of the topic that says something of it."""
@@ -61,15 +65,18 @@ def parse_serde_file(text: str, environment: Mapping[str, str], folder: str = ""
     if problems.errors:
         raise SpecErrors(problems.errors)
     reader = MappingReader(root, "the file of serdes", problems)
-    registry = None
+    registry, has_secret = None, False
     node = reader.take("registry")
     if node is not None:
-        registry = _registry(MappingReader(node, "the registry", problems), problems, environment)
+        asked = MappingReader(node, "the registry", problems)
+        written = (asked.text("password") or "", (asked.text("url") or "").rpartition("@")[0])
+        has_secret = any(each and "${" not in each for each in written)
+        registry = _registry(asked, problems, environment)
     rules = tuple(_rule(each, problems, folder) for each in reader.items("topics"))
     reader.finish()
     if problems.errors:
         raise SpecErrors(problems.errors)
-    return SerdeFile(rules, registry)
+    return SerdeFile(rules, registry, has_secret)
 
 
 def _rule(node: Node, problems: Problems, folder: str) -> SerdeRule:
@@ -127,27 +134,45 @@ def keep_rule(path: Path, rule: SerdeRule) -> None:
     """
     words = "".join(f", {part}: {json.dumps(str(word))}" for part, word in (("key", rule.key), ("value", rule.value)))
     name = json.dumps(rule.topic, ensure_ascii=False)
-    line = f"  - {{topic: {name}{words}}}"
-    part = path.with_name(path.name + ".part")
+    item = f"- {{topic: {name}{words}}}"
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        # What was kept of the same topic before.
-        lines = [each for each in text.splitlines() if not each.startswith(f"  - {{topic: {name}, ")]
-        at = next((at for at, each in enumerate(lines) if re.fullmatch(r"topics:\s*(#.*)?", each)), None)
-        if at is None:
-            lines.append("topics:")
-            at = len(lines) - 1
-        made = "\n".join([*lines[: at + 1], line, *lines[at + 1 :], ""])
-        read = parse_serde_file(made, _Anything(), str(path.parent))
-        if not read.rules or read.rules[0] != rule:
-            raise SerdeError(f"{path}: put the rule into it by hand: {line.strip()}")
+        parse_serde_file(text, _Anything())
+        made = _with_rule(text, f"- {{topic: {name}, ", item)
+        if made is None or parse_serde_file(made, _Anything(), str(path.parent)).rules[:1] != (rule,):
+            raise SerdeError(f"{path}: put the rule into it by hand: {item}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(made, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise SerdeError(f"{path}: {error.strerror}") from None
+        _replace(path, made)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SerdeError(f"{path}: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     except SpecErrors as error:
         raise SerdeError(f"not kept: {error.in_file(str(path)).splitlines()[0]}") from None
+
+
+def _with_rule(text: str, older: str, item: str) -> str | None:
+    """The text with one item more, the first; without the ``older`` one of the same topic. ``None``: its list is
+    written some other way than one item a line."""
+    # What was kept of the same topic before.
+    lines = [each for each in text.splitlines() if not each.lstrip().startswith(older)]
+    at = next((at for at, each in enumerate(lines) if re.fullmatch(r"topics:\s*(#.*)?", each)), None)
+    if at is None:
+        if any(each.startswith("topics:") for each in lines):
+            return None
+        lines.append("topics:")
+        at = len(lines) - 1
+    indents = (found[1] for each in lines[at + 1 :] if (found := re.match(r"( *)- ", each)))
+    return "\n".join([*lines[: at + 1], next(indents, "  ") + item, *lines[at + 1 :], ""])
+
+
+def _replace(path: Path, text: str) -> None:
+    """In one step, for those who might read it before: a password may stand in it."""
+    part = path.with_name(path.name + ".part")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    part.chmod(mode)
+    part.replace(path)
 
 
 class _Anything(dict[str, str]):

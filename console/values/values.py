@@ -77,6 +77,12 @@ class Values:
             try:
                 text = self.serdes_path.read_text(encoding="utf-8")
                 self._file = parse_serde_file(text, self._environment, str(self.serdes_path.parent))
+                if self._file.has_secret and self.serdes_path.stat().st_mode & 0o077:
+                    self._file = self._file._replace(registry=None)
+                    self.problem = (
+                        f"the registry's password stands in a file that others may read: write ${{NAME}} for a variable "
+                        f"of the environment, or chmod 600 {self.serdes_path}"
+                    )
             except FileNotFoundError:
                 pass
             except (OSError, UnicodeDecodeError) as error:

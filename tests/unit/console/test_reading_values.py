@@ -23,6 +23,7 @@ from registry_server import (
 
 from console.values.options import ValueOptions
 from console.values.registry import Registry, RegistryConfig, RegistryError
+from console.values.serde_file import SerdeRule, keep_rule
 from console.values.serde_words import SerdeWord
 from console.values.serdes import SerdeError
 from console.values.values import Values
@@ -305,3 +306,46 @@ async def test_a_file_of_serdes_that_is_wrong_says_so_and_what_is_certain_is_rea
             (tmp_path / "serdes.yaml").write_text(text)
             values.begin()
             assert problem in values.problem, text
+
+
+def test_a_password_in_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    for said in ("{url: 'http://h:1', user: me, password: s3cret}", "{url: 'http://me:s3cret@h:1'}"):
+        values = values_for(tmp_path, f"registry: {said}")
+        (tmp_path / "serdes.yaml").chmod(0o640)
+        values.begin()
+        assert "that others may read" in values.problem and "s3cret" not in values.problem and not values.registry_url
+        (tmp_path / "serdes.yaml").chmod(0o600)
+        values.begin()
+        assert not values.problem and values.registry_url == "http://h:1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "topics:\n  - NEW\n"),
+        ("# mine\ntopics: # all\n- {topic: a, key: hex}\n", "# mine\ntopics: # all\n- NEW\n- {topic: a, key: hex}\n"),
+        (
+            'topics:\n    - {topic: "orders", value: "json"}\nregistry: {url: "${URL}"}\n',
+            'topics:\n  - NEW\nregistry: {url: "${URL}"}\n',
+        ),
+        ("topics: [{topic: a, key: hex}]\n", "put the rule into it by hand: - NEW"),
+        ("topics: {\n", "not kept: "),
+    ],
+)
+def test_a_rule_is_put_first_into_the_file_and_the_rest_stays(before: str | None, after: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "serdes.yaml"
+    if before is not None:
+        path.parent.mkdir()
+        path.write_text(before)
+        path.chmod(0o640)
+    rule = SerdeRule("orders", SerdeWord("int64"), SerdeWord("avro"))
+    written = '{topic: "orders", key: "int64", value: "avro"}'
+    if "topics:" in after:
+        keep_rule(path, rule)
+        assert path.read_text() == after.replace("NEW", written)
+        assert path.stat().st_mode & 0o777 == (0o600 if before is None else 0o640)
+    else:
+        with pytest.raises(SerdeError) as caught:
+            keep_rule(path, rule)
+        assert after.replace("NEW", written) in str(caught.value) and path.read_text() == before
+    assert [each.name for each in path.parent.iterdir()] == ["serdes.yaml"]
