@@ -80,8 +80,8 @@ class Values:
                 if self._file.has_secret and self.serdes_path.stat().st_mode & 0o077:
                     self._file = self._file._replace(registry=None)
                     self.problem = (
-                        f"the registry's password stands in a file that others may read: write ${{NAME}} for a variable "
-                        f"of the environment, or chmod 600 {self.serdes_path}"
+                        f"the registry's password stands in a file that others may read: write ${{NAME}} for a "
+                        f"variable of the environment, or chmod 600 {self.serdes_path}"
                     )
             except FileNotFoundError:
                 pass
