@@ -40,6 +40,7 @@ class FaultActs:
             Field("times", "times", "3", "of crash loop"),
             Field("for", "for", "10 s", "until it is healed by hand"),
             Field("acks", "acks", "all", choices=("all", "1", "0")),
+            Field("min_isr", "min ISR", "default", choices=("default", "1", "2", "3")),
         ]
 
         def check(values: dict[str, str]) -> str:
@@ -53,7 +54,7 @@ class FaultActs:
             if values is not None:
                 self.show(wish_of(values, ids))
 
-        note = "What it would do is shown next. Cuts and delays have another end; acks are those of who measures."
+        note = "What it would do is shown next. Cuts and delays have another end; acks and min ISR are of who measures."
         self._app.push_screen(Form("a fault", fields, yes="Show", check=check, note=note), submitted)
 
     def show(self, wish: FaultWish) -> None:
@@ -110,4 +111,6 @@ def fault_command(wish: FaultWish) -> str:
         words.append(f"--for {wish.for_ms / 1000:g}s")
     if wish.acks != "all":
         words.append(f"--acks {wish.acks}")
+    if wish.min_isr:
+        words.append(f"--min-isr {wish.min_isr}")
     return " ".join(words)

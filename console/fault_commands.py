@@ -47,6 +47,7 @@ Examples:
 @click.option("--times", type=int, help="Of crash-loop.")
 @click.option("--for", "for_", callback=_milliseconds, help="It heals by itself after this. Default: when you say so.")
 @click.option("--acks", type=click.Choice(("all", "1", "0")), default="all", help="Of the client that measures.")
+@click.option("--min-isr", type=click.IntRange(1, 3), help="min.insync.replicas of its topic. Default: the broker's.")
 @click.option("--measure/--no-measure", default=True, help="With stopwatch and ledger. Default: yes.")
 @DATA_DIR
 @JSON
@@ -58,6 +59,7 @@ def fault(
     times: int | None,
     for_: float | None,
     acks: str,
+    min_isr: int | None,
     measure: bool,
     data_dir: str | None,
     as_json: bool,
@@ -78,6 +80,7 @@ def fault(
         times=times,
         for_ms=for_,
         acks=acks,
+        min_isr=min_isr,
         measure=measure,
     )
     click.echo(json.dumps(answer) if as_json else f"fault {answer['fault_id']}: {answer['what']}")

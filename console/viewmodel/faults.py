@@ -101,6 +101,9 @@ def wish_of(values: Mapping[str, str], broker_ids: Collection[int]) -> FaultWish
         if not times.isdigit():
             raise WishError("times is how often it is killed: a whole number")
         arguments["times"] = int(times)
+    minimum = values.get("min_isr", "").strip()
+    if minimum.isdigit():
+        arguments["min_isr"] = int(minimum)
     if values["for"].strip():
         for_ms = duration_ms(values["for"])
         if for_ms is None:
@@ -121,7 +124,10 @@ def fault_preview(snapshot: ClusterSnapshot, wish: FaultWish) -> list[Cell]:
         heals = f"It heals by itself after {wish.for_ms / 1000:g} s."
     elif wish.kind not in ("crash loop", "rolling restart"):
         heals = "It lasts until you heal it (:faults, x)."
-    measured = f"A producer with acks={wish.acks} and a consumer measure it: 5 has the stopwatch and the ledger."
+    minimum = f" (min.insync.replicas={wish.min_isr})" if wish.min_isr else ""
+    measured = (
+        f"A producer with acks={wish.acks}{minimum} and a consumer measure it: 5 has the stopwatch and the ledger."
+    )
     return [*lines, cell(""), cell(heals), cell(measured, "muted")]
 
 

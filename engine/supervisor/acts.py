@@ -125,6 +125,8 @@ class Acts:
         self._probe = probe
         self._probe_in_use = asyncio.Lock()
         self._last_id = 0
+        # What the probe's topic has of its own; a supervisor that takes over does not know, and sets what is asked for.
+        self._min_isr = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: list[Any] = []
         bus.listen(self._on_fact)
@@ -171,10 +173,12 @@ class Acts:
         rate: float,
         patience_s: float | None = None,
         what: str = "",
+        min_isr: int = 0,
     ) -> int:
         """Do it with a stopwatch; returns the act's id as soon as it has begun.
 
         ``begin`` is told the act's id, and answers when it began, in monotonic nanoseconds; what lasts answers more.
+        ``min_isr`` is min.insync.replicas of the probe's topic; 0 leaves it to the brokers.
 
         Raises:
             CommandError: ``begin`` does.
@@ -187,7 +191,7 @@ class Acts:
             await self._probe_in_use.acquire()
             try:
                 async with asyncio.timeout(_PROBE_START_S if patience_s is None else patience_s):
-                    await self._start_probe(run.act_id, victim.broker_id, running, acks, rate)
+                    await self._start_probe(run.act_id, victim.broker_id, running, acks, rate, min_isr)
                     run.settings["min.insync.replicas"] = await self._admin.topic_config(
                         [victim.broker_id, *running], PROBE_TOPIC, "min.insync.replicas"
                     )
@@ -217,14 +221,29 @@ class Acts:
         task.add_done_callback(self._tasks.discard)
         return run.act_id
 
-    async def _start_probe(self, act_id: int, victim: int, others: list[int], acks: str, rate: float) -> None:
+    async def _start_probe(
+        self, act_id: int, victim: int, others: list[int], acks: str, rate: float, min_isr: int
+    ) -> None:
         if await self._admin.controller([victim, *others]) < 0:
             # Nothing can fail over: whoever kills the last brokers should not have to wait for a probe.
             raise CommandError("no controller is active")
         partition = await self._probe_partition(victim, others)
+        await self._set_min_isr(sorted([victim, *others]), min_isr)
         await self._probe.ensure_running()
         self._probe.send(command="begin", act_id=act_id, partition=partition, acks=acks, rate=rate)
         await self._probe.wait_for("probe_running", act_id)
+
+    async def _set_min_isr(self, broker_ids: list[int], min_isr: int) -> None:
+        from engine.supervisor.cluster_admin import ClusterAdminError
+
+        if min_isr == self._min_isr:
+            return
+        try:
+            value = str(min_isr) if min_isr else None
+            await self._admin.set_topic_config(broker_ids, PROBE_TOPIC, "min.insync.replicas", value)
+        except ClusterAdminError as error:
+            raise CommandError(str(error)) from error
+        self._min_isr = min_isr
 
     async def _state(self, broker_ids: list[int]) -> tuple[list[Lead], int]:
         from engine.supervisor.cluster_admin import ClusterAdminError

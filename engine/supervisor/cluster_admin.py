@@ -20,14 +20,20 @@ from engine.wire.messages.create_topics_request import (
 from engine.wire.messages.describe_configs_request import DescribeConfigsRequest, DescribeConfigsResource
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, PartitionData, TopicData
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
+from engine.wire.messages.incremental_alter_configs_request import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from engine.wire.messages.metadata_request import MetadataRequest
 from engine.wire.messages.metadata_response import MetadataResponse
 from engine.wire.messages.unregister_broker_request import UnregisterBrokerRequest
 from engine.world import World
 
 _POLL_S = 0.02
-# Of ConfigResource.Type.
+# Of ConfigResource.Type, and of AlterConfigOp.
 _TOPIC_RESOURCE = 2
+_SET, _DELETE = 0, 1
 _TIMEOUT_MS = 5_000
 _CONTROLLER_TIMEOUT_MS = 1_000
 _RETRIED = (ErrorCode.NOT_CONTROLLER, ErrorCode.REQUEST_TIMED_OUT, ErrorCode.INVALID_REPLICATION_FACTOR)
@@ -270,6 +276,32 @@ class ClusterAdmin:
                 for config in result.configs:
                     return str(config.value or "")
         return ""
+
+    async def set_topic_config(self, broker_ids: Iterable[int], topic: str, name: str, value: str | None) -> None:
+        """Set a config of a topic (``None``: none of its own), and wait until a broker has it.
+
+        Raises:
+            ClusterAdminError: it is refused, or nobody answers.
+        """
+        ids = list(broker_ids)
+        change = AlterableConfig(name, _DELETE if value is None else _SET, value)
+        request = IncrementalAlterConfigsRequest([AlterConfigsResource(_TOPIC_RESOURCE, topic, [change])])
+        for broker_id in ids:
+            try:
+                response = await (await self._connection(broker_id)).send(request, timeout_ms=_TIMEOUT_MS)
+            except ClientError:
+                continue
+            (result,) = response.responses
+            if result.error_code:
+                raise ClusterAdminError(f"{name}={value} of {topic}: {result.error_message}")
+            if value is not None:
+                await self._wait_for_config(broker_id, topic, name, value)
+            return
+        raise ClusterAdminError(f"no broker sets {name} of {topic}")
+
+    async def _wait_for_config(self, broker_id: int, topic: str, name: str, value: str) -> None:
+        while await self.topic_config([broker_id], topic, name) not in ("", value):  # noqa: ASYNC110  it is another's
+            await asyncio.sleep(_POLL_S)
 
     def close(self) -> None:
         """Close all connections."""

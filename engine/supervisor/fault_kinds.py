@@ -22,6 +22,8 @@ OTHERS, CLIENTS = "others", "clients"
 _MOST_MS = 60_000.0
 _LONGEST_MS = 3_600_000.0
 _MOST_TIMES = 20
+# The probe's topic has at most three.
+_MOST_REPLICAS = 3
 
 
 class FaultKind(NamedTuple):
@@ -57,7 +59,8 @@ class WishError(ValueError):
 
 
 class FaultWish(NamedTuple):
-    """A fault that is asked for. ``for_ms`` 0 lasts until it is healed; ``acks`` are the probe's."""
+    """A fault that is asked for. ``for_ms`` 0 lasts until it is healed; ``acks`` are the probe's, and ``min_isr`` is
+    min.insync.replicas of its topic (0: the broker's default)."""
 
     kind: str
     broker_id: int
@@ -66,6 +69,7 @@ class FaultWish(NamedTuple):
     times: int = 0
     for_ms: float = 0.0
     acks: str = "all"
+    min_isr: int = 0
 
     @property
     def words(self) -> str:
@@ -120,7 +124,12 @@ def read_wish(arguments: Mapping[str, Any], broker_ids: Collection[int]) -> Faul
     acks = str(arguments.get("acks") or "all")
     if acks not in ("all", "1", "0"):
         raise WishError("acks is all, 1 or 0")
-    return FaultWish(kind.name, broker_id, other, by_ms, int(times), 0.0 if kind.name in ENDING else for_ms, acks)
+    min_isr = arguments.get("min_isr") or 0
+    if not isinstance(min_isr, int) or not 0 <= min_isr <= _MOST_REPLICAS:
+        raise WishError(f"min_isr is a number of replicas, 1 to {_MOST_REPLICAS}, not {min_isr!r}")
+    return FaultWish(
+        kind.name, broker_id, other, by_ms, int(times), 0.0 if kind.name in ENDING else for_ms, acks, min_isr
+    )
 
 
 def _number(arguments: Mapping[str, Any], name: str, low: float, high: float, unit: str) -> float:

@@ -336,7 +336,15 @@ class Supervisor:
         victim = self.brokers[wish.broker_id]
         others = [broker for broker in self.brokers.values() if broker is not victim]
         await self.acts().measure(
-            wish.kind, victim, others, begin, acks=wish.acks, rate=rate, patience_s=patience_s, what=wish.words
+            wish.kind,
+            victim,
+            others,
+            begin,
+            acks=wish.acks,
+            rate=rate,
+            patience_s=patience_s,
+            what=wish.words,
+            min_isr=wish.min_isr,
         )
         return begun[0]
 

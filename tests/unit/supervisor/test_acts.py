@@ -19,7 +19,7 @@ class FakeAdmin:
     """Broker 2 leads t-0 and, once it was asked for, partition 1 of the probe's topic."""
 
     def __init__(self) -> None:
-        self.created = self.elected = 0
+        self.created = self.elected = self.min_isr = 0
         self.active_controller = 2
 
     async def leaders(self, broker_ids: list[int]) -> list[Lead]:
@@ -38,7 +38,11 @@ class FakeAdmin:
 
     async def topic_config(self, broker_ids: list[int], topic: str, name: str) -> str:
         assert (topic, name) == (PROBE_TOPIC, "min.insync.replicas")
-        return "2"
+        return str(self.min_isr or 2)
+
+    async def set_topic_config(self, broker_ids: list[int], topic: str, name: str, value: str | None) -> None:
+        assert (topic, name) == (PROBE_TOPIC, "min.insync.replicas")
+        self.min_isr = int(value or 0)
 
 
 class FakeProbe(Probe):
@@ -74,7 +78,7 @@ class FakeProbe(Probe):
 @pytest.fixture
 async def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Supervisor]:
     monkeypatch.setattr(acts_module, "_SETTLE_S", 0.0)
-    monkeypatch.setattr(acts_module, "_PROBE_START_S", 0.1)
+    monkeypatch.setattr(acts_module, "_PROBE_START_S", 0.4)
     async with running(tmp_path) as started:
         yield started
 
@@ -191,7 +195,9 @@ async def test_a_measured_fault_goes_on_until_it_is_healed_and_all_is_in_sync(su
         return Begun(at_ns, over, whole)
 
     others = [supervisor.brokers[1], supervisor.brokers[3]]
-    await acts.measure("slow fsync", supervisor.brokers[2], others, begin, acks="1", rate=50, what="slow disk")
+    await acts.measure(
+        "slow fsync", supervisor.brokers[2], others, begin, acks="1", rate=50, what="slow disk", min_isr=3
+    )
     failover(supervisor, at_ns)
     assert not facts[-1]["finished"] and not looked, "every stage of a kill was reached, but it is on still"
     over.set_result(at_ns + 7_000_000)
@@ -200,7 +206,7 @@ async def test_a_measured_fault_goes_on_until_it_is_healed_and_all_is_in_sync(su
     assert ("healed", 7.0) in [tuple(stage[:2]) for stage in last["stages"]]
     assert last["stages"][-1][0] == "every replica in sync"
     assert (last["kind"], last["what"], last["error"]) == ("slow fsync", "slow disk", "")
-    assert last["settings"] == {"durability": "fsync", "acks": "1", "min.insync.replicas": "2"}
+    assert last["settings"] == {"durability": "fsync", "acks": "1", "min.insync.replicas": "3"}
     assert last["ledger"]["lost"] == 0
     await acts.close()
 
