@@ -12,6 +12,7 @@ import click
 
 from console.looking import ask, cluster_options, gateway_of
 from console.supervisor_calls import FAILED, JSON, fail
+from console.value_options import value_options, values_of
 
 if TYPE_CHECKING:
     from console.gateway import Gateway
@@ -45,6 +46,7 @@ Exit codes: 0 done or shown, 1 refused, broken off or unreachable, 2 wrong use, 
 @click.option("--no-origin", is_flag=True, help="Without headers that tell topic, partition and offset of each.")
 @click.option("--rate", default="", metavar="RATE", help="At most 500 records a second, or 20M bytes.")
 @click.option("--execute", is_flag=True, help="Do it. Without this it is only counted.")
+@value_options
 @cluster_options
 @JSON
 def copy(
@@ -59,6 +61,8 @@ def copy(
     no_origin: bool,
     rate: str,
     execute: bool,
+    registry: str | None,
+    masking: str | None,
     bootstrap_servers: str | None,
     command_config: str | None,
     data_dir: str | None,
@@ -99,7 +103,14 @@ def copy(
         check_topics(wish)
     except (CopyError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    gateway = gateway_of(bootstrap_servers, command_config, data_dir, unreachable=FAILED, read_only=not execute)
+    gateway = gateway_of(
+        bootstrap_servers,
+        command_config,
+        data_dir,
+        unreachable=FAILED,
+        read_only=not execute,
+        values=values_of(registry, masking),
+    )
     if execute:
         _execute(gateway, wish, as_json)
     else:

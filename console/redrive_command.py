@@ -12,6 +12,7 @@ import click
 from console.copy_command import Said, failed
 from console.looking import ask, cluster_options, gateway_of
 from console.supervisor_calls import FAILED, JSON
+from console.value_options import value_options, values_of
 
 if TYPE_CHECKING:
     from console.gateway import Gateway
@@ -44,6 +45,7 @@ Exit codes: 0 done or shown, 1 refused, broken off or unreachable, 2 wrong use, 
 )
 @click.option("--rate", default="", metavar="RATE", help="At most 500 records a second, or 20M bytes.")
 @click.option("--execute", is_flag=True, help="Do it. Without this it is only counted.")
+@value_options
 @cluster_options
 @JSON
 def redrive(
@@ -54,6 +56,8 @@ def redrive(
     limit: int,
     rate: str,
     execute: bool,
+    registry: str | None,
+    masking: str | None,
     bootstrap_servers: str | None,
     command_config: str | None,
     data_dir: str | None,
@@ -77,7 +81,14 @@ def redrive(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     wish = RedriveWish(topic, parsed, Placement.KEY if by_key else Placement.KEEP, not new_times, limit, limited)
-    gateway = gateway_of(bootstrap_servers, command_config, data_dir, unreachable=FAILED, read_only=not execute)
+    gateway = gateway_of(
+        bootstrap_servers,
+        command_config,
+        data_dir,
+        unreachable=FAILED,
+        read_only=not execute,
+        values=values_of(registry, masking),
+    )
     if execute:
         _execute(gateway, wish, as_json)
     else:
