@@ -80,12 +80,13 @@ class Questions:
         tap = self._looked_at().tap
         after = int(asked["after"]) if asked.get("watch") == self._watches else 0
         rows = tap.since(after, min(int(asked["limit"]), _MOST_ROWS))
+        passed_over, tap.passed_over = tap.passed_over, 0
         return {
             "watch": self._watches,
             "rows": [row_of(each) for each in rows],
             "last": tap.last_number,
             # That passed since, and are not among them.
-            "unseen": max(0, tap.last_number - after - len(rows)),
+            "unseen": max(0, tap.last_number - after - len(rows)) + passed_over,
         }
 
     def _message(self, asked: dict[str, Any]) -> dict[str, Any]:

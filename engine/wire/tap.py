@@ -80,6 +80,8 @@ class Tap:
         self._ring: deque[Exchange] = deque()
         self._bytes = 0
         self.last_number = 0
+        # Requests that were too many at a time to be kept.
+        self.passed_over = 0
         # By connection: answers that wait for the socket.
         self._unsent: dict[int, list[Exchange]] = {}
 

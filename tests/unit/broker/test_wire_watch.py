@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.broker import questions
+from engine.broker import questions, wire_watch
 from engine.broker.questions import Questions
 from engine.wire.messages.api_versions_request import ApiVersionsRequest
 from tests.unit.broker.broker_requests import batch, create_topic, fetch_one, produce, produce_ok, produce_request
@@ -72,6 +72,21 @@ async def test_requests_are_kept_only_while_somebody_looks_and_without_contents(
     again = asking.ask("wire", watch=watch, after=found["last"], limit=100)
     assert again["rows"] == [] and again["last"] == 0 and again["watch"] != watch
     assert asking.ask("message", watch=watch, number=produced[0]) == {"gone": True}
+
+
+async def test_of_more_than_anybody_reads_some_are_kept_and_the_others_counted(
+    broker: InProcessCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire_watch, "_MOST_A_WINDOW", 3)
+    monkeypatch.setattr(wire_watch, "_WINDOW_NS", 1 << 62)
+    asking = Asking(broker)
+    await create_topic(broker, "t")
+    watch = asking.ask("wire", after=0, limit=100)["watch"]
+    for _ in range(5):
+        await produce_ok(broker, 1, "t", SECRET)
+    found = asking.ask("wire", watch=watch, after=0, limit=100)
+    assert len(found["rows"]) == 3 and found["unseen"] >= 2
+    assert asking.ask("wire", watch=watch, after=found["last"], limit=100)["unseen"] == 0
 
 
 async def test_connections_tell_who_and_how_much(broker: InProcessCluster) -> None:
