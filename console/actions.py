@@ -101,10 +101,11 @@ class Acts:
         doing: str = "",
         hint: str = "",
         after: Callable[[], None] | None = None,
+        as_typed: bool = False,
     ) -> None:
         """Do it beside the screen, and say how it went: in ``act``'s words, or in those of its GatewayError."""
         app = self._app
-        command = self._as_this_user(command)
+        command = command if as_typed else self._as_this_user(command)
         self._number += 1
         entry = ActLogEntry(self._number, app.present_ms(), what, command)
         self.log.append(entry)

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual import events
@@ -22,12 +23,14 @@ from console.actions import Acts
 from console.alerting import Alerting
 from console.context_acts import ContextActs, opener
 from console.gateway import EventBatch, Gateway, GatewayError
-from console.keymap import use_own_keys
+from console.key_layers import add_keys, use_own_keys
 from console.main_screen import MainScreen
 from console.modals.base import Dialog
 from console.own_columns import ColumnFileError, OwnColumns, user_columns
 from console.own_keys import KeyFileError, OwnKeys, user_keys
 from console.palette import Palette, css_variables, textual_theme
+from console.plugin_acts import PluginActs
+from console.plugins import PluginFileError, keys_of_plugins, load_plugins, user_plugins
 from console.run_acts import RunActs
 from console.saved_filters import FilterFileError, SavedFilters, user_filters
 from console.screens import VIEWS
@@ -85,6 +88,7 @@ class KConsole(App[None]):
         contexts: Callable[[KConsole], ContextActs] | None = None,
         keys: OwnKeys | None = None,
         columns: OwnColumns | None = None,
+        plugins: Path | None = None,
     ) -> None:
         """Clocks are given by tests that freeze them; with ``refresh_s`` 0 nothing is drawn but by :meth:`tick`."""
         self.themes = dict(themes) if themes is not None else builtin_themes()
@@ -110,6 +114,8 @@ class KConsole(App[None]):
         self.leaving = leaving
         self.filters = filters or SavedFilters(None)
         self.keys = keys or OwnKeys(None)
+        self.plugins = PluginActs(self)
+        self._plugin_file = plugins
         self.columns = columns or OwnColumns(None)
         self.alerting = Alerting(self, alert_file) if alert_file is not None else None
         # The run that is looked at, if the cluster is a simulated one, and what can be done to it.
@@ -236,6 +242,12 @@ class KConsole(App[None]):
         except KeyFileError as error:
             problems.append(str(error))
         use_own_keys(self._keymap_wanted)
+        self.plugins.have(())
+        try:
+            self.plugins.have(load_plugins(self._plugin_file, self._keymap_wanted))
+        except PluginFileError as error:
+            problems.append(str(error))
+        add_keys(keys_of_plugins(tuple(self.plugins.all.values())))
         try:
             self.columns.load({name: view.known_columns() for name, view in VIEWS.items()})
         except ColumnFileError as error:
@@ -243,14 +255,14 @@ class KConsole(App[None]):
         return problems
 
     def load_own(self, *, told: bool) -> None:
-        """Read keys.yaml and columns.yaml again."""
+        """Read keys.yaml, columns.yaml and plugins.yaml again."""
         problems = self._read_own()
         self.set_keymap(self._keymap_wanted)
         if self.main.view is not None:
             self.main.reopen()
         self.main.refresh_all()
         if problems or told:
-            said = problems[0] if problems else "keys and columns are those of your files"
+            said = problems[0] if problems else "keys, columns and commands are those of your files"
             self.flash(said, "under_replicated" if problems else "in_sync", 12 if problems else 4)
 
     def _listen(self) -> None:
@@ -499,6 +511,7 @@ def run_over(
         contexts=contexts,
         keys=user_keys(),
         columns=user_columns(),
+        plugins=user_plugins(),
     )
     app.run()
     return app.return_code or 0

@@ -99,7 +99,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("record", (), "!record", "record this cluster: FILE, or off", "file"),
     Command("bundle", (), "!bundle", "export an incident: FILE [FROM [UNTIL]], else the last hour", "file"),
     Command("columns", ("cols",), "!columns", "which columns this screen has, how wide, sorted by which"),
-    Command("reload", (), "!reload", "read keys.yaml and columns.yaml again"),
+    Command("reload", (), "!reload", "read keys.yaml, columns.yaml and plugins.yaml again"),
     Command("theme", ("themes", "skin"), "!theme", "change the colours", "theme"),
     Command("help", ("h",), "!help", "all keys"),
     Command("aliases", (), "!aliases", "all commands"),

@@ -6,38 +6,12 @@ scopes that are active together are distinct; a unit test sees to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from textual.binding import Binding, BindingType
-from textual.keys import format_key
 
 from console.acts import Need
-
-
-class Key(NamedTuple):
-    """One key. ``display`` is how people write it; ``hint`` puts it at the bottom of the screen."""
-
-    keys: str
-    action: str
-    label: str
-    scope: str
-    display: str
-    group: str = "general"
-    need: Need = Need.NOTHING
-    hint: bool = False
-    help: str = ""
-
-    @property
-    def id(self) -> str:
-        """Of its binding; stays when somebody gives it another key."""
-        return f"{self.scope}.{self.action}"
-
-    @property
-    def view(self) -> str:
-        """The screen that it opens, if it is one of the tabs."""
-        return self.action.split("'")[1] if self.group == "screens" else ""
-
+from console.key_layers import Key, in_force
 
 _G, _N, _A = "general", "navigation", "acts"
 
@@ -524,39 +498,9 @@ DIALOGS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Those that the user gave other keys, by the ids of bindings; of this process, whose console there is one of.
-_own: dict[str, str] = {}
-
-
-def use_own_keys(own: Mapping[str, str]) -> None:
-    """From now on hints, help and dispatch have these; those that are not named have kconsole's."""
-    _own.clear()
-    _own.update(own)
-
-
-def with_own(keys: Iterable[Key], own: Mapping[str, str]) -> list[Key]:
-    """Keys as a user has them."""
-    return [
-        key
-        if key.id not in own
-        else key._replace(keys=own[key.id], display=" ".join(map(display_of, own[key.id].split(",")[:2])))
-        for key in keys
-    ]
-
-
-def display_of(key: str) -> str:
-    """How people write a key of Textual's."""
-    *modifiers, last = key.split("+")
-    words = {"escape": "esc", "left": "←", "right": "→", "up": "↑", "down": "↓"}
-    return "-".join([*modifiers, words.get(last) or (format_key(last) if "_" in last or last in _SIGNS else last)])
-
-
-_SIGNS = ("colon", "slash", "minus", "plus", "comma", "at", "tilde", "backslash")
-
-
 def keys_of(*scopes: str) -> list[Key]:
     """The keys of some scopes, in the order of the table."""
-    return [key for scope in scopes for key in with_own(KEYS, _own) if key.scope == scope]
+    return [key for scope in scopes for key in in_force(KEYS) if key.scope == scope]
 
 
 def bindings(*scopes: str) -> list[BindingType]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from console.keymap import KEYS, Key, display_of, duplicates_of, with_own
+from console.key_layers import Key, display_of, with_own
+from console.keymap import KEYS, duplicates_of
 from themes.loader import user_theme_dir
 
 # As people write them, and as Textual does.

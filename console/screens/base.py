@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.geometry import Region
 
 from console.acts import reason_against
+from console.key_layers import added_keys
 from console.keymap import FRAME, SCREENS, bindings, keys_of
 from console.modals.detail import Detail
 from console.viewmodel.cells import Column
@@ -53,6 +54,8 @@ class View(Vertical):
         self.about = about
         self._faults = False
         self._titles = ("", "")
+        for key in added_keys(self.NAME):
+            self._bindings.bind(key.keys, key.action, key.label, show=False)
         self._only_edges = False
 
     @property
@@ -324,6 +327,10 @@ class View(Vertical):
 
     def action_open(self) -> None:
         """Drill down."""
+
+    def action_plugin(self, name: str) -> None:
+        """A command of the user's own."""
+        self.console.plugins.run(name)
 
     def why_about(self, row: Any) -> Mapping[str, Any]:
         """What a row is, for :func:`console.viewmodel.whys.story_of`."""

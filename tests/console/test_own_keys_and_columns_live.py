@@ -12,7 +12,7 @@ from scripted import FrozenClock, ScriptedGateway
 from tests_frame import populate, settle
 
 from console.app import KConsole
-from console.keymap import use_own_keys
+from console.key_layers import add_keys, use_own_keys
 from console.own_columns import OwnColumns
 from console.own_keys import OwnKeys
 
@@ -21,12 +21,14 @@ from console.own_keys import OwnKeys
 def usual_keys_afterwards() -> Iterator[None]:
     yield
     use_own_keys({})
+    add_keys(())
 
 
 @asynccontextmanager
-async def console_of(directory: Path, keys: str = "", columns: str = "") -> AsyncIterator[Driver]:
+async def console_of(directory: Path, keys: str = "", columns: str = "", plugins: str = "") -> AsyncIterator[Driver]:
     (directory / "keys.yaml").write_text(keys)
     (directory / "columns.yaml").write_text(columns)
+    (directory / "plugins.yaml").write_text(plugins)
     clock = FrozenClock()
     gateway = ScriptedGateway(clock)
     app = KConsole(
@@ -36,6 +38,7 @@ async def console_of(directory: Path, keys: str = "", columns: str = "") -> Asyn
         refresh_s=0,
         keys=OwnKeys(directory / "keys.yaml"),
         columns=OwnColumns(directory / "columns.yaml"),
+        plugins=directory / "plugins.yaml",
     )
     async with app.run_test(size=(120, 70)) as pilot:
         if not keys.startswith("cluster: {kill"):
@@ -95,3 +98,58 @@ async def test_columns_are_chosen_live_and_kept(tmp_path: Path) -> None:
         (tmp_path / "columns.yaml").write_text("topics: {show: [nam]}\n")
         await console.command("reload")
         assert "topics has no column nam: did you mean name?" in console.flash
+
+
+PLUGINS = """
+told:
+  key: ctrl-y
+  screens: [topics, partitions, records, groups, cluster]
+  label: tell all
+  ask: false
+  changes: false
+  command: 'echo "<$TOPIC|$PARTITION|$GROUP|$BROKER|$OFFSET|$BOOTSTRAP|$NAME>"'
+danger:
+  key: f6
+  screens: [topics]
+  command: 'echo $TOPIC > FILE; exit 3'
+"""
+
+
+async def test_a_command_of_ones_own_has_what_is_selected(tmp_path: Path) -> None:
+    async with console_of(tmp_path, plugins=PLUGINS) as console:
+        servers = console.gateway.capabilities.bootstrap_servers
+        await console.press("question_mark")
+        assert "ctrl-y    tell all" in console.screen
+        await console.press("escape")
+        for keys, said in (
+            ("1", f"<|||1||{servers}|1>"),
+            ("2", f"<__consumer_offsets|||||{servers}|__consumer_offsets>"),
+            ("3", f"<||analytics|||{servers}|analytics>"),
+        ):
+            await console.press(keys, "g", "ctrl+y")
+            assert said.replace("__consumer_offsets", console.keys[0]) in console.screen
+            await console.press("escape")
+        await console.command("partitions orders")
+        await console.press("g", "ctrl+y")
+        assert f"<orders|0||||{servers}|" in console.screen
+        await console.press("escape", "8")
+        assert f'echo "<orders|0||||{servers}|' in console.screen and "exit code 0" in console.screen
+
+
+async def test_a_command_of_ones_own_asks_and_is_refused_where_nothing_may_be_changed(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    plugins = PLUGINS.replace("FILE", str(written))
+    async with console_of(tmp_path, plugins=plugins) as console:
+        await console.press("2", "g", "f6")
+        topic = console.keys[0]
+        assert f"$ echo {topic} >" in console.screen and not written.exists()
+        await console.press("n")
+        assert not written.exists()
+        await console.press("f6", "y")
+        assert written.read_text() == f"{topic}\n" and console.flash == "danger: exit code 3"
+        written.unlink()
+        console.gateway._capabilities = console.gateway.capabilities._replace(read_only=True)
+        await console.press("f6")
+        assert console.flash == "danger: the console was opened with --read-only" and not written.exists()
+        await console.press("ctrl+y")
+        assert f"|{topic}>" in console.screen

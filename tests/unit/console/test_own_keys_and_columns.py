@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from console.keymap import KEYS
 from console.own_columns import ColumnFileError, Layout, OwnColumns, read_layout
 from console.own_keys import KeyFileError, OwnKeys, as_yaml, name_of, own_keys, textual_key
+from console.plugins import VARIABLES, PluginFileError, read_plugins, variables_of
 from console.viewmodel.cells import Column, cell
 
 COLUMNS = tuple(Column(name, name.upper(), lambda row: cell(row), 8, max_width=20, priority=2) for name in "abcd")
@@ -134,3 +135,45 @@ def test_layouts_are_kept_for_every_console_and_a_wrong_file_changes_nothing(tmp
     path.unlink()
     one.keep("topics", Layout())
     assert path.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("a: {key: x, screens: cluster, command: ls}", "a: x is stop on the cluster screen already: take another key"),
+        ("a: {key: f9, screens: cluster, command: ls}\nb: {key: f9, screens: [topics, cluster], command: ls}", "b: f9"),
+        ("a: {key: f9, screens: cluster}", "a: command is missing"),
+        ("a: {key: f9, screens: clusters, command: ls}", "there is no screen clusters: did you mean cluster?"),
+        ("a: {key: f99, screens: cluster, command: ls}", "a: 'f99' is no key"),
+        ("a: {key: f9, screens: cluster, command: ls, asks: false}", "a: asks is not known: did you mean ask?"),
+        ("a: {key: f9, screens: cluster, command: ls, ask: maybe}", "a: ask is true or false"),
+        ("a: {key: f9, screens: cluster, command: ls, output: pipe}", "a: output is show or terminal"),
+        ("[a]", "names of commands are needed"),
+    ],
+)
+def test_a_command_that_is_wrong_says_what_is_wrong_with_it(said: str, problem: str) -> None:
+    with pytest.raises(PluginFileError) as caught:
+        read_plugins(yaml.safe_load(said), {})
+    assert problem in str(caught.value)
+
+
+def test_a_command_may_have_a_key_that_was_given_away() -> None:
+    own = own_keys({"cluster": {"stop": "f8"}})
+    (plugin,) = read_plugins({"a": {"key": "x", "screens": "cluster", "command": "ls"}}, own)
+    assert (plugin.ask, plugin.changes, plugin.terminal, plugin.label) == (True, True, False, "a")
+
+
+def test_what_is_selected_goes_into_variables_and_nothing_else_does() -> None:
+    row = {"topic": "orders", "partition": 3, "offset": 7, "key": "a'b", "value": "v"}
+    found = variables_of("records", {"topics": ("orders",)}, "orders-3@7", row)
+    row_json = '{"topic": "orders", "partition": 3, "offset": 7, "key": "a\'b", "value": "v"}'
+    assert found == {
+        "TOPIC": "orders",
+        "PARTITION": "3",
+        "OFFSET": "7",
+        "KEY": "a'b",
+        "NAME": "orders-3@7",
+        "ROW": row_json,
+    }
+    assert variables_of("group", {"group": "g"}, "x", None) == {"GROUP": "g", "NAME": "x", "ROW": "null"}
+    assert set(found) <= set(VARIABLES)
