@@ -7,6 +7,7 @@ Integers, floats, UUIDs and strings are as Kafka's own serializers write them (p
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -174,13 +175,17 @@ class CborSerde:
         except ImportError:
             raise MissingExtra("cbor2") from None
         self._cbor = cbor2
+        # From 5.8 on it reads ahead unless told not to; then nobody knows what is left over.
+        self._options: dict[str, int] = {"read_size": 1}
+        try:
+            cbor2.load(io.BytesIO(b"\0"), **self._options)
+        except TypeError:
+            self._options = {}
 
     def read(self, data: bytes) -> bytes:
-        import io
-
         stream = io.BytesIO(data)
         try:
-            found = self._cbor.load(stream)
+            found = self._cbor.load(stream, **self._options)
             rest = len(data) - stream.tell()
         except (self._cbor.CBORError, ValueError, TypeError, OverflowError, EOFError, RecursionError) as error:
             raise SerdeError(f"no CBOR: {_kind(error)}") from None
