@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from console.acts import (
@@ -267,15 +267,16 @@ class Acts:
 
     # -- topics ---------------------------------------------------------------------------------------------------
 
-    def ask_create_topic(self) -> None:
-        """A form for a new topic."""
+    def ask_create_topic(self, like: Mapping[str, str] | None = None) -> None:
+        """A form for a new topic, empty or filled."""
         if self.refused(Need.WRITE):
             return
+        filled = like or {}
         fields = [
-            Field("name", "name", "", "letters, digits, '.', '_' and '-'"),
-            Field("partitions", "partitions", "", "broker's default"),
-            Field("replication", "replication", "", "broker's default"),
-            Field("configs", "configs", "", "retention.ms=3600000, cleanup.policy=compact"),
+            Field("name", "name", filled.get("name", ""), "letters, digits, '.', '_' and '-'"),
+            Field("partitions", "partitions", filled.get("partitions", ""), "broker's default"),
+            Field("replication", "replication", filled.get("replication", ""), "broker's default"),
+            Field("configs", "configs", filled.get("configs", ""), "retention.ms=3600000, cleanup.policy=compact"),
         ]
 
         def submitted(values: dict[str, str] | None) -> None:

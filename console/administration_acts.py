@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from console.viewmodel.client_quotas import (
     removal_of,
     written,
 )
+from console.viewmodel.configs import TOPIC, ConfigOf
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.record_deletion import Cut, cut_cells, cut_words, cuts_of
 from console.viewmodel.scram_users import MECHANISMS, MIN_ITERATIONS, ScramRow, credential_of
@@ -41,7 +43,7 @@ from console.viewmodel.scram_users import MECHANISMS, MIN_ITERATIONS, ScramRow, 
 if TYPE_CHECKING:
     from console.actions import Acts
     from console.app import KConsole
-    from engine.supervisor.snapshot import PartitionState
+    from engine.supervisor.snapshot import PartitionState, TopicState
 
 After = Callable[[], None]
 
@@ -245,6 +247,33 @@ class AdministrationActs:
             "Abort",
             lambda: self._acts.perform(f"abort {place}@{row.transaction_start_offset}", command, call, after=after),
         )
+
+    # -- topics ---------------------------------------------------------------------------------------------------
+
+    def ask_clone_topic(self, topic: TopicState) -> None:
+        """The form of a new topic, filled as another one is: partitions, replicas, and the configs set for it."""
+        if self._acts.refused(Need.WRITE):
+            return
+
+        async def run() -> None:
+            try:
+                configs = await self._app.gateway.topic_configs(topic.name)
+            except GatewayError as error:
+                self._app.flash(f"{topic.name}: {error}", "offline", seconds=12)
+                return
+            own = [each for each in configs if each.source == ConfigOf(TOPIC, topic.name).level]
+            # A value with a comma is said in quotes.
+            said = {each.name: json.dumps(each.value) if "," in (each.value or "") else each.value for each in own}
+            self._acts.ask_create_topic(
+                {
+                    "name": f"{topic.name}-copy",
+                    "partitions": str(len(topic.partitions)),
+                    "replication": str(max(len(each.replicas) for each in topic.partitions)),
+                    "configs": ", ".join(f"{name}={value}" for name, value in said.items()),
+                }
+            )
+
+        self._app.run_worker(run(), group="acts", exit_on_error=False)
 
     # -- records --------------------------------------------------------------------------------------------------
 

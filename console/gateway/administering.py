@@ -170,12 +170,13 @@ class ClusterAdministration:
 
     # -- disks ----------------------------------------------------------------------------------------------------
 
-    async def log_dirs(self) -> Told:
+    async def log_dirs(self, broker: int | None = None) -> Told:
         with plain_errors():
             admin = await self._admin()
             # Fenced ones, too: what they told last stays.
             brokers = (await admin.describe_cluster()).brokers
-            answers = await admin.describe_log_dirs(brokers, timeout_ms=_PATIENCE_MS)
+            asked = [each for each in brokers if broker in (None, each)]
+            answers = await admin.describe_log_dirs(asked, timeout_ms=_PATIENCE_MS)
         rows: dict[int, list[LogDirRow] | None] = {}
         problems: list[str] = []
         for broker_id, answer in sorted(answers.items()):
@@ -255,7 +256,7 @@ class ClusterAdministration:
             )
             raise_failures(outcomes.values())
         self._changed()
-        return {tuple(place): start for place, start in outcomes.items() if isinstance(start, int)}
+        return {(*place,): start for place, start in outcomes.items() if isinstance(start, int)}
 
     def _producer_row(self, each: ActiveProducer) -> ProducerRow:
         idle = float(max(0, self._now_ms() - each.last_timestamp_ms)) if each.last_timestamp_ms >= 0 else None

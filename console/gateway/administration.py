@@ -47,8 +47,8 @@ class Administration(Protocol):
     async def alter_quotas(self, change: QuotaChange, *, validate_only: bool) -> None:
         """Set and remove quotas of an entity, all or none."""
 
-    async def log_dirs(self) -> Told:
-        """LogDirRows by broker."""
+    async def log_dirs(self, broker: int | None = None) -> Told:
+        """LogDirRows by broker: of all, or of one."""
 
     async def producers(self, partitions: Mapping[str, Sequence[int] | None]) -> Told:
         """ProducerRows by partition, of the partitions (``None``: all) of topics."""

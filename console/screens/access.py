@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.screens.base import view_bindings
 from console.screens.polled import PolledView
@@ -29,7 +30,12 @@ class AclsView(PolledView):
         self._wish = AclWish()
 
     async def ask(self) -> Told:
-        return Told({"": await self.console.gateway.administration.acls(self._wish)})
+        try:
+            return Told({"": await self.console.gateway.administration.acls(self._wish)})
+        except GatewayError as error:
+            if not str(error).startswith("SECURITY_DISABLED"):
+                raise
+            raise GatewayError(f"{error}: set authorizer.class.name in its properties (the cluster file)") from error
 
     def counts(self) -> str:
         rows = self.table.shown

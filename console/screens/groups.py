@@ -13,6 +13,7 @@ from console.screens.base import View, ViewSpec, view_bindings
 from console.screens.happened import Happened
 from console.viewmodel import text
 from console.viewmodel.cells import Column
+from console.viewmodel.configs import GROUP, ConfigOf
 from console.viewmodel.events import HISTORY_COLUMNS, event_key
 from console.viewmodel.group_members import TASK_COLUMNS, MemberRow, member_columns, member_rows, task_rows
 from console.viewmodel.groups import (
@@ -63,6 +64,11 @@ class GroupsView(View):
         row: GroupRow | None = self.table.cursor_row
         if row is not None:
             self.console.push_view(ViewSpec("plots", {"kind": "group", "name": row.group.group_id}))
+
+    def action_configs(self) -> None:
+        row: GroupRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("configs", {"of": ConfigOf(GROUP, row.group.group_id)}))
 
     def action_reset(self) -> None:
         row: GroupRow | None = self.table.cursor_row

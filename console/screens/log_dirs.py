@@ -10,7 +10,6 @@ from console.screens.polled import PolledView
 from console.viewmodel import text
 from console.viewmodel.keeping import Told
 from console.viewmodel.log_dirs import LOG_DIR_COLUMNS, REPLICA_COLUMNS, LogDirRow, ReplicaRow, total_words
-from engine.supervisor.snapshot import ClusterSnapshot
 
 
 class LogDirsView(PolledView):
@@ -22,12 +21,7 @@ class LogDirsView(PolledView):
     BINDINGS = view_bindings("log-dirs")
 
     async def ask(self) -> Told:
-        return await self.console.gateway.administration.log_dirs()
-
-    def rows(self, snapshot: ClusterSnapshot) -> Sequence[LogDirRow]:
-        broker = self.about.get("broker")
-        rows: list[LogDirRow] = list(super().rows(snapshot))
-        return [row for row in rows if broker is None or row.broker_id == broker]
+        return await self.console.gateway.administration.log_dirs(self.about.get("broker"))
 
     def scope_word(self) -> str:
         broker = self.about.get("broker")
@@ -54,11 +48,10 @@ class LogDirView(PolledView):
     BINDINGS = view_bindings("log-dir")
 
     async def ask(self) -> Told:
-        found = await self.console.gateway.administration.log_dirs()
+        found = await self.console.gateway.administration.log_dirs(self.about["broker"])
         rows: Sequence[LogDirRow] | None = found.rows.get(self.about["broker"])
         mine = None if rows is None else [one for row in rows if row.path == self.about["path"] for one in row.replicas]
-        said = [each for each in found.problems if each.startswith(f"broker {self.about['broker']} ")]
-        return Told({"": mine}, tuple(said))
+        return Told({"": mine}, found.problems)
 
     def scope_word(self) -> str:
         return f"broker {self.about['broker']} {self.about['path']}"

@@ -76,6 +76,11 @@ class TopicsView(View):
     def action_create_topic(self) -> None:
         self.console.acts.ask_create_topic()
 
+    def action_clone(self) -> None:
+        row: TopicRow | None = self.table.cursor_row
+        if row is not None and row.topic.partitions:
+            self.console.acts.administering.ask_clone_topic(row.topic)
+
     def action_configs(self) -> None:
         row: TopicRow | None = self.table.cursor_row
         if row is not None:

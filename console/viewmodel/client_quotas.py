@@ -105,7 +105,7 @@ def removal_of(row: QuotaRow) -> QuotaChange:
 
 def change_cells(change: QuotaChange) -> list[Cell]:
     """Old and new of each quota."""
-    lines = []
+    lines: list[Cell] = []
     for key, value in change.changes.items():
         old = change.before.get(key)
         lines.append(

@@ -95,7 +95,7 @@ class ScriptedAdministration:
         if self.invalid:
             raise GatewayError(self.invalid)
 
-    async def log_dirs(self) -> Told:
+    async def log_dirs(self, broker: int | None = None) -> Told:
         self._maybe_refuse()
         replicas = [ReplicaRow("orders", each, (6 - each) << 28, 0, False) for each in range(6)]
         replicas.append(ReplicaRow("payments", 1, 3 << 20, 4_200, True))
@@ -109,6 +109,7 @@ class ScriptedAdministration:
         }
         for broker_id in self.silent:
             rows[broker_id] = None
+        rows = {each: told for each, told in rows.items() if broker in (None, each)}
         return Told(rows, tuple(f"broker {each} does not tell: connection lost" for each in sorted(self.silent)))
 
     async def producers(self, partitions: Mapping[str, Sequence[int] | None]) -> Told:

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from confluent_kafka import Consumer
+from confluent_kafka import KafkaError as ConsumerError
+from confluent_kafka import TopicPartition as Place
 
 from console.gateway import Gateway, GatewayError
 from console.gateway.opening import open_gateway
@@ -120,6 +123,28 @@ async def write(kafka: KafkaCluster, producer_id: int, sequence: int, *, transac
         admin.close()
 
 
+def committed(kafka: KafkaCluster) -> list[int]:
+    """Offsets of what a read_committed consumer is given, up to the end."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "reader",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        consumer.assign([Place("orders", 0, 0)])
+        found: list[int] = []
+        while (message := consumer.poll(10)) is not None and message.error() is None:
+            found.append(message.offset() or 0)
+        assert message is not None and message.error().code() == ConsumerError._PARTITION_EOF
+        return found
+    finally:
+        consumer.close()
+
+
 async def test_a_hanging_transaction_is_found_and_aborted_and_records_are_deleted() -> None:
     with KafkaCluster(3, configs=CONFIGS, topics={"orders": 2}) as kafka:
         await write(kafka, 7_001, 0, transactional=False)
@@ -140,6 +165,7 @@ async def test_a_hanging_transaction_is_found_and_aborted_and_records_are_delete
             with pytest.raises(GatewayError, match="has ended meanwhile"):
                 await administration.abort_transaction(hanging)
             assert await administration.hanging_transactions(0) == []
+            assert committed(kafka) == [0, 1, 2], "what it wrote is skipped"
             # Six records and the marker.
             assert await administration.delete_records({("orders", 0): 4}) == {("orders", 0): 4}
             with pytest.raises(GatewayError, match="OFFSET_OUT_OF_RANGE"):
@@ -149,4 +175,9 @@ async def test_a_hanging_transaction_is_found_and_aborted_and_records_are_delete
             kafka.kill(3)
             told = await administration.log_dirs()
             assert told.rows[3] is None and told.problems[0].startswith("broker 3 does not tell")
-            assert [len(dirs[0].replicas) for broker, dirs in told.rows.items() if dirs is not None] == [2, 2]
+            held = {
+                broker: [replica.key for replica in dirs[0].replicas if replica.topic == "orders"]
+                for broker, dirs in told.rows.items()
+                if dirs is not None
+            }
+            assert held.keys() == {1, 2} and all(sorted(each) == ["orders-0", "orders-1"] for each in held.values())

@@ -106,6 +106,10 @@ def test_edits_come_first_then_what_is_set_here() -> None:
     edits = {"new.config": Edit("new.config", SET, "1")}
     rows = config_rows([POLICY, RETENTION, LOG_DIRS], edits, TOPIC_LEVEL, defaults=True)
     assert [row.key for row in rows] == ["new.config", "retention.ms", "log.dirs", "cleanup.policy"]
+    rows = config_rows(
+        [POLICY, RETENTION], {POLICY.name: Edit(POLICY.name, SET, "compact")}, TOPIC_LEVEL, defaults=False
+    )
+    assert [row.key for row in rows] == ["cleanup.policy", "retention.ms"], "an edited one shows, a default or not"
     rows = config_rows([POLICY, RETENTION], {}, TOPIC_LEVEL, defaults=False)
     assert [row.key for row in rows] == ["retention.ms"]
 

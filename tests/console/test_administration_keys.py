@@ -6,6 +6,7 @@ import asyncio
 
 from driving import READ_ONLY, Driver, driving
 
+from console.gateway import NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Choice, Form
 from console.modals.preview import Preview
@@ -202,3 +203,13 @@ async def test_what_brokers_refuse_stands_where_rows_would() -> None:
         driver.gateway.refusing = "SECURITY_DISABLED: No Authorizer is configured on the broker"
         await command(driver, "acls")
         assert driver.keys == [] and "SECURITY_DISABLED: No Authorizer is configured" in driver.screen
+        assert "set authorizer.class.name" in driver.screen
+
+
+async def test_a_topic_is_made_like_another_and_a_groups_configs_have_their_key() -> None:
+    async with driving(size=(120, 30)) as driver:
+        await driver.press("2", "j", "j", "N", "ctrl+s")
+        (topic,) = driver.calls("create_topic")[0][1:]
+        assert topic == NewTopic("orders-copy", 6, 3, {"retention.ms": "3600000"})
+        await driver.press("3", "e")
+        assert driver.title.startswith("configs(group ")
