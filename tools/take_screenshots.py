@@ -8,6 +8,7 @@ The sample cluster runs in a temporary directory, on ports of its own; nothing b
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import json
 import re
@@ -35,6 +36,8 @@ from engine.supervisor.scenario_file import parse_scenario  # noqa: E402
 # Pixels of a cell, which is 12.2 wide in Rich's SVG: a whole number, or rounded letters run short of the line.
 _CELL = {160: 11, 80: 13}
 _COLOURS = 48
+# Column and line of the dots of a Braille pattern, by the bits of its code.
+_BRAILLE = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
 
 
 def png_of(svg: str, cell: int) -> bytes:
@@ -43,7 +46,23 @@ def png_of(svg: str, cell: int) -> bytes:
     # that the lengths that it also asks for (cairosvg takes them for those of the ink) are not needed.
     svg = svg.replace("Fira Code", "DejaVu Sans Mono").replace("font-size: 20px", "font-size: 20.264px")
     svg = re.sub(' textLength="[0-9.]+"', "", svg)
+    svg = re.sub(
+        r'<text class="([^"]+)" x="([0-9.]+)" y="([0-9.]+)"[^>]*>([^<]*[\u2801-\u28ff][^<]*)</text>', _dotted, svg
+    )
     return cairosvg.svg2png(svg.encode(), scale=cell / 12.2)
+
+
+def _dotted(found: re.Match[str]) -> str:
+    """A text with Braille patterns, whose dots are drawn: the font has none of them."""
+    tone, x, y, said = found[1], float(found[2]), float(found[3]), html.unescape(found[4])
+    dots = []
+    for at, character in enumerate(said):
+        for bit, (column, line) in enumerate(_BRAILLE):
+            if "\u2800" <= character <= "\u28ff" and ord(character) >> bit & 1:
+                left, top = x + at * 12.2 + column * 6.1 + 1.2, y - 17.6 + line * 6.1
+                dots.append(f'<rect class="{tone}" x="{left:.1f}" y="{top:.1f}" width="3.7" height="3.7"/>')
+    rest = "".join(" " if "\u2800" <= each <= "\u28ff" else each for each in said).replace(" ", "&#160;")
+    return f'<text class="{tone}" x="{x}" y="{y}">{rest}</text>{"".join(dots)}'
 
 
 def write_picture(app: KConsole, path: Path) -> None:

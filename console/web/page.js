@@ -7,6 +7,7 @@ window.addEventListener("load", async () => {
   } catch {
     // Another font is as good.
   }
+  dropWhatComesTooEarly();
   const script = document.createElement("script");
   script.src = "/static/js/textual.js";
   script.addEventListener("load", () => {
@@ -16,7 +17,15 @@ window.addEventListener("load", async () => {
   document.body.append(script);
 });
 
-// Before the socket is open the script would fail to tell of the focus.
+// The script tells of sizes and of the focus while its socket is still opening, which fails; it tells the size once it is open.
+function dropWhatComesTooEarly() {
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (this.readyState === WebSocket.OPEN) send.call(this, data);
+  };
+}
+
+// The focus that it was given before would be lost.
 function focusOnceConnected() {
   const observer = new MutationObserver(() => {
     if (document.body.classList.contains("-loaded")) {
