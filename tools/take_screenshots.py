@@ -12,6 +12,7 @@ import html
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from engine.sim.options import options_from  # noqa: E402
 from engine.supervisor.control_client import ControlClient  # noqa: E402
 from engine.supervisor.scenario_file import parse_scenario  # noqa: E402
 
+KCONSOLE = Path(sys.executable).parent / "kconsole"
 # Pixels of a cell, which is 12.2 wide in Rich's SVG: a whole number, or rounded letters run short of the line.
 _CELL = {160: 11, 80: 13}
 _COLOURS = 48
@@ -65,9 +67,8 @@ def _dotted(found: re.Match[str]) -> str:
     return f'<text class="{tone}" x="{x}" y="{y}">{rest}</text>{"".join(dots)}'
 
 
-def write_picture(app: KConsole, path: Path) -> None:
-    """The screen as it is now."""
-    drawn = png_of(app.export_screenshot(title="kconsole"), _CELL[app.size.width])
+def write_small(drawn: bytes, path: Path) -> None:
+    """A picture in few colours."""
     picture = Image.open(io.BytesIO(drawn)).convert("RGBA")
     picture.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}  {picture.width}x{picture.height}  {path.stat().st_size / 1024:.0f} KiB")
@@ -80,6 +81,7 @@ class Photographer:
         self._app = app
         self._pilot = pilot
         self._directory = directory
+        self._taken: list[tuple[str, int, Path]] = []
 
     async def press(self, *keys: str) -> None:
         await self._pilot.press(*keys)
@@ -99,7 +101,14 @@ class Photographer:
         # What has just been done is told for a while; it is not what the picture is about.
         self._app.flash_message = None
         self._app.main.refresh_all()
-        write_picture(self._app, self._directory / f"{name}.png")
+        # Drawn later: it takes a second, in which the console would see nothing.
+        screen = self._app.export_screenshot(title="kconsole")
+        self._taken.append((screen, _CELL[self._app.size.width], self._directory / f"{name}.png"))
+
+    def develop(self) -> None:
+        """Draw what was taken."""
+        for screen, cell, path in self._taken:
+            write_small(png_of(screen, cell), path)
 
 
 async def take_all(control_socket: str, directory: Path) -> None:
@@ -112,6 +121,7 @@ async def take_all(control_socket: str, directory: Path) -> None:
             await story(photographer, app, pilot, ControlClient(control_socket))
         finally:
             await gateway.close()
+    photographer.develop()
 
 
 async def take_simulation(directory: Path) -> None:
@@ -130,6 +140,7 @@ async def take_simulation(directory: Path) -> None:
             photographer.take("simulation")
         finally:
             await gateway.close()
+    photographer.develop()
 
 
 async def story(photographer: Photographer, app: KConsole, pilot: Any, control: ControlClient) -> None:
@@ -163,6 +174,9 @@ async def story(photographer: Photographer, app: KConsole, pilot: Any, control: 
     await until("the ledger", is_measured)
     await wait(1)
     take("failover")
+    await press("1", "v", *"jjjjj")
+    await wait(2)
+    take("plots")
     await pilot.resize_terminal(80, 24)
     await press("1")
     await wait(2)
@@ -200,14 +214,41 @@ def is_whole(app: KConsole) -> bool:
     return app.snapshot is not None and app.snapshot.brokers_up == 3 and app.snapshot.under_replicated == 0
 
 
+def take_web(data_dir: str, directory: Path) -> None:
+    """The same cluster in a browser, at its last failover."""
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        print("web.png stays as it is: chromium and chromedriver are missing (make tools)")
+        return
+    from tests.integration.browser import Browser
+
+    command = [str(KCONSOLE), "web", "--port", "0", "--json", "--data-dir", data_dir]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())["url"]
+        with tempfile.TemporaryDirectory(prefix="kconsole-profile-") as profile:
+            browser = Browser(Path(profile))
+            try:
+                browser.open(address)
+                browser.wait_for("the cluster", lambda text: text.count("● running") == 3)
+                browser.type("5")
+                browser.wait_for("the stopwatch", lambda text: "first fetch" in text and "acked" in text)
+                time.sleep(1)
+                write_small(browser.screenshot(), directory / "web.png")
+            finally:
+                browser.close()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def main() -> None:
     """Start the sample cluster, take the pictures, stop it."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     directory.mkdir(parents=True, exist_ok=True)
     asyncio.run(take_simulation(directory))
     with tempfile.TemporaryDirectory(prefix="kconsole-pictures-") as data_dir:
-        kconsole = str(Path(sys.executable).parent / "kconsole")
-        up = [kconsole, "up", "--json", "--config", str(ROOT / "sample_cluster.yaml"), "--data-dir", data_dir]
+        up = [str(KCONSOLE), "up", "--json", "--config", str(ROOT / "sample_cluster.yaml"), "--data-dir", data_dir]
         process = subprocess.Popen(up, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
@@ -215,6 +256,7 @@ def main() -> None:
             if not line:
                 raise SystemExit("the cluster did not start")
             asyncio.run(take_all(json.loads(line)["control_socket"], directory))
+            take_web(data_dir, directory)
         finally:
             process.terminate()
             process.wait(60)

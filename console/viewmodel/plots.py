@@ -25,6 +25,7 @@ LINE_TOKENS = ("bytes_in", "bytes_out", "in_sync", "controller", "follower", "le
 _TAKING = ("kill", "stop", "pause", "crash")
 # How far the stages of one act stand from each other, where 1 is the distance of two acts.
 _BESIDE = 0.15
+_LEAST_SPAN_MS = 60_000
 _STAGES = (Stage.LEADERS_COMMITTED, Stage.FIRST_PRODUCE, Stage.FIRST_FETCH)
 
 
@@ -104,7 +105,10 @@ class _Maker:
         # Whole steps: a plot is drawn anew when there is something new, not whenever somebody looks.
         step_ms = GRAINS[SPANS_MS.index(span_ms)].step_ms
         self._last = snapshot.at_ms // step_ms * step_ms
-        self._first = self._last - span_ms
+        # What is before the first value is not there to be seen; a line needs some room all the same.
+        began_ms = self._last if trends.began_ms is None else trends.began_ms // step_ms * step_ms
+        self._first = max(self._last - span_ms, min(began_ms, self._last - _LEAST_SPAN_MS))
+        self._steps = max(1, (self._last - self._first) // step_ms)
 
     def cluster(self, _: str) -> list[Panel]:
         bytes_unknown = (
@@ -220,14 +224,13 @@ class _Maker:
 
     def _line(self, panel: str, label: str, unit: str, key: Key) -> Line:
         points = self._trends.points(key, self._span_ms, self._last)
-        steps = GRAINS[SPANS_MS.index(self._span_ms)].steps
         return Line(
             f"{panel}:{label}",
             panel,
             label,
             unit,
             tuple(tuple(_xy(each) for each in part) for part in segments(points, self._span_ms)),
-            known=min(1.0, len(points) / steps),
+            known=min(1.0, len(points) / self._steps),
             fresh=bool(points) and len(segments((points[-1], Point(self._last, 0.0)), self._span_ms)) == 1,
         )
 
@@ -306,7 +309,9 @@ def time_ticks(first_ms: float, last_ms: float, room: int) -> Ticks:
     """Round times of the clock that have room beside each other, and the end."""
     span_s = (last_ms - first_ms) / 1000
     most = max(1, room // 12)
-    step_s = next((each for each in (60, 120, 180, 300, 600, 900, 1200, 1800, 3600) if span_s / each <= most), 7200)
+    step_s = next(
+        (each for each in (10, 20, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600) if span_s / each <= most), 7200
+    )
     begin = datetime.datetime.fromtimestamp(first_ms / 1000)
     midnight_ms = first_ms - ((begin.hour * 60 + begin.minute) * 60 + begin.second) * 1000 - begin.microsecond / 1000
     at = midnight_ms + math.ceil((first_ms - midnight_ms) / 1000 / step_s) * step_s * 1000
@@ -318,7 +323,10 @@ def time_ticks(first_ms: float, last_ms: float, room: int) -> Ticks:
         at += step_s * 1000
     return Ticks(
         (*places, last_ms),
-        (*(text.clock_time(int(each))[:5] for each in places), text.clock_time(int(last_ms))[:8]),
+        (
+            *(text.clock_time(int(each))[: 8 if step_s < 60 else 5] for each in places),
+            text.clock_time(int(last_ms))[:8],
+        ),
     )
 
 

@@ -108,6 +108,8 @@ class Trends:
         self._most = most
         # So many figures found no room.
         self.left_out = 0
+        # When the first value came.
+        self.began_ms: int | None = None
 
     def add(self, key: Key, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` is not known, and leaves a gap."""
@@ -120,6 +122,7 @@ class Trends:
                 return
             rings = self._rings[key] = tuple(_Ring(grain, key[0].endswith(_PEAKS)) for grain in GRAINS)
         self._seen_at_ms[key] = at_ms
+        self.began_ms = at_ms if self.began_ms is None else min(self.began_ms, at_ms)
         for ring in rings:
             ring.add(at_ms, value)
 

@@ -94,8 +94,9 @@ class Browser:
         """What the page complained of."""
         return [each["message"] for each in self._driver.get_log("browser")]
 
-    def screenshot(self, path: Path) -> None:
-        assert self._driver.save_screenshot(str(path))
+    def screenshot(self) -> bytes:
+        """As a PNG."""
+        return bytes(self._driver.get_screenshot_as_png())
 
     def close(self) -> None:
         self._driver.quit()

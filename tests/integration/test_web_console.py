@@ -75,7 +75,7 @@ def test_a_failover_is_seen_in_a_browser_and_tabs_share_one_cluster(tmp_path: Pa
             "the stopwatch", lambda text: re.search(r"first fetch .* [\d.]+ m?s", text) and "acked, 0 lost" in text
         )
         keep = Path(os.environ.get("KCONSOLE_SCREENSHOTS", tmp_path))
-        browser.screenshot(keep / "web.png")
+        (keep / "web.png").write_bytes(browser.screenshot())
         assert (keep / "web.png").stat().st_size > 20_000
         assert [each for each in browser.log() if "ping=" not in each] == [], "the page complains of nothing"
 

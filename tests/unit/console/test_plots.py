@@ -107,6 +107,16 @@ def test_the_last_value_of_who_is_silent_is_not_what_it_is_now() -> None:
     assert [line.fresh for line in panels["out"].lines] == [False, False]
 
 
+def test_the_axis_begins_with_the_first_value_and_is_a_minute_long_at_least() -> None:
+    trends = Trends()
+    for seconds, first in ((5, 5 - 60), (70, 0), (400, 100)):
+        for second in range(seconds + 1):
+            trends.take(cluster(second, brokers=(broker(1, 5.0),)))
+        panel = panels_of(Subject("cluster"), cluster(seconds), trends, FIVE)[0]
+        assert (panel.first, panel.last) == (START_MS + first * 1000, START_MS + seconds * 1000)
+    assert [f"{line.known:.0%}" for line in panel.lines] == ["100%", "0%"]
+
+
 def test_a_picture_that_comes_late_is_no_gap() -> None:
     points = [Point(START_MS + second * 1000, 1.0) for second in (0, 1, 4, 5, 9)]
     assert [len(part) for part in segments(points, FIVE)] == [4, 1]
@@ -182,6 +192,7 @@ def test_the_axis_of_time_has_round_times_that_have_room_and_its_end() -> None:
     assert time_ticks(at_ms - FIVE, at_ms, 70).labels == ("13:59", "14:00", "14:01", "14:02", "14:03:20")
     assert time_ticks(at_ms - FIVE, at_ms, 30).labels == ("14:00", "14:03:20")
     assert time_ticks(at_ms - SIXTY, at_ms, 70).labels == ("13:15", "13:30", "13:45", "14:03:20")
+    assert time_ticks(at_ms - 60_000, at_ms, 50).labels == ("14:02:20", "14:02:40", "14:03:00", "14:03:20")
     ticks = time_ticks(at_ms - SIXTY, at_ms, 150)
     assert ticks.labels[:3] == ("13:05", "13:10", "13:15") and ticks.at[-1] == at_ms
     assert all(later - earlier == 300_000 for earlier, later in zip(ticks.at, ticks.at[1:-1], strict=False))
