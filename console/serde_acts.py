@@ -32,6 +32,7 @@ def ask_serdes(app: KConsole, topic: str, changed: Callable[[], None]) -> None:
     if values is None:
         app.flash("records are not read here", "under_replicated")
         return
+    values.read_rules()
     path = values.serdes_path
     fields = [
         Field("key", "key", str(values.word(topic, "key"))),
@@ -106,5 +107,6 @@ def serde_remark(app: KConsole, topic: str) -> str:
     values = values_of(app)
     if values is None:
         return ""
+    values.read_rules()
     words = [f"{part} as {word}" for part in ("key", "value") if str(word := values.word(topic, part)) != "auto"]
     return ", ".join(words)

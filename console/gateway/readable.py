@@ -43,5 +43,5 @@ class ReadableGateway:
         except MaskingBroken as error:
             raise GatewayError(str(error)) from None
         if masked:
-            raise GatewayError(f"{self.values.masking_path} masks {topic}: its bytes are not shown")
+            raise GatewayError(f"{topic} is masked: its bytes are not shown ({self.values.masking_path})")
         return await self._gateway.batch(path, position)

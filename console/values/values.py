@@ -68,10 +68,11 @@ class Values:
     def begin(self) -> ValueReader:
         """Read the files. Raises: MaskingBroken."""
         masks = self._read_masks()
-        self._read_serdes()
+        self.read_rules()
         return ValueReader(self.word, masks, self._registered)
 
-    def _read_serdes(self) -> None:
+    def read_rules(self) -> None:
+        """Read the file of serdes; ``problem`` says what is wrong with it."""
         self.problem, self._file = "", SerdeFile()
         if self.serdes_path is not None:
             try:
@@ -139,7 +140,7 @@ class Values:
         Raises:
             SerdeError: it cannot be.
         """
-        self._read_serdes()
+        self.read_rules()
         word, registered = self.word(topic, part), self._registered
         if word.file or word.name not in (AUTO, *WITH_SCHEMA):
             serde = await load(word)
@@ -177,7 +178,7 @@ class Values:
         Raises:
             ValueError, SerdeError: it is none.
         """
-        self._read_serdes()
+        self.read_rules()
         word = self.word(topic, "key")
         if typed.startswith("0x") or word.name == AUTO:
             return typed_key(typed)

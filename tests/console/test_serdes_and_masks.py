@@ -34,6 +34,11 @@ async def reading(folder: Path) -> AsyncIterator[Driver]:
 async def test_a_form_says_how_a_topic_is_read_and_the_rule_is_kept(tmp_path: Path) -> None:
     (tmp_path / "serdes.yaml").write_text("# mine\ntopics:\n  - {topic: orders, value: json}\n")
     async with reading(tmp_path) as driver:
+        # Before anything was read.
+        driver.app.main.run_command("serde orders")
+        await driver.settle()
+        assert driver.app.screen.query_one("#field-value").value == "json"
+        await driver.press("escape")
         driver.app.main.run_command("records customers")
         await driver.settle()
         assert "82 a4 6e 61 6d 65" in driver.screen
