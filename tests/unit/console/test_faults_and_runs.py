@@ -30,7 +30,9 @@ def preview(wish: FaultWish) -> str:
 
 
 def test_a_form_asks_for_what_its_kind_takes_and_nothing_else() -> None:
-    assert wish_of(FORM, (1, 2, 3)) == FaultWish("slow fsync", 2, "", 200.0, 0, 10_000.0, "1", 3)
+    assert wish_of({**FORM, "times": "?", "other": "?"}, (1, 2, 3)) == FaultWish(
+        "slow fsync", 2, "", 200.0, 0, 10_000.0, "1", 3
+    )
     loop = wish_of({**FORM, "kind": "crash loop", "by": "?"}, (1, 2, 3))
     assert (loop.times, loop.by_ms, loop.for_ms) == (3, 0, 0), "it ends by itself"
     assert wish_of({**FORM, "kind": "rolling restart", "broker": "?"}, (1, 2, 3)).broker_id == 1

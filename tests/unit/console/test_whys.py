@@ -24,6 +24,7 @@ PAST = [
     event(9, "group_rebalanced", "orders"),
     event(10, "produce_refused", "orders-1"),
     event(90_000, "leader_changed", "orders-1", **{"from": 2, "to": 3}),
+    event(90_001, "leader_changed", "late-0", **{"from": 2, "to": 3}),
 ]
 
 
@@ -32,7 +33,8 @@ def told(**about: Any) -> list[int]:
 
 
 def test_a_partition_has_its_events_and_what_they_came_of() -> None:
-    assert told(partition=("orders", 1)) == [2, 3, 4, 5, 6, 10, 90_000], "what was long ago is no cause"
+    assert told(partition=("orders", 1)) == [2, 3, 4, 5, 6, 10, 90_000]
+    assert told(partition=("late", 0)) == [90_001], "what was long ago is no cause"
     assert told(partition=("orders", 12)) == [1, 7]
 
 
@@ -42,7 +44,7 @@ def test_a_topic_has_those_of_all_its_partitions_and_of_no_other_topic() -> None
 
 
 def test_a_broker_has_what_it_went_through_and_what_it_lost_and_won() -> None:
-    assert told(broker=2) == [2, 3, 4, 5, 6, 90_000]
+    assert told(broker=2) == [2, 3, 4, 5, 6, 90_000, 90_001]
     assert told(broker=1) == [5]
     assert about_words({"broker": 2}) == "broker 2"
 

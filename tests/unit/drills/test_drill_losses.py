@@ -20,6 +20,7 @@ def test_a_loss_is_of_the_election_whose_leader_wrote_at_its_offset() -> None:
     starts = {(0, 0): 0, (0, 1): 50, (0, 3): 80, (1, 1): 10}
     losses = [
         Loss(0, 60, 90),  # epoch 1 began below it: a leader from the ISR
+        Loss(0, 50, 90),  # it is the first that the leader overwrote
         Loss(0, 90, 150),  # acknowledged by that leader, and overwritten by the unclean one
         Loss(0, 40, 90),  # nobody wrote there: the unclean one had least
         Loss(1, 10, 50),
@@ -27,7 +28,7 @@ def test_a_loss_is_of_the_election_whose_leader_wrote_at_its_offset() -> None:
         Loss(2, 5, 1),  # of a partition whose leader never changed
         Loss(1, -1, 50),  # acks=0 names no offset
     ]
-    assert attribute(losses, elections, starts) == Lost(unclean=2, clean=3, unexplained=2)
+    assert attribute(losses, elections, starts) == Lost(unclean=2, clean=4, unexplained=2)
     assert attribute(losses[:1], elections, starts).words == "1 at elections from the ISR"
     assert attribute((), elections, starts).words == ""
 

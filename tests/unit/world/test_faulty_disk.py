@@ -18,9 +18,11 @@ def test_a_full_disk_takes_nothing_more_and_is_read_as_ever(tmp_path: Path) -> N
     path = str(tmp_path / "log")
     file = disk.open(path, append=True, create=True)
     file.append((b"before",))
+    index = disk.open(str(tmp_path / "index"), create=True)
     disk.set(BrokerFaults(is_full=True))
     for write in (
         lambda: file.append((b"x",)),
+        lambda: index.pwrite(b"x", 0),
         lambda: disk.open(str(tmp_path / "new"), append=True, create=True),
         lambda: disk.write_atomic(path, b"x"),
         lambda: disk.make_dirs(str(tmp_path / "dir")),
