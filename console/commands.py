@@ -53,6 +53,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("commands", ("acts", "history"), "commands", "what was done here, as kafka-*.sh commands"),
     Command("simulation", ("sim",), "simulation", "the simulated run: play, step, back, why"),
     Command("goto", (), "!goto", "in a simulation: an event's number, or a time like 12.5s", "place"),
+    Command(
+        "roll", ("rolling-restart",), "!roll", "restart all brokers, one by one, each when every replica is in sync"
+    ),
     Command("power", (), "!power", "in a simulation: cut a broker's power", "broker"),
     Command("cut", (), "!cut", "in a simulation: cut the link between two brokers", "broker"),
     Command("isolate", (), "!isolate", "in a simulation: cut a broker off from all others", "broker"),

@@ -57,6 +57,11 @@ class FaultActs:
         note = "What it would do is shown next. Cuts and delays have another end; acks and min ISR are of who measures."
         self._app.push_screen(Form("a fault", fields, yes="Show", check=check, note=note), submitted)
 
+    def ask_to_roll(self) -> None:
+        """A rolling restart, shown first; :faults has its progress, and gives it up."""
+        if not self._acts.refused(Need.FAULTS):
+            self.show(FaultWish("rolling restart", 0))
+
     def show(self, wish: FaultWish) -> None:
         """What it would do; begun by ``y``."""
         picture = self._app.picture()

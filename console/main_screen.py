@@ -345,6 +345,8 @@ class MainScreen(Screen[None]):
         acts = self.console.acts
         if act in ("kill", "stop", "start", "restart", "pause", "resume"):
             acts.process(act, self._broker(arguments))
+        elif act == "roll":
+            acts.faults.ask_to_roll()
         elif act == "fault":
             acts.faults.ask(self._broker(arguments) if arguments else None)
         elif act == "heal" and self.console.run_acts is None:

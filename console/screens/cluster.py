@@ -83,6 +83,9 @@ class ClusterView(View):
         picture = self.console.picture()
         if row is None or picture is None:
             return ""
+        on_purpose = [each.what for each in picture.faults if each.broker_id == row.broker.broker_id]
+        if on_purpose:
+            return clip(f"on purpose: {', '.join(on_purpose)}; :faults heals", max(30, self.size.width - 12))
         if row.tone == "in_sync":
             # What its loss would do, before somebody kills it.
             ids = [each.broker.broker_id for each in self.table.chosen()]

@@ -47,6 +47,9 @@ def overview(
         if read_only:
             where.append(Span(" read-only", "under_replicated"))
     age = _age(snapshot, now_ms, failure)
+    if snapshot.faults:
+        # What looks broken may be so on purpose.
+        age = (Span(f"{text.plural(len(snapshot.faults), 'fault')} on  ", "offline"), *age)
     before: Cell = (product, *where, Span("  cluster ", "muted"))
     after = _controller(snapshot, now_ms)
     # The cluster's id gives way to everything else of the line; a blank stands at its ends and before its right part.

@@ -22,6 +22,8 @@ async def test_a_fault_is_shown_before_it_is_done_listed_and_healed() -> None:
         wish = FaultWish("slow fsync", 2, by_ms=200, for_ms=10_000)
         assert driver.calls("begin_fault") == [("begin_fault", wish)]
         assert driver.app.acts.log[-1].command == "kconsole fault slow-fsync 2 --by 200ms --for 10s"
+        assert "1 fault on" in driver.screen
+        assert "on purpose: slow fsync of broker 2" in str(driver.view.border_subtitle)
         await driver.command("faults")
         assert [row.fault.what for row in driver.view.table.shown] == ["slow fsync of broker 2 by 200 ms for 10 s"]
         await driver.press("x")
@@ -29,6 +31,9 @@ async def test_a_fault_is_shown_before_it_is_done_listed_and_healed() -> None:
         assert driver.view.table.shown == []
         await driver.press("X")
         assert driver.calls("heal_faults")[1:] == [("heal_faults", None)]
+        await driver.command("roll")
+        await driver.press("n")
+        assert len(driver.calls("begin_fault")) == 1
 
 
 async def test_a_wrong_fault_stays_in_its_form() -> None:
