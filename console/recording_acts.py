@@ -14,7 +14,7 @@ from console.gateway.recorded import RecordedAnswers, RecordedGateway
 from console.recording.bundle import Extras, extras_of, write_bundle
 from console.recording.options import Recording, path_in, path_of_attached
 from console.recording.recorder import Command, Recorder
-from console.recording.store import RecordError
+from console.recording.store import RecordError, RecordTaken
 from console.viewmodel.acls import AclWish
 from console.viewmodel.text import date_time, size
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ANSWERS_EVERY_S = 10.0
 _CONFIGS_EVERY_S = 60.0
 _TOPICS_AT_ONCE = 20
+_TAKEN_AGAIN_MS = 5_000
 _CONFIG_EVENTS = ("config_changed", "configs_changed", "topic_created")
 
 
@@ -40,6 +41,7 @@ class Recordings:
         self.recorder: Recorder | None = None
         self._told = ""
         self._servers = ""
+        self._try_again_at_ms: float | None = None
         self._asked_topics = 0
 
     @property
@@ -55,10 +57,13 @@ class Recordings:
     def begin(self) -> None:
         """As the command line said."""
         if self._recording.path is not None:
-            self.start(self._recording.path)
+            self.start(self._recording.path, is_asked=False)
 
-    def start(self, path: str | None = None) -> bool:
-        """Begin to record; says why if that cannot be. Returns whether it is recorded now."""
+    def start(self, path: str | None = None, *, is_asked: bool = True) -> bool:
+        """Begin to record; says why if that cannot be. Returns whether it is recorded now.
+
+        A cluster that another console records is as well recorded; when that one is closed, this one goes on.
+        """
         capabilities: Capabilities = self._gateway.capabilities
         if path is None:
             path = self._recording.path or path_of_attached(capabilities.bootstrap_servers)
@@ -67,8 +72,12 @@ class Recordings:
         try:
             recorder.start()
         except RecordError as error:
-            self._app.flash(str(error), "under_replicated", 12)
+            waits = isinstance(error, RecordTaken) and not is_asked
+            self._try_again_at_ms = self._app.monotonic_ms() + _TAKEN_AGAIN_MS if waits else None
+            if not waits:
+                self._app.flash(str(error), "under_replicated", 12)
             return False
+        self._try_again_at_ms = None
         self.recorder = recorder
         self._servers = about["bootstrap_servers"]
         self._app.travel.record_answers(RecordedAnswers(self._gateway, recorder.document))
@@ -80,6 +89,7 @@ class Recordings:
     def stop(self) -> None:
         """Write what waits, and end."""
         recorder, self.recorder = self.recorder, None
+        self._try_again_at_ms = None
         if recorder is not None:
             recorder.close()
 
@@ -87,6 +97,8 @@ class Recordings:
 
     def picture(self, snapshot: ClusterSnapshot) -> None:
         """One that the cluster gave now."""
+        if self._try_again_at_ms is not None and self._app.monotonic_ms() >= self._try_again_at_ms:
+            self.start(self._recording.path, is_asked=False)
         if self.recorder is not None:
             servers = self._gateway.capabilities.bootstrap_servers
             if servers != self._servers:

@@ -163,7 +163,7 @@ class TimeTravel:
             app.flash("nothing is recorded here: :record begins", "under_replicated")
             return None
         if self.recordings.recorder is not None:
-            self.recordings.recorder.flush(2.0)
+            self.recordings.recorder.flush(0.3)
         try:
             return RecordedGateway(Record(path), has_present=True)
         except NoRecord:

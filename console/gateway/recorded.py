@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,7 +22,7 @@ from console.gateway.protocol import (
     TailBatch,
 )
 from console.recording.codec import answer_type
-from console.recording.folding import folded
+from console.recording.folding import folded, since_ms
 from console.recording.reader import GAP_MS, Range, Record
 from console.recording.store import RecordError
 from console.viewmodel.moves import MoveRow
@@ -135,7 +136,7 @@ class RecordedGateway:
             partitions = sum(len(topic.partitions) for topic in picture.snapshot.topics)
             return Look(
                 at_ms,
-                folded(picture.snapshot, record.events_between(picture.at_ms, at_ms)),
+                folded(picture.snapshot, record.events_between(since_ms(picture.snapshot), at_ms)),
                 picture.at_ms,
                 record.events_until(at_ms),
                 [ActLogEntry(*each) for each in record.commands_until(at_ms)],
@@ -243,13 +244,19 @@ class RecordedGateway:
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else a gateway does is an act, or an answer that no record has."""
-        if name.startswith("_") or not hasattr(Gateway, name):
+        asked = None if name.startswith("_") else getattr(Gateway, name, None)
+        if asked is None:
             raise AttributeError(name)
+        if isinstance(asked, property):
+            raise GatewayError(self._reason)
+        return self._refusing_stream if not inspect.iscoroutinefunction(asked) else self._refusing
 
-        async def refuse(*arguments: Any, **options: Any) -> NoReturn:
-            self._refuse()
+    async def _refusing(self, *arguments: Any, **options: Any) -> NoReturn:
+        self._refuse()
 
-        return refuse
+    async def _refusing_stream(self, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        self._refuse()
+        yield
 
 
 class _PastAdministration:

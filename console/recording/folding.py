@@ -27,19 +27,30 @@ _PROCESS = {
 _FENCED = {"broker_fenced": True, "broker_unfenced": False}
 
 
+# The metadata in a picture may be of a broker that had not applied yet what another one told; not older than this.
+_LATE_MS = 1_000
+_MOST_MS = 60_000
+
+
+def since_ms(snapshot: ClusterSnapshot) -> int:
+    """From when on events may tell what a picture does not know yet."""
+    return max(min(snapshot.metadata_observed_at_ms, snapshot.at_ms) - _LATE_MS, snapshot.at_ms - _MOST_MS)
+
+
 def folded(snapshot: ClusterSnapshot, events: Iterable[ClusterEvent]) -> ClusterSnapshot:
-    """The picture after these events, of which it knows nothing yet, in their order."""
+    """The picture after these events, in their order; they may begin at :func:`since_ms`. What it knows already stays:
+    leaders by their epochs, processes and ISRs by the time."""
     partitions: dict[tuple[str, int], list[Callable[[PartitionState], PartitionState]]] = {}
     brokers: dict[int, list[Callable[[BrokerState], BrokerState]]] = {}
     at_ms = snapshot.at_ms
     for event in events:
         at_ms = max(at_ms, event.at_ms)
         place = _partition_of(event)
-        change = _partition_change(event)
+        change = _partition_change(event, is_news=event.at_ms > snapshot.metadata_observed_at_ms)
         if place is not None and change is not None:
             partitions.setdefault(place, []).append(change)
         broker_id = _broker_of(event)
-        broker_change = _broker_change(event)
+        broker_change = _broker_change(event) if event.at_ms > snapshot.at_ms else None
         if broker_id is not None and broker_change is not None:
             brokers.setdefault(broker_id, []).append(broker_change)
     if not partitions and not brokers:
@@ -75,17 +86,15 @@ def _partition_of(event: ClusterEvent) -> tuple[str, int] | None:
     return (name, int(written)) if name and written.isdigit() else None
 
 
-def _partition_change(event: ClusterEvent) -> Callable[[PartitionState], PartitionState] | None:
+def _partition_change(event: ClusterEvent, *, is_news: bool) -> Callable[[PartitionState], PartitionState] | None:
     detail = event.detail
     if event.kind in ("leader_changed", "partition_offline"):
         leader, epoch = detail.get("to"), detail.get("epoch", detail.get("leader_epoch"))
-        if isinstance(leader, int):
-            return lambda each: replace(
-                each,
-                leader=leader,
-                leader_epoch=epoch if isinstance(epoch, int) else each.leader_epoch,
-            )
-    if event.kind in ("isr_shrunk", "isr_expanded"):
+        if isinstance(leader, int) and isinstance(epoch, int):
+            return lambda each: replace(each, leader=leader, leader_epoch=epoch) if epoch > each.leader_epoch else each
+        if isinstance(leader, int) and is_news:
+            return lambda each: replace(each, leader=leader)
+    if event.kind in ("isr_shrunk", "isr_expanded") and is_news:
         isr = detail.get("to", detail.get("isr"))
         if isinstance(isr, list) and all(isinstance(each, int) for each in isr):
             members = tuple(isr)

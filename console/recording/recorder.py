@@ -23,6 +23,7 @@ from console.recording.codec import encoder, schema_of
 from console.recording.frames import FrameWriter, Shapes, packed
 from console.recording.store import (
     RecordError,
+    RecordTaken,
     is_damage,
     open_to_write,
     put_meta,
@@ -131,7 +132,7 @@ class Recorder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._release_lock()
-            raise RecordError(f"another console records into {self.path} already") from None
+            raise RecordTaken(f"another console records into {self.path} already") from None
         except OSError as error:
             raise RecordError(f"cannot record into {self.path}: {error.strerror}") from error
 

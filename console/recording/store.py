@@ -43,6 +43,10 @@ class RecordError(Exception):
     """The record cannot be read or written; the message names the file and what to do."""
 
 
+class RecordTaken(RecordError):
+    """Another console writes it."""
+
+
 class NoRecord(RecordError):
     """There is none (yet)."""
 

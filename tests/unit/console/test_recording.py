@@ -15,7 +15,7 @@ from console.gateway.protocol import ConfigValue
 from console.recording import recorder as recorder_module
 from console.recording.bundle import Extras, write_bundle
 from console.recording.codec import Decoder, encoder, schema_of
-from console.recording.folding import folded
+from console.recording.folding import folded, since_ms
 from console.recording.frames import FrameError, FrameReader, FrameWriter
 from console.recording.reader import Record
 from console.recording.recorder import Command, Limits, Recorder, trim
@@ -302,6 +302,19 @@ def test_what_happened_since_the_picture_is_in_it() -> None:
     assert after.brokers[0].process is not None and after.brokers[0].process.state is ProcessState.KILLED
     assert not after.brokers[0].reachable and after.at_ms == START_MS + 95
     assert folded(before, [event(START_MS, "group_stable")]) is before
+
+
+def test_a_picture_that_knows_more_than_an_event_stays_and_one_that_knows_less_does_not() -> None:
+    late = picture(START_MS).with_facts(at_ms=START_MS + 100)
+    elected = event(START_MS + 50, topic="orders", partition=0, to=3, leader_epoch=5)
+    killed = ClusterEvent(2, START_MS + 50, "process_killed", "broker 2", "SIGKILL", "supervisor")
+    # Its processes are of START_MS + 100, its leaders as they were before.
+    seen = folded(late, [elected, killed])
+    assert seen.topics[0].partitions[0].leader == 3 and seen.brokers == late.brokers
+    assert since_ms(late) < START_MS
+    before = event(START_MS - 500, topic="orders", partition=0, to=1, leader_epoch=3)
+    shrunk = event(START_MS - 500, "isr_shrunk", topic="orders", partition=0, to=[1])
+    assert folded(late, [before, shrunk]).topics == late.topics
 
 
 def test_a_bundle_has_its_stretch_and_no_secrets(tmp_path: Path) -> None:
