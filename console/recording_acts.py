@@ -190,13 +190,12 @@ class Recordings:
                     # A broker that does not answer now will, or is not asked again.
                     continue
 
-    @property
-    def badge(self) -> str:
+    def badge(self, *, short: bool) -> str:
         """What the header says in the present: an attached cluster is recorded by samples alone."""
         if self.recorder is None:
             return ""
         if self.problem:
-            return "✗ not recorded"
+            return "✗ rec" if short else "✗ not recorded"
         if self._gateway.capabilities.source is Source.ATTACHED:
-            return f"● recorded, sampled each {self.recorder.limits.interval_ms / 1000:g} s"
+            return "● rec" if short else f"● recorded, sampled each {self.recorder.limits.interval_ms / 1000:g} s"
         return ""

@@ -50,7 +50,7 @@ def _when(app: KConsole, right: Cell, width: int) -> Cell:
     if app.travel.is_past:
         when = f" {text.clock_time(app.now_ms())}" if width >= 100 else ""
         return (Span(f"◀ PAST{when}", "under_replicated"),)
-    badge = app.travel.recordings.badge
+    badge = app.travel.recordings.badge(short=width < 110)
     return (Span(f"{badge}  ", "offline" if badge.startswith("✗") else "info"), *right) if badge else right
 
 
