@@ -134,6 +134,7 @@ def test_events_and_acts_are_there_once_however_often_they_are_told(tmp_path: Pa
         recorder.command(Command(1, START_MS + 20, "kill broker 2", "kill -9 4711", "…", False))
         recorder.command(Command(1, START_MS + 20, "kill broker 2", "kill -9 4711", "broker 2 killed", False))
         recorder.close()
+        assert recorder.problem == ""
     record = Record(path)
     assert record.events_until(START_MS + 30) == told and record.events_until(START_MS + 29) == told[:1]
     assert (record.event_after(START_MS + 10), record.event_before(START_MS + 30)) == (START_MS + 30, START_MS + 10)
@@ -201,6 +202,9 @@ def test_the_record_keeps_to_its_bounds(tmp_path: Path) -> None:
     trim(connection, now_ms, Limits(mebibytes=limit))
     assert used_bytes(connection) <= limit * (1 << 20) and record.picture_at(now_ms) is not None
     assert first < (record.range() or (0, 0))[0] < now_ms
+    # Who goes on with it looks at its bounds, too.
+    recorded(tmp_path / "r.db", picture(now_ms + 90_000_000)).close()
+    assert (record.range() or (0, 0))[0] == now_ms
 
 
 def test_what_was_recorded_survives_a_kill_of_the_console(tmp_path: Path) -> None:
@@ -214,6 +218,7 @@ def test_what_was_recorded_survives_a_kill_of_the_console(tmp_path: Path) -> Non
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     found = Record(path).picture_at(START_MS + 1_000)
     assert found is not None and found.snapshot == picture(START_MS + 1_000)
+    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
     # And the next console goes on with it.
     recorded(Path(path), picture(START_MS + 2_000)).close()
     assert Record(path).range() == (START_MS, START_MS + 2_000)
@@ -223,10 +228,12 @@ def test_a_full_disk_is_said_and_recording_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = open_to_write
+    most: list[int] = []
 
     def small(path: str) -> sqlite3.Connection:
         connection = real(path)
-        connection.execute("PRAGMA max_page_count = 20")
+        most.append(connection.execute("PRAGMA page_count").fetchone()[0] + 3)
+        connection.execute(f"PRAGMA max_page_count = {most[0]}")
         return connection
 
     monkeypatch.setattr(recorder_module, "_RETRY_S", 0.0)
@@ -234,16 +241,16 @@ def test_a_full_disk_is_said_and_recording_goes_on_when_there_is_room(
     recorder = recorded(tmp_path / "r.db", picture(START_MS))
     assert recorder.problem == ""
     for step in range(1, 30):
-        recorder.picture(picture(START_MS + step * 61_000, partitions=100 + step))
+        recorder.picture(picture(START_MS + step * 1_000, partitions=100 + 50 * step))
         recorder.flush()
     assert recorder.problem == f"nothing is recorded: no space left for {tmp_path / 'r.db'}"
     monkeypatch.setattr(recorder_module, "open_to_write", real)
-    recorder.picture(picture(START_MS + 4_000_000, 3, (3, 1)))
+    recorder.picture(picture(START_MS + 30_000, 3, (3, 1)))
     recorder.flush()
     assert recorder.problem == ""
     recorder.close()
-    found = Record(str(tmp_path / "r.db")).picture_at(START_MS + 4_000_000)
-    assert found is not None and found.snapshot == picture(START_MS + 4_000_000, 3, (3, 1))
+    found = Record(str(tmp_path / "r.db")).picture_at(START_MS + 30_000)
+    assert found is not None and found.snapshot == picture(START_MS + 30_000, 3, (3, 1))
 
 
 def test_what_is_no_record_is_refused_and_a_damaged_one_set_aside(tmp_path: Path) -> None:
