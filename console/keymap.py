@@ -195,7 +195,7 @@ KEYS: tuple[Key, ...] = (
         help="its records to another topic, counted first",
     ),
     Key("N", "clone", "clone", "topics", "N", _A, Need.WRITE, help="another one like it, without its records"),
-    Key("e", "configs", "configs", "topics", "e", _A, hint=True),
+    Key("e", "configs", "configs", "topics", "e", _A, hint=True, help="of two that are marked: what differs"),
     Key("a", "add_partitions", "add partitions", "topics", "a", _A, Need.WRITE),
     Key("w", "writers", "producers", "topics", "w", _N, help="who writes: ids, epochs, open transactions"),
     Key("T", "delete_records", "delete records", "topics", "T", _A, Need.WRITE, help="up to an offset, shown first"),

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widgets import Rule
 
 from console.screens.base import View, ViewSpec, view_bindings
+from console.screens.configs import configs_spec
 from console.screens.happened import Happened
 from console.viewmodel.brokers import ATTACHED_BROKER_COLUMNS, BROKER_COLUMNS, BrokerRow, broker_rows
 from console.viewmodel.cells import Column
@@ -117,9 +118,10 @@ class ClusterView(View):
             self.console.push_view(ViewSpec("log", {"broker": row.broker.broker_id, "previous": previous}))
 
     def action_configs(self) -> None:
-        row: BrokerRow | None = self.table.cursor_row
-        if row is not None:
-            self.console.push_view(ViewSpec("configs", {"of": ConfigOf(BROKER, str(row.broker.broker_id))}))
+        chosen = sorted(row.broker.broker_id for row in self.table.chosen())
+        spec = configs_spec([ConfigOf(BROKER, str(each)) for each in chosen])
+        if spec is not None:
+            self.console.push_view(spec)
 
     def action_log_dirs(self) -> None:
         row: BrokerRow | None = self.table.cursor_row

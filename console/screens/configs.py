@@ -31,6 +31,15 @@ from console.viewmodel.keeping import Told
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
+def configs_spec(chosen: Sequence[ConfigOf]) -> ViewSpec | None:
+    """The screen for what was chosen: of two, what differs; of more, the first one's."""
+    if not chosen:
+        return None
+    if len(chosen) == 2:
+        return ViewSpec("compare", {"left": chosen[0], "right": chosen[1]})
+    return ViewSpec("configs", {"of": chosen[0]})
+
+
 class _ConfigsOf(PolledView):
     """What both screens of configs share."""
 
@@ -138,8 +147,7 @@ class ConfigsView(_ConfigsOf):
 
     def _applied(self) -> None:
         self._edits.clear()
-        if self.is_mounted:
-            self.read_again()
+        self.read_again()
 
     def action_compare(self) -> None:
         kind = self.of.kind

@@ -42,6 +42,9 @@ class PolledView(View):
 
     def read_again(self) -> None:
         """Now, and once more soon: something was changed, and not every broker has heard of it."""
+        if not (self.is_mounted and self.is_attached):
+            # Somebody left while it was done.
+            return
         self.run_worker(self._read(_SOON_S), group="polled", exclusive=True, exit_on_error=False)
 
     async def _read(self, wait_s: float) -> None:

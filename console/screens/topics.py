@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.screens.base import View, ViewSpec, view_bindings
+from console.screens.configs import configs_spec
 from console.viewmodel.configs import TOPIC, ConfigOf
 from console.viewmodel.topics import TOPIC_COLUMNS, TopicRow, topic_rows
 from engine.supervisor.snapshot import ClusterSnapshot
@@ -82,9 +83,9 @@ class TopicsView(View):
             self.console.acts.administering.ask_clone_topic(row.topic)
 
     def action_configs(self) -> None:
-        row: TopicRow | None = self.table.cursor_row
-        if row is not None:
-            self.console.push_view(ViewSpec("configs", {"of": ConfigOf(TOPIC, row.topic.name)}))
+        spec = configs_spec([ConfigOf(TOPIC, name) for name in sorted(self._names())])
+        if spec is not None:
+            self.console.push_view(spec)
 
     def action_writers(self) -> None:
         row: TopicRow | None = self.table.cursor_row

@@ -87,6 +87,8 @@ async def test_two_brokers_are_compared() -> None:
         assert "8  default" in driver.screen and "4  dynamic broker" in driver.screen
         await driver.press("D")
         assert driver.keys == ["log.dirs", "num.io.threads", "ssl.keystore.password"]
+        await driver.press("1", "space", "space", "e")
+        assert driver.title.startswith("compare(broker 1 ↔ broker 2)")
 
 
 async def test_entries_are_made_by_a_form_and_deleted_after_a_question() -> None:
