@@ -69,7 +69,11 @@ class ConnectionsView(View):
     def remark(self) -> str:
         if self._problem:
             return f"! {self._problem}"
-        return self._found.limits if self._found.limits and self.size.width >= 100 else summary(self.table.shown)
+        if not self._found.limits:
+            return summary(self.table.shown)
+        return (
+            self._found.limits if self.size.width >= 110 else "members of groups and this console: Kafka tells no more"
+        )
 
     def action_open(self) -> None:
         row: ConnectionRow | None = self.table.cursor_row

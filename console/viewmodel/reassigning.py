@@ -222,9 +222,11 @@ def loss_words(partition: PartitionState, down: Collection[int] = ()) -> str:
     if not alive:
         return f"{place}: {in_sync}; none of its replicas lives, so nobody can be elected"
     short = [
-        f"broker {each} lacks {high - ends[each]:,} records"
+        f"broker {each}'s log ends at {ends[each]:,}"
+        if high is None
+        else f"broker {each} lacks {high - ends[each]:,} records"
         for each in alive
-        if high is not None and each in ends and ends[each] < high
+        if each in ends and (high is None or ends[each] < high)
     ]
     return f"{place}: {in_sync}; {_ids(alive)} can lead" + (f", {', '.join(short)}" if short else "")
 

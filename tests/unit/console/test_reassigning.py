@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from console.acts import cancel_moves_command, elect_command
@@ -136,3 +138,7 @@ def test_an_unclean_election_tells_what_is_lacking() -> None:
         replica_states=(ReplicaState(1, 100, 0, True, 0), ReplicaState(2, 60, 0, False, 0)),
     )
     assert loss_words(partition) == "t-0: in sync were 1; 2 can lead, broker 2 lacks 40 records"
+    # How far committed records went is not known any more.
+    unknown = replace(partition, high_watermark=None)
+    assert loss_words(unknown) == "t-0: in sync were 1; 2 can lead, broker 2's log ends at 60"
+    assert loss_words(partition, {2}).endswith("none of its replicas lives, so nobody can be elected")
