@@ -7,7 +7,7 @@ KAFKA_VERSION := 4.3.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,11 @@ streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Con
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
 	KCONSOLE_STREAMS_AND_CONNECT=1 $(BIN)/python -m pytest tests/integration/test_streams_and_connect.py -q -s
 
+WALK ?= 600
+walk: dev jars ## go through every screen for ten minutes while brokers die and come back: embedded, then attached to Apache Kafka
+	$(BIN)/python -m tests.integration.walk_screens --seconds $(WALK)
+	$(BIN)/python -m tests.integration.walk_screens --seconds $(WALK) --kafka
+
 protocol-page: dev ## write docs/protocol.md anew from the code, after a change of an API
 	$(BIN)/python tools/protocol_page.py
 
@@ -116,7 +121,7 @@ spark: dev tools ## PySpark reads 200,000 records and writes them back (fetches 
 screenshots: dev ## take the README's pictures anew: the console over a real cluster, brokers killed meanwhile
 	$(BIN)/python tools/take_screenshots.py
 
-bench: dev jars ## failover, produce and consume beside Apache Kafka; prints ratios
+bench: dev jars ## failover, what looking costs, produce and consume beside Apache Kafka; prints ratios
 	$(BIN)/python -m bench
 
 GROWTH ?=
