@@ -17,8 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from console.viewmodel.alerts import Condition, Rule
-from engine.supervisor.cluster_spec import SpecErrors
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, compose
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, read_mapping
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -50,28 +49,21 @@ def parse_alert_file(text: str, environment: Mapping[str, str]) -> AlertFile:
     Raises:
         SpecErrors: with everything that is wrong with it.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    reader = MappingReader(root, "the file of rules", problems)
+    reader = read_mapping(text, "the file of rules", if_empty="add `rules: [{name: offline, when: offline}]`")
+    problems = reader.problems
     rules: list[Rule] = []
     for node in reader.items("rules"):
         rule = _rule(node, problems)
         if any(each.name == rule.name for each in rules):
             problems.error(node, f"there are two rules called {rule.name!r}", "give each a name of its own")
         rules.append(rule)
-    if root is not None and not rules and not problems.errors:
-        problems.error(root, "the file has no rules", "add `rules: [{name: offline, when: offline}]`")
+    if not rules and not problems.errors:
+        problems.error(reader.place("rules"), "the file has no rules", "add `rules: [{name: offline, when: offline}]`")
     notify = reader.mapping("notify")
     bell, desktop = notify.boolean("bell", True), notify.boolean("desktop", False)
     webhook = _webhook(notify.mapping("webhook"), problems, environment) if notify.take("webhook") else None
     notify.finish()
-    reader.finish()
-    if root is None:
-        raise SpecErrors([])
-    if problems.errors:
-        raise SpecErrors(problems.errors)
+    reader.end()
     return AlertFile(tuple(rules), bell, desktop, webhook)
 
 

@@ -496,8 +496,8 @@ def _run_of(scenario: str | None, given: dict[str, Any]) -> tuple[Any, Any]:
         given["faults"] = kinds
     planned: Any = ()
     if scenario is not None:
-        from engine.supervisor.cluster_spec import SpecErrors
         from engine.supervisor.scenario_file import parse_scenario
+        from engine.supervisor.yaml_nodes import SpecErrors
 
         try:
             with open(scenario, encoding="utf-8") as file:

@@ -66,7 +66,7 @@ def _carry_out(file: str, html: str | None, keep: bool, as_json: bool) -> int:
     from engine.drills.report import as_document, as_text
     from engine.drills.runner import DrillFailed, run_drill
     from engine.drills.shipped_drills import text_of
-    from engine.supervisor.cluster_spec import SpecErrors
+    from engine.supervisor.yaml_nodes import SpecErrors
     from engine.world.real import real_world
 
     name = os.path.splitext(os.path.basename(file))[0]

@@ -82,8 +82,9 @@ def running_cluster(
 
 def load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str, str, ClusterSpec]:
     """The cluster file's name, its text, and what it says. Ends the process with all mistakes if it is wrong."""
-    from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
+    from engine.supervisor.cluster_spec import parse_cluster_spec
     from engine.supervisor.launch import spec_file
+    from engine.supervisor.yaml_nodes import SpecErrors
 
     name = spec_file(directory, config, fresh)
     try:
@@ -95,7 +96,7 @@ def load_spec(directory: DataDir, config: str | None, fresh: bool) -> tuple[str,
     except SpecErrors as error:
         from engine.supervisor.ports import taken_ports
 
-        error.add(taken_ports(error.brokers))
+        error.add(taken_ports(error.read))
         click.echo(error.in_file(name), err=True)
         sys.exit(USAGE)
     for warning in warnings:

@@ -26,7 +26,7 @@ _INTERVAL_S = 1.0
 def alert_file(path: str) -> AlertFile:
     """Read a file of rules; the process ends with everything that is wrong with it."""
     from console.alert_rules import parse_alert_file
-    from engine.supervisor.cluster_spec import SpecErrors
+    from engine.supervisor.yaml_nodes import SpecErrors
 
     try:
         with open(path, encoding="utf-8") as file:

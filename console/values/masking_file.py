@@ -17,8 +17,7 @@ from collections.abc import Mapping
 import yaml
 
 from console.values.masks import Deed, MaskRule, Masks, Part, parse_path
-from engine.supervisor.cluster_spec import SpecErrors
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, compose
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, read_mapping
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -29,14 +28,9 @@ def parse_masking_file(text: str, environment: Mapping[str, str], salt: bytes) -
     Raises:
         SpecErrors: with everything that is wrong with it.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    if root is None:
-        # Cut off by accident, perhaps: it must not unmask anything.
-        raise SpecErrors([SpecError(1, 1, "the file is empty", "add `rules:`, or take the file away")])
-    reader = MappingReader(root, "the file of masks", problems)
+    # One that is empty was cut off by accident, perhaps: it must not unmask anything.
+    reader = read_mapping(text, "the file of masks", if_empty="add `rules:`, or take the file away")
+    problems = reader.problems
     written = reader.text("salt")
     if written is not None:
         for name in _VARIABLE.findall(written):
@@ -47,10 +41,8 @@ def parse_masking_file(text: str, environment: Mapping[str, str], salt: bytes) -
         salt = _VARIABLE.sub(lambda found: environment.get(found[1], ""), written).encode()
     rules = tuple(_rule(each, problems) for each in reader.items("rules"))
     if not rules and not problems.errors:
-        problems.error(root, "the file has no rules", "add `rules:`, or take the file away")
-    reader.finish()
-    if problems.errors:
-        raise SpecErrors(problems.errors)
+        problems.error(reader.place("rules"), "the file has no rules", "add `rules:`, or take the file away")
+    reader.end()
     return Masks(rules, salt)
 
 

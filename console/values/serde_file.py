@@ -21,8 +21,7 @@ from typing import NamedTuple
 from console.values.registry import RegistryConfig
 from console.values.serde_words import HELP, SerdeWord
 from console.values.serdes import SerdeError
-from engine.supervisor.cluster_spec import SpecErrors
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, compose
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecErrors, read_mapping
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
@@ -60,11 +59,8 @@ def parse_serde_file(text: str, environment: Mapping[str, str], folder: str = ""
     Raises:
         SpecErrors: with everything that is wrong with it.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    reader = MappingReader(root, "the file of serdes", problems)
+    reader = read_mapping(text, "the file of serdes")
+    problems = reader.problems
     registry, has_secret = None, False
     node = reader.take("registry")
     if node is not None:
@@ -73,9 +69,7 @@ def parse_serde_file(text: str, environment: Mapping[str, str], folder: str = ""
         has_secret = any(each and "${" not in each for each in written)
         registry = _registry(asked, problems, environment)
     rules = tuple(_rule(each, problems, folder) for each in reader.items("topics"))
-    reader.finish()
-    if problems.errors:
-        raise SpecErrors(problems.errors)
+    reader.end()
     return SerdeFile(rules, registry, has_secret)
 
 

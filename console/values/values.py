@@ -22,7 +22,7 @@ from console.values.serdes import SIMPLE, SerdeError
 from console.values.value_reader import NO_REGISTRY, RegisteredSerdes, ValueReader, load
 from console.values.wire_format import unframed
 from console.viewmodel.key_search import typed_key
-from engine.supervisor.cluster_spec import SpecErrors
+from engine.supervisor.yaml_nodes import SpecErrors
 
 _AUTO = SerdeWord(AUTO)
 

@@ -32,9 +32,9 @@ from engine.drills.drill import (
     Load,
 )
 from engine.model.configs import closest
-from engine.supervisor.cluster_spec import SpecErrors, read_cluster_spec
+from engine.supervisor.cluster_spec import read_cluster_spec
 from engine.supervisor.spec_types import ClusterSpec, TopicSpec
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, compose, kind_of
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, kind_of, read_mapping
 
 DEFAULT_TOPIC = "drill"
 _DEFAULT_BROKERS = 3
@@ -56,13 +56,8 @@ def parse_drill(text: str, name: str) -> tuple[Drill, list[SpecError]]:
     Raises:
         SpecErrors: with everything that is wrong with it.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    if root is None:
-        raise SpecErrors([SpecError(1, 1, "the file is empty", "describe a load, faults and what you expect")])
-    reader = MappingReader(root, "the drill", problems)
+    reader = read_mapping(text, "the drill", if_empty="describe a load, faults and what you expect")
+    problems = reader.problems
     about = reader.text("about", "") or ""
     cluster = _cluster(reader, problems)
     load = _load(reader, cluster, problems)
@@ -73,9 +68,10 @@ def parse_drill(text: str, name: str) -> tuple[Drill, list[SpecError]]:
     assertions = _assertions(reader, problems)
     reader.finish()
     if not assertions and not problems.errors:
-        problems.error(root, "the drill expects nothing, so it cannot fail", "add `expect:` with `lost: 0`")
-    if problems.errors:
-        raise SpecErrors(problems.errors)
+        problems.error(
+            reader.place("expect"), "the drill expects nothing, so it cannot fail", "add `expect:` with `lost: 0`"
+        )
+    reader.end()
     cluster = cluster._replace(topics=cluster.topics or (load.topic,))
     return Drill(name, about, cluster, load, tuple(acts), assertions), sorted(problems.warnings)
 

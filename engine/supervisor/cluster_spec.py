@@ -25,7 +25,7 @@ from engine.supervisor.spec_types import (
     WorkloadSpec,
 )
 from engine.supervisor.value_template import template_mistakes
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, compose, kind_of
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, kind_of, read_mapping
 
 DURABILITIES = ("fsync", "page-cache")
 RESTART_POLICIES = ("on-failure", "always", "never")
@@ -34,26 +34,6 @@ _AUTO = {"auto": AUTO_PORT}
 _LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)
 # Placeholder for "auto" while the configuration as a whole is checked; the real port comes with the start.
 _SOME_PORT = 1024
-
-
-class SpecErrors(Exception):
-    """A cluster file is wrong; ``errors`` has all of it in the order of the file.
-
-    ``brokers`` are those that could be read, for what only this machine knows: whether their ports are free.
-    """
-
-    def __init__(self, errors: list[SpecError], brokers: tuple[BrokerSpec, ...] = ()) -> None:
-        super().__init__(f"{len(errors)} mistakes")
-        self.errors = sorted(errors)
-        self.brokers = brokers
-
-    def add(self, errors: list[SpecError]) -> None:
-        """Put in what was found elsewhere."""
-        self.errors = sorted([*self.errors, *errors])
-
-    def in_file(self, name: str) -> str:
-        """One line a mistake."""
-        return "\n".join(error.in_file(name) for error in self.errors)
 
 
 def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
@@ -65,17 +45,11 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
     Raises:
         SpecErrors: with every mistake.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    if root is None:
-        raise SpecErrors([SpecError(1, 1, "the file is empty", "describe at least one broker under `brokers:`")])
-    top = MappingReader(root, "the cluster file", problems)
-    spec = read_cluster_spec(top, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors, spec.brokers)
-    return spec, sorted(problems.warnings)
+    top = read_mapping(text, "the cluster file", if_empty="describe at least one broker under `brokers:`")
+    spec = read_cluster_spec(top, top.problems)
+    # Its brokers, for what only this machine knows: whether their ports are free.
+    top.end(spec.brokers)
+    return spec, sorted(top.problems.warnings)
 
 
 def read_cluster_spec(top: MappingReader, problems: Problems) -> ClusterSpec:

@@ -17,11 +17,12 @@ from engine.core.controller.image import METADATA_VERSION, MetadataImage
 from engine.core.controller.state import ELR_FEATURE
 from engine.model.kafka_config_names import NOT_HONOURED
 from engine.storage.log_dirs import METADATA_DIRECTORY
-from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
+from engine.supervisor.cluster_spec import parse_cluster_spec
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
 from engine.supervisor.spec_types import ClusterSpec
 from engine.supervisor.stopped_broker import Problem, StoppedBroker, missing_replicas
+from engine.supervisor.yaml_nodes import SpecErrors
 from engine.world import Disk
 
 # Ours alone: Kafka would only complain of a config that it does not know.

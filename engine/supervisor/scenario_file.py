@@ -18,8 +18,7 @@ import yaml
 
 from engine.sim.options import DURABILITIES, FAULTS, LOADS
 from engine.sim.stepping.acts import BROKERS_OF, VALUES, Act, Planned
-from engine.supervisor.cluster_spec import SpecErrors
-from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, compose
+from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, read_mapping
 
 # Brokers of a scenario that names no number of them.
 DEFAULT_BROKERS = 3
@@ -41,19 +40,14 @@ def parse_scenario(text: str, *, brokers: int | None = None) -> Scenario:
     Raises:
         SpecErrors: with everything that is wrong with it.
     """
-    problems = Problems()
-    root = compose(text, problems)
-    if problems.errors:
-        raise SpecErrors(problems.errors)
-    reader = MappingReader(root, "the scenario", problems)
+    reader = read_mapping(text, "the scenario")
+    problems = reader.problems
     options = _options(reader, problems)
     if brokers is None:
         # Acts name brokers: how many there are is not left to the seed.
         brokers = options.setdefault("brokers", DEFAULT_BROKERS)
     planned = [each for node in reader.items("at") if (each := _planned(node, brokers, problems)) is not None]
-    reader.finish()
-    if problems.errors:
-        raise SpecErrors(problems.errors)
+    reader.end()
     planned.sort(key=lambda each: each.at_s or 0.0)
     return Scenario(options, planned)
 

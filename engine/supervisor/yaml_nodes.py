@@ -34,6 +34,23 @@ class SpecError(NamedTuple):
         return f"{name}:{self.line}:{self.column}: {self.message}; {self.remedy}"
 
 
+class SpecErrors(Exception):
+    """A file is wrong; ``errors`` has all of it in the order of the file, ``read`` what could be read all the same."""
+
+    def __init__(self, errors: list[SpecError], read: tuple[Any, ...] = ()) -> None:
+        super().__init__(f"{len(errors)} mistakes")
+        self.errors = sorted(errors)
+        self.read = read
+
+    def add(self, errors: list[SpecError]) -> None:
+        """Put in what was found elsewhere."""
+        self.errors = sorted([*self.errors, *errors])
+
+    def in_file(self, name: str) -> str:
+        """One line a mistake."""
+        return "\n".join(error.in_file(name) for error in self.errors)
+
+
 class Problems:
     """What is wrong with a document, and what only deserves a word."""
 
@@ -68,6 +85,22 @@ def compose(text: str, problems: Problems) -> Node | None:
     except yaml.YAMLError as error:
         problems.errors.append(SpecError(1, 1, f"this is no YAML: {error}", "save the file as UTF-8 text"))
     return None
+
+
+def read_mapping(text: str, what: str, *, if_empty: str = "") -> MappingReader:
+    """The mapping that a document is; ``what`` names it in complaints, ``if_empty`` is the remedy where it may not be
+    empty.
+
+    Raises:
+        SpecErrors: it is no YAML, or empty.
+    """
+    problems = Problems()
+    root = compose(text, problems)
+    if root is None and if_empty and not problems.errors:
+        problems.errors.append(SpecError(1, 1, "the file is empty", if_empty))
+    if problems.errors:
+        raise SpecErrors(problems.errors)
+    return MappingReader(root, what, problems)
 
 
 def kind_of(node: Node) -> str:
@@ -124,12 +157,23 @@ class MappingReader:
         return [(name, key, value) for name, (key, value) in self._entries.items()]
 
     def finish(self) -> None:
-        """Complain about keys that nobody took."""
+        """Complain about keys that nobody took, once."""
         for name, (key, _) in self._entries.items():
             if name not in self._known:
                 near = closest(name, self._known)
                 remedy = f"did you mean {near!r}?" if near else f"known keys are {', '.join(sorted(self._known))}"
                 self.problems.error(key, f"unknown key {name!r} in {self.what}", remedy)
+        self._known += self._entries
+
+    def end(self, read: tuple[Any, ...] = ()) -> None:
+        """Of the whole document: nothing may be wrong with it.
+
+        Raises:
+            SpecErrors: something is, or a key was taken by nobody; ``read`` goes with it.
+        """
+        self.finish()
+        if self.problems.errors:
+            raise SpecErrors(self.problems.errors, read)
 
     # -- typed values -------------------------------------------------------------------------------------------
 

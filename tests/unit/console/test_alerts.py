@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from console.alert_rules import AlertFile, Webhook, parse_alert_file
 from console.cli import main
 from console.viewmodel.alerts import KNOWN_FOR_MS, Alerts, Change, Condition, Rule, change_document
-from engine.supervisor.cluster_spec import SpecErrors
 from engine.supervisor.snapshot import ClusterSnapshot
+from engine.supervisor.yaml_nodes import SpecErrors
 from tests.console.sample_snapshots import START_MS, kill_in, sample_cluster
 
 
@@ -192,7 +192,7 @@ notify:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("rules: []", "1:1: the file has no rules; add `rules: [{name: offline, when: offline}]`"),
+        ("rules: []", "1:8: the file has no rules; add `rules: [{name: offline, when: offline}]`"),
         ("rules: [{when: lagg, over: 1}]", "1:16: 'when' of a rule cannot be 'lagg'; did you mean 'lag'?"),
         ("rules: [{over: 1}]", "1:9: a rule has no 'when'; add `when: …`"),
         ("rules: [{when: lag}]", "1:9: a rule of lag has no 'over'; add `over: 10000`, a number of records"),

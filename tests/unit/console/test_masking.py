@@ -17,7 +17,7 @@ from console.values.values import MaskingBroken, Values
 from console.viewmodel.cells import plain
 from console.viewmodel.records import BytesFormat, RecordView, record_columns, record_data, record_text
 from console.viewmodel.tailing import record_document, record_line
-from engine.supervisor.cluster_spec import SpecErrors
+from engine.supervisor.yaml_nodes import SpecErrors
 
 SECRET = "ada@example.org"
 

@@ -5,7 +5,7 @@ import pytest
 from engine.drills.drill import Act, Assertion
 from engine.drills.drill_file import parse_drill
 from engine.drills.shipped_drills import shipped, text_of
-from engine.supervisor.cluster_spec import SpecErrors
+from engine.supervisor.yaml_nodes import SpecErrors
 
 WHOLE = """
 about: two at once

@@ -7,7 +7,7 @@ import pytest
 from engine.drills.drill import Act
 from engine.drills.drill_file import parse_drill
 from engine.drills.losses import Election, Loss, Lost, attribute
-from engine.supervisor.cluster_spec import SpecErrors
+from engine.supervisor.yaml_nodes import SpecErrors
 
 
 def test_a_loss_is_of_the_election_whose_leader_wrote_at_its_offset() -> None:

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.supervisor.cluster_spec import SpecErrors, parse_cluster_spec
+from engine.supervisor.cluster_spec import parse_cluster_spec
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
 from engine.supervisor.spec_types import AUTO_PORT, ClusterSpec
+from engine.supervisor.yaml_nodes import SpecErrors
 
 ROOT = Path(__file__).resolve().parents[3]
 

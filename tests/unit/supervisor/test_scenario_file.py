@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.sim.stepping.acts import Act
-from engine.supervisor.cluster_spec import SpecErrors
 from engine.supervisor.scenario_file import parse_scenario
+from engine.supervisor.yaml_nodes import SpecErrors
 
 SCENARIOS = sorted((Path(__file__).parents[3] / "docs" / "scenarios").glob("*.yaml"))
 
