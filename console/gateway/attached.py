@@ -91,6 +91,9 @@ class AttachedGateway:
             missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES, "faults": NEEDS_PROCESSES},
         )
         self._client_config = ClientProperties(client_config)
+        if client_config.get("security.protocol", "PLAINTEXT").upper() != "PLAINTEXT":
+            # Kafka's tools need the same; where it is only a context knows (is_of).
+            self._capabilities = self._capabilities._replace(command_config="client.properties")
         self._pace = pace
         self._observer: ClusterObserver | None = None
         self._admin: AdminClient | None = None
@@ -253,9 +256,8 @@ class AttachedGateway:
 
     def is_of(self, context: Context) -> None:
         """Read-only may be the context's own wish, and its credentials are known to Kafka's tools by a file."""
-        secured = self._client_config.get("security.protocol", "PLAINTEXT").upper() != "PLAINTEXT"
-        file = context.command_config or ("client.properties" if secured else "")
-        self._capabilities = self._capabilities._replace(command_config=file)
+        if context.command_config:
+            self._capabilities = self._capabilities._replace(command_config=context.command_config)
         if context.read_only:
             because = f"the context {context.name} is read-only"
             self._capabilities = self._capabilities._replace(read_only_because=because)

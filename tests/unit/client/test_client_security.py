@@ -22,7 +22,7 @@ from engine.wire.messages.metadata_request import MetadataRequest
 from engine.wire.messages.metadata_response import MetadataResponse
 from engine.wire.messages.sasl_authenticate_response import SaslAuthenticateResponse
 from engine.wire.messages.sasl_handshake_response import SaslHandshakeResponse
-from tests.unit.client.fake_network import FakePeer, FakeRandom, FakeWorld
+from tests.unit.client.fake_network import FakePeer, FakeRandom, FakeWorld, Later
 from tests.unit.client.virtual_time import virtual_time
 
 MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -203,7 +203,8 @@ def plain_world(*, lifetime_ms: int = 0, refuses: bool = False) -> tuple[Secured
         return handle
 
     code = 58 if refuses else 0
-    peer.on(ApiKey.SASL_HANDSHAKE, note(SaslHandshakeResponse(mechanisms=["PLAIN"])))
+    # It takes its time, in which others would like to be answered.
+    peer.on(ApiKey.SASL_HANDSHAKE, note(Later(0.05, lambda: SaslHandshakeResponse(mechanisms=["PLAIN"]))))
     peer.on(
         ApiKey.SASL_AUTHENTICATE,
         note(SaslAuthenticateResponse(code, "Authentication failed.", session_lifetime_ms=lifetime_ms)),
@@ -223,8 +224,11 @@ async def test_who_one_is_is_said_first_and_again_before_the_session_ends_with_n
     # Half-way through 0.85 to 0.95 of the session's time.
     await asyncio.sleep(8.9)
     assert len(asked) == 2
+    sent: list[asyncio.Future[Any]] = []
     for _ in range(40):
-        await asyncio.gather(connection.send(MetadataRequest()), asyncio.sleep(0.01))
+        sent.append(connection.post(MetadataRequest()))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*sent)
     keys = [key for key, _ in asked]
     assert keys.count(17) == keys.count(36) == 2 and keys.count(3) == 40
     at = keys.index(17, 2)
