@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from console.gateway.bulk_protocol import Kept, Sender, SenderOptions
@@ -16,6 +17,7 @@ from engine.model.errors import ErrorCode, KafkaError
 from engine.model.topic_partition import TopicPartition
 
 _NOT_THERE = (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION)
+_COORDINATOR_S = 15.0
 # A leader that hangs is not waited for.
 _ANSWER_MS = 2_000.0
 # Questions for times that are under way together.
@@ -59,10 +61,16 @@ class Bulk:
 
     async def kept_offsets(self, group: str) -> dict[TopicPartition, Kept]:
         """Raises: GatewayError: its coordinator does not tell."""
-        try:
-            found = (await (await self._admin()).list_group_offsets([group]))[group]
-        except (ClientError, KafkaError) as error:
-            raise GatewayError(f"{group}: {error}") from error
+        deadline = time.monotonic() + _COORDINATOR_S
+        while True:
+            try:
+                found = (await (await self._admin()).list_group_offsets([group]))[group]
+            except (ClientError, KafkaError) as error:
+                raise GatewayError(f"{group}: {error}") from error
+            # The first question about any group has the offsets topic created, and is refused meanwhile.
+            if not (isinstance(found, KafkaError) and found.code.retriable) or time.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.2)
         if isinstance(found, KafkaError) and found.code in _NOT_THERE:
             return {}
         if not isinstance(found, dict):

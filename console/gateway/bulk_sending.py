@@ -154,8 +154,15 @@ class BulkSender:
         self._check()
 
     def _serve(self, producer: Any) -> None:
+        from confluent_kafka import KafkaException
+
         while not self._closed:
-            producer.poll(_POLL_S)
+            try:
+                producer.poll(_POLL_S)
+            except KafkaException as error:
+                # It will never send again: another one with its transactional id began, or the cluster forgot it.
+                self._failure = self._failure or _sentence("sending", error.args[0])
+                return
 
     def _delivery(self, topic: str, began: float) -> Callable[[Any, Any], None]:
         def delivered(error: Any, message: Any) -> None:
@@ -164,7 +171,7 @@ class BulkSender:
                     self.acknowledged += 1
                     self._latencies.append((time.perf_counter() - began) * 1000)
             elif not self._failure:
-                self._failure = f"{topic}: {error.name().lstrip('_')}: {error.str()}"
+                self._failure = _sentence(topic, error)
 
         return delivered
 
@@ -214,10 +221,7 @@ class BulkSender:
                 failure = error.args[0]
                 if failure.retriable() and time.monotonic() < deadline and not self._closed:
                     continue
-                name = failure.name().lstrip("_")
-                if "FENCED" in name or "INVALID_PRODUCER_EPOCH" in name:
-                    raise GatewayError(f"{what}: somebody else began the same meanwhile ({name})") from error
-                raise GatewayError(f"{what}: {name}: {failure.str()}") from error
+                raise GatewayError(_sentence(what, failure)) from error
 
     def _close(self) -> None:
         from confluent_kafka import KafkaException
@@ -232,6 +236,13 @@ class BulkSender:
             with contextlib.suppress(KafkaException):
                 producer.abort_transaction(5)
         self._producer = None
+
+
+def _sentence(what: str, failure: Any) -> str:
+    name = failure.name().lstrip("_")
+    if "FENCED" in name or name == "INVALID_PRODUCER_EPOCH":
+        return f"{what}: somebody else began the same meanwhile ({name})"
+    return f"{what}: {name}: {failure.str()}"
 
 
 __all__ = ["BulkSender"]
