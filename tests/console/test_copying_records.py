@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from driving import READ_ONLY, driving
+from driving import driving
 from sample_files import record
 
-from console.modals.form import Form
 from console.modals.preview import Preview
 
 
@@ -60,9 +59,3 @@ async def test_a_copy_that_fails_says_how_far_it_came_and_one_can_be_given_up() 
         await driver.press("y")
         assert "given up after 3 records" in driver.flash, driver.flash
         assert len(bulk.sent) == 3 and bulk.closed == 1
-
-
-async def test_read_only_copies_nothing() -> None:
-    async with driving(READ_ONLY) as driver:
-        await driver.press("2", "y")
-        assert not isinstance(driver.app.screen, Form) and "--read-only" in driver.flash

@@ -43,7 +43,20 @@ def test_plain_letters_never_have_priority_or_they_could_not_be_typed() -> None:
 
 
 def test_what_changes_a_cluster_needs_something() -> None:
-    changing = ("process", "kill", "produce", "create", "delete", "elect", "member(", "workload(", "add_partitions")
+    changing = (
+        "process",
+        "kill",
+        "produce",
+        "create",
+        "delete",
+        "elect",
+        "member(",
+        "workload(",
+        "add_partitions",
+        "copy_records",
+        "redrive",
+        "load",
+    )
     for key in KEYS:
         if key.action.startswith(changing):
             assert key.need is not Need.NOTHING, key
