@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from driving import READ_ONLY, Driver, driving
+from driving import READ_ONLY, Driver
+from scripted import EMBEDDED
+from tests_frame import make_app, settle
 
-from console.gateway import NewTopic
+from console.gateway import Capabilities, NewTopic
 from console.modals.confirm import Confirm
 from console.modals.form import Choice, Form
 from console.modals.preview import Preview
@@ -14,6 +18,15 @@ from console.viewmodel.configs import APPEND, DELETE, SET, ConfigOf, Edit
 from console.viewmodel.scram_users import ScramWish
 
 ORDERS = ConfigOf("topic", "orders")
+
+
+@asynccontextmanager
+async def driving(capabilities: Capabilities = EMBEDDED, size: tuple[int, int] = (120, 30)) -> AsyncIterator[Driver]:
+    """The cluster as it is, without the past that other tests look at."""
+    app, gateway = make_app(capabilities)
+    async with app.run_test(size=size) as pilot:
+        await settle(app, pilot)
+        yield Driver(app, gateway, pilot)
 
 
 async def command(driver: Driver, line: str) -> None:
@@ -35,7 +48,7 @@ async def fill(driver: Driver, **values: str) -> None:
 
 
 async def test_edits_of_configs_are_gathered_checked_shown_and_then_done() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await command(driver, "configs orders")
         assert driver.keys == ["retention.ms", "min.insync.replicas", "cleanup.policy"]
         await driver.press("x", "G", "enter")
@@ -64,7 +77,7 @@ async def test_edits_of_configs_are_gathered_checked_shown_and_then_done() -> No
 
 
 async def test_what_is_read_only_says_why_and_secrets_are_typed_unseen() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await driver.press("j", "e")
         assert driver.keys == ["num.io.threads", "log.dirs", "ssl.keystore.password"]
         await driver.press("j", "enter")
@@ -81,7 +94,7 @@ async def test_what_is_read_only_says_why_and_secrets_are_typed_unseen() -> None
 
 
 async def test_two_brokers_are_compared() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await command(driver, "bcfg 1 2")
         assert driver.keys == ["log.dirs", "num.io.threads"]
         assert "8  default" in driver.screen and "4  dynamic broker" in driver.screen
@@ -112,7 +125,7 @@ async def test_entries_are_made_by_a_form_and_deleted_after_a_question() -> None
 
 
 async def test_a_user_gets_a_password_that_is_shown_nowhere() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await command(driver, "users")
         await driver.press("n")
         await fill(driver, user="carol", password="hush")
@@ -141,7 +154,7 @@ async def test_quotas_are_edited_and_old_and_new_shown() -> None:
 
 
 async def test_a_broker_that_does_not_answer_leaves_its_rows_stale() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await driver.press("L")
         assert driver.title.startswith("log-dirs(broker 1)")
         await command(driver, "disks")
@@ -159,10 +172,15 @@ async def test_a_broker_that_does_not_answer_leaves_its_rows_stale() -> None:
         assert rows["3 /data/3"] >= 8_000 > rows["1 /data/1"]
         await driver.press("enter")
         assert driver.keys[0] == "orders-0" and driver.keys[-1] == "payments-1.future"
+        # Where all refuse, what they say stands where rows would.
+        driver.gateway.refusing = "SECURITY_DISABLED: No Authorizer is configured on the broker"
+        await command(driver, "acls")
+        assert driver.keys == [] and "SECURITY_DISABLED: No Authorizer is configured" in driver.screen
+        assert "set authorizer.class.name" in driver.screen
 
 
 async def test_open_transactions_are_found_and_aborted_after_a_question() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await driver.press("2", "j", "j", "w")
         assert "producers(orders)" in driver.title and "since 40,017" in driver.screen
         await driver.press("j", "x")
@@ -177,7 +195,7 @@ async def test_open_transactions_are_found_and_aborted_after_a_question() -> Non
 
 
 async def test_records_are_deleted_up_to_an_offset_after_what_goes_was_shown() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await command(driver, "delete-records orders 1")
         await fill(driver, offset="999999999")
         assert "an offset up to that, or end" in driver.screen
@@ -200,16 +218,8 @@ async def test_read_only_refuses_all_of_it_and_shows_everything() -> None:
         assert not isinstance(driver.app.screen, Form)
 
 
-async def test_what_brokers_refuse_stands_where_rows_would() -> None:
-    async with driving() as driver:
-        driver.gateway.refusing = "SECURITY_DISABLED: No Authorizer is configured on the broker"
-        await command(driver, "acls")
-        assert driver.keys == [] and "SECURITY_DISABLED: No Authorizer is configured" in driver.screen
-        assert "set authorizer.class.name" in driver.screen
-
-
 async def test_a_topic_is_made_like_another_and_a_groups_configs_have_their_key() -> None:
-    async with driving(size=(120, 30)) as driver:
+    async with driving() as driver:
         await driver.press("2", "j", "j", "N", "ctrl+s")
         (topic,) = driver.calls("create_topic")[0][1:]
         assert topic == NewTopic("orders-copy", 6, 3, {"retention.ms": "3600000"})

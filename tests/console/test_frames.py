@@ -47,7 +47,6 @@ COMPARED = (
     "plots",
     "plots-failover",
     "config-diff",
-    "log-dirs",
     "log",
     "help",
     "produce",

@@ -56,7 +56,6 @@ SHOTS: dict[str, list[str]] = {
     "plots-group": ["3", "v"],
     "plots-failover": ["!kill_brokers", "5", "v"],
     "config-diff": ["2", "e", "x", "a"],
-    "log-dirs": ["~logdirs"],
     "contexts": ["~ctx", "j"],
     "log": ["l"],
     "help": ["question_mark"],
