@@ -10,7 +10,17 @@ from textual.containers import Vertical
 from textual.widgets import Rule
 
 from console.screens.base import View, view_bindings
-from console.viewmodel.plots import PLOT_COLUMNS, Panel, PlotRow, Subject, marks_words, panels_of, rows_of
+from console.viewmodel.plots import (
+    PLOT_COLUMNS,
+    Panel,
+    PlotRow,
+    Subject,
+    chosen,
+    marks_words,
+    panels_of,
+    rows_of,
+    with_lines,
+)
 from console.viewmodel.trends import SPANS_MS
 from console.widgets.plot import PanelPlot
 from engine.supervisor.snapshot import ClusterSnapshot
@@ -87,21 +97,16 @@ class PlotsView(View):
         most = _MOST_TABLE_LINES if self.size.height >= _TALL else _FEW_TABLE_LINES
         height = max(3, min(len(rows) + 1, most, self.size.height - 1 - _LEAST_PLOT_LINES))
         self.table.styles.height = height
-        number = max(1, min(len(self._panels), (self.size.height - 1 - height) // _LEAST_PLOT_LINES))
-        selected: PlotRow | None = self.table.cursor_row
-        shown = self._chosen(number, "" if selected is None else selected.line.panel)
         tones = {row.key: row.tone for row in rows}
+        # A filter is for the lines, too.
+        panels = self._panels if len(rows) == self.table.total else with_lines(self._panels, tones)
+        number = max(1, min(len(panels), (self.size.height - 1 - height) // _LEAST_PLOT_LINES))
+        selected: PlotRow | None = self.table.cursor_row
+        shown = chosen(panels, number, "" if selected is None else selected.line.panel)
         for at, plot in enumerate(self.query(PanelPlot)):
             plot.set_class(at < len(shown), "-shown")
             if at < len(shown):
                 plot.show(shown[at], tones, "" if selected is None else selected.key)
-
-    def _chosen(self, number: int, wanted: str) -> list[Panel]:
-        """So many panels, in their order, among them that of the selected line."""
-        keys = [panel.key for panel in self._panels]
-        at = keys.index(wanted) if wanted in keys else 0
-        first = max(0, min(at, len(keys) - number)) if at >= number else 0
-        return self._panels[first : first + number]
 
     def crumb_title(self) -> str:
         return "plots"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from console.viewmodel import text
@@ -253,6 +253,20 @@ def marks_words(panels: Sequence[Panel]) -> str:
         return ""
     last = max(marks)
     return f"│ {last.words} {text.clock_time(int(last.x))[:8]}"
+
+
+def with_lines(panels: Sequence[Panel], keys: Container[str]) -> list[Panel]:
+    """Only these lines, and panels that have some of them."""
+    kept = [replace(panel, lines=tuple(line for line in panel.lines if line.key in keys)) for panel in panels]
+    return [panel for panel in kept if panel.lines]
+
+
+def chosen(panels: Sequence[Panel], number: int, wanted: str) -> list[Panel]:
+    """So many panels, in their order, among them the one whose key is wanted."""
+    keys = [panel.key for panel in panels]
+    at = keys.index(wanted) if wanted in keys else 0
+    first = max(0, min(at, len(keys) - number)) if at >= number else 0
+    return list(panels[first : first + number])
 
 
 # -- axes ---------------------------------------------------------------------------------------------------------

@@ -54,5 +54,8 @@ async def test_each_screen_leads_to_its_plots_and_so_does_the_command() -> None:
         assert driver.title == "plots(billing)[2]" and "lag of billing" in driver.screen
         await driver.command("plots nobody")
         assert "there is no group nobody" in driver.flash
+        await driver.press("slash", *"read", "enter")
+        assert "lag of billing" not in driver.screen and "records a second that billing commits" in driver.screen
+        await driver.press("escape")
         await driver.command("theme light")
         assert "lag of billing" in driver.screen

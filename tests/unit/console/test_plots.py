@@ -9,6 +9,7 @@ import pytest
 
 from console.viewmodel.plots import (
     Subject,
+    chosen,
     figure,
     marks_words,
     number_ticks,
@@ -16,6 +17,7 @@ from console.viewmodel.plots import (
     rows_of,
     time_ticks,
     value_ticks,
+    with_lines,
 )
 from console.viewmodel.trends import GRAINS, SPANS_MS, Point, Trends, segments
 from engine.supervisor.snapshot import (
@@ -231,6 +233,20 @@ def test_a_cluster_that_counts_no_bytes_for_us_says_so_and_has_records() -> None
     panels = {panel.key: panel for panel in panels_of(Subject("cluster"), picture, Trends(), FIVE)}
     assert "only the brokers of an embedded cluster" in panels["bytes"].empty
     assert panels["records"].empty == "nothing is known of this time"
+
+
+def test_panels_that_have_no_room_give_way_to_that_of_the_selected_line_and_a_filter_leaves_lines_out() -> None:
+    panels = panels_of(Subject("cluster"), cluster(5, brokers=(broker(1, 1.0),)), Trends(), FIVE)
+    for number, wanted, keys in (
+        (1, "", ["bytes"]),
+        (1, "in", ["in"]),
+        (2, "records", ["bytes", "records"]),
+        (2, "out", ["in", "out"]),
+        (4, "out", ["bytes", "records", "in", "out"]),
+    ):
+        assert [panel.key for panel in chosen(panels, number, wanted)] == keys
+    (left,) = with_lines(panels, {"records:written"})
+    assert [line.label for line in left.lines] == ["written"]
 
 
 def test_lines_of_a_panel_have_different_colours_in_every_theme() -> None:
