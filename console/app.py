@@ -269,12 +269,13 @@ class KConsole(App[None]):
         self.run_worker(self._take_pictures(), group="snapshots", exit_on_error=False)
         self.run_worker(self._take_events(), group="events", exit_on_error=False)
 
-    def begin_over(self, gateway: Gateway) -> None:
-        """Show another cluster; whoever calls lets go of the last one. What was under way on that is given up."""
+    def begin_over(self, gateway: Gateway, record: str | None = None) -> None:
+        """Show another cluster, recorded there; whoever calls lets go of the last one. What was under way on that is
+        given up."""
         for worker in [each for each in self.workers if each.group != "context"]:
             worker.cancel()
         self.acts.give_up()
-        self.travel = self.travel.anew(gateway)
+        self.travel = self.travel.anew(gateway, record)
         self.gateway = gateway
         self.snapshot, self.failure, self.frozen = None, "", False
         self.history, self.events = History(), EventLog()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from console.contexts import Context, ContextError, ContextFile, Contexts, options_of
+from console.contexts import Context, ContextError, ContextFile, Contexts, options_of, record_of
 from console.gateway.opening import open_gateway
 from console.gateway.protocol import Gateway, GatewayError
 from console.viewmodel.cells import Cell
@@ -162,7 +162,7 @@ class ContextActs:
         finally:
             self._opening = False
         left, self.current = app.travel.live, context
-        app.begin_over(gateway)
+        app.begin_over(gateway, record_of(context))
         app.flash(f"{name} is open{': read-only' if gateway.capabilities.read_only else ''}", "info")
         await _let_go(left)
 

@@ -222,6 +222,16 @@ def user_contexts() -> ContextFile:
     return ContextFile(Path(user_theme_dir()).with_name("contexts.yaml"))
 
 
+def record_of(context: Context) -> str | None:
+    """Where an embedded cluster is recorded; others are not until somebody says so."""
+    if not context.embedded:
+        return None
+    from console.recording.options import path_in
+    from console.supervisor_calls import directory_of
+
+    return path_in(directory_of(context.data_dir or None).path)
+
+
 def options_of(context: Context, *, read_only: bool = False, watching: bool = False) -> ConsoleOptions:
     """What opens a context; its credentials are read now. Blocks.
 

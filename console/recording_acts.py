@@ -37,7 +37,8 @@ class Recordings:
     def __init__(self, app: KConsole, gateway: Gateway, recording: Recording) -> None:
         self._app = app
         self._gateway = gateway
-        self._recording = recording
+        # As it was asked for.
+        self.recording = recording
         self.recorder: Recorder | None = None
         self._told = ""
         self._servers = ""
@@ -47,7 +48,7 @@ class Recordings:
     @property
     def path(self) -> str | None:
         """Of the record that is written, or that another console writes."""
-        return self.recorder.path if self.recorder is not None else self._recording.path
+        return self.recorder.path if self.recorder is not None else self.recording.path
 
     @property
     def problem(self) -> str:
@@ -56,8 +57,8 @@ class Recordings:
 
     def begin(self) -> None:
         """As the command line said."""
-        if self._recording.path is not None:
-            self.start(self._recording.path, is_asked=False)
+        if self.recording.path is not None:
+            self.start(self.recording.path, is_asked=False)
 
     def start(self, path: str | None = None, *, is_asked: bool = True) -> bool:
         """Begin to record; says why if that cannot be. Returns whether it is recorded now.
@@ -66,9 +67,9 @@ class Recordings:
         """
         capabilities: Capabilities = self._gateway.capabilities
         if path is None:
-            path = self._recording.path or path_of_attached(capabilities.bootstrap_servers)
+            path = self.recording.path or path_of_attached(capabilities.bootstrap_servers)
         about = {"source": capabilities.source.value, "bootstrap_servers": capabilities.bootstrap_servers}
-        recorder = Recorder(path, self._recording.limits, about=about)
+        recorder = Recorder(path, self.recording.limits, about=about)
         try:
             recorder.start()
         except RecordError as error:
@@ -98,7 +99,7 @@ class Recordings:
     def picture(self, snapshot: ClusterSnapshot) -> None:
         """One that the cluster gave now."""
         if self._try_again_at_ms is not None and self._app.monotonic_ms() >= self._try_again_at_ms:
-            self.start(self._recording.path, is_asked=False)
+            self.start(self.recording.path, is_asked=False)
         if self.recorder is not None:
             servers = self._gateway.capabilities.bootstrap_servers
             if servers != self._servers:
@@ -182,6 +183,7 @@ class Recordings:
                     partial(administration.acls, AclWish()),
                     administration.scram_users,
                     administration.quotas,
+                    administration.log_dirs,
                 ]
             for call in calls:
                 try:

@@ -50,7 +50,7 @@ def recording_of(record: str | None, record_hours: float, record_mb: float, usua
     from console.recording.recorder import Limits
 
     path = None if record == "off" else record or usual
-    return Recording(path, Limits(record_hours, record_mb))
+    return Recording(path, is_off=record == "off", limits=Limits(record_hours, record_mb))
 
 
 def _opened(file: str) -> Record:

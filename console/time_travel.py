@@ -143,10 +143,11 @@ class TimeTravel:
             self.past.record.close()
             self.past = None
 
-    def anew(self, gateway: Gateway) -> TimeTravel:
-        """The present of another cluster, of which nothing is recorded before ``:record``."""
+    def anew(self, gateway: Gateway, record: str | None = None) -> TimeTravel:
+        """The present of another cluster; ``record`` is where an embedded one's is, others wait for ``:record``."""
         self.close()
-        return TimeTravel(self._app, gateway, None)
+        was = self.recordings.recording
+        return TimeTravel(self._app, gateway, was._replace(path=None if was.is_off else record))
 
     # -- moving ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from console.acts import ActLogEntry
@@ -25,7 +25,10 @@ from console.recording.codec import answer_type
 from console.recording.folding import folded, since_ms
 from console.recording.reader import GAP_MS, Range, Record
 from console.recording.store import RecordError
+from console.viewmodel.keeping import Told
+from console.viewmodel.log_dirs import LogDirRow
 from console.viewmodel.moves import MoveRow
+from console.viewmodel.producers import ProducerRow
 from console.viewmodel.transactions import TransactionsFound
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
@@ -38,7 +41,9 @@ _NOT_RECORDED = "no record has this; in the present it is there"
 _MOST_SAMPLES = 300
 # Answers that screens ask for are kept under the name of the question.
 RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
-RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas")
+RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas", "log_dirs", "producers")
+# Rows of those that come by their sources.
+_TOLD: Mapping[str, type] = {"log_dirs": LogDirRow, "producers": ProducerRow}
 
 
 _MINUTE_MS = 60_000
@@ -180,12 +185,10 @@ class RecordedGateway:
 
     # -- answers --------------------------------------------------------------------------------------------------
 
-    async def _answer(self, method: str, *arguments: Any, protocol: type = Gateway) -> Any:
-        name = " ".join(map(str, arguments))
+    async def _answer(self, method: str, of: Any, *arguments: Any, **options: Any) -> Any:
+        name = _question(arguments, options)
         try:
-            found = await asyncio.to_thread(
-                self.record.document_at, method, name, self.at_ms, answer_type(protocol, method)
-            )
+            found = await asyncio.to_thread(self.record.document_at, method, name, self.at_ms, of)
         except RecordError as error:
             raise GatewayError(str(error)) from error
         if found is None:
@@ -199,7 +202,7 @@ class RecordedGateway:
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         try:
-            return await self._answer("topic_configs", topic)
+            return await self._answer("topic_configs", answer_type(Gateway, "topic_configs"), topic)
         except GatewayError:
             look = self.look
             found = look and next((each for each in look.snapshot.topics if each.name == topic), None)
@@ -209,13 +212,13 @@ class RecordedGateway:
             return [ConfigValue(name, value, "DYNAMIC_TOPIC_CONFIG", True) for name, value in found.configs.items()]
 
     async def broker_configs(self, broker_id: int) -> list[ConfigValue]:
-        return await self._answer("broker_configs", broker_id)
+        return await self._answer("broker_configs", answer_type(Gateway, "broker_configs"), broker_id)
 
     async def transactions(self) -> TransactionsFound:
-        return await self._answer("transactions")
+        return await self._answer("transactions", answer_type(Gateway, "transactions"))
 
     async def moves(self) -> list[MoveRow]:
-        return await self._answer("moves")
+        return await self._answer("moves", answer_type(Gateway, "moves"))
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         if not self._has_logs():
@@ -260,7 +263,7 @@ class RecordedGateway:
 
 
 class _PastAdministration:
-    """What was told of access and quotas; the rest no record has."""
+    """What was told of access, quotas, log directories and producers; the rest no record has."""
 
     def __init__(self, gateway: RecordedGateway) -> None:
         self._gateway = gateway
@@ -270,11 +273,24 @@ class _PastAdministration:
             raise AttributeError(name)
 
         async def answer(*arguments: Any, **options: Any) -> Any:
+            if name in _TOLD:
+                rows, problems = await self._gateway._answer(name, _told_type(name), *arguments, **options)
+                return Told(dict(rows), problems)
             if name in RECORDED_ADMINISTRATION:
-                return await self._gateway._answer(name, *arguments, protocol=Administration)
+                return await self._gateway._answer(name, answer_type(Administration, name), *arguments, **options)
             raise GatewayError(_NOT_RECORDED)
 
         return answer
+
+
+def _told_type(name: str) -> Any:
+    """Rows by source are recorded as pairs; sources by their names."""
+    row = _TOLD[name]
+    return tuple[tuple[tuple[str, tuple[row, ...] | None], ...], tuple[str, ...]]  # type: ignore[valid-type]
+
+
+def _question(arguments: Sequence[Any], options: Mapping[str, Any]) -> str:
+    return " ".join([*map(str, arguments), *(f"{name}={value}" for name, value in sorted(options.items()))])
 
 
 class RecordedAnswers:
@@ -296,9 +312,13 @@ class RecordedAnswers:
         if name not in self._names:
             return found
 
-        async def ask(*arguments: Any) -> Any:
-            answer = await found(*arguments)
-            self._keep(name, " ".join(map(str, arguments)), answer, answer_type(self._protocol, name))
+        async def ask(*arguments: Any, **options: Any) -> Any:
+            answer = await found(*arguments, **options)
+            kept, of = answer, None
+            if name in _TOLD:
+                pairs = ((str(source), rows and tuple(rows)) for source, rows in answer.rows.items())
+                kept, of = (tuple(pairs), tuple(answer.problems)), _told_type(name)
+            self._keep(name, _question(arguments, options), kept, of or answer_type(self._protocol, name))
             return answer
 
         return ask

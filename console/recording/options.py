@@ -14,6 +14,8 @@ class Recording(NamedTuple):
     """Where to, ``None``: not at all (until ``:record``); and how much."""
 
     path: str | None = None
+    # Somebody said that nothing shall be.
+    is_off: bool = False
     limits: Limits = Limits()
 
 
