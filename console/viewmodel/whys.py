@@ -66,7 +66,8 @@ def _broker_of(event: ClusterEvent) -> int | None:
 
 def _lost(event: ClusterEvent) -> list[int]:
     """The brokers that left with an event of a partition."""
-    found = event.detail.get("removed")
+    # The second name is that of what was found by comparing pictures.
+    found = event.detail.get("removed", event.detail.get("left"))
     if isinstance(found, list):
         return [each for each in found if isinstance(each, int)]
     was, now = event.detail.get("from"), event.detail.get("to")

@@ -80,14 +80,22 @@ def _open_sink(loop: asyncio.AbstractEventLoop, fd: int) -> Callable[[bytes], bo
     return sink
 
 
-def _said_already() -> bytes:
-    """What stands in standard input now; nothing is waited for."""
-    ready, _, _ = select.select([sys.stdin], [], [], 0)
-    return os.read(sys.stdin.fileno(), select.PIPE_BUF) if ready else b""
+def _said_already(fd: int) -> bytes:
+    """What stands in standard input now, at least to the end of a line if one has begun; nothing is waited for."""
+    said = b""
+    while b"\n" not in said and select.select([fd], [], [], 0)[0]:
+        more = os.read(fd, select.PIPE_BUF)
+        if not more:
+            break
+        said += more
+    return said
 
 
-async def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event, on_line: Callable[[bytes], None]) -> None:
+async def _watch_stdin(
+    loop: asyncio.AbstractEventLoop, ended: asyncio.Event, said: bytes, on_line: Callable[[bytes], None]
+) -> None:
     reader = asyncio.StreamReader()
+    reader.feed_data(said)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         on_line(line)
@@ -123,14 +131,16 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, c
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    world, watcher, switch = real_world(), None, None
+    world, watcher, switch, said = real_world(), None, None, b""
     if supervised:
         switch = FaultSwitch()
         world = switch.world
-        said = _said_already()
-        # One line, if any: more are said to a broker that reads them.
-        for line in said.splitlines():
-            switch.take(line)
+        said = _said_already(sys.stdin.fileno())
+        first, _, rest = said.partition(b"\n")
+        if first and not is_question(first):
+            # Faults that are on hold from the first file on; what else was said waits for a broker that can hear.
+            switch.take(first)
+            said = rest
     sink = _open_sink(loop, facts_fd) if facts_fd is not None else None
     broker = Broker(world, config, sink=sink, cluster_id=cluster_id, connection_limit=_connection_limit())
     if switch is not None:
@@ -139,7 +149,7 @@ async def _serve(config: BrokerConfig, facts_fd: int | None, supervised: bool, c
         def on_line(line: bytes) -> None:
             (questions.ask if is_question(line) else take)(line)
 
-        watcher = loop.create_task(_watch_stdin(loop, orphaned, on_line))
+        watcher = loop.create_task(_watch_stdin(loop, orphaned, said, on_line))
     waits = [loop.create_task(stop.wait()), loop.create_task(orphaned.wait()), loop.create_task(broker.failed.wait())]
     starting = loop.create_task(broker.start())
     await asyncio.wait([starting, *waits], return_when=asyncio.FIRST_COMPLETED)

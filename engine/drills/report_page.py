@@ -83,7 +83,12 @@ def _assertions(document: dict[str, Any]) -> str:
 def _records(records: dict[str, Any], latency: dict[str, float | None]) -> str:
     told = [f"{records['sent']} sent", f"{records['acknowledged']} acknowledged"]
     if records["read_back"]:
-        told += [f"{records[name]} {name}" for name in ("lost", "duplicated", "reordered")]
+        where = {
+            kind: number for kind, number in records.get("lost_at", {}).items() if number and kind != "unexplained"
+        }
+        lost_at = [f"{number} at {kind} elections" for kind, number in where.items()]
+        told.append(f"{records['lost']} lost" + (f" ({', '.join(lost_at)})" if lost_at else ""))
+        told += [f"{records[name]} {name}" for name in ("duplicated", "reordered")]
     else:
         told.append("not all could be read back")
     told.append(f"{sum(records['failed'].values())} failed")
