@@ -83,6 +83,8 @@ async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], be
     for part, text in typed.items():
         like = _read_by_serde(before, part) if before is not None and before.topic == record.topic else None
         try:
+            if like is not None and any(name == f"__{part}_schema_id" for name, _ in record.headers):
+                raise SerdeError("a header names its schema, which is read only: nothing was sent")
             if like is not None and before is not None:
                 shown = (before.readable_key if part == "key" else before.readable_value) or b""
                 if await values.write(record.topic, part, shown.decode(), like) != like:

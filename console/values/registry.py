@@ -76,8 +76,8 @@ class Registry:
         """``clock`` gives seconds that only go forward."""
         self.config = config
         self._clock = clock
-        self._known: dict[int, Schema] = {}
-        self._unknown: dict[int, tuple[float, RegistryError]] = {}
+        self._known: dict[int | str, Schema] = {}
+        self._unknown: dict[int | str, tuple[float, RegistryError]] = {}
         self._asked: dict[object, asyncio.Task[Any]] = {}
         self._left_alone_until = float("-inf")
         self._leave_alone_s = _LEFT_ALONE_S
@@ -88,12 +88,12 @@ class Registry:
         """Why it is left alone now; empty if it is not."""
         return self._problem if self._clock() < self._left_alone_until else ""
 
-    def known(self, schema_id: int) -> Schema | None:
+    def known(self, schema_id: int | str) -> Schema | None:
         """What was heard of before."""
         return self._known.get(schema_id)
 
-    async def schema(self, schema_id: int) -> Schema:
-        """By its id. Raises: RegistryError."""
+    async def schema(self, schema_id: int | str) -> Schema:
+        """By its id, or its GUID. Raises: RegistryError."""
         found = self._known.get(schema_id)
         if found is not None:
             return found
@@ -154,8 +154,9 @@ class Registry:
         self._problem = f"the registry {self.config.url}: {why}"
         return RegistryError(self._problem)
 
-    async def _by_id(self, schema_id: int) -> Schema:
-        return await self._whole(await self._get(f"/schemas/ids/{schema_id}"))
+    async def _by_id(self, schema_id: int | str) -> Schema:
+        kind = "ids" if isinstance(schema_id, int) else "guids"
+        return await self._whole(await self._get(f"/schemas/{kind}/{schema_id}"))
 
     async def _whole(self, answer: dict[str, Any]) -> Schema:
         """A schema with what it refers to, directly and further on."""

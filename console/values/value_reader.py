@@ -14,7 +14,7 @@ from console.values.schema_files import serde_of_file
 from console.values.schemas import Schema, SchemaType, serde_of
 from console.values.serde_words import AUTO, WITH_SCHEMA, SerdeWord
 from console.values.serdes import SIMPLE, Serde, SerdeError
-from console.values.wire_format import framed, unframed
+from console.values.wire_format import Framed, framed, named_by_header, unframed
 from console.viewmodel.records import PartReading, Reading, RecordView
 
 PARTS = ("key", "value")
@@ -29,11 +29,11 @@ _TURN = 100
 class Registered:
     """The serde of a registered schema: reads and writes what follows the schema's id."""
 
-    def __init__(self, schema_id: int, schema: Schema) -> None:
+    def __init__(self, schema_id: int | str, schema: Schema) -> None:
         """Blocks while protoc runs. Raises: SerdeError."""
         self.schema_id = schema_id
         word = str(schema.type).lower() if schema.type is not SchemaType.JSON else "json schema"
-        self._name = f"{word}, schema {schema_id}"
+        self._name = f"{word}, schema {schema_id if isinstance(schema_id, int) else schema_id[:8]}"
         self._serde = serde_of(schema, self._name)
 
     def read(self, payload: bytes) -> tuple[bytes, str]:
@@ -43,6 +43,8 @@ class Registered:
 
     def write(self, text: str, like: bytes | None = None) -> bytes:
         """With the magic byte and the id before it; as the message that ``like`` (a payload) is. Raises: SerdeError."""
+        if isinstance(self.schema_id, str):
+            raise SerdeError("a header names its schema: such values are read only")
         write_like: Callable[[str, bytes], bytes] | None = getattr(self._serde, "write_like", None)
         if like is None or write_like is None:
             return framed(self.schema_id, self._serde.write(text))
@@ -61,13 +63,13 @@ class RegisteredSerdes:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._made: dict[int, Registered | SerdeError] = {}
+        self._made: dict[int | str, Registered | SerdeError] = {}
 
-    def made(self, schema_id: int) -> Registered | SerdeError | None:
+    def made(self, schema_id: int | str) -> Registered | SerdeError | None:
         """What was made before, or why it cannot be."""
         return self._made.get(schema_id)
 
-    async def make(self, schema_id: int, schema: Schema | None = None) -> RegistryError | None:
+    async def make(self, schema_id: int | str, schema: Schema | None = None) -> RegistryError | None:
         """Ask the registry (unless the ``schema`` is there) and make it. Returns why the registry does not tell."""
         try:
             found = schema or await self.registry.schema(schema_id)
@@ -92,7 +94,7 @@ class ValueReader:
         self._registered = registered
         self._fixed: dict[SerdeWord, Serde | SerdeError] = {}
         self._topics: dict[str, _Topic] = {}
-        self._strangers: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        self._strangers: defaultdict[tuple[str, str], set[int | str]] = defaultdict(set)
 
     def _of(self, topic: str) -> _Topic:
         found = self._topics.get(topic)
@@ -118,16 +120,16 @@ class ValueReader:
         words, masks = self._of(topic)
         return words == (_AUTO, _AUTO) and self._registered is None and not masks.rules
 
-    async def _prepare(self, records: list[RecordView]) -> dict[int, RegistryError]:
+    async def _prepare(self, records: list[RecordView]) -> dict[int | str, RegistryError]:
         """Have ready what reading needs. Returns the ids that have no schema now, and why."""
-        wanted: dict[int, None] = {}
+        wanted: dict[int | str, None] = {}
         for record in records:
             for part, word, data in self._parts(record):
                 if word.file or word.name not in (AUTO, *WITH_SCHEMA):
                     if word not in self._fixed:
                         self._fixed[word] = await load(word)
                     continue
-                found = unframed(data) if self._registered is not None else None
+                found = _named(record, part, data) if self._registered is not None else None
                 if found is None or found.schema_id in wanted:
                     continue
                 assert self._registered is not None
@@ -142,7 +144,7 @@ class ValueReader:
         answers = await asyncio.gather(*(self._ask(each) for each in wanted))
         return {each: answer for each, answer in zip(wanted, answers, strict=True) if answer is not None}
 
-    async def _ask(self, schema_id: int) -> RegistryError | None:
+    async def _ask(self, schema_id: int | str) -> RegistryError | None:
         assert self._registered is not None
         missing = await self._registered.make(schema_id)
         if missing is None or not missing.is_unknown:
@@ -158,10 +160,10 @@ class ValueReader:
         pairs = zip(PARTS, words, (record.key, record.value), strict=True)
         return [(part, word, data) for part, word, data in pairs if data is not None]
 
-    def _read(self, record: RecordView, unknown: Mapping[int, RegistryError]) -> RecordView:
+    def _read(self, record: RecordView, unknown: Mapping[int | str, RegistryError]) -> RecordView:
         found: dict[str, tuple[bytes, PartReading]] = {}
         for part, word, data in self._parts(record):
-            read = self._read_part(word, data, unknown)
+            read = self._read_part(word, data, unknown, _named(record, part, data))
             if read is not None:
                 found[part] = read
         if found:
@@ -172,14 +174,13 @@ class ValueReader:
         return apply_masks(record, masks) if masks.rules else record
 
     def _read_part(
-        self, word: SerdeWord, data: bytes, unknown: Mapping[int, RegistryError]
+        self, word: SerdeWord, data: bytes, unknown: Mapping[int | str, RegistryError], found: Framed | None
     ) -> tuple[bytes, PartReading] | None:
         """What the bytes say, or why they do not; ``None``: nothing is known of them."""
         if word.file or word.name not in (AUTO, *WITH_SCHEMA):
             return _by(self._fixed[word], data)
         if self._registered is None:
             return None if word.name == AUTO else (data, PartReading(problem=NO_REGISTRY))
-        found = unframed(data)
         if found is None:
             if word.name == AUTO:
                 return None
@@ -197,6 +198,11 @@ class ValueReader:
         except SerdeError as error:
             return data, PartReading(problem=str(error))
         return readable, PartReading(name)
+
+
+def _named(record: RecordView, part: str, data: bytes) -> Framed | None:
+    """By a header, or by what the bytes begin with."""
+    return (named_by_header(record.headers, part, data) if record.headers else None) or unframed(data)
 
 
 async def load(word: SerdeWord) -> Serde | SerdeError:

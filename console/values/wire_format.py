@@ -6,17 +6,21 @@ Source: "Wire format" in the documentation of Confluent's Schema Registry; its `
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from typing import NamedTuple
 
 MAGIC = 0
 HEADER_BYTES = 5
+_MAGIC_OF_GUIDS = 1
+_GUID_BYTES = 16
 _MOST_INDEXES = 64
 
 
 class Framed(NamedTuple):
-    """A value that may be framed: the magic byte is there."""
+    """A value that may be framed: the magic byte is there. ``schema_id`` is a number, or a GUID of 36 characters."""
 
-    schema_id: int
+    schema_id: int | str
     payload: bytes
 
 
@@ -26,6 +30,20 @@ def unframed(data: bytes) -> Framed | None:
         return None
     schema_id = int.from_bytes(data[1:HEADER_BYTES], "big", signed=True)
     return Framed(schema_id, data[HEADER_BYTES:]) if schema_id > 0 else None
+
+
+def named_by_header(headers: Sequence[tuple[str, bytes | None]], part: str, data: bytes) -> Framed | None:
+    """The same where a header (``__value_schema_id``) names the schema of ``key`` or ``value``, by a one and a GUID;
+    the path to a message of Protobuf stands behind it there."""
+    for name, said in headers:
+        if (
+            name == f"__{part}_schema_id"
+            and said is not None
+            and len(said) > _GUID_BYTES
+            and said[0] == _MAGIC_OF_GUIDS
+        ):
+            return Framed(str(uuid.UUID(bytes=said[1 : 1 + _GUID_BYTES])), said[1 + _GUID_BYTES :] + data)
+    return None
 
 
 def framed(schema_id: int, payload: bytes) -> bytes:

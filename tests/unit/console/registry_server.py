@@ -16,6 +16,9 @@ PAYMENT_BYTES = bytes.fromhex(
 )
 LINE_BYTES = bytes.fromhex("000000000a0402000a03622d321003")
 NOTE_BYTES = bytes.fromhex("000000000a000a026869")
+# The same with its header_schema_id_serializer: __value_schema_id.
+ORDER_GUID = bytes.fromhex("01320e2d64c3dc4ec7ae8b58d5b620bbf2")
+LINE_GUID = bytes.fromhex("0162908f3cb39f43278e573c4f0abc5cc3040200")
 ORDER = {
     "order": 80010,
     "amount": 129.9,
@@ -91,6 +94,8 @@ ANSWERS: dict[str, Any] = {
         "references": [{"name": "common/money.proto", "subject": "money in base64", "version": 1}],
     },
     "/subjects/money%20in%20base64/versions/1": {"id": 12, "schemaType": "PROTOBUF", "schema": MONEY_DESCRIPTOR},
+    "/schemas/guids/320e2d64-c3dc-4ec7-ae8b-58d5b620bbf2": _ORDER,
+    "/schemas/guids/62908f3c-b39f-4327-8e57-3c4f0abc5cc3": _PAYMENT,
     "/schemas/ids/13": {"schemaType": "JSON", "schema": "{}"},
     "/schemas/ids/14": {"schema": '{"type": "no such type"}'},
 }

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from registry_server import (
     LINE_BYTES,
+    LINE_GUID,
     MONEY_PROTO,
     NOTE_BYTES,
     ORDER,
     ORDER_BYTES,
+    ORDER_GUID,
     PAYMENT,
     PAYMENT_BYTES,
     PAYMENT_PROTO,
@@ -85,6 +87,22 @@ async def test_messages_of_protobuf_are_found_by_the_path_before_them(tmp_path: 
         # Some registries have descriptors in base64, as they were registered.
         read = await one(values, b"\0\0\0\0\x0b" + PAYMENT_BYTES[5:])
         assert record_data(read)["value"] == PAYMENT and len(server.asked) == 4
+
+
+async def test_a_header_may_name_the_schema(tmp_path: Path) -> None:
+    with registry_server() as server:
+        values = values_for(tmp_path, registry=server.url)
+        order = record(ORDER_BYTES[5:], headers=(("__value_schema_id", ORDER_GUID), ("trace", b"4f")))
+        line = record(LINE_BYTES[8:], headers=(("__value_schema_id", LINE_GUID),))
+        first, second, third, fourth = await values.begin().read(
+            [order, line, record(ORDER_BYTES[5:], headers=(("__key_schema_id", b"\1"),)), record(ORDER_BYTES)]
+        )
+        assert record_data(first)["value"] == record_data(fourth)["value"] == ORDER
+        assert record_data(second)["value"] == {"sku": "b-2", "pieces": 3}
+        assert first.reading is not None and first.reading.value.serde == "avro, schema 320e2d64 Order"
+        assert third.reading is None
+        await values.begin().read([order])
+        assert len(server.asked) == 6
 
 
 async def test_only_what_is_certain_is_read_without_a_rule(tmp_path: Path) -> None:
