@@ -26,7 +26,10 @@ _TEXT = """
 const terminal = window.terminalOfThePage;
 if (!terminal) return "";
 const lines = [];
-for (let y = 0; y < terminal.rows; y++) lines.push(terminal.buffer.active.getLine(y)?.translateToString(true, 0, terminal.cols) ?? "");
+for (let y = 0; y < terminal.rows; y++) {
+  // After it was made narrower, a line still has what stood beyond.
+  lines.push(terminal.buffer.active.getLine(y)?.translateToString(true, 0, terminal.cols) ?? "");
+}
 return lines.join("\\n");
 """
 
