@@ -64,6 +64,8 @@ Examples:
   kconsole get groups --bootstrap-servers h:9092    what there is, for people or with --json
   kconsole drill kill-the-leader                    rehearse a failure on a cluster of its own: exit code 0 or 1
   kconsole groups reset -h                          a group's offsets anew: shown; --execute does it
+  kconsole copy orders orders-test                  records to another topic: counted; --execute sends them
+  kconsole redrive orders-dlq                       dead letters back to where they came from, each once
   kconsole bundle incident.kbundle --from 14:00     what was recorded since then, in one file: kconsole replay opens it
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
 

@@ -86,6 +86,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("serde", ("serdes",), "!serde", "what a topic's keys and values are read as", "topic"),
     Command("load", ("produce-rate",), "!load", "produce to a topic at a rate, with latencies", "topic"),
     Command("find", ("find-key",), "!find", "a key in a topic: TOPIC KEY; reads only its partition", "topic"),
+    Command("giveup", ("give-up",), "!giveup", "end the copy, redrive or load that is under way"),
     Command("redrive", ("dead-letters",), "!redrive", "dead letters of a topic back to where they came from", "topic"),
     Command("create", ("new",), "!create", "create a topic"),
     Command(

@@ -55,7 +55,7 @@ class CopyActs:
         marked: Sequence[RecordView] = (),
     ) -> None:
         """A form; then the count. While one is under way, it is given up."""
-        if self._acts.long.gives_up() or self._acts.refused(Need.WRITE):
+        if self._acts.long.is_under_way("copy") or self._acts.refused(Need.WRITE):
             return
         filter_text = wanted.text if wanted is not None and wanted.is_active else ""
         target = target or self._last_target
@@ -131,7 +131,7 @@ class CopyActs:
         what = f"{wish.source} → {wish.target}"
 
         def progress(tally: Tally, read: int) -> None:
-            self._acts.long.tell(f"{what}: {read:,} read, {tally.words} match; y gives it up")
+            self._acts.long.tell(f"{what}: {read:,} read, {tally.words} match")
 
         async def look(stop: Stop) -> None:
             if records is not None:
@@ -140,7 +140,7 @@ class CopyActs:
                 plan = await plan_copy(self._app.gateway, wish, stop, progress)
             self._show(plan, records)
 
-        self._acts.long.look(f"counting {what}", look)
+        self._acts.long.look("copy", f"counting {what}", look)
 
     def _show(self, plan: CopyPlan, records: Sequence[RecordView] | None) -> None:
         wish = plan.wish
@@ -164,10 +164,10 @@ class CopyActs:
 
         def progress(now: Progress) -> None:
             of = f"{now.acknowledged:,} of {text.plural(plan.tally.records, 'record')}"
-            self._acts.long.tell(f"{what}: {of} acknowledged; y gives it up")
+            self._acts.long.tell(f"{what}: {of} acknowledged")
 
         async def act(stop: Stop) -> str:
             done = await copy(self._app.gateway, plan.wish, stop, progress, plan=plan, records=records)
             return f"{plan.wish.source} → {plan.wish.target}: {done.words}"
 
-        self._acts.long.perform(what, command, act)
+        self._acts.long.perform("copy", what, command, act)

@@ -34,7 +34,7 @@ class LoadActs:
 
     def ask(self, topic: str) -> None:
         """A form; it remembers what was typed last. While an act is under way, it is given up."""
-        if self._acts.long.gives_up() or self._acts.refused(Need.WRITE):
+        if self._acts.long.is_under_way("load") or self._acts.refused(Need.WRITE):
             return
         last = self._last
         fields = [
@@ -83,12 +83,12 @@ class LoadActs:
         command = perf_command(self._app.gateway.capabilities.bootstrap_servers, wish, size)
 
         def progress(now: LoadProgress) -> None:
-            self._acts.long.tell(f"{wish.topic}: {now.words(wish)}; L stops it")
+            self._acts.long.tell(f"{wish.topic}: {now.words(wish)}")
 
         async def act(stop: Stop) -> str:
             return f"{wish.topic}: {(await run_load(self._app.gateway, wish, stop, progress)).words}"
 
-        self._acts.long.perform(f"produce to {wish.topic} at {wish.rate:,}/s", command, act)
+        self._acts.long.perform("load", f"produce to {wish.topic} at {wish.rate:,}/s", command, act)
 
 
 def _number(values: dict[str, str], name: str, default: int | None = None) -> int:

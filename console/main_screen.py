@@ -375,6 +375,8 @@ class MainScreen(Screen[None]):
             acts.copying.ask(*self._topic(act, arguments), *arguments[1:2])
         elif act == "delete_records":
             acts.administering.ask_delete_records(partitions_named(arguments, self.console.picture()))
+        elif act == "giveup":
+            acts.long.give_up()
         elif act == "load":
             acts.loading.ask(*self._topic(act, arguments))
         elif act == "find":

@@ -45,7 +45,7 @@ class RedriveActs:
 
     def ask(self, topic: str, *, wanted: Filter | None = None, marked: Sequence[RecordView] = ()) -> None:
         """A form; then the count. While an act is under way, it is given up."""
-        if self._acts.long.gives_up() or self._acts.refused(Need.WRITE):
+        if self._acts.long.is_under_way("redrive") or self._acts.refused(Need.WRITE):
             return
         filter_text = wanted.text if wanted is not None and wanted.is_active else ""
         records = list(marked) or None
@@ -97,7 +97,7 @@ class RedriveActs:
         async def look(stop: Stop) -> None:
             self._show(await plan_redrive(self._app.gateway, wish, stop, progress, records), records)
 
-        self._acts.long.look(f"counting the dead letters of {wish.topic}", look)
+        self._acts.long.look("redrive", f"counting the dead letters of {wish.topic}", look)
 
     def _show(self, plan: RedrivePlan, records: list[RecordView] | None) -> None:
         wish = plan.wish
@@ -110,7 +110,7 @@ class RedriveActs:
         lines = [*plan_cells(plan), cell(""), (Span(f"$ {command}", "muted"),)]
 
         def progress(done: int) -> None:
-            self._acts.long.tell(f"{wish.topic}: {done:,} of {plan.findings.going:,} sent back; D gives it up")
+            self._acts.long.tell(f"{wish.topic}: {done:,} of {plan.findings.going:,} sent back")
 
         async def act(stop: Stop) -> str:
             done = await redrive(self._app.gateway, wish, stop, progress, records)
@@ -118,6 +118,6 @@ class RedriveActs:
 
         def answered(confirmed: bool | None) -> None:
             if confirmed:
-                self._acts.long.perform(f"redrive {wish.topic}", command, act)
+                self._acts.long.perform("redrive", f"redrive {wish.topic}", command, act)
 
         self._app.push_screen(Preview(f"send dead letters of {wish.topic} back?", lines), answered)

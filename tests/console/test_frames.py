@@ -23,6 +23,7 @@ COMPARED = (
     "batches",
     "batch",
     "records",
+    "records-over-time",
     "record-detail",
     "groups",
     "group",

@@ -27,6 +27,7 @@ SHOTS: dict[str, list[str]] = {
     "batches": ["2", "j", "j", "enter", "s", "j", "j", "enter"],
     "batch": ["2", "j", "j", "enter", "s", "j", "j", "enter", "j", "enter"],
     "records": ["2", "j", "j", "l"],
+    "records-over-time": ["2", "j", "j", "l", "h"],
     "record-detail": ["2", "j", "j", "l", "enter"],
     "groups": ["3"],
     "group": ["3", "j", "enter"],
