@@ -72,7 +72,7 @@ class TimeTravel:
         self._wanted_ms: int | None = None
         self._moving = False
         self._marked_ms: int | None = None
-        self._marks: tuple[tuple[int, int, int], list[Any]] = ((0, 0, 0), [])
+        self._marks: tuple[tuple[int, int, int], list[Any], list[Any]] = ((0, 0, 0), [], [])
 
     # -- for the app ----------------------------------------------------------------------------------------------
 
@@ -466,12 +466,13 @@ class TimeTravel:
 
     # -- for the bar ----------------------------------------------------------------------------------------------
 
-    def marks(self, first_ms: int, last_ms: int, cells: int) -> list[Any]:
-        """What stands on the bar."""
+    def marks(self, first_ms: int, last_ms: int, cells: int) -> tuple[list[Any], list[Any]]:
+        """What stands on the bar, and where it has gaps."""
         wanted = (first_ms, last_ms, cells)
         if self._marks[0] != wanted and self.past is not None:
             try:
-                self._marks = (wanted, self.past.record.marks(*wanted))
+                record = self.past.record
+                self._marks = (wanted, record.marks(*wanted), record.gaps(first_ms, last_ms))
             except RecordError:
-                return []
-        return self._marks[1]
+                return [], []
+        return self._marks[1:]

@@ -169,6 +169,14 @@ class Record:
         )
         return [Mark(*row) for row in rows]
 
+    def gaps(self, first_ms: int, last_ms: int) -> list[tuple[int, int]]:
+        """Stretches of which there are no pictures."""
+        return self._all(
+            "SELECT was, at_ms FROM (SELECT at_ms, lag(at_ms) OVER (ORDER BY id) AS was FROM frames "
+            "WHERE at_ms BETWEEN ? AND ?) WHERE at_ms - was > ?",
+            *(first_ms, last_ms, GAP_MS),
+        )
+
     # -- the rest -------------------------------------------------------------------------------------------------
 
     def commands_until(self, at_ms: int) -> list[Command]:

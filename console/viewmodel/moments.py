@@ -137,8 +137,11 @@ def cells_of_bar(moment: Moment, width: int) -> int:
     return max(4, width - len(_tail(*window(moment))) - 2)
 
 
-def scrub_line(moment: Moment, width: int, marks: Sequence[tuple[int, str, int]]) -> Cell:
-    """The record as a line with what happened on it (``marks``: cell, kind, count); ``●`` is here, ``◆`` the mark."""
+def scrub_line(
+    moment: Moment, width: int, marks: Sequence[tuple[int, str, int]], gaps: Sequence[tuple[int, int]] = ()
+) -> Cell:
+    """The record as a line with what happened on it (``marks``: cell, kind, count); ``●`` is here, ``◆`` the mark, and
+    where nothing was recorded (``gaps``: from, to) there is no line."""
     first_ms, last_ms = window(moment)
     room = cells_of_bar(moment, width)
     span = max(1, last_ms - first_ms)
@@ -151,6 +154,7 @@ def scrub_line(moment: Moment, width: int, marks: Sequence[tuple[int, str, int]]
         rank = _TONES.index(event_tone(kind))
         if at not in worst or rank < worst[at][0]:
             worst[at] = (rank, kind)
+    empty = {at for begins, ends in gaps for at in range(place(begins) + 1, place(ends))}
     here = place(moment.at_ms)
     marked = None if moment.marked_ms is None else place(moment.marked_ms)
     spans = [Span("├", "muted")]
@@ -162,6 +166,8 @@ def scrub_line(moment: Moment, width: int, marks: Sequence[tuple[int, str, int]]
         elif at in worst:
             tone, glyph = event_mark(worst[at][1])
             spans.append(Span(glyph, tone))
+        elif at in empty:
+            spans.append(Span(" ", "muted"))
         else:
             spans.append(Span("━" if at < here else "─", "accent" if at < here else "muted"))
     return (*spans, Span("┤", "muted"), Span(_tail(first_ms, last_ms), "muted"))

@@ -31,7 +31,8 @@ class Scrub(LineWidget):
             return (), ()
         if y == 0:
             return where_words(moment, travel.present_ms())
-        return scrub_line(moment, width, travel.marks(*window(moment), cells_of_bar(moment, width))), ()
+        marks, gaps = travel.marks(*window(moment), cells_of_bar(moment, width))
+        return scrub_line(moment, width, marks, gaps), ()
 
     def redraw_if_changed(self) -> None:
         self.set_class(cast("KConsole", self.app).travel.moment is not None, "-past")

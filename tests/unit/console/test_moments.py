@@ -78,6 +78,8 @@ def test_the_bar_shows_as_much_as_must_be_and_a_click_is_a_moment() -> None:
     assert window(moment(END_MS - 4 * HOUR_MS)) == (END_MS - 5 * HOUR_MS, END_MS)
     line = words(scrub_line(near, 46, [(5, "isr_shrunk", 3), (5, "process_killed", 1), (7, "group_stable", 1)]))
     assert line == "├━━━━━✗━▲━━━━━━━━━━━━●─────────◆──────────┤ 2m"
+    with_gap = words(scrub_line(near, 46, [], [(END_MS - 50_000, END_MS - 40_000)]))
+    assert with_gap.index("  ") == 25 and with_gap.count(" ") == line.count(" ") + 2
     assert abs(scrub_moment(near, 46, line.index("●")) - near.at_ms) < 3_000
     assert scrub_moment(near, 46, 0) == END_MS - 120_000
 

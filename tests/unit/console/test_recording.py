@@ -108,7 +108,10 @@ def test_pictures_come_back_as_they_were_at_each_moment(tmp_path: Path) -> None:
         found = record.picture_at(wanted.at_ms + 999)
         assert found is not None and found.snapshot == wanted and found.at_ms == wanted.at_ms
     assert list(record.samples(START_MS, START_MS + 4_000, 2_000)) == [calm, grown, empty]
-    assert recorder.frames_written == 5
+    recorder.picture(picture(START_MS + 30_000))
+    recorder.flush()
+    assert record.gaps(START_MS, START_MS + 60_000) == [(START_MS + 4_000, START_MS + 30_000)]
+    assert recorder.frames_written == 6
     recorder.close()
 
 
