@@ -197,7 +197,7 @@ class Recordings:
         if self.recorder is None:
             return ""
         if self.problem:
-            return "✗ rec" if short else "✗ not recorded"
+            return "✗rec" if short else "✗ not recorded"
         if self._gateway.capabilities.source is Source.ATTACHED:
-            return "● rec" if short else f"● recorded, sampled each {self.recorder.limits.interval_ms / 1000:g} s"
+            return "rec" if short else f"● recorded, sampled each {self.recorder.limits.interval_ms / 1000:g} s"
         return ""

@@ -20,6 +20,9 @@ def console_app(widget: LineWidget) -> KConsole:
     return cast("KConsole", widget.app)
 
 
+_ROOM_FOR_BADGE = 110
+
+
 class Header(LineWidget):
     """Two lines on the cluster as a whole."""
 
@@ -50,8 +53,15 @@ def _when(app: KConsole, right: Cell, width: int) -> Cell:
     if app.travel.is_past:
         when = f" {text.clock_time(app.now_ms())}" if width >= 100 else ""
         return (Span(f"◀ PAST{when}", "under_replicated"),)
-    badge = app.travel.recordings.badge(short=width < 110)
-    return (Span(f"{badge}  ", "offline" if badge.startswith("✗") else "info"), *right) if badge else right
+    short = width < _ROOM_FOR_BADGE
+    badge = app.travel.recordings.badge(short=short)
+    if not badge:
+        return right
+    tone = "offline" if badge.startswith("✗") else "info"
+    if not short:
+        return (Span(f"{badge}  ", tone), *right)
+    # There is room for one word: how old the picture is comes first, if it is.
+    return (Span(f"{badge} ", tone), *right[1:]) if right and right[0].text == "live " else right
 
 
 class Tabs(LineWidget):

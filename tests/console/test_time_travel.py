@@ -10,7 +10,7 @@ from typing import Any
 
 from driving import Driver
 from sample_snapshots import kill_in
-from scripted import EMBEDDED
+from scripted import ATTACHED, EMBEDDED
 from tests_frame import make_app, populate
 
 from console.app import KConsole
@@ -118,11 +118,19 @@ async def test_before_the_kill_the_old_leader_is_shown_and_nothing_can_be_done_t
 
 
 async def test_without_a_record_it_is_said_how_to_have_one(tmp_path: Path) -> None:
-    app, gateway = make_app(EMBEDDED)
+    app, gateway = make_app(ATTACHED)
     async with app.run_test(size=(80, 24)) as pilot:
         driver = Driver(app, gateway, pilot)
+        await driver.settle()
+        assert driver.screen.splitlines()[0].endswith(" live ●")
         await driver.press("left_curly_bracket")
         assert driver.flash == "nothing is recorded here: :record begins"
         for words, said in ((f"record {tmp_path}/mine.db", f"recorded into {tmp_path}/mine.db"), ("record off", "no")):
             app.main.run_command(words)
             assert driver.flash.startswith(said)
+            if driver.app.travel.recordings.recorder is not None:
+                # How it is recorded is said, and that it is live still.
+                assert driver.screen.splitlines()[0].endswith(" rec ●")
+                await pilot.resize_terminal(140, 24)
+                await driver.settle()
+                assert driver.screen.splitlines()[0].endswith("● recorded, sampled each 1 s  live ●")
