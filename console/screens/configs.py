@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -187,15 +188,14 @@ class CompareView(_ConfigsOf):
         return pair_columns(left.words(), right.words())
 
     async def ask(self) -> Told:
-        found: list[list[ConfigValue] | None] = []
-        problems: list[str] = []
-        for of in self.sides:
-            try:
-                found.append(await self.configs_of(of))
-            except GatewayError as error:
-                found.append(None)
-                problems.append(f"{of.words()}: {error}")
-        left, right = found
+        answers = await asyncio.gather(*(self.configs_of(of) for of in self.sides), return_exceptions=True)
+        problems = []
+        for of, answer in zip(self.sides, answers, strict=True):
+            if isinstance(answer, GatewayError):
+                problems.append(f"{of.words()}: {answer}")
+            elif isinstance(answer, BaseException):
+                raise answer
+        left, right = (None if isinstance(each, BaseException) else each for each in answers)
         # With one of them alone there is nothing to compare: what was told last stays.
         told = None if left is None or right is None else pairs(left, right, same=True)
         return Told({"": told}, tuple(problems))

@@ -34,10 +34,10 @@ from tests.integration.test_attached_console import Traffic
 _PATIENCE_S = 5.0
 _GROUP = "billing"
 _TOPIC = "orders"
-_ARGUMENTS = {"topic": _TOPIC, "topics": _TOPIC, "broker": "1"}
+_ARGUMENTS = {"topic": _TOPIC, "topics": _TOPIC, "broker": "1", "group": _GROUP}
 # Through rows, a row whole, help, a filter that is taken back.
 _KEYS = (("j",), ("j",), ("k",), ("d", "escape"), ("question_mark", "escape"), ("slash", "o", "escape", "escape"))
-_SCREENS_WITH_ARGUMENT = {"records", "segments", "log", "impact", "configs"}
+_SCREENS_WITH_ARGUMENT = {"records", "segments", "log", "impact", "configs", "producers", "group-configs"}
 
 
 class WatchedConsole(KConsole):
@@ -96,6 +96,8 @@ def _lines_of_screens(app: KConsole) -> list[tuple[Command, str]]:
         found.append((command, " ".join(words)))
         if command.target == "groups":
             found.append((command, f"{command.name} {_GROUP}"))
+        if command.target == "broker-configs":
+            found += [(command, f"{command.name} 2"), (command, f"{command.name} 1 3")]
     return found
 
 
