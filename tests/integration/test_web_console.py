@@ -96,7 +96,7 @@ def test_a_failover_is_seen_in_a_browser_and_tabs_share_one_cluster(tmp_path: Pa
         code = web.wait(30)
     assert code == 0
     assert running(data_dir) == [], "the server stops the cluster that it started, and leaves no console"
-    assert "This console was left" in browser.page_text()
+    assert "This console has ended" in browser.page_text()
 
 
 def test_a_console_whose_server_is_gone_leaves() -> None:
