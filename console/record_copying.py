@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from console.gateway.bulk_protocol import SenderOptions
 from console.gateway.protocol import GatewayError, ReadFrom, Start, Tail
-from console.tail_reading import read_to_the_end
+from console.tail_reading import in_portions, read_to_the_end
 from console.viewmodel import text
 from console.viewmodel.copying import (
     CopyError,
@@ -110,11 +110,12 @@ async def plan_copy(gateway: Gateway, wish: CopyWish, stop: Stop, progress: Call
 
     async def take(records: list[RecordView]) -> None:
         nonlocal read, unreadable
-        for record in records:
-            if stays(record):
-                unreadable += 1
-            elif passes(wish.wanted, record):
-                tally.add(record)
+        async for part in in_portions(records):
+            for record in part:
+                if stays(record):
+                    unreadable += 1
+                elif passes(wish.wanted, record):
+                    tally.add(record)
 
     def on_read(records: Sequence[RecordView]) -> None:
         nonlocal read
@@ -247,16 +248,15 @@ class _Copying:
 
     async def take(self, records: list[RecordView]) -> None:
         """Raises: Stopped, GatewayError."""
-        portion = self._throttle.portion
         wanted = []
-        for record in records:
-            self._read += 1
-            if stays(record):
-                self.unreadable += 1
-            elif passes(self._wish.wanted, record):
-                wanted.append(record)
-        for at in range(0, len(wanted), portion):
-            part = wanted[at : at + portion]
+        async for part in in_portions(records):
+            for record in part:
+                self._read += 1
+                if stays(record):
+                    self.unreadable += 1
+                elif passes(self._wish.wanted, record):
+                    wanted.append(record)
+        async for part in in_portions(wanted, self._throttle.portion):
             await self._send(part)
             for record in part:
                 self.reached[TopicPartition(record.topic, record.partition)] = record.offset + 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from console.gateway.bulk_protocol import Kept, Sender, SenderOptions
 from console.gateway.protocol import GatewayError, ReadFrom, Start, Tail
 from console.record_copying import Stop, Stopped
-from console.tail_reading import read_to_the_end
+from console.tail_reading import in_portions, read_to_the_end
 from console.viewmodel import text
 from console.viewmodel.dead_letters import dead_letter
 from console.viewmodel.outgoing import Outgoing, Throttle, size_of
@@ -78,8 +78,9 @@ async def plan_redrive(
     findings = Findings()
 
     async def take(batch: list[RecordView]) -> None:
-        for record in batch:
-            findings.add(await going.judged(record))
+        async for part in in_portions(batch):
+            for record in part:
+                findings.add(await going.judged(record))
 
     if records is not None:
         await take(list(records))
@@ -197,6 +198,10 @@ class _Sending:
         self.topics: dict[str, int] = {}
 
     async def take(self, records: list[RecordView], in_order: bool = True) -> None:
+        async for part in in_portions(records):
+            await self._take(part, in_order)
+
+    async def _take(self, records: Sequence[RecordView], in_order: bool) -> None:
         for record in records:
             place = TopicPartition(record.topic, record.partition)
             judged = await self._going.judged(record)

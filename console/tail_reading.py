@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,3 +45,10 @@ async def read_to_the_end(
             coming.cancel()
             with contextlib.suppress(BaseException):
                 await coming
+
+
+async def in_portions(records: Sequence[RecordView], number: int = 200) -> AsyncIterator[Sequence[RecordView]]:
+    """The same in parts, between which others have their turn: a screen answers its keys meanwhile."""
+    for at in range(0, len(records), number):
+        yield records[at : at + number]
+        await asyncio.sleep(0)
