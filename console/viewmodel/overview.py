@@ -49,7 +49,9 @@ def overview(
     age = _age(snapshot, now_ms, failure)
     if snapshot.faults:
         # What looks broken may be so on purpose.
-        age = (Span(f"{text.plural(len(snapshot.faults), 'fault')} on  ", "offline"), *age)
+        number = len(snapshot.faults)
+        told = f"{text.plural(number, 'fault')} on  " if width >= 100 else f"✗ {number}  "
+        age = (Span(told, "offline"), *age)
     before: Cell = (product, *where, Span("  cluster ", "muted"))
     after = _controller(snapshot, now_ms)
     # The cluster's id gives way to everything else of the line; a blank stands at its ends and before its right part.
