@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 from rich.style import Style
 
-from console.viewmodel.cells import Cell
+from console.viewmodel.cells import Cell, harmless
 from themes import TOKENS, Theme
 from themes.contrast import contrast_ratio
 
@@ -38,7 +38,9 @@ class Palette:
 
     def segments(self, value: Cell, background: str = "surface", *, bold: bool = False) -> list[Segment]:
         """A cell as segments."""
-        return [Segment(span.text, self.style(span.tone, background, bold=bold)) for span in value if span.text]
+        return [
+            Segment(harmless(span.text), self.style(span.tone, background, bold=bold)) for span in value if span.text
+        ]
 
 
 def textual_theme(theme: Theme) -> TextualTheme:

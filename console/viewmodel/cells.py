@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +24,16 @@ UNKNOWN: Cell = (Span("–", "muted"),)
 def cell(text: object, tone: str = "text") -> Cell:
     """A cell of one span."""
     return (Span(str(text), tone),)
+
+
+# What would command the terminal, break the line, or turn the direction of what follows: names and values that clients
+# chose (records, groups, client.ids) may have it.
+_COMMANDING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    """A text as a terminal may be given it, of the same length."""
+    return text if text.isprintable() else _COMMANDING.sub("·", text)
 
 
 def json_tone(value: object) -> str:

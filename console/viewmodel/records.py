@@ -91,6 +91,14 @@ def as_text(data: bytes) -> str | None:
     return decoded if readable else None
 
 
+def _beginning_as_text(data: bytes) -> str | None:
+    for cut in range(4):
+        found = as_text(data[: len(data) - cut])
+        if found is not None:
+            return found
+    return None
+
+
 def one_line(data: bytes | None, shown: BytesFormat = BytesFormat.AUTO) -> Cell:
     """Bytes in one line of a table."""
     if data is None:
@@ -100,8 +108,9 @@ def one_line(data: bytes | None, shown: BytesFormat = BytesFormat.AUTO) -> Cell:
     head = data[:_SHOWN_VALUE]
     if shown is BytesFormat.HEX:
         return cell(head.hex(" "), "text")
-    decoded = as_text(head) if len(head) == len(data) else head.decode(errors="replace")
-    if decoded is None or (shown is BytesFormat.AUTO and "\ufffd" in decoded):
+    # The last character of a part may be cut.
+    decoded = as_text(data) if len(head) == len(data) else _beginning_as_text(head)
+    if decoded is None:
         return (Span("0x", "muted"), Span(head.hex(" "), "text"))
     if shown is not BytesFormat.AUTO:
         return cell("".join(_visible(c) for c in decoded))

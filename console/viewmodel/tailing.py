@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -248,8 +249,14 @@ def _read(record: RecordView, part: str) -> str:
     return f"{_readable(data)} ({problem})" if problem else _readable(data)
 
 
+# A value is shown to people, whatever it would have their terminal do.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
 def _readable(data: bytes | None) -> str:
     content, encoding = _encoded(data)
     if content is None:
         return "null"
-    return f"base64:{content}" if encoding == "base64" else content.replace("\n", "\\n")
+    if encoding == "base64":
+        return f"base64:{content}"
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", content.replace("\n", "\\n"))

@@ -10,7 +10,7 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.viewmodel.cells import Cell, Span
+from console.viewmodel.cells import Cell, Span, harmless
 from console.viewmodel.text import shorten_middle
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def fit(
     value: Cell, width: int, *, right: bool = False, cut_middle: bool = False, drops_spans: bool = False
 ) -> list[Span]:
     """Exactly ``width`` cells: padded, or cut with an ellipsis; with ``drops_spans`` the last spans go first."""
+    value = tuple(span if span.text.isprintable() else Span(harmless(span.text), span.tone) for span in value)
     total = cell_width(value)
     while drops_spans and total > width and len(value) > 1:
         total -= width_of(value[-1].text)

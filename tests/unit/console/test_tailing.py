@@ -119,3 +119,5 @@ def test_bytes_that_are_no_text_are_base64_and_say_so() -> None:
         {"name": "n", "value": None, "encoding": None},
     ]
     assert record_line(RecordView("t", 1, 2, 3, b"\xff\x00", b"a\nb")).endswith("  t-1@2  base64:/wA=  a\\nb")
+    coloured = RecordView("t", 1, 2, 3, None, "\x1b[31mred\ttea\x9b".encode())
+    assert record_line(coloured).endswith("  null  \\x1b[31mred\ttea\\x9b"), "it stays words"

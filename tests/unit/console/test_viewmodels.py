@@ -413,6 +413,15 @@ def test_bytes_are_shown_as_what_they_are() -> None:
     assert plain(one_line(b"\x00\xff")) == "0x00 ff"
     assert plain(one_line(b"a\nb", BytesFormat.RAW)) == "a⏎b"
     assert plain(one_line(b"ab", BytesFormat.HEX)) == "61 62"
+    assert plain(one_line(b"x" * 399 + "ä".encode() * 9)) == "x" * 399, "a character that is cut is left out"
+    assert plain(one_line(b"\x1b[2J" + b"x" * 500)).startswith("0x1b 5b 32 4a")
+
+
+def test_nothing_that_a_client_wrote_commands_the_terminal() -> None:
+    group = (Span("billing\x1b[2J\x9b1m\u202egnp", "offline"),)
+    (shown, pad) = fit(group, 24)
+    assert shown == Span("billing·[2J·1m·gnp", "offline") and pad.text == " " * 6
+    assert fit((Span("ﬁne ✓ é"),), 7)[0].text == "ﬁne ✓ é"
 
 
 def test_json_in_a_line_keeps_every_character_and_tells_names_from_values() -> None:
