@@ -50,7 +50,7 @@ def overview(
     if snapshot.faults:
         # What looks broken may be so on purpose.
         number = len(snapshot.faults)
-        told = f"{text.plural(number, 'fault')} on  " if width >= 100 else f"✗ {number}  "
+        told = f"{text.plural(number, 'fault')} on  " if width >= 96 else f"✗{number} "
         age = (Span(told, "offline"), *age)
     before: Cell = (product, *where, Span("  cluster ", "muted"))
     after = _controller(snapshot, now_ms)
