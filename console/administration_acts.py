@@ -17,6 +17,7 @@ from console.tool_commands import (
     delete_scram_command,
     quota_command,
     set_scram_command,
+    terminate_command,
 )
 from console.viewmodel import text
 from console.viewmodel.acls import ALL_OPERATIONS, PATTERNS, PERMISSIONS, RESOURCES, AclRow, acl_of
@@ -39,6 +40,7 @@ from console.viewmodel.configs import TOPIC, ConfigOf
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.record_deletion import Cut, cut_cells, cut_words, cuts_of
 from console.viewmodel.scram_users import MECHANISMS, MIN_ITERATIONS, ScramRow, credential_of
+from console.viewmodel.transactions import TransactionRow
 
 if TYPE_CHECKING:
     from console.actions import Acts
@@ -246,6 +248,29 @@ class AdministrationActs:
             command,
             "Abort",
             lambda: self._acts.perform(f"abort {place}@{row.transaction_start_offset}", command, call, after=after),
+        )
+
+    def terminate(self, row: TransactionRow, after: After) -> None:
+        """Always asks: its producer is fenced."""
+        if self._acts.refused(Need.WRITE):
+            return
+        if row.open_ms is None:
+            self._app.flash(f"{row.transactional_id} has no transaction open", "under_replicated")
+            return
+        command = terminate_command(self._bootstrap, row.transactional_id)
+
+        async def call() -> str:
+            await self._app.gateway.administration.terminate_transaction(row)
+            return f"the transaction of {row.transactional_id} is terminated"
+
+        self._acts.asking(
+            "delete",
+            f"Terminate the open transaction of {row.transactional_id}?",
+            f"What it wrote to {text.plural(len(row.partitions), 'partition')} is dropped; its producer "
+            f"{row.producer_id}/{row.producer_epoch} is fenced, and fails with its next request.",
+            command,
+            "Terminate",
+            lambda: self._acts.perform(f"terminate {row.transactional_id}", command, call, after=after),
         )
 
     # -- topics ---------------------------------------------------------------------------------------------------

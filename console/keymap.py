@@ -378,6 +378,17 @@ KEYS: tuple[Key, ...] = (
     Key("a", "member('add')", "add member", "workload", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "workload", "r", _A, Need.WORKLOAD, hint=True),
     # -- administration -------------------------------------------------------------------------------------------
+    Key(
+        "x",
+        "terminate",
+        "terminate",
+        "transactions",
+        "x",
+        _A,
+        Need.WRITE,
+        hint=True,
+        help="aborts what is open and fences the producer, asked first",
+    ),
     Key("h", "hanging", "hanging", "transactions", "h", _N, hint=True, help="those that no coordinator will end"),
     Key("enter", "open", "edit", "configs", "enter", _A, Need.WRITE, hint=True, help="kept until a does all"),
     Key("a", "apply", "apply", "configs", "a", _A, Need.WRITE, hint=True, help="the edits: checked, shown, then y"),

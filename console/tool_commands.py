@@ -99,6 +99,11 @@ def abort_command(bootstrap: str, row: ProducerRow) -> str:
     return tool("transactions", bootstrap, "abort", *place, "--start-offset", str(row.transaction_start_offset))
 
 
+def terminate_command(bootstrap: str, transactional_id: str) -> str:
+    """kafka-transactions.sh forceTerminateTransaction."""
+    return tool("transactions", bootstrap, "forceTerminateTransaction", "--transactionalId", transactional_id)
+
+
 def delete_records_command(bootstrap: str, offsets: Mapping[tuple[str, int], int]) -> str:
     """kafka-delete-records.sh."""
     partitions = [

@@ -15,6 +15,7 @@ from console.viewmodel.keeping import Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.scram_users import ScramRow, ScramWish
+from console.viewmodel.transactions import TransactionRow
 from engine.client.admin.acls import AclBinding, AclFilter, AclOperation, AclPattern, AclPermission, AclResource
 from engine.client.admin.client_quotas import QuotaEntity
 from engine.client.admin.configs import ConfigChange, ConfigOp, ConfigResource, ConfigType, ResourceType
@@ -246,6 +247,14 @@ class ClusterAdministration:
             if still is None:
                 raise GatewayError(f"the transaction of producer {row.producer_id} in {place} has ended meanwhile")
             await admin.abort_transaction(still)
+        self._changed()
+
+    async def terminate_transaction(self, row: TransactionRow) -> None:
+        self._check_writable()
+        with plain_errors():
+            admin = await self._admin()
+            await admin.metadata(())
+            await admin.force_terminate(row.transactional_id, row.coordinator)
         self._changed()
 
     async def delete_records(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:

@@ -12,6 +12,7 @@ from console.viewmodel.configs import ConfigOf, ConfigValue, Edit
 from console.viewmodel.keeping import Told
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.scram_users import ScramRow, ScramWish
+from console.viewmodel.transactions import TransactionRow
 
 
 class Administration(Protocol):
@@ -58,6 +59,9 @@ class Administration(Protocol):
 
     async def abort_transaction(self, row: ProducerRow) -> None:
         """Write an abort marker for a partition's open transaction, unless it has ended meanwhile."""
+
+    async def terminate_transaction(self, row: TransactionRow) -> None:
+        """Fence the producer of a transactional id; what it has open is aborted."""
 
     async def delete_records(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
         """Let logs start at offsets (-1: the high watermark). Where they start now."""

@@ -227,7 +227,8 @@ class AttachedGateway:
                 )
                 for each in answer
             ]
-        return TransactionsFound(tuple(sorted(rows)), tuple(problems))
+        silent = tuple(broker_id for broker_id, answer in answers.items() if not isinstance(answer, list))
+        return TransactionsFound(tuple(sorted(rows)), tuple(problems), silent)
 
     @property
     def administration(self) -> Administration:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from console.viewmodel import text
 from console.viewmodel.cells import Cell, Column, cell
+from console.viewmodel.keeping import Told
 
 _TONES = {
     "Ongoing": "accent",
@@ -46,10 +47,25 @@ class TransactionRow(NamedTuple):
 
 
 class TransactionsFound(NamedTuple):
-    """What coordinators told; ``problems`` of those that did not."""
+    """What coordinators told; ``problems`` of those that did not, whose ids are in ``silent``."""
 
     rows: tuple[TransactionRow, ...]
     problems: tuple[str, ...] = ()
+    silent: tuple[int, ...] = ()
+
+
+def told_of(found: TransactionsFound) -> Told:
+    """The rows by their coordinators."""
+    told: dict[int, list[TransactionRow]] = {}
+    for row in found.rows:
+        told.setdefault(row.coordinator, []).append(row)
+    return Told({**dict.fromkeys(found.silent), **told}, found.problems)
+
+
+def newest(rows: list[TransactionRow]) -> list[TransactionRow]:
+    """Of an id that went from a coordinator that is silent to another one, what the latter tells."""
+    young_first = sorted(rows, key=lambda row: row.age_ms, reverse=True)
+    return sorted({row.key: row for row in young_first}.values())
 
 
 def counts_words(rows: tuple[TransactionRow, ...]) -> str:

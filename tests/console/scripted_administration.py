@@ -12,6 +12,7 @@ from console.viewmodel.keeping import Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.producers import ProducerRow
 from console.viewmodel.scram_users import ScramRow, ScramWish
+from console.viewmodel.transactions import TransactionRow
 
 GIB = 1 << 30
 
@@ -131,6 +132,9 @@ class ScriptedAdministration:
 
     async def abort_transaction(self, row: ProducerRow) -> None:
         await self._act("abort_transaction", row.key, row.transaction_start_offset)
+
+    async def terminate_transaction(self, row: TransactionRow) -> None:
+        await self._act("terminate_transaction", row.key)
 
     async def delete_records(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
         await self._act("delete_records", dict(offsets))

@@ -186,6 +186,12 @@ async def test_open_transactions_are_found_and_aborted_after_a_question() -> Non
         await driver.press("j", "x")
         assert "has no transaction open" in driver.screen
         await command(driver, "tx")
+        await driver.press("j", "x")
+        assert "ledger-2 has no transaction open" in driver.screen
+        await driver.press("k", "x")
+        assert isinstance(driver.app.screen, Confirm) and "4001/7 is fenced" in " ".join(driver.screen.split())
+        await driver.press("y")
+        assert driver.calls("terminate_transaction") == [("terminate_transaction", "ledger-1")]
         await driver.press("h")
         assert driver.keys == ["payments-1 4003"] and "since 901, hangs" in driver.screen
         await driver.press("x")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import KafkaError as ConsumerError
 from confluent_kafka import TopicPartition as Place
 
@@ -121,6 +121,25 @@ async def write(kafka: KafkaCluster, producer_id: int, sequence: int, *, transac
         assert answer.responses[0].partition_responses[0].error_code == 0
     finally:
         admin.close()
+
+
+async def test_what_a_producer_has_open_is_terminated_and_it_is_fenced() -> None:
+    with KafkaCluster(1, topics=["orders"]) as kafka:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": "tx-1", "log_level": 0})
+        producer.init_transactions(10)
+        producer.begin_transaction()
+        producer.produce("orders", b"v")
+        assert producer.flush(10) == 0
+        async with administered(kafka) as gateway:
+            (row,) = (await gateway.transactions()).rows
+            assert (row.state, row.partitions) == ("Ongoing", ("orders-0",))
+            await gateway.administration.terminate_transaction(row)
+            (row,) = (await gateway.transactions()).rows
+            assert (row.state, row.open_ms) == ("Empty", None)
+        with pytest.raises(KafkaException) as caught:
+            producer.commit_transaction(10)
+        assert caught.value.args[0].fatal()
+        assert committed(kafka) == []
 
 
 def committed(kafka: KafkaCluster) -> list[int]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from engine.client.admin.base import AdminBase
-from engine.client.admin.outcome import Failure, check
+from engine.client.admin.outcome import Failure, check, refusal
+from engine.model.errors import ErrorCode
 from engine.model.topic_partition import TopicPartition
 from engine.wire.messages.describe_transactions_request import DescribeTransactionsRequest
 from engine.wire.messages.describe_transactions_response import DescribeTransactionsResponse
+from engine.wire.messages.init_producer_id_request import InitProducerIdRequest
+from engine.wire.messages.init_producer_id_response import InitProducerIdResponse
 from engine.wire.messages.list_transactions_request import ListTransactionsRequest
 from engine.wire.messages.list_transactions_response import ListTransactionsResponse
+
+_AGAIN = (ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+_RETRY_S = 0.1
 
 
 class TransactionDescription(NamedTuple):
@@ -63,3 +70,26 @@ class TransactionAdmin(AdminBase):
             ]
 
         return await self._of_each(broker_ids, ask)
+
+    async def force_terminate(self, transactional_id: str, coordinator: int, *, timeout_ms: float = 30_000) -> None:
+        """Fence the producer of a transactional id: what it has open is aborted, and its next request fails.
+
+        As Admin.forceTerminateTransaction (FenceProducersHandler): an InitProducerId without producer id, again while
+        the coordinator is still ending the transaction.
+
+        Raises:
+            ClientError: the coordinator does not answer.
+            KafkaError: refused: NOT_COORDINATOR, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, …; CONCURRENT_TRANSACTIONS
+                when it was not done in time.
+        """
+        request = InitProducerIdRequest(transactional_id=transactional_id, transaction_timeout_ms=int(timeout_ms))
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_ms / 1000
+        while True:
+            response: InitProducerIdResponse = await self.brokers.send(coordinator, request, timeout_ms=timeout_ms)
+            failure = refusal(response.error_code)
+            if failure is None:
+                return
+            if failure.code not in _AGAIN or loop.time() >= deadline_s:
+                raise failure
+            await asyncio.sleep(_RETRY_S)

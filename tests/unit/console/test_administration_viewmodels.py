@@ -47,6 +47,7 @@ from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.producers import ProducerRow, producer_words
 from console.viewmodel.record_deletion import cut_cells, cut_words, cuts_of
 from console.viewmodel.scram_users import ScramRow, credential_of
+from console.viewmodel.transactions import TransactionRow, TransactionsFound, newest, told_of
 from tests.console.sample_snapshots import START_MS, sample_cluster
 
 TOPIC_LEVEL = ConfigOf(TOPIC, "orders").level
@@ -220,6 +221,19 @@ def test_a_directory_that_failed_or_is_full_is_a_fault() -> None:
     assert not row._replace(usable_bytes=5).is_healthy
     assert not row._replace(error="KAFKA_STORAGE_ERROR").is_healthy
     assert row._replace(total_bytes=None).used is None
+
+
+def test_an_id_is_told_by_the_coordinator_that_it_went_to() -> None:
+    row = TransactionRow("tx-1", 2, "Ongoing", 7, 0, 60_000, 5.0, ())
+    other = row._replace(transactional_id="tx-2")
+    kept = KeptRows()
+    kept.take(told_of(TransactionsFound((row, other))), 1_000)
+    moved = row._replace(coordinator=3)
+    kept.take(told_of(TransactionsFound((moved,), ("broker 2 does not tell",), (2,))), 2_000)
+    assert [(each.key, each.coordinator, each.age_ms) for each in newest(kept.rows(3_000))] == [
+        ("tx-1", 3, 1_000),
+        ("tx-2", 2, 2_000),
+    ]
 
 
 def test_producers_are_counted_by_what_is_open() -> None:
