@@ -317,7 +317,9 @@ class EmbeddedGateway(AttachedGateway):
 
     def _up(self) -> list[int]:
         self._begin()
-        return sorted(each for each, process in self._facts.processes.items() if process.is_up)
+        # One that starts reads no questions yet; one that is paused says so.
+        asked = (ProcessState.RUNNING, ProcessState.PAUSED)
+        return sorted(each for each, process in self._facts.processes.items() if process.state in asked)
 
     # -- brokers that come and go ---------------------------------------------------------------------------------
 

@@ -10,6 +10,11 @@ from driving import driving
 from console.modals.detail import Detail
 
 
+async def go(driver: Any, line: str) -> None:
+    driver.app.main.run_command(line)
+    await driver.settle()
+
+
 async def until(driver: Any, text: str) -> None:
     for _ in range(100):
         await driver.settle()
@@ -21,12 +26,12 @@ async def until(driver: Any, text: str) -> None:
 
 async def test_a_connections_requests_are_looked_at_one_is_decoded_and_taking_is_held() -> None:
     async with driving(size=(120, 30)) as driver:
-        await driver.command("connections")
+        await go(driver, "connections")
         await until(driver, "connections(all)[3]")
         assert "3 connections · 1 client · 1 in flight" in driver.screen
         await driver.press("j", "enter")
         await until(driver, "wire(broker 1 connection 17)[2]")
-        await driver.command("wire")
+        await go(driver, "wire")
         await until(driver, "nothing was asked since you came")
         driver.gateway.passing += 1
         await until(driver, "wire(all)[3]")
@@ -50,11 +55,11 @@ async def test_a_connections_requests_are_looked_at_one_is_decoded_and_taking_is
 
 async def test_what_does_not_answer_is_said_and_rows_stay() -> None:
     async with driving(size=(120, 30)) as driver:
-        await driver.command("wire 1")
+        await go(driver, "wire 1")
         await until(driver, "Produce v10")
         kept = driver.keys
         driver.gateway.refusing = "broker 1 did not answer within 3 s"
         await until(driver, "! broker 1 did not answer within 3 s")
         assert driver.keys[: len(kept)] == kept
-        await driver.command("connections 1")
+        await go(driver, "connections 1")
         await until(driver, "! broker 1 did not answer")

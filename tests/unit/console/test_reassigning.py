@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from console.acts import cancel_moves_command, elect_command
+from console.cli import main
 from console.viewmodel.cells import plain
 from console.viewmodel.moves import DiskRoom, MovePace, MovePlan, MoveRow, PlannedMove, total_words
 from console.viewmodel.reassigning import (
@@ -142,3 +145,20 @@ def test_an_unclean_election_tells_what_is_lacking() -> None:
     unknown = replace(partition, high_watermark=None)
     assert loss_words(unknown) == "t-0: in sync were 1; 2 can lead, broker 2's log ends at 60"
     assert loss_words(partition, {2}).endswith("none of its replicas lives, so nobody can be elected")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name topics, or TOPIC:0,2, or give a --file"),
+        (["orders", "--file", "moves.json"], "name topics, or TOPIC:0,2, or give a --file"),
+        (["--file", "moves.json", "--to", "1"], "says itself where its partitions go"),
+        (["orders", "--to", "1,x"], "'1,x' is no list of broker ids: write 1,2,4"),
+        (["--file", "moves.json"], "its version is 3, and only 1 is known"),
+    ],
+)
+def test_the_command_line_says_what_is_missing(words: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "moves.json").write_text('{"version": 3}')
+    named = [str(tmp_path / each) if each == "moves.json" else each for each in words]
+    result = CliRunner().invoke(main, ["reassign", *named])
+    assert result.exit_code == 2 and said in result.output
