@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -47,9 +48,13 @@ class Record:
         self.path = path
         self._connection = open_to_read(path)
         self._lock = threading.Lock()
+        # Who puts a picture together goes through frames in their order, alone.
+        self._putting_together = threading.RLock()
         self._frames = FrameReader()
         # The frame that the picture of ``_frames`` is of, and the key frame before it.
         self._at: tuple[int, int] | None = None
+        # The last events that were asked for: of which state of the file, until when.
+        self._known_events: tuple[Any, int, list[ClusterEvent]] = (None, 0, [])
         with plain_errors(path):
             self.meta = read_meta(self._connection)
 
@@ -86,8 +91,12 @@ class Record:
         key = self._one("SELECT max(id) FROM frames WHERE is_key AND id <= ?", found[0])[0]
         if key is None:
             return None
-        self._go_to(key, found[0])
-        return Picture(self._snapshot(), self._one("SELECT at_ms FROM frames WHERE id = ?", found[0])[0])
+        return Picture(self._picture_of(key, found[0]), self._one("SELECT at_ms FROM frames WHERE id = ?", found[0])[0])
+
+    def _picture_of(self, key: int, frame_id: int) -> ClusterSnapshot:
+        with self._putting_together:
+            self._go_to(key, frame_id)
+            return self._snapshot()
 
     def _go_to(self, key: int, wanted: int) -> None:
         begin = key
@@ -131,14 +140,25 @@ class Record:
             key = frame_id if is_key else key
             if told_ms is None or at_ms - told_ms >= step_ms:
                 told_ms = at_ms
-                self._go_to(key, frame_id)
-                yield self._snapshot()
+                yield self._picture_of(key, frame_id)
 
     # -- events ---------------------------------------------------------------------------------------------------
 
     def events_until(self, at_ms: int, most: int = 5_000) -> list[ClusterEvent]:
-        """The last ones up to a moment, in order."""
-        return self._events("at_ms <= ? ORDER BY at_ms DESC, id DESC LIMIT ?", at_ms, most)[::-1]
+        """The last ones up to a moment, in order; at least half of ``most``, if there are so many."""
+        (newest,) = self._one("SELECT max(id) FROM events")
+        with self._putting_together:
+            known_of, until_ms, known = self._known_events
+            if known_of == (newest, most) and at_ms >= until_ms:
+                # Who goes from event to event has most of them already.
+                found = [*known, *self.events_between(until_ms, at_ms)][-most:]
+            elif known_of == (newest, most):
+                found = known[: bisect_right(known, at_ms, key=lambda each: each.at_ms)]
+            if known_of != (newest, most) or (len(known) == most and len(found) < most // 2):
+                found = self._events("at_ms <= ? ORDER BY at_ms DESC, id DESC LIMIT ?", at_ms, most)[::-1]
+            if len(found) == most or at_ms >= until_ms or known_of != (newest, most):
+                self._known_events = ((newest, most), at_ms, found)
+            return found
 
     def events_between(self, first_ms: int, last_ms: int, most: int = 50_000) -> list[ClusterEvent]:
         """Those after the first moment, up to the last."""

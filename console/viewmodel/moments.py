@@ -101,7 +101,7 @@ def where_words(moment: Moment, now_ms: int) -> tuple[Cell, Cell]:
         Span(past_words(moment.at_ms, now_ms), "title"),
     ]
     if moment.present_ms is not None:
-        ago = text.age(max(0, moment.present_ms - moment.at_ms))
+        ago = text.age(max(0, now_ms - moment.at_ms))
         spans.append(Span(f"  {ago if ago == 'now' else ago + ' ago'}", "muted"))
     spans.append(Span(f"  event {moment.events_before:,}/{moment.events_all:,}", "muted"))
     old_ms = moment.at_ms - moment.picture_at_ms

@@ -140,9 +140,19 @@ def test_events_and_acts_are_there_once_however_often_they_are_told(tmp_path: Pa
         assert recorder.problem == ""
     record = Record(path)
     assert record.events_until(START_MS + 30) == told and record.events_until(START_MS + 29) == told[:1]
+    # Whichever way one goes, and of however few at a time.
+    more = [event(START_MS + at * 100, number=at + 2) for at in range(1, 40)]
+    recorder = recorded(Path(path), picture(START_MS + 50))
+    recorder.events(more)
+    recorder.close()
+    whole = [*told, *more]
+    for at in (45, 41, 3, 20, 21, 2, 19, 40, 0):
+        at_ms = START_MS + at * 100
+        past, found = [each for each in whole if each.at_ms <= at_ms], record.events_until(at_ms, 10)
+        assert found == past[len(past) - len(found) :] and min(len(past), 5) <= len(found) <= 10
     assert (record.event_after(START_MS + 10), record.event_before(START_MS + 30)) == (START_MS + 30, START_MS + 10)
     assert [each.outcome for each in record.commands_until(START_MS + 25)] == ["broker 2 killed"]
-    assert [(each.cell, each.kind) for each in record.marks(START_MS, START_MS + 100, 11)] == [
+    assert [(each.cell, each.kind) for each in record.marks(START_MS, START_MS + 99, 11)] == [
         (1, "leader_changed"),
         (3, "isr_shrunk"),
     ]
