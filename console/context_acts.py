@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ Opener = Callable[[Context, bool], Gateway]
 
 _RETRY_S = 2.0
 _CLOSE_S = 3.0
+# Threads are made when they are needed.
+_MAX_THREADS = 256
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class ContextActs:
         self._seen: dict[str, Seen] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._opening = False
+        self._threads: ThreadPoolExecutor | None = None
 
     def label(self, width: int, *, read_only: bool) -> Cell:
         """For the frame; nothing where the cluster was opened without a context."""
@@ -102,6 +106,11 @@ class ContextActs:
 
     def look_at(self, known: Contexts) -> None:
         """Watch all of them but the open one, whose picture is there; those that are gone no longer."""
+        if self._threads is None:
+            # asyncio looks names up in a few threads that all share: a name server that does not answer for one cluster
+            # would hold up the others'.
+            self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="contexts")
+            asyncio.get_running_loop().set_default_executor(self._threads)
         open_now = self.current.name if self.current is not None else ""
         wanted = {name: context for name, context in known.by_name.items() if name != open_now}
         for name in [each for each in self._watching if each not in wanted]:
