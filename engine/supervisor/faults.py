@@ -173,7 +173,7 @@ class Faults:
         elif wish.kind == "rolling restart":
             self._run(fault, self._roll(fault))
         else:
-            self._tell_brokers()
+            self.tell_brokers()
 
     async def _undo(self, fault: Fault) -> None:
         wish, broker = fault.wish, self._brokers.get(fault.wish.broker_id)
@@ -186,13 +186,14 @@ class Faults:
             elif wish.kind == "pause":
                 broker.resume()
             elif wish.kind in ("cut", "delay") or KINDS[wish.kind].is_of_disk:
-                self._tell_brokers()
+                self.tell_brokers()
         if KINDS[wish.kind].is_of_disk and broker.state is ProcessState.CRASHED:
             # It ended because of the fault: an operator would start it now.
             with contextlib.suppress(CommandError):
                 await broker.start("its fault is healed")
 
-    def _tell_brokers(self) -> None:
+    def tell_brokers(self) -> None:
+        """Tell each broker all that is wrong with it; one that does not run hears it when it starts."""
         for broker_id, broker in self._brokers.items():
             broker.set_faults(self.faults_of(broker_id))
 

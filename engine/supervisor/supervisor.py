@@ -192,6 +192,8 @@ class Supervisor:
         self._data_dir.write_state(self._state)
         if self._admin is not None:
             self._admin.learn(broker_id, chosen[broker_id])
+        # A cut from all others is one from this broker, too.
+        self.faults.tell_brokers()
         await supervision.start("it was added")
         await supervision.wait_ready()
         self.bus.publish(self.as_fact())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from engine.model.broker_faults import SOUND, BrokerFaults
 from engine.supervisor.broker_supervision import CommandError
+from engine.supervisor.cluster_admin import ClusterAdmin
 from engine.supervisor.commands import Commands
 from engine.supervisor.fact_view import FactView
 from engine.supervisor.fault_kinds import FaultWish, WishError, read_wish
 from engine.supervisor.ledger import slowest_after
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import Supervisor
+from engine.wire.messages.metadata_response import MetadataResponse, MetadataResponseBroker
 from tests.unit.supervisor.test_supervisor import running, until
 
 
@@ -92,6 +95,45 @@ async def test_a_crash_loop_kills_each_incarnation_and_the_restart_policy_is_see
     assert broker.incarnation == 3
     assert "2 of 5: killed by signal 9; restart 2 in 40 ms" in said
     assert "crash loop, left down" in said[-1]
+
+
+class WholeCluster:
+    """An admin by which every broker sees all others, but for those that are ``unseen``; broker 1 is the controller."""
+
+    def __init__(self) -> None:
+        self.unseen: set[int] = set()
+
+    async def controller(self, broker_ids: list[int]) -> int:
+        return 1
+
+    async def metadata(self, broker_id: int) -> MetadataResponse:
+        nodes = [MetadataResponseBroker(node_id=each) for each in (1, 2, 3) if each not in self.unseen]
+        return MetadataResponse(brokers=nodes, topics=[])
+
+
+async def test_a_rolling_restart_waits_for_a_whole_cluster_and_restarts_the_controller_last(
+    supervisor: Supervisor,
+) -> None:
+    admin, started = WholeCluster(), []
+    supervisor.bus.listen(
+        lambda fact: started.append(fact["detail"]["broker_id"]) if fact.get("kind") == "process_started" else None
+    )
+    supervisor._admin = cast(ClusterAdmin, admin)
+    admin.unseen = {3}
+    faults = supervisor.faults
+    rolling = await faults.begin(FaultWish("rolling restart", 1))
+    await until(lambda: rolling.progress)
+    assert rolling.progress == "1 of 3: broker 2 waits, broker 1 does not see [3]"
+    assert started == []
+    await faults.heal(rolling.fault_id)
+    assert not faults.active and rolling.over.done()
+    admin.unseen = set()
+    again = await faults.begin(FaultWish("rolling restart", 1))
+    async with asyncio.timeout(10):
+        await again.over
+    assert started == [2, 3, 1]
+    assert again.progress == "3 of 3: broker 1 starts"
+    supervisor._admin = None
 
 
 def test_the_slowest_record_counts_from_the_fault_on() -> None:
