@@ -38,14 +38,15 @@ def story_of(events: Sequence[ClusterEvent], about: Mapping[str, Any]) -> list[C
     if "group" in about or "broker" in about:
         return own
     wanted = {id(event) for event in own}
-    latest: dict[int, list[ClusterEvent]] = {}
+    latest: dict[int | None, list[ClusterEvent]] = {}
     for event in events:
-        broker_id = _broker_of(event)
-        if broker_id is not None and event.kind in _OF_BROKERS:
-            latest.setdefault(broker_id, []).append(event)
+        # One of the whole cluster (``None``) may be a cause of whatever happens to any broker.
+        if event.kind in _OF_BROKERS:
+            latest.setdefault(_broker_of(event), []).append(event)
         if id(event) in wanted and event.kind in _MOVES:
             for lost in _lost(event):
-                causes = [each for each in latest.get(lost, ()) if event.at_ms - each.at_ms <= _CAUSE_MS]
+                known = (*latest.get(lost, ()), *latest.get(None, ()))
+                causes = [each for each in known if event.at_ms - each.at_ms <= _CAUSE_MS]
                 wanted |= {id(each) for each in causes}
     return [event for event in events if id(event) in wanted]
 

@@ -13,7 +13,7 @@ from engine.model.broker_faults import BrokerFaults
 from engine.model.notes import NoteKind
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.facts import FactBus
-from engine.supervisor.fault_kinds import CLIENTS, KINDS, OTHERS, FaultWish
+from engine.supervisor.fault_kinds import CLIENTS, KINDS, OF_ALL, OTHERS, FaultWish
 from engine.supervisor.snapshot import ActiveFault, ProcessState
 from engine.world import World
 
@@ -97,8 +97,7 @@ class Faults:
         except CommandError:
             del self.active[fault.fault_id]
             raise
-        detail = {"fault": wish.kind, "broker_id": wish.broker_id, "fault_id": fault.fault_id}
-        self._bus.note(NoteKind.FAULT_BEGUN, f"broker {wish.broker_id}", f"{wish.words}, asked for", **detail)
+        self._note(NoteKind.FAULT_BEGUN, fault, f"{wish.words}, asked for")
         self.publish()
         if wish.for_ms:
             self._run(fault, self._heal_later(fault))
@@ -134,15 +133,16 @@ class Faults:
         await self._undo(fault)
         if not fault.over.done():
             fault.over.set_result(self._world.clock.monotonic_ns())
-        self._bus.note(
-            NoteKind.FAULT_HEALED,
-            f"broker {fault.wish.broker_id}",
-            f"{fault.wish.words}: healed, {why}",
-            fault=fault.wish.kind,
-            broker_id=fault.wish.broker_id,
-            fault_id=fault.fault_id,
-        )
+        self._note(NoteKind.FAULT_HEALED, fault, f"{fault.wish.words}: healed, {why}")
         self.publish()
+
+    def _note(self, kind: NoteKind, fault: Fault, reason: str) -> None:
+        wish = fault.wish
+        detail: dict[str, Any] = {"fault": wish.kind, "fault_id": fault.fault_id}
+        subject = "cluster"
+        if wish.kind not in OF_ALL:
+            subject, detail["broker_id"] = f"broker {wish.broker_id}", wish.broker_id
+        self._bus.note(kind, subject, reason, **detail)
 
     def publish(self) -> None:
         """Tell consoles what is active."""

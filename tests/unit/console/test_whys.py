@@ -25,6 +25,8 @@ PAST = [
     event(10, "produce_refused", "orders-1"),
     event(90_000, "leader_changed", "orders-1", **{"from": 2, "to": 3}),
     event(90_001, "leader_changed", "late-0", **{"from": 2, "to": 3}),
+    event(200_000, "fault_begun", "cluster", "supervisor"),
+    event(200_001, "isr_shrunk", "rolled-0", removed=[3]),
 ]
 
 
@@ -36,6 +38,10 @@ def test_a_partition_has_its_events_and_what_they_came_of() -> None:
     assert told(partition=("orders", 1)) == [2, 3, 4, 5, 6, 10, 90_000]
     assert told(partition=("late", 0)) == [90_001], "what was long ago is no cause"
     assert told(partition=("orders", 12)) == [1, 7]
+
+
+def test_what_is_done_to_the_whole_cluster_is_a_cause_of_all() -> None:
+    assert told(partition=("rolled", 0)) == [200_000, 200_001]
 
 
 def test_a_topic_has_those_of_all_its_partitions_and_of_no_other_topic() -> None:
