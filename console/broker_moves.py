@@ -164,12 +164,12 @@ def reassign(
         raise click.UsageError("name topics, or TOPIC:0,2, or give a --file")
     if file is not None and (brokers or replicas):
         raise click.UsageError("a --file says itself where its partitions go: leave --to and --replicas out")
-    from console.viewmodel.reassigning import WishError, read_ids, read_places
-    from engine.supervisor.reassignment_file import ReassignmentFileError, read_reassignment
+    from console.viewmodel.reassigning import WishError, directories_words, read_ids, read_places
+    from engine.supervisor.reassignment_file import ReassignmentFile, ReassignmentFileError, read_reassignment
 
     try:
         targets = read_ids(brokers)
-        wanted = read_reassignment(file.read()) if file is not None else {}
+        said = read_reassignment(file.read()) if file is not None else ReassignmentFile({})
     except (WishError, ReassignmentFileError) as error:
         fail(str(error), USAGE)
 
@@ -177,8 +177,8 @@ def reassign(
         from engine.model.topic_partition import TopicPartition
         from engine.supervisor.placement_plan import plan_as_told, plan_onto
 
-        if wanted:
-            return plan_as_told(found.brokers, found.partitions, wanted)
+        if said.replicas:
+            return plan_as_told(found.brokers, found.partitions, said.replicas)
         existing: dict[str, list[int]] = {}
         for each in found.partitions:
             existing.setdefault(each.topic_partition.topic, []).append(each.topic_partition.partition)
@@ -188,6 +188,8 @@ def reassign(
             fail(str(error), USAGE)
         return plan_onto(found.brokers, found.partitions, chosen, targets, replicas)
 
+    if said.placed:
+        click.echo(directories_words(len(said.placed)), err=True)
     _move(plan, throttle, yes, bootstrap_servers, data_dir, "all of it is where it is to be")
 
 

@@ -23,6 +23,7 @@ from console.viewmodel.reassigning import (
     WishError,
     cancel_cells,
     check_wish,
+    directories_words,
     loss_words,
     plan_cells,
     read_ids,
@@ -95,16 +96,19 @@ class ReassignActs:
                 return
             if plan.moves:
                 self._app.flash(summary(plan), "info")
-                self._show(plan, throttle)
+                self._show(plan, throttle, directories_words(wish.placed))
             else:
                 self._app.flash("reassign: all of it is where it is wished already", "info")
 
         self._app.run_worker(run(), group="acts", exit_on_error=False)
 
-    def _show(self, plan: MovePlan, throttle: int | None) -> None:
+    def _show(self, plan: MovePlan, throttle: int | None, remark: str) -> None:
         command = reassign_command(self._bootstrap, plan, throttle)
         limit = "no throttle" if throttle is None else f"throttle {text.rate(throttle)} of each broker"
-        lines = [*plan_cells(plan), cell(limit, "muted"), cell(""), (Span(f"$ {command}", "muted"),)]
+        lines = plan_cells(plan)
+        if remark:
+            lines.append((Span("! ", "offline"), Span(remark, "under_replicated")))
+        lines += [cell(limit, "muted"), cell(""), (Span(f"$ {command}", "muted"),)]
 
         async def call() -> str:
             await self._app.gateway.begin_moves(plan, throttle)
@@ -194,17 +198,22 @@ def _wish(partitions: Sequence[Place], values: dict[str, str]) -> PlacementWish:
     if factor and not (factor.isascii() and factor.isdigit()):
         raise WishError(f"{factor!r} is no number of replicas")
     wanted: dict[Place, tuple[int, ...]] = {}
+    placed = 0
     path = values["file"].strip()
     if how is How.FILE and path:
         try:
             with open(path, encoding="utf-8") as file:
-                wanted = {(tp.topic, tp.partition): ids for tp, ids in read_reassignment(file.read()).items()}
+                found = read_reassignment(file.read())
+            wanted = {(each.topic, each.partition): replicas for each, replicas in found.replicas.items()}
+            placed = len(found.placed)
         except (OSError, UnicodeDecodeError) as error:
             raise WishError(f"{path} cannot be read: {error}") from error
         except ReassignmentFileError as error:
             raise WishError(f"{path}: {error}") from error
     if how is not How.FILE and not partitions:
         raise WishError(f"{how} needs partitions: mark some on Partitions or Topics, or :reassign TOPIC:0,2")
-    wish = PlacementWish(how, tuple(partitions), read_ids(values["brokers"]), int(factor) if factor else None, wanted)
+    wish = PlacementWish(
+        how, tuple(partitions), read_ids(values["brokers"]), int(factor) if factor else None, wanted, placed
+    )
     check_wish(wish)
     return wish

@@ -30,13 +30,14 @@ Place = tuple[str, int]
 class PlacementWish(NamedTuple):
     """What is wished for. ``brokers``: the only ones to be on (propose), the replicas in their order (list), or who
     leads, the first that can (leaders); empty means all of them. ``factor``: replicas of each partition, ``None`` as
-    many as it has. ``wanted``: what a file says."""
+    many as it has. ``wanted``: what a file says; of ``placed`` partitions it names log directories as well."""
 
     how: How
     partitions: tuple[Place, ...]
     brokers: tuple[int, ...] = ()
     factor: int | None = None
     wanted: Mapping[Place, tuple[int, ...]] = {}
+    placed: int = 0
 
 
 class WishError(Exception):
@@ -64,6 +65,16 @@ def check_wish(wish: PlacementWish) -> None:
         raise WishError("a partition has at least one replica")
     if wish.how is How.FILE and not wish.wanted:
         raise WishError("file needs the path of a JSON file as kafka-reassign-partitions.sh takes it")
+
+
+def directories_words(placed: int) -> str:
+    """What becomes of log directories that a file names; empty if it names none."""
+    if not placed:
+        return ""
+    return (
+        f"the file names log directories of {text.plural(placed, 'partition')}: each broker chooses them itself here, "
+        "kafka-reassign-partitions.sh moves into them"
+    )
 
 
 class PairBytes(NamedTuple):

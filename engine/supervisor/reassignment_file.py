@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from engine.model.topic_partition import TopicPartition
 
@@ -16,11 +16,19 @@ class ReassignmentFileError(Exception):
     """The text is no such file; the message says what is wrong with it."""
 
 
-def read_reassignment(text: str) -> dict[TopicPartition, tuple[int, ...]]:
-    """Replicas by partition, as ``{"version": 1, "partitions": [{"topic", "partition", "replicas"}, …]}`` has them.
+class ReassignmentFile(NamedTuple):
+    """Replicas by partition. ``placed`` are those partitions whose replicas are given log directories, as the tool's
+    own "current assignment" does: what they are put into here is up to each broker."""
+
+    replicas: dict[TopicPartition, tuple[int, ...]]
+    placed: frozenset[TopicPartition] = frozenset()
+
+
+def read_reassignment(text: str) -> ReassignmentFile:
+    """What ``{"version": 1, "partitions": [{"topic", "partition", "replicas", "log_dirs"}, …]}`` says.
 
     Raises:
-        ReassignmentFileError: it is another kind of text, names a partition twice, or chooses log directories.
+        ReassignmentFileError: it is another kind of text, or names a partition twice.
     """
     try:
         document = json.loads(text)
@@ -35,15 +43,18 @@ def read_reassignment(text: str) -> dict[TopicPartition, tuple[int, ...]]:
     if not isinstance(entries, list) or not entries:
         raise ReassignmentFileError("it has no partitions")
     found: dict[TopicPartition, tuple[int, ...]] = {}
+    placed: set[TopicPartition] = set()
     for each in entries:
-        topic_partition, replicas = _entry(each)
+        topic_partition, replicas, directories = _entry(each)
         if topic_partition in found:
             raise ReassignmentFileError(f"{topic_partition} is there twice")
         found[topic_partition] = replicas
-    return found
+        if any(directory != _ANY_DIRECTORY for directory in directories):
+            placed.add(topic_partition)
+    return ReassignmentFile(found, frozenset(placed))
 
 
-def _entry(entry: Any) -> tuple[TopicPartition, tuple[int, ...]]:
+def _entry(entry: Any) -> tuple[TopicPartition, tuple[int, ...], list[str]]:
     if not isinstance(entry, dict):
         raise ReassignmentFileError(f"{json.dumps(entry)} is no partition")
     topic, partition, replicas = entry.get("topic"), entry.get("partition"), entry.get("replicas")
@@ -56,13 +67,12 @@ def _entry(entry: Any) -> tuple[TopicPartition, tuple[int, ...]]:
         raise ReassignmentFileError(f"the replicas of {topic_partition} are no list of broker ids")
     if len(set(replicas)) < len(replicas):
         raise ReassignmentFileError(f"the replicas of {topic_partition} name a broker twice")
-    directories = entry.get("log_dirs", [])
-    if not isinstance(directories, list) or any(each != _ANY_DIRECTORY for each in directories):
-        raise ReassignmentFileError(
-            f'{topic_partition} chooses log directories: kafka-reassign-partitions.sh moves into those, here "any" is '
-            "the only choice"
-        )
-    return topic_partition, tuple(replicas)
+    directories = entry.get("log_dirs") or []
+    if not isinstance(directories, list) or not all(isinstance(each, str) for each in directories):
+        raise ReassignmentFileError(f"the log_dirs of {topic_partition} are no list of paths")
+    if directories and len(directories) != len(replicas):
+        raise ReassignmentFileError(f"{topic_partition} has {len(replicas)} replicas and {len(directories)} log_dirs")
+    return topic_partition, tuple(replicas), directories
 
 
 def _is_number(value: object) -> TypeGuard[int]:

@@ -54,7 +54,15 @@ async def test_marked_partitions_are_moved_by_a_list_looked_at_first() -> None:
 
 async def test_a_file_of_kafkas_tool_is_read_and_both_ways_are_written(tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.json"
-    wanted.write_text(json.dumps({"partitions": [{"topic": "orders", "partition": 0, "replicas": [2, 1, 3]}]}))
+    wanted.write_text(
+        json.dumps(
+            {
+                "partitions": [
+                    {"topic": "orders", "partition": 0, "replicas": [2, 1, 3], "log_dirs": ["/a", "any", "any"]}
+                ]
+            }
+        )
+    )
     async with driving(size=(120, 40)) as driver:
         written: dict[str, str] = {}
         driver.app.deliver_text = lambda text, save_filename: written.update({save_filename: text.read()})
@@ -67,6 +75,7 @@ async def test_a_file_of_kafkas_tool_is_read_and_both_ways_are_written(tmp_path:
         assert json.loads(written["reassign.json"])["partitions"][0]["replicas"] == [2, 1, 3]
         assert json.loads(written["rollback.json"])["partitions"][0]["replicas"] == [1, 2, 3]
         assert "orders-0  1,2,3 → 2,1,3  nothing is copied  leader 1 → 2" in driver.screen
+        assert "! the file names log directories of 1 partition: each broker chooses them itself" in driver.screen
 
 
 async def test_an_unclean_election_asks_twice_and_only_for_what_has_no_leader() -> None:

@@ -95,10 +95,13 @@ def test_what_somebody_wrote_is_checked() -> None:
 
 def test_the_file_is_read_and_written_as_kafkas_tool_does() -> None:
     text = reassignment_json([("t", 0, (1, 2)), ("t", 1, (3,))])
-    assert read_reassignment(text) == {TopicPartition("t", 0): (1, 2), TopicPartition("t", 1): (3,)}
+    assert read_reassignment(text) == ({TopicPartition("t", 0): (1, 2), TopicPartition("t", 1): (3,)}, frozenset())
     # What kafka-reassign-partitions.sh --generate prints.
     printed = '{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[2],"log_dirs":["any"]}]}'
-    assert read_reassignment(printed) == {TopicPartition("t", 0): (2,)}
+    assert read_reassignment(printed) == ({TopicPartition("t", 0): (2,)}, frozenset())
+    # What --execute prints for the way back names the directories that replicas were in.
+    back = printed.replace("any", "/data/a")
+    assert read_reassignment(back) == ({TopicPartition("t", 0): (2,)}, {TopicPartition("t", 0)})
 
 
 @pytest.mark.parametrize(
@@ -114,8 +117,8 @@ def test_the_file_is_read_and_written_as_kafkas_tool_does() -> None:
         ({"partitions": [{"topic": "t", "partition": 0, "replicas": [1, 1]}]}, "twice"),
         ({"partitions": [{"topic": "t", "partition": 0, "replicas": [1]}] * 2}, "there twice"),
         (
-            {"partitions": [{"topic": "t", "partition": 0, "replicas": [1], "log_dirs": ["/data"]}]},
-            "chooses log directories",
+            {"partitions": [{"topic": "t", "partition": 0, "replicas": [1], "log_dirs": ["/data", "any"]}]},
+            "1 replicas and 2 log_dirs",
         ),
     ],
 )
