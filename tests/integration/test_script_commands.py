@@ -138,6 +138,16 @@ def test_one_thing_is_described_with_its_parts_and_a_groups_lag_is_judged(busy: 
     assert result.exit_code == 1 and "no such group: nosuch" in result.stderr
 
 
+def test_access_quotas_disks_and_producers_are_listed(busy: Cluster) -> None:
+    disks = _json(busy, "get", "logdirs", "1", "2", attached=True)["logdirs"]
+    assert [each["broker"] for each in disks] == [1, 2] and all(each["replicas"] > 3 for each in disks)
+    assert _json(busy, "get", "quotas")["quotas"] == _json(busy, "get", "users")["users"] == []
+    assert {each["topic"] for each in _json(busy, "get", "producers", "orders")["producers"]} <= {"orders"}
+    result = run(busy, "get", "acls")
+    assert result.exit_code == 2 and "SECURITY_DISABLED" in result.stderr
+    assert "get producers TOPIC" in run(busy, "get", "producers").stderr
+
+
 def test_metrics_are_served_until_the_process_is_told_to_end(busy: Cluster) -> None:
     words = [str(KCONSOLE), "metrics", "--port", "0", "--json", "--bootstrap-servers", busy.bootstrap]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
