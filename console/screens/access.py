@@ -53,8 +53,11 @@ class AclsView(PolledView):
         return {**super().state(), "wish": self._wish}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._wish = state.get("wish", self._wish)
         super().restore(state)
+        if (wish := state.get("wish", self._wish)) != self._wish:
+            # All were asked for already.
+            self._wish = wish
+            self.read_again()
 
     def action_filter_by_brokers(self) -> None:
         wish = self._wish

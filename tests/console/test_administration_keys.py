@@ -122,6 +122,8 @@ async def test_entries_are_made_by_a_form_and_deleted_after_a_question() -> None
         await driver.press("f")
         await fill(driver, principal="User:ops")
         assert [row.principal for row in driver.view.table.shown] == ["User:ops"]
+        await driver.press("4", "minus")
+        assert driver.keys and {row.principal for row in driver.view.table.shown} == {"User:ops"}, "as it was left"
 
 
 async def test_a_user_gets_a_password_that_is_shown_nowhere() -> None:
