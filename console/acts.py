@@ -34,12 +34,12 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
         return capabilities.no_broker_logs
     if need is Need.FILES:
         return reason_against_view("segments", capabilities)
-    if need is Need.FAULTS and reason_against_view("faults", capabilities):
-        return reason_against_view("faults", capabilities)
+    if need is Need.FAULTS and (reason := reason_against_view("faults", capabilities)):
+        return reason
     if need is Need.SIMULATION:
         return capabilities.no_simulation
     # What can never be done here comes before what was switched off.
-    if need is Need.PROCESS and capabilities.no_process_control:
+    if need in (Need.PROCESS, Need.FAULTS) and capabilities.no_process_control:
         return capabilities.no_process_control
     if need is Need.WORKLOAD and capabilities.no_workload:
         return capabilities.no_workload

@@ -41,7 +41,15 @@ _NOT_RECORDED = "no record has this; in the present it is there"
 _MOST_SAMPLES = 300
 # Answers that screens ask for are kept under the name of the question.
 RECORDED_ANSWERS = ("topic_configs", "broker_configs", "transactions", "moves")
-RECORDED_ADMINISTRATION = ("acls", "scram_users", "quotas", "log_dirs", "producers")
+RECORDED_ADMINISTRATION = (
+    "acls",
+    "scram_users",
+    "quotas",
+    "log_dirs",
+    "producers",
+    "hanging_transactions",
+    "configs",
+)
 # Rows of those that come by their sources.
 _TOLD: Mapping[str, type] = {"log_dirs": LogDirRow, "producers": ProducerRow}
 
@@ -82,19 +90,17 @@ class RecordedGateway:
         self._reason = reason
         self.bulk = NoBulkRecords(reason)
         self.interval_ms = int(record.meta.get("interval_ms", "1000"))
+        source = Source(record.meta.get("source", Source.EMBEDDED.value))
+        missing = {"simulation": NO_SIMULATION, "segments": _NO_FILES, "records": _NO_RECORDS}
         self._capabilities = Capabilities(
-            Source(record.meta.get("source", Source.EMBEDDED.value)),
+            source,
             bootstrap_servers=record.meta.get("bootstrap_servers", ""),
             no_process_control=reason,
             no_workload=reason,
             no_broker_logs="" if self._has_logs() else "a record has no broker logs; those of a bundle do",
             no_writing=reason,
-            missing_views={
-                "simulation": NO_SIMULATION,
-                "segments": _NO_FILES,
-                "records": _NO_RECORDS,
-                "faults": reason,
-            },
+            # Faults on purpose are in the pictures of clusters that can have them.
+            missing_views=missing if source is Source.EMBEDDED else {**missing, "faults": _NOT_RECORDED},
         )
         self._changed = asyncio.Event()
         self._anew = asyncio.Event()

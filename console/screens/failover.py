@@ -60,7 +60,9 @@ class FailoverView(View):
 
     def begin(self) -> None:
         reason = self.console.gateway.capabilities.no_process_control
-        if reason:
+        if self.console.travel.is_past:
+            self.table.empty = "no broker was killed until then"
+        elif reason:
             self.table.empty = f"killing brokers {reason}"
         super().begin()
 

@@ -20,7 +20,7 @@ class WorkloadView(View):
     def begin(self) -> None:
         super().begin()
         reason = self.console.gateway.capabilities.no_workload
-        if reason:
+        if reason and not self.console.travel.is_past:
             self.table.empty = reason
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[WorkloadMember]:
