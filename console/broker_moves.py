@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from console.looking import admin_cluster, admin_options
+from console.looking import admin_cluster, admin_options, embedded_directory
 from console.supervisor_calls import (
     DATA_DIR,
     FAILED,
@@ -70,7 +70,9 @@ def add_broker(
     else:
         print_brokers(answer["brokers"])
     if balances:
-        context.invoke(rebalance, bootstrap_servers=None, throttle=throttle, yes=yes, data_dir=data_dir)
+        # Of that cluster, whatever the default context is.
+        here = directory_of(data_dir).path
+        context.invoke(rebalance, bootstrap_servers=None, throttle=throttle, yes=yes, data_dir=here)
 
 
 @click.command(
@@ -100,6 +102,8 @@ def drain(
     """
     if remove and bootstrap_servers is not None:
         raise click.UsageError("--remove is for the embedded cluster, not for --bootstrap-servers")
+    if remove:
+        data_dir = embedded_directory("--remove", data_dir)
 
     def plan(found: Survey) -> list[Move]:
         from engine.supervisor.placement_plan import plan_drain

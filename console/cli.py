@@ -18,7 +18,7 @@ from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.keys_command import keys
 from console.load_command import load
-from console.looking import CONTEXT, chosen_context
+from console.looking import CONTEXT, CONTEXT_KEY, chosen_context, takes_context
 from console.metrics_command import metrics
 from console.recording_command import bundle, recording_of, recording_options, replay
 from console.redrive_command import redrive
@@ -121,6 +121,9 @@ def main(
     on quit if this command started it; or attached to any Kafka cluster with --bootstrap-servers.
     """
     if context.invoked_subcommand is not None:
+        named = context.meta.get(CONTEXT_KEY)
+        if named is not None and not takes_context(main.commands[context.invoked_subcommand]):
+            raise click.UsageError(f"--context is not for {context.invoked_subcommand}: leave it out")
         given = [
             name
             for name, value in context.params.items()

@@ -41,13 +41,13 @@ class Look(NamedTuple):
     missing: tuple[str, ...]
 
 
-_CONTEXT_KEY = "kconsole.context"
+CONTEXT_KEY = "kconsole.context"
 
 
 def _note_context(context: click.Context, _: click.Parameter, name: str | None) -> None:
     if name is not None:
         # Commands and the group above them share it: `kconsole --context prod health` is the same.
-        context.meta[_CONTEXT_KEY] = name
+        context.meta[CONTEXT_KEY] = name
 
 
 CONTEXT = click.option(
@@ -65,7 +65,7 @@ def chosen_context(*, other: bool) -> Context | None:
     from console.contexts import ContextError, user_contexts
 
     current = click.get_current_context(silent=True)
-    name = current.meta.get(_CONTEXT_KEY) if current is not None else None
+    name = current.meta.get(CONTEXT_KEY) if current is not None else None
     if name is not None and other:
         raise click.UsageError("--context says which cluster is meant: leave out the other options that do")
     if other:
@@ -83,6 +83,26 @@ _ADMIN_CONFIG_KEY = "kconsole.command_config"
 def _note_config(context: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is not None:
         context.meta[_ADMIN_CONFIG_KEY] = path
+
+
+def embedded_directory(option: str, data_dir: str | None) -> str:
+    """The data directory of the cluster that is meant, by its context too, for an option that embedded ones alone have.
+    Ends the process with a sentence if another is meant."""
+    context = chosen_context(other=data_dir is not None)
+    if context is not None and not context.embedded:
+        raise click.UsageError(
+            f"{option} is for the embedded cluster, not for the context {context.name}: say --data-dir"
+        )
+    # From here on the directory says which; a context beside it would be said twice.
+    click.get_current_context().meta.pop(CONTEXT_KEY, None)
+    return directory_of(data_dir or (context.data_dir if context is not None else None) or None).path
+
+
+def takes_context(command: click.Command) -> bool:
+    """Whether a command, or some command of a group, is about a cluster that ``--context`` can name."""
+    if isinstance(command, click.Group):
+        return any(takes_context(each) for each in command.commands.values())
+    return any(parameter.name == "context" for parameter in command.params)
 
 
 def admin_options(command: F) -> F:

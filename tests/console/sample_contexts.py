@@ -29,7 +29,11 @@ class SampleContexts(ContextFile):
         super().__init__(Path("contexts.yaml"))
         self.contexts = Contexts("prod", {each.name: each for each in CONTEXTS})
 
+    wrong = ""
+
     def read(self) -> Contexts:
+        if self.wrong:
+            raise ContextError(self.wrong)
         return self.contexts
 
 

@@ -80,6 +80,12 @@ async def test_a_cluster_that_cannot_be_opened_leaves_the_last_one_open() -> Non
             await console.command(line)
             assert console.flash == said
         assert console.app.gateway is console.gateway and ("close",) not in console.gateway.calls
+        # A file that is wrong says so, and what was seen stays.
+        await console.command("ctx")
+        console.app.contexts._file.wrong = "contexts.yaml: line 3: no YAML"
+        console.gateway.clock.advance(3_000)
+        await console.settle()
+        assert "! contexts.yaml: line 3: no YAML" in console.screen and "● healthy" in line_of(console, "prod")
 
 
 async def test_clusters_that_never_answer_hold_up_no_other() -> None:

@@ -175,6 +175,11 @@ def test_commands_take_a_context_and_say_what_is_wrong_with_it(home: Path) -> No
     assert "there is no context pord: prod, embedded" in run("tail", "t", "--context", "pord")[1]
     assert "leave out the other options" in run("health", "--context", "prod", "--bootstrap-servers", "k:1")[1]
     assert run("rebalance", "--yes") == (1, "kconsole: the context prod is read-only\n")
+    # What is done to brokers' processes is never done to another cluster than the one that is meant.
+    assert "--context is not for kill: leave it out" in run("--context", "prod", "kill", "2")[1]
+    assert "--remove is for the embedded cluster, not for the context prod" in run("drain", "4", "--remove")[1]
+    code, said = run("drain", "4", "--remove", "--context", "embedded")
+    assert code == 1 and f"no cluster runs in {home}/data/kconsole/default: start it" in said
 
 
 def test_a_row_shows_no_secret_and_tells_what_is_not_known_yet() -> None:
