@@ -67,7 +67,7 @@ def test_a_failover_is_seen_in_a_browser_and_tabs_share_one_cluster(tmp_path: Pa
         browser.wait_for("three brokers", lambda text: text.count("● running") == 3)
         assert browser.address == bare, "the token does not stay in the address"
         browser.type(":records orders\n")
-        browser.wait_for("a tail", lambda text: text.count('{"order":') >= 5)
+        browser.wait_for("a tail", lambda text: text.count('{"order":') >= 15)
         browser.press_with_control("k")
         browser.wait_for("a killed broker", lambda text: "2/3 up" in text)
         browser.type("5")
