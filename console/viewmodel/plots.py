@@ -23,6 +23,8 @@ from engine.supervisor.snapshot import ClusterSnapshot, Source, Stage
 LINE_TOKENS = ("bytes_in", "bytes_out", "in_sync", "controller", "follower", "leader", "under_replicated", "text")
 # Acts that take a broker away stand in the plots as a line from top to bottom.
 _TAKING = ("kill", "stop", "pause", "crash")
+# Of bytes, in each unit.
+_BYTE_STEPS = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 1024)
 # How far the stages of one act stand from each other, where 1 is the distance of two acts.
 _BESIDE = 0.15
 _LEAST_SPAN_MS = 60_000
@@ -294,7 +296,7 @@ def value_ticks(highest: float, unit: str, steps: int) -> Ticks:
     raw = highest / max(1, steps)
     if unit == "B/s":
         power = base ** max(0, math.floor(math.log(raw, base))) if raw >= 1 else 1.0
-        choices = [power * each for each in (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100, 128, 200, 256, 512, 1024)]
+        choices = [power * each for each in _BYTE_STEPS]
     else:
         power = base ** math.floor(math.log10(raw))
         choices = [power * each for each in (1, 2, 2.5, 5, 10)]
