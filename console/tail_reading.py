@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from console.viewmodel.tailing import TailRun
 
 _IDLE_S = 0.25
+_AT_ONCE = 500
 
 
 async def read_to_the_end(
@@ -37,7 +38,10 @@ async def read_to_the_end(
             now_ms = time.monotonic() * 1000
             if done:
                 batch, coming = coming.result(), None
-                await take(run.on_batch(batch, now_ms))
+                # In parts: a whole answer of a broker would hold up a screen.
+                for at in range(0, max(1, len(batch.records)), _AT_ONCE):
+                    await take(run.on_batch(batch._replace(records=batch.records[at : at + _AT_ONCE]), now_ms))
+                    await asyncio.sleep(0)
             run.on_time(now_ms, time.time() * 1000)
             looked()
     finally:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_VIEWS_AT_ONCE = 500
+
 NEEDS_PROCESSES = "needs the broker processes of an embedded cluster"
 NEEDS_WORKLOAD = "the workload belongs to an embedded cluster"
 NEEDS_LOGS = "needs the log files of an embedded cluster"
@@ -183,7 +185,11 @@ class AttachedGateway:
             )
             try:
                 async for batch in reader:
-                    records = [record_view(each) for each in batch.records]
+                    records: list[RecordView] = []
+                    for at in range(0, len(batch.records), _VIEWS_AT_ONCE):
+                        records += map(record_view, batch.records[at : at + _VIEWS_AT_ONCE])
+                        # Thousands at once would hold up a screen.
+                        await asyncio.sleep(0)
                     yield TailBatch(records, batch.problem, batch.caught_up, batch.positions, batch.ends)
             finally:
                 reader.close()

@@ -416,6 +416,11 @@ class RecordsView(View):
             self._topics, None if partitions is None else tuple(partitions), self.table.filter
         )
 
+    def action_mark(self) -> None:
+        # What is marked stays in view.
+        self.table.follow = False
+        super().action_mark()
+
     def action_copy_records(self) -> None:
         row: RecordView | None = self.table.cursor_row
         topic = row.topic if row is not None else self._topics[0]

@@ -171,7 +171,8 @@ def letter_columns() -> tuple[Column, ...]:
             return cell("–", "muted")
         times = redrive_count(record.headers)
         again = (Span(f"×{times} ", "under_replicated"),) if times else ()
-        return (*again, Span(found.reason or "copied", "offline" if found.reason else "muted"))
+        said = found.reason or ("copied" if found.by == "kconsole" else f"told by {found.by}")
+        return (*again, Span(said, "offline" if found.reason else "muted"))
 
     return (
         Column("from", "CAME FROM", place, 16, max_width=30),

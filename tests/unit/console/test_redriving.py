@@ -97,6 +97,7 @@ def test_a_dead_letter_is_told_in_columns_and_whole() -> None:
     assert plain(place.cell(again)) == "orders-3@1042"
     assert plain(why.cell(again)) == "×2 DataException: not a number"
     assert plain(why.cell(record(1, COPY))) == "copied" and plain(why.cell(record(1, ()))) == "–"
+    assert plain(why.cell(record(1, CONNECT[1:2]))) == "told by Connect"
     lines = [plain(each) for each in letter_lines(again)]
     assert "why          DataException: not a number" in lines and "sent back    2 times" in lines
     assert plain(stack_lines(again)[-1]).strip() == "at a.B.c(B.java:1)"
