@@ -43,6 +43,8 @@ _RETRY_S = 15.0
 _MOST_WAITING = 100
 _HOUR_MS = 3_600_000
 _MIB = 1 << 20
+# So many pages are given back to the file system at once, when more than twice as many are free.
+_PAGES_BACK = 500
 
 
 class Limits(NamedTuple):
@@ -339,8 +341,9 @@ class Recorder:
 
     def _maybe_give_back(self, connection: sqlite3.Connection) -> None:
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        if free > 1_000:
-            connection.execute("PRAGMA incremental_vacuum(500)")
+        if free > 2 * _PAGES_BACK:
+            # execute() takes one step of it, which is one page.
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_BACK})")
 
 
 def trim(connection: sqlite3.Connection, now_ms: int, limits: Limits) -> None:

@@ -197,7 +197,8 @@ def test_a_record_outlives_fields_that_come_and_go() -> None:
     assert Decoder(schema).decode(Now, tree) == Now("a", 7, needed=None, places=then.places)
 
 
-def test_the_record_keeps_to_its_bounds(tmp_path: Path) -> None:
+def test_the_record_keeps_to_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "_PAGES_BACK", 12)
     pictures = [picture(START_MS + at * 61_000, partitions=300) for at in range(30)]
     recorder = recorded(tmp_path / "r.db", *pictures)
     recorder.events([event(each.at_ms, number=at) for at, each in enumerate(pictures)])
@@ -218,6 +219,8 @@ def test_the_record_keeps_to_its_bounds(tmp_path: Path) -> None:
     # Who goes on with it looks at its bounds, too.
     recorded(tmp_path / "r.db", picture(now_ms + 90_000_000)).close()
     assert (record.range() or (0, 0))[0] == now_ms
+    # Pages that it needs no more go back to the file system.
+    assert connection.execute("PRAGMA freelist_count").fetchone()[0] <= 24
 
 
 def test_what_was_recorded_survives_a_kill_of_the_console(tmp_path: Path) -> None:
