@@ -50,12 +50,15 @@ async def test_each_screen_leads_to_its_plots_and_so_does_the_command() -> None:
             await driver.press(*keys)
             assert driver.title.startswith(f"plots({title})"), keys
         assert "no broker was killed yet" in driver.screen and "until a record was acknowledged" in driver.screen
-        await driver.command("plots billing")
+        driver.app.main.run_command("plots billing")
+        await driver.settle()
         assert driver.title == "plots(billing)[2]" and "lag of billing" in driver.screen
-        await driver.command("plots nobody")
+        driver.app.main.run_command("plots nobody")
+        await driver.settle()
         assert "there is no group nobody" in driver.flash
         await driver.press("slash", *"read", "enter")
         assert "lag of billing" not in driver.screen and "records a second that billing commits" in driver.screen
         await driver.press("escape")
-        await driver.command("theme light")
+        driver.app.main.run_command("theme light")
+        await driver.settle()
         assert "lag of billing" in driver.screen
