@@ -170,6 +170,7 @@ def _attach(
     for server in bootstrap_servers.split(","):
         host_and_port("--bootstrap-servers", server)
     from console.options import ConsoleOptions
+    from engine.client.security.secret import ClientProperties
 
     properties: dict[str, str] = {}
     if command_config is not None:
@@ -179,7 +180,7 @@ def _attach(
             properties = read_properties(file.read())
     options = ConsoleOptions(
         bootstrap_servers=bootstrap_servers,
-        command_config=properties,
+        command_config=ClientProperties(properties),
         read_only=read_only,
         alert_file=None if rules is None else alert_file(rules),
         values=values,

@@ -204,6 +204,7 @@ def gateway_of(
     from console.gateway import GatewayError
     from console.gateway.opening import open_gateway
     from console.options import ConsoleOptions
+    from engine.client.security.secret import ClientProperties
 
     properties: dict[str, str] = {}
     context = chosen_context(other=any(each is not None for each in (bootstrap_servers, command_config, data_dir)))
@@ -232,7 +233,7 @@ def gateway_of(
 
             with open(command_config, encoding="utf-8") as file:
                 properties = read_properties(file.read())
-        options = ConsoleOptions(bootstrap_servers, properties, read_only=read_only, values=values)
+        options = ConsoleOptions(bootstrap_servers, ClientProperties(properties), read_only=read_only, values=values)
     try:
         return open_gateway(options)
     except GatewayError as error:

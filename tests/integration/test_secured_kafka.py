@@ -47,9 +47,11 @@ def bob(kafka: SecuredKafka) -> dict[str, str]:
 
 
 def certified(kafka: SecuredKafka) -> dict[str, str]:
+    in_one_line = " ".join((kafka.directory / "ca.pem").read_text().split("\n"))
     return {
         "security.protocol": "SSL",
-        "ssl.truststore.location": f"{kafka.directory}/ca.pem",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": in_one_line,
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": f"{kafka.directory}/client-encrypted.pem",
         "ssl.key.password": KEY_PASSWORD,

@@ -5,6 +5,7 @@ Pure: files are named here and read elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,8 +15,7 @@ from engine.client.security.secret import Secret
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SCRAM_HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 MECHANISMS = ("PLAIN", *SCRAM_HASHES)
-# Stores of Java's own, by the option that turns each into PEM.
-_STORES = ("JKS", "PKCS12", "P12")
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----\s*", re.DOTALL)
 
 
 class SecurityError(ValueError):
@@ -113,8 +113,23 @@ def _source(properties: Mapping[str, str], *names: str, inline: bool = False) ->
     for name in names:
         value = properties.get(name, "").strip()
         if value and not (name == "ssl.ca.location" and value == "probe"):
-            return PemSource(name, text=Secret(value)) if inline else PemSource(name, path=value)
+            return PemSource(name, text=Secret(rewrapped(value))) if inline else PemSource(name, path=value)
     return None
+
+
+def rewrapped(pem: str) -> str:
+    """PEM with the line ends that OpenSSL wants: a property often has it in one line, which Kafka reads as well."""
+
+    def block(found: re.Match[str]) -> str:
+        kind, body = found[1], found[2]
+        if ":" in body:
+            # Headers of an encrypted key of the old form: their lines mean something.
+            return found[0].rstrip() + "\n"
+        packed = "".join(body.split())
+        lines = "\n".join(packed[at : at + 64] for at in range(0, len(packed), 64))
+        return f"-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n"
+
+    return _BLOCK.sub(block, pem)
 
 
 def _sasl(properties: Mapping[str, str]) -> SaslCredentials:

@@ -12,7 +12,7 @@ from engine.client.connection import Connection
 from engine.client.errors import AuthenticationFailed
 from engine.client.security.jaas import JaasError, read_jaas
 from engine.client.security.librdkafka import librdkafka_security, without_security
-from engine.client.security.properties import SaslCredentials, SecurityError, read_security
+from engine.client.security.properties import SaslCredentials, SecurityError, read_security, rewrapped
 from engine.client.security.scram import ScramClient, ScramError
 from engine.client.security.secret import ClientProperties, Secret, is_sensitive
 from engine.client.security.tls import make_context
@@ -245,3 +245,13 @@ async def test_who_was_refused_is_told_why_and_does_not_knock_again_at_once(capl
             await channel.send(MetadataRequest())
     assert len(asked) == 2
     assert "s3cret" not in caplog.text
+
+
+def test_pem_in_one_line_gets_its_lines_back() -> None:
+    body = "QUJD" * 20
+    whole = f"-----BEGIN CERTIFICATE-----\n{body[:64]}\n{body[64:]}\n-----END CERTIFICATE-----\n"
+    assert rewrapped(" ".join(whole.split("\n"))) == whole == rewrapped(whole)
+    assert rewrapped(f"{whole}{whole}".replace("\n", "")) == whole + whole
+    headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n"
+    old = f"-----BEGIN EC PRIVATE KEY-----\n{headers}\nQUJD\n-----END EC PRIVATE KEY-----\n"
+    assert rewrapped(old) == old
