@@ -116,9 +116,11 @@ def tail(
         raise click.UsageError(f"--filter: {parsed.error}")
     only = numbers(partitions)
     file = _parquet_file(parquet, bounded=until is not None or count is not None, as_json=as_json)
+    if key is not None and (len(topics) != 1 or only is not None):
+        raise click.UsageError("--key is looked for in one topic, and finds its partition itself")
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
-    search = _search(key, partitioner, topics, only, gateway)
+    search = None if key is None else _search(key, partitioner, topics[0], gateway)
     run = TailRun(
         time.monotonic() * 1000,
         until=stop,
@@ -130,16 +132,12 @@ def tail(
     sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file, search))
 
 
-def _search(key: str | None, partitioner: str, topics: tuple[str, ...], only: object, gateway: Any) -> KeySearch | None:
+def _search(key: str, partitioner: str, topic: str, gateway: Any) -> KeySearch:
     from console.values.serdes import SerdeError
     from console.viewmodel.key_search import KeyRule, KeySearch, KeyWish
 
-    if key is None:
-        return None
-    if len(topics) != 1 or only is not None:
-        raise click.UsageError("--key is looked for in one topic, and finds its partition itself")
     try:
-        wanted = gateway.values.key_bytes(topics[0], key)
+        wanted = gateway.values.key_bytes(topic, key)
         return KeySearch(KeyWish(wanted, KeyRule.ALL if partitioner == "all" else KeyRule(partitioner)))
     except (ValueError, SerdeError) as error:
         raise click.UsageError(f"--key: {error}") from error
