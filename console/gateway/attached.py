@@ -243,8 +243,8 @@ class AttachedGateway:
     async def connections(self) -> ConnectionsFound:
         return self._inspector.connections(self._seen)
 
-    async def wire(self, broker_id: int | None) -> WireBatch:
-        return self._inspector.wire()
+    async def wire(self, broker_id: int | None, *, hold: bool = False) -> WireBatch:
+        return self._inspector.wire(hold=hold)
 
     async def wire_message(self, row: WireRow) -> list[str]:
         return self._inspector.message(row, names_by_id(self._seen))

@@ -309,8 +309,8 @@ class EmbeddedGateway(AttachedGateway):
     async def connections(self) -> ConnectionsFound:
         return await self._brokers.connections(self._up())
 
-    async def wire(self, broker_id: int | None) -> WireBatch:
-        return await self._brokers.wire(self._up() if broker_id is None else [broker_id])
+    async def wire(self, broker_id: int | None, *, hold: bool = False) -> WireBatch:
+        return await self._brokers.wire(self._up() if broker_id is None else [broker_id], hold=hold)
 
     async def wire_message(self, row: WireRow) -> list[str]:
         return await self._brokers.message(row, names_by_id(self._observed))

@@ -54,14 +54,16 @@ class BrokerInspector:
                 problems.append(f"broker {broker_id} has {answer['total']:,} connections, not all are shown")
         return ConnectionsFound(tuple(rows), tuple(problems))
 
-    async def wire(self, broker_ids: Sequence[int]) -> WireBatch:
-        """What they answered since the last time."""
+    async def wire(self, broker_ids: Sequence[int], *, hold: bool = False) -> WireBatch:
+        """What they answered since the last time; with ``hold`` they keep what they have, and nothing new."""
         rows: list[WireRow] = []
         problems: list[str] = []
         unseen = 0
-        for broker_id, answer in await self._of_each(broker_ids, self._wire_of):
+        for broker_id, answer in await self._of_each(broker_ids, lambda each: self._wire_of(each, hold)):
             if isinstance(answer, GatewayError):
                 problems.append(str(answer))
+                continue
+            if hold:
                 continue
             watch = int(answer["watch"])
             self._read[broker_id] = watch, int(answer["last"])
@@ -69,9 +71,10 @@ class BrokerInspector:
             unseen += int(answer["unseen"])
         return WireBatch(tuple(sorted(rows, key=lambda each: (each.at_ms, each.number))), unseen, tuple(problems))
 
-    async def _wire_of(self, broker_id: int) -> Any:
+    async def _wire_of(self, broker_id: int, hold: bool) -> Any:
         watch, after = self._read.get(broker_id, (0, 0))
-        return await self._ask("wire", broker=broker_id, watch=watch, after=after, limit=_ROWS_A_TIME)
+        more = {"hold": True} if hold else {}
+        return await self._ask("wire", broker=broker_id, watch=watch, after=after, limit=_ROWS_A_TIME, **more)
 
     async def message(self, row: WireRow, names: Mapping[str, str]) -> list[str]:
         """Raises: GatewayError: the broker does not keep it any more, or does not answer."""
@@ -126,9 +129,12 @@ class OwnInspector:
         members = members_as_rows(snapshot) if snapshot is not None else []
         return ConnectionsFound((*members, *own), limits=MEMBERS_ALONE)
 
-    def wire(self) -> WireBatch:
-        """What was answered since the last time."""
+    def wire(self, *, hold: bool = False) -> WireBatch:
+        """What was answered since the last time; with ``hold`` what is kept stays, and nothing is added."""
         tap = self._looked_at().tap
+        if hold:
+            Connection.watch = None
+            return WireBatch((), limits=OWN_ALONE)
         found = tap.since(self._after, _ROWS_A_TIME)
         unseen = max(0, tap.last_number - self._after - len(found))
         self._after = tap.last_number

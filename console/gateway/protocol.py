@@ -192,8 +192,9 @@ class Gateway(Protocol):
     async def connections(self) -> ConnectionsFound:
         """Who is connected to each broker, as far as it can be told."""
 
-    async def wire(self, broker_id: int | None) -> WireBatch:
-        """Requests that were answered since it was called last, of a broker or of all; calling it keeps them coming."""
+    async def wire(self, broker_id: int | None, *, hold: bool = False) -> WireBatch:
+        """Requests that were answered since it was called last, of a broker or of all; calling it keeps them coming.
+        ``hold``: none come, and those that are there stay, to be decoded."""
 
     async def wire_message(self, row: WireRow) -> list[str]:
         """One of them with its answer, decoded, line by line; without contents of records and secrets."""

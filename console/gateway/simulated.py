@@ -300,7 +300,7 @@ class SimulatedGateway:
     async def connections(self) -> ConnectionsFound:
         self._refuse()
 
-    async def wire(self, broker_id: int | None) -> WireBatch:
+    async def wire(self, broker_id: int | None, *, hold: bool = False) -> WireBatch:
         self._refuse()
 
     async def wire_message(self, row: WireRow) -> list[str]:

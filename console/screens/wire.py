@@ -44,18 +44,18 @@ class WireView(View):
 
     async def _read(self) -> None:
         while True:
-            if not self._paused:
-                await self._look()
+            await self._look()
             await asyncio.sleep(_REFRESH_S)
 
     async def _look(self) -> None:
         try:
-            batch = await self.console.gateway.wire(self.about.get("broker"))
+            batch = await self.console.gateway.wire(self.about.get("broker"), hold=self._paused)
         except GatewayError as error:
             self._problem = str(error)
         else:
-            # It may have been stopped while this was asked.
             if self._paused:
+                # It was stopped while this was asked.
+                self._unseen += len(batch.rows) + batch.unseen
                 return
             self._kept.extend(batch.rows)
             self._dirty = self._dirty or bool(batch.rows)

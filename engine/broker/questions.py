@@ -1,7 +1,8 @@
 """What the supervisor may ask a broker of itself, over the broker's standard input: one JSON object a line.
 
 ``{"id": N, "question": "connections"}``       who is connected
-``{"id": N, "question": "wire", "after": K, "limit": L}``  requests that were answered after number K
+``{"id": N, "question": "wire", "after": K, "limit": L}``  requests that were answered after number K; with ``"hold":
+true`` none, and none are kept until it is asked without: those that are there stay
 ``{"id": N, "question": "message", "number": K}``          one of them whole, without what must not be kept
 
 Answers are facts of type ``answer`` with the same ``id``, for the supervisor alone.
@@ -77,8 +78,11 @@ class Questions:
         return {"connections": rows, "total": len(found)}
 
     def _wire(self, asked: dict[str, Any]) -> dict[str, Any]:
-        tap = self._looked_at().tap
+        watch = self._looked_at()
+        watch.is_held, tap = bool(asked.get("hold")), watch.tap
         after = int(asked["after"]) if asked.get("watch") == self._watches else 0
+        if watch.is_held:
+            return {"watch": self._watches, "rows": [], "last": after, "unseen": 0}
         rows = tap.since(after, min(int(asked["limit"]), _MOST_ROWS))
         passed_over, tap.passed_over = tap.passed_over, 0
         return {

@@ -40,9 +40,14 @@ class WireWatch:
         self.tap = tap or Tap()
         self.now_ns = clock.monotonic_ns
         self._window, self._in_window = 0, 0
+        # Who looks wants what is there to stay there.
+        self.is_held = False
 
     def asked(self, context: RequestContext, frame: memoryview, body_at: int, request: Message) -> None:
         """A request was read, and is handled next."""
+        if self.is_held:
+            self.tap.passed_over += 1
+            return
         began_ns = self.now_ns()
         window = began_ns // _WINDOW_NS
         if window != self._window:

@@ -10,7 +10,7 @@ workload_start workload_stop              the whole workload
 add_broker {id?, rack?}                   one more, which is kept; answered once it serves
 remove_broker {broker}                    stop and forget one that holds no replica and is no voter
 connections {broker}                      who is connected to it, as it says itself
-wire {broker, after, limit, watch}        requests that it answered lately; looking keeps them coming
+wire {broker, after, limit, watch, hold}  requests that it answered lately; looking keeps them coming
 message {broker, number, watch}           one of these whole
 add_member remove_member {group}          a consumer of the workload more or less
 set_rate {producer, rate}                 records a second
@@ -242,7 +242,7 @@ class Commands:
         if broker is None:
             known = ", ".join(map(str, sorted(self._supervisor.brokers)))
             raise CommandError(f"broker is an id; the cluster has {known}")
-        numbers = {name: arguments[name] for name in ("after", "limit", "number", "watch") if name in arguments}
+        numbers = {name: arguments[name] for name in ("after", "limit", "number", "watch", "hold") if name in arguments}
         if not all(isinstance(each, int) for each in numbers.values()):
             raise CommandError(f"{', '.join(numbers)} are numbers")
         return await broker.ask(question, **numbers)

@@ -273,8 +273,11 @@ class ScriptedGateway:
         ]
         return ConnectionsFound(tuple(rows))
 
-    async def wire(self, broker_id: int | None) -> WireBatch:
+    async def wire(self, broker_id: int | None, *, hold: bool = False) -> WireBatch:
         self._maybe_refuse()
+        self.calls.append(("wire", hold))
+        if hold:
+            return WireBatch(())
         if self._passed == self.passing:
             return WireBatch(())
         self._passed += 1

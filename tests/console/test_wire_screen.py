@@ -44,6 +44,8 @@ async def test_a_connections_requests_are_looked_at_one_is_decoded_and_taking_is
         await asyncio.sleep(0.4)
         await driver.settle()
         assert len(driver.keys) == 2
+        # Still asked, so that what is there can be decoded.
+        assert driver.calls("wire")[-1] == ("wire", True)
         await driver.press("space")
         await until(driver, "wire(all, clients)[4]")
         await driver.press("enter")

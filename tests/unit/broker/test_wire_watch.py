@@ -66,6 +66,12 @@ async def test_requests_are_kept_only_while_somebody_looks_and_without_contents(
         kept = base64.b64decode(whole["request"]) + base64.b64decode(whole["response"])
         assert SECRET not in kept and (b"t" in kept or b"missing" in kept)
     assert asking.ask("wire", watch=watch, after=found["last"], limit=100)["rows"] == []
+    # What is held stays, and nothing is added.
+    asking.ask("wire", watch=watch, after=found["last"], limit=100, hold=True)
+    await produce_ok(broker, 1, "t", SECRET)
+    held = asking.ask("wire", watch=watch, after=found["last"], limit=100)
+    assert held["rows"] == [] and held["unseen"] >= 1
+    assert "row" in asking.ask("message", watch=watch, number=produced[0])
     # Nobody asks any more: what was kept is gone, and numbers begin anew.
     await broker.until(lambda: asking.broker.router.watch is None, "nobody looks")
     await produce_ok(broker, 1, "t", SECRET)
