@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,33 @@ def test_without_a_cluster_a_tab_starts_none(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "start it with `kconsole up`" in result.output
     assert not (tmp_path / "none").exists()
+
+
+def test_tabs_are_of_the_cluster_that_was_asked_for_and_as_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    class Server:
+        def __init__(self, command: list[str], port: int) -> None:
+            commands.append(command[command.index("console.cli") + 1 :])
+
+        async def run(self, on_ready: object) -> None:
+            return
+
+    monkeypatch.setattr("console.web.server.WebServer", Server)
+    monkeypatch.setattr("console.web_command.running_cluster", lambda *_: nullcontext(True))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "kconsole").mkdir()
+    (tmp_path / "kconsole" / "contexts.yaml").write_text(
+        "contexts:\n  look: {data-dir: /k, read-only: true}\n  prod: {bootstrap-servers: 'h:1'}\n"
+    )
+    for words, expected in (
+        (("--data-dir", "/d"), ["--data-dir", "/d", "--no-start"]),
+        (("--bootstrap-servers", "h:1", "--read-only"), ["--read-only", "--bootstrap-servers", "h:1"]),
+        (("--context", "prod"), ["--context", "prod"]),
+        (("--context", "look"), ["--read-only", "--data-dir", "/k", "--no-start"]),
+    ):
+        result = CliRunner().invoke(main, ["web", *words])
+        assert result.exit_code == 0, result.output
+        assert commands.pop() == expected
