@@ -240,7 +240,7 @@ async def before_the_kill(console: LiveConsole, victim: int, epoch: int, bundle:
     await the_old_leader(console, victim, epoch)
     await console.press("ctrl+k")
     await console.until("why not", lambda text: "this is the past" in text)
-    await console.command(f"bundle {bundle}")
+    console.app.main.run_command(f"bundle {bundle}")
     await console.until("the bundle", lambda text: bundle.exists())
     await console.press("tilde")
     await console.until("the present", lambda text: "PAST" not in text and "◀" not in text)
