@@ -213,6 +213,7 @@ def ask_columns(app: KConsole) -> None:
             yes="Keep",
             check=check,
             note=f"all: {', '.join(every)}",
+            first="show",
         ),
         answered,
     )

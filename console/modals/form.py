@@ -117,15 +117,23 @@ class Form(Dialog[dict[str, str] | None]):
     """
 
     def __init__(
-        self, title: str, fields: Sequence[Field], *, yes: str, check: Check | None = None, note: str = ""
+        self,
+        title: str,
+        fields: Sequence[Field],
+        *,
+        yes: str,
+        check: Check | None = None,
+        note: str = "",
+        first: str = "",
     ) -> None:
-        """``check`` answers what is wrong, or nothing."""
+        """``check`` answers what is wrong, or nothing; ``first`` has the keys, else the first field that is empty."""
         super().__init__()
         self._title = title
         self._fields = tuple(fields)
         self._yes = yes
         self._check = check
         self._note = note
+        self._first = first
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box") as box:
@@ -168,8 +176,8 @@ class Form(Dialog[dict[str, str] | None]):
         )
 
     def on_mount(self) -> None:
-        first = next((field for field in self._fields if not field.value or field.lines > 1), self._fields[0])
-        self.set_focus(self.query_one(f"#field-{first.name}"))
+        empty = next((field for field in self._fields if not field.value or field.lines > 1), self._fields[0])
+        self.set_focus(self.query_one(f"#field-{self._first or empty.name}"))
 
     def values(self) -> dict[str, str]:
         """What stands in the fields."""
