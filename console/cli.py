@@ -20,7 +20,7 @@ from console.keys_command import keys
 from console.load_command import load
 from console.looking import CONTEXT, CONTEXT_KEY, chosen_context, takes_context
 from console.metrics_command import metrics
-from console.recording_command import bundle, recording_of, recording_options, replay
+from console.recording_command import bundle, record, recording_of, recording_options, replay
 from console.redrive_command import redrive
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
@@ -544,6 +544,7 @@ for _command in (
     watch,
     replay,
     bundle,
+    record,
     web,
 ):
     main.add_command(_command)

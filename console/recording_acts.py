@@ -6,16 +6,15 @@ import asyncio
 import os
 import shlex
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from console.gateway.protocol import Capabilities, Gateway, GatewayError
 from console.gateway.recorded import RecordedAnswers, RecordedGateway
+from console.recorded_questions import ask_steadily
 from console.recording.bundle import Extras, extras_of, write_bundle
 from console.recording.options import Recording, path_in, path_of_attached
 from console.recording.recorder import Command, Recorder
 from console.recording.store import RecordError, RecordTaken
-from console.viewmodel.acls import AclWish
 from console.viewmodel.text import date_time, size
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
 
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
     from console.acts import ActLogEntry
     from console.app import KConsole
 
-# What no picture has is asked for by the recorder itself, slowly.
-_ANSWERS_EVERY_S = 10.0
-_CONFIGS_EVERY_S = 60.0
-_TOPICS_AT_ONCE = 20
 _TAKEN_AGAIN_MS = 5_000
-_CONFIG_EVENTS = ("config_changed", "configs_changed", "topic_created")
 
 
 class Recordings:
@@ -43,7 +37,6 @@ class Recordings:
         self._told = ""
         self._servers = ""
         self._try_again_at_ms: float | None = None
-        self._asked_topics = 0
 
     @property
     def path(self) -> str | None:
@@ -82,7 +75,9 @@ class Recordings:
         self.recorder = recorder
         self._servers = about["bootstrap_servers"]
         self._app.travel.record_answers(RecordedAnswers(self._gateway, recorder.document))
-        self._app.run_worker(self._ask(recorder), group="recording", exclusive=True, exit_on_error=False)
+        travel = self._app.travel
+        asking = ask_steadily(self._gateway, recorder, lambda: travel.present, lambda: self.recorder is recorder)
+        self._app.run_worker(asking, group="recording", exclusive=True, exit_on_error=False)
         if recorder.remark:
             self._app.flash(recorder.remark, "under_replicated", 12)
         return True
@@ -152,45 +147,6 @@ class Recordings:
         if problem != self._told:
             self._told = problem
             self._app.flash(problem or "recording goes on", "offline" if problem else "in_sync", 12)
-
-    # -- what is asked for ----------------------------------------------------------------------------------------
-
-    async def _ask(self, recorder: Recorder) -> None:
-        """Transactions and moves every few seconds, configs every minute, of topics some at a time."""
-        loop = asyncio.get_running_loop()
-        configs_at = 0.0
-        answers = RecordedAnswers(self._gateway, recorder.document)
-        while self.recorder is recorder:
-            await asyncio.sleep(_ANSWERS_EVERY_S / 5 if not configs_at else _ANSWERS_EVERY_S)
-            snapshot = self._app.travel.present
-            if snapshot is None or not snapshot.brokers_up:
-                continue
-            questions: list[tuple[str, Any]] = [("transactions", None), ("moves", None)]
-            if loop.time() - configs_at >= _CONFIGS_EVERY_S:
-                configs_at = loop.time()
-                questions += [("broker_configs", each.broker_id) for each in snapshot.brokers if each.reachable]
-                names = [each.name for each in snapshot.topics]
-                turn = [names[(self._asked_topics + at) % len(names)] for at in range(min(len(names), _TOPICS_AT_ONCE))]
-                self._asked_topics += len(turn)
-                questions += [("topic_configs", each) for each in turn]
-            calls = [
-                partial(getattr(answers, method), *(() if argument is None else (argument,)))
-                for method, argument in questions
-            ]
-            if questions[-1][0] == "topic_configs":
-                administration = answers.administration
-                calls += [
-                    partial(administration.acls, AclWish()),
-                    administration.scram_users,
-                    administration.quotas,
-                    administration.log_dirs,
-                ]
-            for call in calls:
-                try:
-                    await call()
-                except GatewayError:
-                    # A broker that does not answer now will, or is not asked again.
-                    continue
 
     def badge(self, *, short: bool) -> str:
         """What the header says in the present: an attached cluster is recorded by samples alone."""

@@ -11,28 +11,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from console.looking import chosen_context, cluster_options, gateway_of
 from console.supervisor_calls import DATA_DIR, FAILED, JSON, USAGE, directory_of, fail
 
 if TYPE_CHECKING:
     from console.recording.reader import Record
 
+_HOURS = click.option(
+    "--record-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="How far back the record goes.",
+)
+_MEBIBYTES = click.option(
+    "--record-mb", type=click.FloatRange(min=1), default=256.0, show_default=True, help="At most so many MiB."
+)
 Function = TypeVar("Function", bound=Callable[..., Any])
-HOUR_MS = 3_600_000
 
 
 def recording_options(function: Function) -> Function:
     """--record and its bounds, as ``record``, ``record_hours`` and ``record_mb``."""
     for option in (
-        click.option(
-            "--record-mb", type=click.FloatRange(min=1), default=256.0, show_default=True, help="At most so many MiB."
-        ),
-        click.option(
-            "--record-hours",
-            type=click.FloatRange(min=0, min_open=True),
-            default=24.0,
-            show_default=True,
-            help="How far back the record goes.",
-        ),
+        _MEBIBYTES,
+        _HOURS,
         click.option(
             "--record",
             metavar="FILE|off",
@@ -51,6 +53,59 @@ def recording_of(record: str | None, record_hours: float, record_mb: float, usua
 
     path = None if record == "off" else record or usual
     return Recording(path, is_off=record == "off", limits=Limits(record_hours, record_mb))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kconsole record                                                  the embedded cluster, in its data directory
+  kconsole record night.db --bootstrap-servers kafka-1:9092 --record-hours 12"""
+)
+@click.argument("file", metavar="[FILE]", required=False)
+@_HOURS
+@_MEBIBYTES
+@cluster_options
+def record(
+    file: str | None,
+    record_hours: float,
+    record_mb: float,
+    bootstrap_servers: str | None,
+    command_config: str | None,
+    data_dir: str | None,
+) -> None:
+    """Record a cluster without a screen until SIGINT or SIGTERM, as an open console does. `kconsole replay FILE` opens
+    the record, also meanwhile."""
+    gateway = gateway_of(bootstrap_servers, command_config, data_dir)
+    from console.following import until_stopped
+    from console.recorded_questions import record_cluster
+    from console.recording.options import path_in, path_of_attached
+    from console.recording.recorder import Limits, Recorder
+    from console.recording.store import RecordError
+
+    capabilities = gateway.capabilities
+    if file is None:
+        servers = capabilities.bootstrap_servers
+        file = path_of_attached(servers) if capabilities.attached else path_in(_data_dir(data_dir))
+    recorder = Recorder(file, Limits(record_hours, record_mb), about={"source": capabilities.source.value})
+    try:
+        recorder.start()
+    except RecordError as error:
+        fail(str(error), FAILED)
+
+    def say(sentence: str) -> None:
+        click.echo(f"kconsole: {sentence}", err=True)
+
+    say(recorder.remark or f"recorded into {recorder.path}")
+    try:
+        until_stopped(gateway, lambda: record_cluster(gateway, recorder, say))
+    finally:
+        recorder.close()
+
+
+def _data_dir(named: str | None) -> str:
+    """That of the embedded cluster that is meant: by its option, or by a context."""
+    context = chosen_context(other=named is not None)
+    return directory_of(named if context is None else context.data_dir or None).path
 
 
 def _opened(file: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from console import recorded_questions
 from console.cli import main
-from console.gateway.protocol import GatewayError, NewTopic, Tail
+from console.gateway.protocol import Capabilities, EventBatch, GatewayError, NewTopic, Tail
 from console.gateway.recorded import RecordedAnswers, RecordedGateway
 from console.recording.reader import Record
 from console.recording.recorder import Recorder
@@ -18,7 +20,7 @@ from console.viewmodel.configs import ConfigValue
 from console.viewmodel.keeping import Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.transactions import TransactionRow, TransactionsFound
-from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, Source
+from engine.supervisor.snapshot import BrokerState, ClusterEvent, ClusterSnapshot, Source
 
 START_MS = 1_795_521_600_000
 DISKS = Told(
@@ -27,13 +29,20 @@ DISKS = Told(
 OPEN = TransactionsFound((TransactionRow("ledger", 1, "Ongoing", 4001, 7, 60_000, 2_000.0, ("orders-0",)),), ())
 
 
+async def _refused(*_: Any) -> None:
+    raise GatewayError("not here")
+
+
 class _Administration:
+    acls = scram_users = quotas = staticmethod(_refused)
+
     async def log_dirs(self, broker: int | None = None) -> Told:
         return DISKS
 
 
 class _Cluster:
     administration = _Administration()
+    moves = broker_configs = staticmethod(_refused)
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         return [ConfigValue("retention.ms", "5", "DYNAMIC_TOPIC_CONFIG")]
@@ -109,3 +118,39 @@ def test_the_command_line_makes_and_opens_bundles(tmp_path: Path) -> None:
     assert "there is cluster.yaml, broker 1" in run("replay", target, "--file", "x", code=2)
     assert "there is no record" in run("replay", str(tmp_path / "none"), code=2)
     assert "needs a terminal" in run("replay", target, code=2)
+
+
+class _Live(_Cluster):
+    """Shows one picture and one event, then nothing more."""
+
+    capabilities = Capabilities(Source.ATTACHED, bootstrap_servers="h:9092")
+
+    async def snapshots(self) -> Any:
+        broker = BrokerState(1, "h", 9092, reachable=True)
+        yield ClusterSnapshot(START_MS, Source.ATTACHED, "c", brokers=(broker,), metadata_observed_at_ms=1)
+        raise GatewayError("nobody answers")
+
+    async def events(self) -> Any:
+        yield EventBatch([ClusterEvent(1, START_MS + 5, "leader_changed", "orders-0", "why", "observed")])
+        await asyncio.Event().wait()
+
+
+async def test_a_cluster_is_recorded_without_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded_questions, "_FIRST_S", 0.0)
+    recorder = Recorder(str(tmp_path / "r.db"), now_ms=lambda: START_MS)
+    recorder.start()
+    said: list[str] = []
+    gateway: Any = _Live()
+    recording = asyncio.ensure_future(recorded_questions.record_cluster(gateway, recorder, said.append))
+    record = Record(str(tmp_path / "r.db"))
+    for _ in range(400):
+        await asyncio.sleep(0.01)
+        if record.names_of("log_dirs") and record.event_after(0) is not None:
+            break
+    recording.cancel()
+    await asyncio.gather(recording, return_exceptions=True)
+    recorder.close()
+    assert said == ["nobody answers"]
+    assert record.picture_at(START_MS) is not None and record.events_until(START_MS + 5)[0].subject == "orders-0"
+    assert record.document_at("transactions", "", START_MS, TransactionsFound) == OPEN
+    assert Record(str(tmp_path / "r.db")).meta["bootstrap_servers"] == "h:9092"
