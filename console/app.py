@@ -470,15 +470,16 @@ def run_console(options: ConsoleOptions) -> int:
         print(f"kconsole: {error}", file=sys.stderr)  # noqa: T201
         return 1
     leaving = "stopping the cluster …" if options.started_supervisor else ""
-    from console.contexts import user_contexts
+    from console.contexts import opened_without, user_contexts
 
+    unnamed = opened_without(options) if options.context is None else None
     open_context = opener(options.values, read_only=options.read_only and not _is_read_only(options.context))
     return run_over(
         gateway,
         leaving=leaving,
         alert_file=options.alert_file,
         recording=options.recording,
-        contexts=lambda app: ContextActs(app, user_contexts(), options.context, open_context),
+        contexts=lambda app: ContextActs(app, user_contexts(), options.context, open_context, unnamed),
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from console.contexts import Context, ContextError, ContextFile, Contexts, options_of, record_of
+from console.contexts import UNNAMED, Context, ContextError, ContextFile, Contexts, options_of, record_of
 from console.gateway.opening import open_gateway
 from console.gateway.protocol import Gateway, GatewayError
 from console.viewmodel.cells import Cell
@@ -52,11 +52,18 @@ class ContextActs:
     """The contexts of a console. Each one that is looked at has a gateway, connections and time-outs of its own."""
 
     def __init__(
-        self, app: KConsole, file: ContextFile | None, current: Context | None, open_context: Opener | None = None
+        self,
+        app: KConsole,
+        file: ContextFile | None,
+        current: Context | None,
+        open_context: Opener | None = None,
+        unnamed: Context | None = None,
     ) -> None:
+        """``unnamed`` is the cluster that was opened where ``current`` is none."""
         self._app = app
         self._file = file
         self.current = current
+        self._unnamed = unnamed
         self._open = open_context or opener()
         self._seen: dict[str, Seen] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +81,16 @@ class ContextActs:
         if self._file is None:
             raise ContextError("this console has no contexts")
         return self._file.read()
+
+    def _all(self, known: Contexts) -> dict[str, Context]:
+        """The file's, after the cluster that was opened without a context: the way back to it."""
+        unnamed = self._unnamed
+        return {unnamed.name: unnamed, **known.by_name} if unnamed is not None else known.by_name
+
+    @property
+    def _open_name(self) -> str:
+        shown = self.current or self._unnamed
+        return shown.name if shown is not None else ""
 
     def names(self) -> list[str]:
         """For completion; what is wrong with the file is told elsewhere."""
@@ -94,8 +111,8 @@ class ContextActs:
         """All contexts as they are now."""
         app, now_ms = self._app, self._app.now_ms()
         found: list[ContextRow] = []
-        for name, context in known.by_name.items():
-            is_open = self.current is not None and self.current.name == name
+        for name, context in self._all(known).items():
+            is_open = name == self._open_name
             seen = self._seen.get(name, Seen())
             present = app.travel.present if app.travel.is_past else app.snapshot
             snapshot, problem = (present, app.failure) if is_open else (seen.snapshot, seen.problem)
@@ -111,8 +128,7 @@ class ContextActs:
             # would hold up the others'.
             self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="contexts")
             asyncio.get_running_loop().set_default_executor(self._threads)
-        open_now = self.current.name if self.current is not None else ""
-        wanted = {name: context for name, context in known.by_name.items() if name != open_now}
+        wanted = {name: context for name, context in self._all(known).items() if name != self._open_name}
         for name in [each for each in self._watching if each not in wanted]:
             self._watching.pop(name).cancel()
         for name, context in wanted.items():
@@ -159,8 +175,9 @@ class ContextActs:
     async def _switch(self, name: str) -> None:
         app = self._app
         try:
-            context = self.known().get(name)
-            if self.current is not None and context == self.current:
+            known = self.known()
+            context = self._all(known).get(name) or known.get(name)
+            if name == self._open_name and self.current in (None, context):
                 app.flash(f"{name} is open", "info")
                 return
             app.flash(f"opening {name} …", "info")
@@ -170,7 +187,7 @@ class ContextActs:
             return
         finally:
             self._opening = False
-        left, self.current = app.travel.live, context
+        left, self.current = app.travel.live, None if context.name == UNNAMED else context
         app.begin_over(gateway, record_of(context))
         app.flash(f"{name} is open{': read-only' if gateway.capabilities.read_only else ''}", "info")
         await _let_go(left)

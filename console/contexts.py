@@ -18,6 +18,8 @@ from engine.model.properties import read_properties
 from themes.loader import user_theme_dir
 
 EMBEDDED = "embedded"
+# A cluster that the command line named: no name in the file can be this one.
+UNNAMED = "(opened here)"
 # Told apart in every theme, and dark or light enough for white or black upon them.
 COLOURS = {
     "red": "#d7263d",
@@ -230,6 +232,22 @@ def record_of(context: Context) -> str | None:
     from console.supervisor_calls import directory_of
 
     return path_in(directory_of(context.data_dir or None).path)
+
+
+def opened_without(options: ConsoleOptions) -> Context:
+    """The context that a cluster would be which was opened without one."""
+    if options.control_socket is None:
+        return Context(
+            UNNAMED,
+            options.bootstrap_servers or "",
+            read_only=options.read_only,
+            properties=ClientProperties(options.command_config),
+        )
+    from console.supervisor_calls import directory_of
+
+    if options.data_dir in (None, directory_of(None).path):
+        return Context(EMBEDDED, read_only=options.read_only)
+    return Context(UNNAMED, read_only=options.read_only, data_dir=options.data_dir)
 
 
 def options_of(context: Context, *, read_only: bool = False, watching: bool = False) -> ConsoleOptions:

@@ -14,18 +14,22 @@ from scripted import FrozenClock, ScriptedGateway
 from tests_frame import make_app, populate
 
 from console.context_acts import ContextActs
-from console.contexts import Context, Contexts
+from console.contexts import Context, Contexts, opened_without
 from console.gateway import Gateway
+from console.options import ConsoleOptions
 
 
 @asynccontextmanager
-async def several(opener: Any = None, *more: Context) -> AsyncIterator[tuple[Driver, dict[str, ScriptedGateway]]]:
+async def several(
+    opener: Any = None, *more: Context, unnamed: Context | None = None
+) -> AsyncIterator[tuple[Driver, dict[str, ScriptedGateway]]]:
     clock = FrozenClock()
     app, gateway = make_app(clock=clock)
     opened: dict[str, ScriptedGateway] = {}
     file = SampleContexts()
     file.contexts = Contexts("prod", {each.name: each for each in (*more, *CONTEXTS)})
-    app.contexts = ContextActs(app, file, CONTEXTS[3], opener or sample_opener(clock, opened))
+    current = CONTEXTS[3] if unnamed is None else None
+    app.contexts = ContextActs(app, file, current, opener or sample_opener(clock, opened), unnamed)
     async with app.run_test(size=(160, 60)) as pilot:
         await populate(app, gateway, pilot)
         yield Driver(app, gateway, pilot), opened
@@ -68,6 +72,19 @@ async def test_enter_opens_another_cluster_and_leaves_nothing_of_the_last_one() 
         assert console.app.gateway is opened["staging"] and opened["prod"].calls[-1] == ("close",)
         await console.press("q", "q")
         assert console.title.startswith("brokers")
+
+
+async def test_a_cluster_that_the_command_line_named_is_among_them_and_can_be_gone_back_to() -> None:
+    unnamed = opened_without(ConsoleOptions(bootstrap_servers="kafka-1:9092", read_only=True))
+    async with several(unnamed=unnamed) as (console, opened):
+        await console.command("ctx")
+        assert "▶  (opened here)  RO" in console.screen and "kafka-1:9092" in console.screen
+        assert "3/3" in line_of(console, "(opened here)") and "not running" in line_of(console, "embedded")
+        await console.press("g", "j", "enter")
+        assert console.app.gateway is opened["prod"]
+        await console.command("ctx")
+        await console.press("g", "enter")
+        assert console.app.gateway is opened["(opened here)"] and " prod " not in console.screen.splitlines()[0]
 
 
 async def test_a_cluster_that_cannot_be_opened_leaves_the_last_one_open() -> None:
