@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from console.options import ConsoleOptions
+from console.user_files import read_document, user_file, write_document
 from console.values.options import ValueOptions
 from engine.client.security.secret import ClientProperties, is_sensitive
 from engine.model.properties import read_properties
-from themes.loader import user_theme_dir
 
 EMBEDDED = "embedded"
 # A cluster that the command line named: no name in the file can be this one.
@@ -106,7 +106,7 @@ class ContextFile:
         contexts = dict(document.get("contexts") or {})
         contexts[name] = dict(said)
         self._context(name, contexts[name])
-        self._write({**document, "contexts": contexts})
+        write_document(self.path, {**document, "contexts": contexts}, ContextError)
 
     def remove(self, name: str) -> None:
         """Forget a context. Raises: ContextError."""
@@ -116,12 +116,13 @@ class ContextFile:
             raise ContextError(f"{self.path} has no context {name}: {', '.join(map(str, contexts)) or 'it has none'}")
         if document.get("default") == name:
             document.pop("default")
-        self._write({**document, "contexts": contexts})
+        write_document(self.path, {**document, "contexts": contexts}, ContextError)
 
     def use(self, name: str) -> None:
         """Make a context the one that is opened when none is named. Raises: ContextError."""
         self.read().get(name)
-        self._write({"default": name, **{key: each for key, each in self._document().items() if key != "default"}})
+        others = {key: each for key, each in self._document().items() if key != "default"}
+        write_document(self.path, {"default": name, **others}, ContextError)
 
     # -- the file -------------------------------------------------------------------------------------------------
 
@@ -129,19 +130,7 @@ class ContextFile:
         return ContextError(f"{self.path}: {where}: {what}")
 
     def _document(self) -> dict[str, Any]:
-        import yaml
-
-        try:
-            read = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ContextError(f"{self.path}: {error}") from None
-        except yaml.YAMLError as error:
-            # Its context would show the line, and who knows what stands in it.
-            mark = getattr(error, "problem_mark", None)
-            where = f"line {mark.line + 1}: " if mark is not None else ""
-            raise ContextError(f"{self.path}: {where}{getattr(error, 'problem', '') or 'no YAML'}") from None
+        read = read_document(self.path, ContextError)
         if read is None:
             return {}
         if not isinstance(read, dict):
@@ -204,24 +193,10 @@ class ContextFile:
                 f"stands in a file that others may read: say ${{env:NAME}} or ${{file:PATH}}, or chmod 600 {self.path}",
             )
 
-    def _write(self, document: Mapping[str, Any]) -> None:
-        import yaml
-
-        part = self.path.with_name(self.path.name + ".part")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                yaml.safe_dump(dict(document), file, allow_unicode=True, sort_keys=False)
-            part.replace(self.path)
-        except OSError as error:
-            raise ContextError(f"{self.path}: {error.strerror}") from None
-
 
 def user_contexts() -> ContextFile:
     """``kconsole/contexts.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    return ContextFile(Path(user_theme_dir()).with_name("contexts.yaml"))
+    return ContextFile(user_file("contexts.yaml"))
 
 
 def record_of(context: Context) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from console.user_files import read_document, user_file, write_document
 from console.viewmodel.cells import Column
-from themes.loader import user_theme_dir
 
 if TYPE_CHECKING:
     from console.app import KConsole
@@ -102,9 +102,10 @@ class OwnColumns:
         """
         if self.path is None:
             return
+        document = self._document(self.path)
         try:
             found: dict[str, Layout] = {}
-            for screen, said in self._document(self.path).items():
+            for screen, said in document.items():
                 if screen not in known:
                     near = difflib.get_close_matches(str(screen), list(known), 1)
                     raise ColumnFileError(f"there is no screen {screen}{f': did you mean {near[0]}?' if near else ''}")
@@ -123,38 +124,19 @@ class OwnColumns:
         document[screen] = {name: value for name, value in said.items() if value}
         if not document[screen]:
             del document[screen]
-        self._write(self.path, document)
+        write_document(self.path, document, ColumnFileError)
 
     @staticmethod
     def _document(path: Path) -> dict[str, Any]:
-        import yaml
-
-        try:
-            read = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ColumnFileError(" ".join(str(error).split())) from None
+        read = read_document(path, ColumnFileError)
         if read is not None and not isinstance(read, dict):
-            raise ColumnFileError("screens are needed, with show, widths or sort below each")
+            raise ColumnFileError(f"{path}: screens are needed, with show, widths or sort below each")
         return read or {}
-
-    @staticmethod
-    def _write(path: Path, document: Mapping[str, Any]) -> None:
-        import yaml
-
-        part = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(yaml.safe_dump(dict(document), allow_unicode=True, sort_keys=False), encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise ColumnFileError(f"{path}: {error.strerror}") from None
 
 
 def user_columns() -> OwnColumns:
     """``kconsole/columns.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    return OwnColumns(Path(user_theme_dir()).with_name("columns.yaml"))
+    return OwnColumns(user_file("columns.yaml"))
 
 
 def ask_columns(app: KConsole) -> None:

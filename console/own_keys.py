@@ -9,7 +9,7 @@ from typing import Any
 
 from console.key_layers import Key, display_of, with_own
 from console.keymap import KEYS, duplicates_of
-from themes.loader import user_theme_dir
+from console.user_files import read_document, user_file
 
 # As people write them, and as Textual does.
 _NAMES = {
@@ -112,21 +112,16 @@ class OwnKeys:
         """Textual's keys by the ids of bindings. Raises: KeyFileError."""
         if self.path is None:
             return {}
-        import yaml
-
+        read = read_document(self.path, KeyFileError)
         try:
-            return own_keys(yaml.safe_load(self.path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise KeyFileError(f"{self.path}: {' '.join(str(error).split())}") from None
+            return own_keys(read)
         except KeyFileError as error:
             raise KeyFileError(f"{self.path}: {error}") from None
 
 
 def user_keys() -> OwnKeys:
     """``kconsole/keys.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    return OwnKeys(Path(user_theme_dir()).with_name("keys.yaml"))
+    return OwnKeys(user_file("keys.yaml"))
 
 
 def as_yaml(own: Mapping[str, str]) -> Iterator[str]:

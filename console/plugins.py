@@ -13,7 +13,7 @@ from console.acts import Need
 from console.key_layers import Key, display_of, with_own
 from console.keymap import KEYS, SCREENS, duplicates_of
 from console.own_keys import KeyFileError, textual_key
-from themes.loader import user_theme_dir
+from console.user_files import read_document, user_file
 
 VARIABLES = ("BOOTSTRAP", "CONTEXT", "COMMAND_CONFIG", "CLUSTER_ID", "TOPIC", "PARTITION", "GROUP", "BROKER")
 VARIABLES += ("MEMBER", "OFFSET", "KEY", "NAME", "ROW")
@@ -147,20 +147,15 @@ def variables_of(screen: str, about: Mapping[str, Any], name: str, row: Any) -> 
 
 def user_plugins() -> Path:
     """``kconsole/plugins.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    return Path(user_theme_dir()).with_name("plugins.yaml")
+    return user_file("plugins.yaml")
 
 
 def load_plugins(path: Path | None, own: Mapping[str, str]) -> tuple[Plugin, ...]:
     """Raises: PluginFileError, which names the file."""
     if path is None:
         return ()
-    import yaml
-
+    read = read_document(path, PluginFileError)
     try:
-        return read_plugins(yaml.safe_load(path.read_text(encoding="utf-8")), own)
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PluginFileError(f"{path}: {' '.join(str(error).split())}") from None
+        return read_plugins(read, own)
     except PluginFileError as error:
         raise PluginFileError(f"{path}: {error}") from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from console.user_files import read_document, user_file, write_document
 from console.viewmodel.filters import Filter
-from themes.loader import user_theme_dir
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -27,14 +27,7 @@ class SavedFilters:
         """By name. Raises: FilterFileError."""
         if self.path is None:
             return dict(self._known)
-        import yaml
-
-        try:
-            read = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise FilterFileError(f"{self.path}: {' '.join(str(error).split())}") from None
+        read = read_document(self.path, FilterFileError)
         if read is None:
             return {}
         if not isinstance(read, dict) or not all(isinstance(each, str) for pair in read.items() for each in pair):
@@ -54,19 +47,7 @@ class SavedFilters:
             raise FilterFileError(f"there is no filter @{name}, and none is set here that could be kept")
         self._known = known
         if self.path is not None:
-            self._write(self.path, known)
-
-    @staticmethod
-    def _write(path: Path, known: dict[str, str]) -> None:
-        import yaml
-
-        part = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(yaml.safe_dump(known, allow_unicode=True), encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise FilterFileError(f"{path}: {error.strerror}") from None
+            write_document(self.path, dict(sorted(known.items())), FilterFileError)
 
     def parse(self, text: str) -> Filter:
         """A filter as typed; ``@name`` is one that was kept. Never fails."""
@@ -88,4 +69,4 @@ class SavedFilters:
 
 def user_filters() -> SavedFilters:
     """``kconsole/filters.yaml`` under XDG_CONFIG_HOME, usually ``~/.config``."""
-    return SavedFilters(Path(user_theme_dir()).with_name("filters.yaml"))
+    return SavedFilters(user_file("filters.yaml"))

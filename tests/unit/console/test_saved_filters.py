@@ -35,7 +35,7 @@ def test_what_is_wrong_is_told_and_nothing_is_overwritten(tmp_path: Path) -> Non
         filters.keep("big", "x")
     assert filters.parse("@big").error.endswith("in quotes where YAML asks")
     path.write_text("a: [\n")
-    with pytest.raises(FilterFileError, match=r"filters\.yaml: while parsing"):
+    with pytest.raises(FilterFileError, match=r"filters\.yaml: line 2: expected"):
         filters.all()
     assert path.read_text() == "a: [\n"
 
