@@ -41,16 +41,18 @@ tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaket
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)
 
+# Many tests wait for processes: three at once keep two cores busy.
+WORKERS ?= 3
 test: dev tools jars ## all tests: unit, console, simulator, real processes with foreign clients
 # The same examples of properties on every machine: what random ones find (test-unit) is not the newcomer's change.
-	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n 2 -q --hypothesis-profile=ci
-	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n $(WORKERS) -q --hypothesis-profile=ci
+	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
 
 test-unit: dev ## the tests that need no process, with new examples of properties each time
-	$(BIN)/python -m pytest tests/unit -n 2 -q
+	$(BIN)/python -m pytest tests/unit -n $(WORKERS) -q
 
 test-integration: dev tools jars ## real brokers, clients that others wrote
-	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
 
 test-console: dev tools ## the console: scripted, and in a real terminal over real brokers
 	$(BIN)/python -m pytest tests/console tests/integration/test_console.py -q
