@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
@@ -43,23 +44,13 @@ from console.viewmodel.scram_users import MECHANISMS, MIN_ITERATIONS, ScramRow, 
 from console.viewmodel.transactions import TransactionRow
 
 if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
     from engine.supervisor.snapshot import PartitionState, TopicState
 
 After = Callable[[], None]
 
 
-class AdministrationActs:
+class AdministrationActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
-
-    @property
-    def _bootstrap(self) -> str:
-        return self._app.gateway.capabilities.bootstrap_servers
 
     # -- access control lists -------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
@@ -27,17 +27,9 @@ from console.viewmodel.configs import (
     without_tags,
 )
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
 
-
-class ConfigActs:
+class ConfigActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
 
     def ask_edit(self, row: ConfigRow, staged: Callable[[Edit], None]) -> None:
         """A form for one config; what it says is kept by the screen until all is done together."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.gateway import ReadFrom, Start
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
@@ -37,12 +38,11 @@ _NOTE = (
 )
 
 
-class CopyActs:
+class CopyActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
 
     def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
+        super().__init__(app, acts)
         self._last_target = ""
 
     def ask(

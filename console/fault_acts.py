@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
 from console.viewmodel.faults import KIND_NAMES, fault_preview, wish_of
 from engine.supervisor.fault_kinds import CLIENTS, OTHERS, FaultWish, WishError
 from engine.supervisor.snapshot import ActiveFault
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
 
-
-class FaultActs:
+class FaultActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
 
     def ask(self, broker_id: int | None, kind: str = "slow fsync") -> None:
         """A form for a fault; then what it would do is shown, and only ``y`` begins it."""

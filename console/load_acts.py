@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.modals.form import Field, Form
 from console.record_copying import Stop
 from console.record_load import LoadProgress, run_load
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
     from console.app import KConsole
 
 
-class LoadActs:
+class LoadActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
 
     def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
+        super().__init__(app, acts)
         self._last: dict[str, str] = {}
 
     def ask(self, topic: str) -> None:

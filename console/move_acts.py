@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from console.acts import Need, reassign_command, unregister_command
+from console.acts_part import ActsPart
 from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.viewmodel import text
 from console.viewmodel.moves import MovePlan, plan_words
 from console.viewmodel.text import brokers_words, plural_s
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
 
-
-class MoveActs:
+class MoveActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
-
-    @property
-    def _bootstrap(self) -> str:
-        return self._app.gateway.capabilities.bootstrap_servers
 
     def ask_add_broker(self) -> None:
         """A form for its rack."""

@@ -6,9 +6,9 @@ Here too: cancelling moves, and unclean elections.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from console.acts import Need, cancel_moves_command, elect_command, reassign_command
+from console.acts_part import ActsPart
 from console.gateway import GatewayError
 from console.modals.confirm import Confirm
 from console.modals.form import Field, Form
@@ -31,10 +31,6 @@ from console.viewmodel.reassigning import (
 )
 from engine.supervisor.reassignment_file import ReassignmentFileError, read_reassignment, reassignment_json
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
-
 _NOTE = (
     "Shown first, before anything moves. propose: onto these brokers (empty: all), by rack, moving least. list: these "
     "brokers for each, the preferred leader first. leaders: the first of these that holds it leads (empty: evenly); "
@@ -42,16 +38,8 @@ _NOTE = (
 )
 
 
-class ReassignActs:
+class ReassignActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
-
-    @property
-    def _bootstrap(self) -> str:
-        return self._app.gateway.capabilities.bootstrap_servers
 
     # -- where to -------------------------------------------------------------------------------------------------
 

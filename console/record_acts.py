@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from textual.app import SuspendNotSupported
 
 from console.acts import Need, produce_command, typed_number, typed_pairs
+from console.acts_part import ActsPart
 from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
 from console.parquet_file import missing
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
 _SUFFIXES = frozenset(f".{each}" for each in FileKind)
 
 
-class RecordActs:
+class RecordActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
 
     def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
+        super().__init__(app, acts)
         self._last_produced: dict[str, str] = {}
         self._export: asyncio.Future[None] | None = None
 
@@ -260,10 +260,6 @@ class RecordActs:
         remark = serde_remark(self._app, record.topic)
         command = produce_command(self._bootstrap, record) + (f"  # {remark}" if remark else "")
         self._acts.perform(f"produce to {record.topic}", command, call)
-
-    @property
-    def _bootstrap(self) -> str:
-        return self._app.gateway.capabilities.bootstrap_servers
 
 
 def _readable(record: RecordView, part: str) -> bytes | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
 from console.record_copying import Stop
@@ -26,22 +26,14 @@ from console.viewmodel.redriving import (
     summary,
 )
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
-
 _NOTE = (
     "Each record goes to the topic that its headers name, without the headers of the error. Counted first. What was "
     "sent back once is not sent again; what came back as often as 'at most' says is left."
 )
 
 
-class RedriveActs:
+class RedriveActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
 
     def ask(self, topic: str, *, wanted: Filter | None = None, marked: Sequence[RecordView] = ()) -> None:
         """A form; then the count. While an act is under way, it is given up."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from console.acts import Need
+from console.acts_part import ActsPart
 from console.gateway import GatewayError
 from console.modals.form import Field, Form
 from console.modals.preview import Preview
@@ -23,10 +22,6 @@ from console.viewmodel.resets import (
     summary,
 )
 
-if TYPE_CHECKING:
-    from console.actions import Acts
-    from console.app import KConsole
-
 _NOTE = (
     "Shown first, before anything changes; refused while the group has members.\n"
     "value: of to-offset and shift-by a number, to-datetime 2026-11-26T08:00:00.000 (UTC), by-duration PT1H30M, "
@@ -34,12 +29,8 @@ _NOTE = (
 )
 
 
-class ResetActs:
+class ResetActs(ActsPart):
     """Part of :class:`console.actions.Acts`."""
-
-    def __init__(self, app: KConsole, acts: Acts) -> None:
-        self._app = app
-        self._acts = acts
 
     def ask(self, group: str, scope: str = "") -> None:
         """A form for the rule; then the plan."""
