@@ -13,12 +13,12 @@ from console.broker_moves import add_broker, drain, join_kafka, moves, reassign,
 from console.context_commands import context as context_group
 from console.copy_command import copy
 from console.drill_command import drill
-from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, load_spec, running_cluster
+from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, cluster_options, load_spec, running_cluster
 from console.fault_commands import fault, heal
 from console.group_commands import groups
 from console.keys_command import keys
 from console.load_command import load
-from console.looking import CONTEXT, CONTEXT_KEY, chosen_context, takes_context
+from console.looking import CONTEXT_KEY, chosen_context, takes_context
 from console.metrics_command import metrics
 from console.recording_command import bundle, record, recording_of, recording_options, replay
 from console.redrive_command import redrive
@@ -78,18 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@CONFIG
-@DATA_DIR
-@FRESH
-@NO_WORKLOAD
-@CONTEXT
-@click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
-@click.option(
-    "--command-config",
-    type=click.Path(exists=True, dir_okay=False, readable=True),
-    help="Client properties for the attached cluster, with Kafka's names: TLS, SASL, …",
-)
-@click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
+@cluster_options
 @click.option(
     "--rules",
     type=click.Path(exists=True, dir_okay=False, readable=True),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from console.supervisor_calls import FAILED, USAGE, fail
+from console.looking import CONTEXT
+from console.supervisor_calls import DATA_DIR, FAILED, USAGE, fail
 
 if TYPE_CHECKING:
     from engine.supervisor.data_dir import DataDir
     from engine.supervisor.spec_types import ClusterSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 CONFIG = click.option(
     "--config",
@@ -22,6 +25,27 @@ CONFIG = click.option(
 )
 FRESH = click.option("--fresh", is_flag=True, help="Delete the data directory's cluster first.")
 NO_WORKLOAD = click.option("--no-workload", is_flag=True, help="Leave the file's workload stopped.")
+_WHICH = (
+    CONFIG,
+    DATA_DIR,
+    FRESH,
+    NO_WORKLOAD,
+    CONTEXT,
+    click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead."),
+    click.option(
+        "--command-config",
+        type=click.Path(exists=True, dir_okay=False, readable=True),
+        help="Client properties for the attached cluster, with Kafka's names: TLS, SASL, …",
+    ),
+    click.option("--read-only", is_flag=True, help="Refuse every act that changes something."),
+)
+
+
+def cluster_options(command: F) -> F:
+    """Which cluster a console is over, embedded or attached, and whether it may change it."""
+    for option in reversed(_WHICH):
+        command = option(command)
+    return command
 
 
 @contextlib.contextmanager

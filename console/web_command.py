@@ -6,9 +6,9 @@ import json
 
 import click
 
-from console.embedded_cluster import CONFIG, FRESH, NO_WORKLOAD, running_cluster
-from console.looking import CONTEXT, chosen_context
-from console.supervisor_calls import DATA_DIR, FAILED, JSON, directory_of, fail, host_and_port
+from console.embedded_cluster import cluster_options, running_cluster
+from console.looking import chosen_context
+from console.supervisor_calls import FAILED, JSON, directory_of, fail, host_and_port
 from console.value_options import value_options
 
 
@@ -26,18 +26,7 @@ Examples:
     show_default=True,
     help="On 127.0.0.1; 0: any free one, which is printed.",
 )
-@CONFIG
-@DATA_DIR
-@FRESH
-@NO_WORKLOAD
-@CONTEXT
-@click.option("--bootstrap-servers", metavar="H:P,…", help="Attach to this Kafka cluster instead.")
-@click.option(
-    "--command-config",
-    type=click.Path(exists=True, dir_okay=False, readable=True),
-    help="Client properties for the attached cluster, with Kafka's names.",
-)
-@click.option("--read-only", is_flag=True, help="Refuse every act that changes something.")
+@cluster_options
 @value_options
 @JSON
 def web(
