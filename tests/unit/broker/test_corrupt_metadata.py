@@ -27,6 +27,11 @@ def flip(path: Path, at: int) -> None:
         file.write(bytes([byte ^ 4]))
 
 
+def log_end(cluster: InProcessCluster, node_id: int) -> int:
+    # Not the high watermark: of what it copied last it may not have heard yet that it is committed.
+    return max(int(path.stem) for path in directory(cluster, node_id).glob("*.snapshot"))
+
+
 def first_segment(cluster: InProcessCluster, node_id: int) -> Path:
     return sorted(directory(cluster, node_id).glob("*.log"))[0]
 
@@ -106,8 +111,7 @@ async def test_whichever_bit_flips_the_mark_goes_to_where_the_log_had_ended(
     await create_topic(cluster, "t", [[1, 2, 3]])
     victim = next(each for each in cluster.node_ids if each != cluster.controller_id)
     await cluster.stop(victim)
-    # Not the high watermark: of what it copied last it may not have heard yet that it is committed.
-    end = max(int(path.stem) for path in directory(cluster, victim).glob("*.snapshot"))
+    end = log_end(cluster, victim)
     # Lengths of batches are among the bytes.
     for at in range(40, 340, 3):
         copied = tmp_path / str(at)
@@ -133,7 +137,7 @@ async def test_a_voter_whose_snapshot_has_all_that_its_corrupt_log_had_goes_on_a
     await making
     epoch = cluster[victim].quorum.machine.epoch
     await cluster.stop(victim)
-    end = CommittedMark(RealDisk(), str(directory(cluster, victim))).offset
+    end = log_end(cluster, victim)
     (path,) = [each for each in directory(cluster, victim).glob("*.checkpoint") if int(each.name[:20])]
     path.rename(path.with_name(f"{end:020d}-{epoch:010d}.checkpoint"))
     flip(first_segment(cluster, victim), 300)
