@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 KAFKA_VERSION := 4.3.1
+# The last line of Kafka that ZooKeeper can coordinate; it brings ZooKeeper's server along.
+ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +43,12 @@ tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaket
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)
 
+zookeeper: tools ## fetch ZooKeeper, and the Kafka that it coordinates, from Maven Central: for coordination: zookeeper
+	tools/fetch_kafka_jars.sh $(ZOOKEEPER_KAFKA_VERSION) .cache/kafka-$(ZOOKEEPER_KAFKA_VERSION) kafka_2.13 org.slf4j:slf4j-simple:1.7.36
+
 # Many tests wait for processes: three at once keep two cores busy.
 WORKERS ?= 3
-test: dev tools jars ## all tests: unit, console, simulator, real processes with foreign clients
+test: dev tools jars zookeeper ## all tests: unit, console, simulator, real processes with foreign clients
 # The same examples of properties on every machine: what random ones find (test-unit) is not the newcomer's change.
 	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n $(WORKERS) -q --hypothesis-profile=ci
 	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
@@ -51,7 +56,7 @@ test: dev tools jars ## all tests: unit, console, simulator, real processes with
 test-unit: dev ## the tests that need no process, with new examples of properties each time
 	$(BIN)/python -m pytest tests/unit -n $(WORKERS) -q
 
-test-integration: dev tools jars ## real brokers, clients that others wrote
+test-integration: dev tools jars zookeeper ## real brokers, clients that others wrote
 	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
 
 test-console: dev tools ## the console: scripted, and in a real terminal over real brokers

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches jars of Apache Kafka from Maven Central: fetch_kafka_jars.sh VERSION DIR [ARTIFACT...]; without artifacts its
-# broker, clients and tools. The tests use them as peers that others wrote; the engine uses none of it.
+# broker, clients and tools. GROUP:ARTIFACT:VERSION is one of somebody else's. The tests use them as peers that others
+# wrote; the engine uses none of them but ZooKeeper's server, where a cluster wants one.
 set -euo pipefail
 version=${1:?version} directory=${2:?directory}
 shift 2
@@ -11,7 +12,11 @@ mkdir -p "$directory"
   echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
   echo '<groupId>kconsole</groupId><artifactId>peer</artifactId><version>1</version><dependencies>'
   for artifact in "$@"; do
-    echo "<dependency><groupId>org.apache.kafka</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+    case "$artifact" in
+      *:*:*) IFS=: read -r group name release <<<"$artifact" ;;
+      *) group=org.apache.kafka name=$artifact release=$version ;;
+    esac
+    echo "<dependency><groupId>$group</groupId><artifactId>$name</artifactId><version>$release</version></dependency>"
   done
   echo '</dependencies></project>'
 } > "$directory/pom.xml"
