@@ -19,12 +19,12 @@ _START_S = 60
 class KafkaBroker:
     """A process of ``kafka.Kafka``."""
 
-    def __init__(self, properties_file: Path, log_file: Path) -> None:
+    def __init__(self, properties_file: Path, log_file: Path, libs: Path = KAFKA_LIBS) -> None:
         self.log_file = log_file
         self.was_killed = False
         with log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                ["java", *_OPTIONS, "-cp", f"{KAFKA_LIBS}/*", "kafka.Kafka", str(properties_file)],
+                ["java", *_OPTIONS, "-cp", f"{libs}/*", "kafka.Kafka", str(properties_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -23,15 +23,15 @@ class ToolResult(NamedTuple):
 
 
 class JavaTools:
-    """The JVM; see ``java/Tools.java``."""
+    """The JVM with a Kafka's jars; see ``java/Tools.java``."""
 
-    def __init__(self) -> None:
-        assert KAFKA_LIBS.is_dir(), f"{KAFKA_LIBS} is missing: run `make jars`"
+    def __init__(self, libs: Path = KAFKA_LIBS) -> None:
+        assert libs.is_dir(), f"{libs} is missing: run `make jars zookeeper`"
         assert shutil.which("java"), "java is missing: run `make tools`"
         options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR"]
         source = Path(__file__).with_name("java") / "Tools.java"
         self._process = subprocess.Popen(
-            ["java", *options, "-cp", f"{KAFKA_LIBS}/*", str(source)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ["java", *options, "-cp", f"{libs}/*", str(source)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     @property
