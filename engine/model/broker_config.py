@@ -24,6 +24,7 @@ from engine.model.listeners import (
     parse_security_map,
     parse_voters,
 )
+from engine.model.zookeeper_config import ZooKeeperConfigs, check_coordination, coordinated
 
 # Configs that Kafka knows only while a broker runs, and shows only when they are set.
 ONLY_DYNAMIC = (
@@ -44,7 +45,7 @@ RACK_AWARE_SELECTOR = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 REPLICA_SELECTORS = (RACK_AWARE_SELECTOR, "org.apache.kafka.common.replica.LeaderSelector")
 
 
-class BrokerConfig:
+class BrokerConfig(ZooKeeperConfigs):
     """Typed values of every config in :data:`BROKER_CONFIGS`, by attribute, and what follows from several of them.
 
     Unchanging: :meth:`with_dynamic` makes another one.
@@ -364,15 +365,18 @@ class BrokerConfig:
         errors: list[str] = []
         if "node.id" not in texts and "broker.id" in texts:
             texts["node.id"] = texts["broker.id"]
-        values: dict[str, ConfigValue] = _defaults()
-        parsed = parse_all(BROKER_CONFIGS, texts, errors)
+        more, texts = coordinated(texts, errors)
+        keys = BROKER_CONFIGS | more
+        values: dict[str, ConfigValue] = _defaults(keys)
+        parsed = parse_all(keys, texts, errors)
         values.update(parsed)
-        wrong = {name for name in texts if name in BROKER_CONFIGS and name not in parsed}
-        for name, key in BROKER_CONFIGS.items():
+        wrong = {name for name in texts if name in keys and name not in parsed}
+        for name, key in keys.items():
             if key.default == REQUIRED and name not in texts:
                 errors.append(f'Missing required configuration "{name}" which has no default value.')
                 wrong.add(name)
-        attributes: dict[str, Any] = {BROKER_CONFIGS[name].attribute: value for name, value in values.items()}
+        attributes: dict[str, Any] = {keys[name].attribute: value for name, value in values.items()}
+        check_coordination(texts, attributes, wrong, errors)
         _derive_log(attributes, texts, errors)
         attributes["listener_security_protocol_map"] = security = parse_security_map(
             attributes["listener_security_protocol_map"], attributes.get("controller_listener_names") or (), errors
@@ -393,7 +397,7 @@ class BrokerConfig:
         if errors:
             raise ConfigError(errors)
         attributes["broker_id"] = attributes["node_id"]
-        unknown = {name: text for name, text in static.items() if name not in BROKER_CONFIGS}
+        unknown = {name: text for name, text in static.items() if name not in keys}
         warnings += _warnings_of_unknown(unknown)
         attributes |= {
             "static": dict(static),
@@ -417,14 +421,15 @@ def _dynamic_only(texts: Mapping[str, str]) -> dict[str, str]:
 _default_values: dict[str, ConfigValue] = {}
 
 
-def _defaults() -> dict[str, ConfigValue]:
-    if not _default_values:
-        for name, key in BROKER_CONFIGS.items():
-            if key.default is None:
-                _default_values[name] = None
-            elif key.default != REQUIRED:
-                _default_values[name] = key.parse(key.default)
-    return dict(_default_values)
+def _defaults(keys: Mapping[str, ConfigKey]) -> dict[str, ConfigValue]:
+    for name, key in keys.items():
+        if name in _default_values:
+            continue
+        if key.default is None:
+            _default_values[name] = None
+        elif key.default != REQUIRED:
+            _default_values[name] = key.parse(key.default)
+    return {name: value for name, value in _default_values.items() if name in keys}
 
 
 def _derive_log(attributes: dict[str, Any], texts: Mapping[str, str], errors: list[str]) -> None:

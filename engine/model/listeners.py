@@ -110,7 +110,8 @@ def check_roles_and_listeners(attributes: dict[str, Any], texts: Mapping[str, st
         errors.append(f"process.roles names a role twice: {','.join(roles)}")
     if not controller_names:
         errors.append("Configuration 'controller.listener.names' must not be empty")
-    _check_voters(node_id, roles, voters, attributes["controller_quorum_bootstrap_servers"], errors)
+    if attributes["coordination"] == "quorum":
+        _check_voters(node_id, roles, voters, attributes["controller_quorum_bootstrap_servers"], errors)
     own = [each for each in listeners if each.name in controller_names]
     if "controller" in roles and not own:
         errors.append(
