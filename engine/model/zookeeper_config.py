@@ -61,7 +61,8 @@ ZOOKEEPER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=Tru
 # Configs of a quorum; beside zookeeper.connect they contradict it.
 _OF_A_QUORUM = ("process.roles", "controller.quorum.voters", "controller.quorum.bootstrap.servers")
 
-_NOT_PEM = {
+# How what Java keeps its certificates in becomes what OpenSSL reads.
+NOT_PEM = {
     "keystore": "openssl pkcs12 -in client.p12 -out client.pem writes certificate and key as PEM",
     "truststore": "keytool -exportcert -rfc writes a certificate as PEM",
 }
@@ -146,7 +147,7 @@ def _check_zookeeper(attributes: dict[str, Any], errors: list[str]) -> None:
             "zookeeper.set.acl=true, but nothing says who this broker is: set kconsole.zookeeper.digest, or "
             "zookeeper.ssl.client.enable and zookeeper.ssl.keystore.location"
         )
-    for store, remedy in _NOT_PEM.items():
+    for store, remedy in NOT_PEM.items():
         kind = attributes[f"zookeeper_ssl_{store}_type"]
         if kind and kind.upper() != "PEM":
             errors.append(f"zookeeper.ssl.{store}.type={kind} needs Java: {remedy}; then set it to PEM")

@@ -41,6 +41,10 @@ class AuthFailed(ZooKeeperError):
     """ZooKeeper does not take the credentials."""
 
 
+class TooLarge(ZooKeeperError):
+    """ZooKeeper's servers take no request of this size (jute.maxbuffer); it was not sent."""
+
+
 class MultiFailed(ZooKeeperError):
     """A multi was refused as a whole, nothing of it was done.
 
@@ -48,7 +52,7 @@ class MultiFailed(ZooKeeperError):
     """
 
     def __init__(self, index: int, operation: Operation, error: ZooKeeperError) -> None:
-        super().__init__(f"{type(operation).__name__} {operation.path} (no. {index}): {error}")
+        super().__init__(f"{type(operation).__name__}, no. {index} of a multi: {error}")
         self.index = index
         self.operation = operation
         self.error = error
