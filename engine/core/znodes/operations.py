@@ -6,11 +6,13 @@ from typing import NamedTuple, TypeAlias
 
 
 class Create(NamedTuple):
-    """A znode that must not be there yet; its parent must. ``ephemeral``: it leaves with the session that made it."""
+    """A znode that must not be there yet; its parent must. ``ephemeral``: it leaves with the session that made it.
+    ``sequential``: ZooKeeper appends ten digits that no other child of the parent had."""
 
     path: str
     data: bytes
     ephemeral: bool = False
+    sequential: bool = False
 
 
 class SetData(NamedTuple):
