@@ -323,7 +323,13 @@ class ZooKeeperSession:
             at = self._at(each.path)
             match each:
                 case Create():
-                    transaction.create(at, each.data, acl=self._acl(each.path), ephemeral=each.ephemeral)
+                    transaction.create(
+                        at,
+                        each.data,
+                        acl=self._acl(each.path),
+                        ephemeral=each.ephemeral,
+                        sequence=each.sequential,
+                    )
                 case SetData():
                     transaction.set_data(at, each.data, each.version)
                 case Delete():

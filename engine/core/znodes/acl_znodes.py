@@ -100,20 +100,20 @@ def acl_changed(resource: AclResource) -> list[Create]:
 
 
 def encode_acls(entries: Iterable[AccessControlEntryRecord]) -> bytes:
-    """The entries of one resource."""
+    """The entries of one resource, in Kafka's order of fields."""
     return json_bytes(
         {
-            "version": _VERSION,
             "acls": [
                 {
                     "principal": each.principal,
                     "permissionType": _PERMISSIONS[each.permission_type],
-                    "operation": _OPERATIONS[each.operation],
                     "host": each.host,
+                    "operation": _OPERATIONS[each.operation],
                     "id": uuid_to_str(each.id),
                 }
                 for each in entries
             ],
+            "version": _VERSION,
         }
     )
 

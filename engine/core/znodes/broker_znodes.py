@@ -83,6 +83,12 @@ def decode_ephemeral(path: str, znode: Znode) -> BrokerImage:
     )
 
 
+def is_kconsoles(path: str, data: bytes) -> bool:
+    """Whether a broker under /brokers/ids is one of kconsole, whose registration is in /kconsole/brokers only (it may
+    live before it is registered, and after it was unregistered). Raises: ZnodeCorrupt."""
+    return "incarnation_id" in JsonFields.parse(path, data)
+
+
 def _ephemeral_listeners(fields: JsonFields) -> dict[str, Endpoint]:
     version = fields.integer("version")
     if version < 1:

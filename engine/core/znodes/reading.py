@@ -13,7 +13,12 @@ from engine.core.controller.feature_control import BOOTSTRAP_FEATURES
 from engine.core.controller.image import MetadataImage
 from engine.core.znodes import paths
 from engine.core.znodes.acl_znodes import decode_acls
-from engine.core.znodes.broker_znodes import decode_ephemeral, decode_own_broker, decode_own_controller
+from engine.core.znodes.broker_znodes import (
+    decode_ephemeral,
+    decode_own_broker,
+    decode_own_controller,
+    is_kconsoles,
+)
 from engine.core.znodes.cluster_znodes import decode_features, decode_producer_ids
 from engine.core.znodes.config_znodes import CONFIG_ROOTS, config_key, decode_configs
 from engine.core.znodes.json_fields import ZnodeCorrupt
@@ -32,7 +37,6 @@ SUBTREES: tuple[str, ...] = (
     paths.USER_CONFIGS,
     paths.CLIENT_CONFIGS,
     paths.IP_CONFIGS,
-    paths.DELETE_TOPICS,
     paths.PRODUCER_ID_BLOCK,
     paths.LITERAL_ACLS,
     paths.PREFIXED_ACLS,
@@ -111,7 +115,7 @@ def _read_brokers(image: MetadataImage, tree: Mapping[str, Znode], children: _Ch
         broker = decode_own_broker(path, tree[path].data)
         image.brokers[broker.broker_id] = broker
     for path in children.of(paths.BROKER_IDS):
-        if paths.own_broker_of(path) not in tree:
+        if paths.own_broker_of(path) not in tree and not is_kconsoles(path, tree[path].data):
             broker = decode_ephemeral(path, tree[path])
             image.brokers[broker.broker_id] = broker
     for path in children.of(paths.OWN_CONTROLLERS):
@@ -120,14 +124,13 @@ def _read_brokers(image: MetadataImage, tree: Mapping[str, Znode], children: _Ch
 
 
 def _read_topics(image: MetadataImage, tree: Mapping[str, Znode], children: _Children) -> None:
-    """Topics that Kafka was asked to delete are gone: some of their znodes may be already."""
+    """Topics that Kafka was asked to delete are there until the controller does it: so is what it writes of them."""
     for path in children.of(paths.TOPICS):
         name = paths.name_of(path)
-        if paths.delete_topic(name) not in tree:
-            topic = decode_topic(tree, name)
-            if topic.topic_id in image.topics_by_id:
-                raise ZnodeCorrupt(path, f"it has the id of topic {image.topics_by_id[topic.topic_id].name}")
-            image.topics_by_id[topic.topic_id] = image.topics_by_name[name] = topic
+        topic = decode_topic(tree, name)
+        if topic.topic_id in image.topics_by_id:
+            raise ZnodeCorrupt(path, f"it has the id of topic {image.topics_by_id[topic.topic_id].name}")
+        image.topics_by_id[topic.topic_id] = image.topics_by_name[name] = topic
 
 
 def _read_configs(image: MetadataImage, tree: Mapping[str, Znode], children: _Children) -> None:

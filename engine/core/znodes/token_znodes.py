@@ -18,13 +18,13 @@ def encode_token(token: DelegationTokenRecord) -> bytes:
     """All of a token but its HMAC, which is made of the id and the cluster's secret."""
     return json_bytes(
         {
-            "owner": paths.sanitized(token.owner),
-            "tokenRequester": paths.sanitized(token.requester),
-            "renewers": [paths.sanitized(each) for each in token.renewers],
             "issueTimestamp": token.issue_timestamp,
-            "maxTimestamp": token.max_timestamp,
-            "expiryTimestamp": token.expiration_timestamp,
+            "renewers": [paths.sanitized(each) for each in token.renewers],
+            "tokenRequester": paths.sanitized(token.requester),
             "tokenId": token.token_id,
+            "owner": paths.sanitized(token.owner),
+            "expiryTimestamp": token.expiration_timestamp,
+            "maxTimestamp": token.max_timestamp,
             "version": _VERSION,
         }
     )
