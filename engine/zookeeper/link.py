@@ -33,6 +33,8 @@ from engine.zookeeper.config import ZooKeeperConfig
 _logger = logging.getLogger("engine.zookeeper.kazoo")
 _logger.setLevel(logging.CRITICAL + 1)
 
+# An fsync of a busy disk keeps ZooKeeper from answering for about as long.
+_LEAST_SILENCE_S = 2.0
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 
@@ -76,13 +78,13 @@ def is_reason(result: Any) -> bool:
 def silence_s(session_timeout_s: float) -> float:
     """How long a server may say nothing before another one is tried.
 
-    A sixth of the session's time-out, so that there is time for several servers, but not less than two seconds, for an
-    fsync of a busy disk keeps ZooKeeper from answering for that long; kazoo's two thirds where that is less.
+    A sixth of the session's time-out, so that there is time for several servers, but not less than two seconds; kazoo's
+    two thirds where that is less.
     """
-    return min(max(session_timeout_s / 6, 2.0), session_timeout_s * 2 / 3)
+    return min(max(session_timeout_s / 6, _LEAST_SILENCE_S), session_timeout_s * 2 / 3)
 
 
-class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+class Handler(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's view of threads and sockets: results and watches are called in the connection's own thread."""
 
     def __init__(self, context: ssl.SSLContext | None, connect_s: float) -> None:
@@ -186,13 +188,17 @@ class Link:
         self.ended = asyncio.Event()
         self.trouble = ""
         self.is_connected = self.is_over = self.auth_failed = False
-        silence = silence_s(config.session_timeout_ms / 1000)
-        handler = _Handler(context, silence)
+        self._context = context
+        self._session_timeout_s = config.session_timeout_ms / 1000
+        self._client_hosts = ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.servers
+        )
+        silence = silence_s(self._session_timeout_s)
         retry = KazooRetry(max_tries=-1, delay=_FIRST_PAUSE_S, backoff=2, max_delay=_LONGEST_PAUSE_S)
         self._client = client = _Client(
-            hosts=",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.servers),
-            timeout=config.session_timeout_ms / 1000,
-            handler=handler,
+            hosts=self._client_hosts,
+            timeout=self._session_timeout_s,
+            handler=Handler(context, silence),
             auth_data={("digest", config.digest)} if config.digest is not None else None,
             connection_retry=retry,
             logger=_logger,
@@ -239,6 +245,19 @@ class Link:
         except RuntimeError:
             # The loop is closed: nobody is left to be told.
             self._inbox.clear()
+
+    def expire(self) -> None:
+        """End the session at ZooKeeper, by another connection that takes it over, as if it had lapsed. Blocks."""
+        client = KazooClient(
+            hosts=self._client_hosts,
+            timeout=self._session_timeout_s,
+            client_id=self.session,
+            handler=Handler(self._context, self._session_timeout_s),
+            logger=_logger,
+        )
+        client.start(self._session_timeout_s)
+        client.stop()
+        client.close()
 
     def end(self) -> None:
         """End the session and the thread; ``ended`` is set when that is done. Does not wait."""

@@ -150,6 +150,19 @@ class ZooKeeperSession:
             async with asyncio.timeout(_END_S):
                 await link.ended.wait()
 
+    async def expire(self) -> None:
+        """End the session on purpose as if it had lapsed: ZooKeeper forgets it, and then we are told EXPIRED.
+
+        Raises:
+            ConnectionLoss: no server could be told.
+        """
+        if self._link is None or self._state is not SessionState.CONNECTED:
+            raise ConnectionLoss(f"the session is {self._state.value}, only one that is connected can be expired")
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._link.expire)
+        except Exception as error:
+            raise ConnectionLoss(f"the session could not be taken over: {error}") from None
+
     async def connected(self) -> None:
         """Wait until the session is CONNECTED.
 
