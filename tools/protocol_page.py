@@ -122,13 +122,20 @@ def page() -> str:
         "GetTelemetrySubscriptions and PushTelemetry are served only with `kconsole.client.telemetry.enable`, as Kafka",
         "serves them only with a plugin: neither lists them by default.",
         "",
+        "Where ZooKeeper coordinates the cluster, clients are served that are as old as those of Kafka 3.9.",
+        "",
         "| key | API | versions | listener | what is not honoured |",
         "|---:|---|---|---|---|",
     ]
     for each in apis_served:
         key = int(each.spec.key)
         where = "".join(kind[0].upper() for kind in each.spec.listeners)
-        lines.append(f"| {key} | {_name(key)} | {_versions(each.versions)} | {where} | {_cell(_not_honoured(each))} |")
+        served_versions = _versions(each.versions)
+        if each.spec.zookeeper_min_version is not None:
+            served_versions += (
+                f" ({_versions((each.spec.zookeeper_min_version, each.spec.max_version))} with ZooKeeper)"
+            )
+        lines.append(f"| {key} | {_name(key)} | {served_versions} | {where} | {_cell(_not_honoured(each))} |")
     lines += ["", "## One by one", ""]
     for each in apis_served:
         heading, _, rest = each.docstring.strip().partition("\n\n")

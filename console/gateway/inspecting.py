@@ -214,9 +214,11 @@ def decoded_lines(key: int, version: int, request: bytes, response: bytes, names
     lines = lines_of("HEADER", request, lambda: codec.decode(RequestHeader, header_version, request), header_version)
     body_at = codec.decode(RequestHeader, header_version, request)[1] if request else 0
     lines += lines_of(
-        "REQUEST", request, lambda: codec.decode(apis.request_class(key), version, request, body_at), version
+        "REQUEST", request, lambda: codec.decode(apis.request_class(key, version), version, request, body_at), version
     )
-    lines += lines_of("RESPONSE", response, lambda: codec.decode(apis.response_class(key), version, response), version)
+    lines += lines_of(
+        "RESPONSE", response, lambda: codec.decode(apis.response_class(key, version), version, response), version
+    )
     return lines
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic
 
 from engine.broker.coordinator_log import (
@@ -66,11 +66,13 @@ class CoordinatorRuntime(Generic[Shard]):
         publish: Callable[[Iterable[Note]], None],
         send: Callable[[int, list[Any]], None] | None = None,
         on_unloaded: Callable[[int], None] | None = None,
+        complete_loading: Callable[[int, int, Shard], Awaitable[None]] | None = None,
     ) -> None:
         """``write_timeout_ms``: how long a write may wait to be committed (offsets.commit.timeout.ms).
 
         ``send(partition, messages)`` takes what shards send; None where they send nothing. ``on_unloaded(partition)``
-        is told that a shard's messages are void.
+        is told that a shard's messages are void. ``complete_loading(partition, leader_epoch, shard)`` adds to a shard
+        what stands elsewhere than in the log, before anybody is answered from it.
         """
         self._clock = world.clock
         self._topic = topic
@@ -81,6 +83,7 @@ class CoordinatorRuntime(Generic[Shard]):
         self._publish = publish
         self._send = send
         self._on_unloaded = on_unloaded
+        self._complete_loading = complete_loading
         self._partitions: dict[int, Partition[Shard]] = {}
         # An ordered set: the order of iteration must replay.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -311,6 +314,10 @@ class CoordinatorRuntime(Generic[Shard]):
                     break  # nothing but the rest of a batch: the log end was inside it
                 offset = next_offset
                 await asyncio.sleep(0)
+                if partition.closed:
+                    return
+            if self._complete_loading is not None:
+                await self._complete_loading(number, partition.leader_epoch, partition.shard)
                 if partition.closed:
                     return
             partition.high_watermark = self._logs.high_watermark(number)

@@ -63,6 +63,7 @@ from engine.world import World
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
+    from engine.broker.offset_storage import OffsetStorage, Partitions
     from engine.core.controller.image import MetadataDelta, MetadataImage
     from engine.model.broker_config import BrokerConfig
 
@@ -114,7 +115,9 @@ class GroupCoordinatorService:
         broker_id: int,
         logs: CoordinatorLogs,
         publish: Callable[[Iterable[Note]], None],
+        offsets: OffsetStorage | None = None,
     ) -> None:
+        """``offsets`` keeps committed offsets if not ``logs`` do; it stands before them then."""
         limits = GroupLimits(
             group_min_session_timeout_ms=config.group_min_session_timeout_ms,
             group_max_session_timeout_ms=config.group_max_session_timeout_ms,
@@ -169,13 +172,21 @@ class GroupCoordinatorService:
         self.runtime: CoordinatorRuntime[GroupCoordinatorShard] = CoordinatorRuntime(
             world,
             OFFSETS_TOPIC,
-            logs,
+            logs if offsets is None else offsets,
             CoordinatorRecordCodec("group"),
-            lambda: GroupCoordinatorShard(limits, world.random.uuid, self._topics),
+            lambda: GroupCoordinatorShard(
+                limits,
+                world.random.uuid,
+                self._topics,
+                keeps_offsets_in_log=offsets is None or offsets.keeps_offsets_in_log,
+            ),
             write_timeout_ms=config.offsets_commit_timeout_ms,
             publish=tells_seldom(world.clock, publish),
             send=self._send,
+            on_unloaded=None if offsets is None else offsets.on_unloaded,
+            complete_loading=None if offsets is None else self._load_offsets,
         )
+        self.offset_storage = offsets
         # Takes what share groups ask of the share coordinator.
         self.initialize_share_states: InitializeShareStates | None = None
         # Asks the transaction coordinator; None: transactions are taken at their producers' word.
@@ -304,6 +315,22 @@ class GroupCoordinatorService:
 
     # -- offsets ------------------------------------------------------------------------------------------------
 
+    async def _load_offsets(self, number: int, leader_epoch: int, shard: GroupCoordinatorShard) -> None:
+        assert self.offset_storage is not None
+        await self.offset_storage.complete_loading(
+            number, leader_epoch, shard, lambda group_id: self.partition_for(group_id) == number
+        )
+
+    async def _look_for_others(self, group_id: str, partitions: Partitions | None = None) -> None:
+        """Tell the coordinator of offsets that others have set where they are kept. Raises: KafkaError."""
+        if self.offset_storage is None:
+            return
+        number = self.partition_for(group_id)
+        self.runtime.shard(number)
+        found = await self.offset_storage.set_by_others(number, group_id, partitions)
+        if found:
+            self.runtime.run(number, lambda shard, now: shard.on_offsets_set_by_others(group_id, found))
+
     async def commit_offsets(self, context: ClientContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
         """OffsetCommit; returns when the offsets are committed. Every topic must have its name."""
         try:
@@ -359,7 +386,11 @@ class GroupCoordinatorService:
 
     async def fetch_offsets(self, request: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup:
         """OffsetFetch of one group. Every topic must have its name."""
+        wanted = None
+        if request.topics is not None:
+            wanted = [(topic.name, number) for topic in request.topics for number in topic.partition_indexes]
         try:
+            await self._look_for_others(request.group_id, wanted)
             answer: OffsetFetchResponseGroup = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_offset_fetch(request, require_stable, token),
@@ -377,6 +408,7 @@ class GroupCoordinatorService:
         if not request.group_id:
             return OffsetDeleteResponse(error_code=int(ErrorCode.INVALID_GROUP_ID))
         try:
+            await self._look_for_others(request.group_id)
             answer: OffsetDeleteResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
                 lambda shard, now, token: shard.handle_offset_delete(request, token),
@@ -461,6 +493,8 @@ class GroupCoordinatorService:
 
     async def _delete_in(self, number: int, group_ids: list[str]) -> dict[str, ErrorCode]:
         try:
+            for group_id in group_ids:
+                await self._look_for_others(group_id)
             answer: Awaitable[list[DeletableGroupResult]] = self.runtime.submit(
                 number, lambda shard, now, token: shard.handle_delete_groups(group_ids, token), writes=True
             )

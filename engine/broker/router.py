@@ -65,6 +65,8 @@ class Router:
             module = importlib.import_module(f"engine.broker.apis.{name}")
             spec: ApiSpec = module.API
             assert int(spec.key) not in self._routes, f"two handlers of {spec.key!r}"
+            if broker.config.coordination == "zookeeper":
+                spec = spec.with_zookeeper()
             self._routes[int(spec.key)] = Route(spec, module)
         self.connections: set[ServerConnection] = set()
         # Requests on a broker's listener wait until then.
@@ -188,6 +190,8 @@ class Router:
             request_class = route.request_class
             if request_class is None:
                 request_class = route.request_class = wire_apis.request_class(spec.key)
+            if version < request_class.MIN_VERSION:
+                request_class = wire_apis.request_class(spec.key, version)
             # Bytes behind the request are passed over as in Kafka: librdkafka sends some with Metadata.
             request, _ = codec.decode(request_class, version, frame, position)
         except codec.DecodeError as error:

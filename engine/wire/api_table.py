@@ -193,6 +193,12 @@ APIS: dict[int, tuple[str, int, int, int, tuple[str, ...], bool]] = {
     92: ("DeleteShareGroupOffsets", 0, 0, 0, ("broker",), False),
 }
 
+# versions that only Kafka 3.9 has, whose classes are in engine.wire.messages.retired: lowest and highest
+RETIRED: dict[int, tuple[int, int]] = {
+    8: (0, 1),
+    9: (0, 0),
+}
+
 METADATA_RECORDS: dict[int, str] = {
     0: "RegisterBrokerRecord",
     1: "UnregisterBrokerRecord",

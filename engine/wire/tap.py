@@ -171,7 +171,9 @@ def decode_response(exchange: Exchange) -> Message | None:
     if not exchange.response:
         return None
     try:
-        return codec.decode(apis.response_class(exchange.api_key), exchange.version, exchange.response)[0]
+        return codec.decode(
+            apis.response_class(exchange.api_key, exchange.version), exchange.version, exchange.response
+        )[0]
     except (codec.DecodeError, KeyError, ValueError):
         return None
 

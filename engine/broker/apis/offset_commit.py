@@ -3,6 +3,9 @@
 Version 5 drops the retention time, 6 adds the leader epoch, 7 static members (KIP-345), 9 answers GROUP_ID_NOT_FOUND
 for a group that does not exist (KIP-848), 10 speaks of topics by id. Unknown partitions get
 UNKNOWN_TOPIC_OR_PARTITION (those of an unknown topic UNKNOWN_TOPIC_ID in version 10), the rest is committed.
+
+Where the cluster's coordination is ZooKeeper versions 0 and 1 are served too, as by Kafka 3.9: version 0 writes offsets
+to ZooKeeper's ``/consumers``, past any coordinator; version 1 brings generation and member, and each commit's time.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
 from engine.broker.group_coordinator_service import client_context
+from engine.broker.old_offset_requests import as_answered_before, as_asked_now, commit_to_zookeeper
 from engine.model.errors import ErrorCode
 from engine.wire.apis import ApiKey
 from engine.wire.messages.offset_commit_request import (
@@ -23,16 +27,27 @@ from engine.wire.messages.offset_commit_response import (
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 )
+from engine.wire.messages.retired.offset_commit_request import OffsetCommitRequest as RetiredRequest
+from engine.wire.messages.retired.offset_commit_response import OffsetCommitResponse as RetiredResponse
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
 
-API = ApiSpec(ApiKey.OFFSET_COMMIT, 2, 10)
+API = ApiSpec(ApiKey.OFFSET_COMMIT, 2, 10, zookeeper_min_version=0)
 
 _FIRST_VERSION_WITH_TOPIC_IDS = 10
 
 
-async def handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
+async def handle(
+    context: RequestContext, request: OffsetCommitRequest | RetiredRequest
+) -> OffsetCommitResponse | RetiredResponse:
+    """Commit what can be committed, and answer for each partition."""
+    if isinstance(request, RetiredRequest):
+        return as_answered_before(await _handle(context, as_asked_now(request)))
+    return await _handle(context, request)
+
+
+async def _handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Commit what is known, and answer topic by topic in the order of the request, unknown partitions first."""
     image = context.broker.metadata.image
     by_id = context.api_version >= _FIRST_VERSION_WITH_TOPIC_IDS
@@ -58,7 +73,10 @@ async def handle(context: RequestContext, request: OffsetCommitRequest) -> Offse
             known.append((topic, answer))
     if known:
         request.topics = [topic for topic, _ in known]
-        response = await context.broker.groups.commit_offsets(client_context(context), request)
+        if context.api_version == 0:
+            response = await commit_to_zookeeper(context.broker, request)
+        else:
+            response = await context.broker.groups.commit_offsets(client_context(context), request)
         for (_, answer), committed in zip(known, response.topics, strict=True):
             answer.partitions += committed.partitions
     return OffsetCommitResponse(topics=answers)

@@ -3,6 +3,9 @@
 Version 2 reads all topics (null list) and has a top-level error, 5 the leader epoch, 7 ``require_stable`` (KIP-447), 8
 many groups at once (KIP-709), 9 member id and epoch of the consumer protocol (KIP-848), checked in consumer groups, 10
 topic ids. Answers wait until the offsets they tell are committed.
+
+Where the cluster's coordination is ZooKeeper version 0 is served too, as by Kafka 3.9: it reads offsets from
+ZooKeeper's ``/consumers``, and a partition without one answers UNKNOWN_TOPIC_OR_PARTITION.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.broker.api_spec import ApiSpec
+from engine.broker.old_offset_requests import fetch_from_zookeeper
 from engine.model.errors import ErrorCode
 from engine.wire.apis import ApiKey
 from engine.wire.messages.offset_fetch_request import (
@@ -26,20 +30,26 @@ from engine.wire.messages.offset_fetch_response import (
     OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 )
+from engine.wire.messages.retired.offset_fetch_request import OffsetFetchRequest as RetiredRequest
+from engine.wire.messages.retired.offset_fetch_response import OffsetFetchResponse as RetiredResponse
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
     from engine.core.controller.image import MetadataImage
 
-API = ApiSpec(ApiKey.OFFSET_FETCH, 1, 10)
+API = ApiSpec(ApiKey.OFFSET_FETCH, 1, 10, zookeeper_min_version=0)
 
 _FIRST_VERSION_WITH_TOP_LEVEL_ERROR = 2
 _FIRST_VERSION_WITH_GROUPS = 8
 _FIRST_VERSION_WITH_TOPIC_IDS = 10
 
 
-async def handle(context: RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse:
+async def handle(
+    context: RequestContext, request: OffsetFetchRequest | RetiredRequest
+) -> OffsetFetchResponse | RetiredResponse:
     """Answer one group (up to version 7) or many."""
+    if isinstance(request, RetiredRequest):
+        return await fetch_from_zookeeper(context.broker, request)
     service = context.broker.groups
     image = context.broker.metadata.image
     if context.api_version < _FIRST_VERSION_WITH_GROUPS:

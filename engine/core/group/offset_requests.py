@@ -43,6 +43,9 @@ from engine.wire.messages.offset_fetch_response import (
     OffsetFetchResponsePartitions,
     OffsetFetchResponseTopics,
 )
+from engine.wire.messages.retired.offset_commit_request import (
+    OffsetCommitRequestPartition as RetiredCommitPartition,
+)
 from engine.wire.messages.txn_offset_commit_request import TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition
 from engine.wire.messages.txn_offset_commit_response import (
     TxnOffsetCommitResponse,
@@ -57,6 +60,7 @@ _FIRST_COMMIT_VERSION_WITH_GROUP_ID_NOT_FOUND = 9
 # As late as a record can say.
 _LATEST_TIMESTAMP_MS = 0x7FFFFFFFFFFFFFFF
 _DEFAULT_RETENTION_MS = -1
+_NO_TIMESTAMP = -1
 
 
 class OffsetRequests:
@@ -81,7 +85,7 @@ class OffsetRequests:
     def commit(
         self, context: ClientContext, request: OffsetCommitRequest, now: Now
     ) -> tuple[OffsetCommitResponse, list[GroupRecord]]:
-        """Offsets of a group member, or of a client that manages its partitions itself (versions 2-10).
+        """Offsets of a group member, or of a client that manages its partitions itself (versions 1-10).
 
         Every topic must have its name; in version 10 the shell has found it by the topic id.
 
@@ -441,16 +445,20 @@ def _as_generation(error: KafkaError) -> KafkaError:
 
 
 def _offset_from_request(
-    each: OffsetCommitRequestPartition | TxnOffsetCommitRequestPartition,
+    each: OffsetCommitRequestPartition | RetiredCommitPartition | TxnOffsetCommitRequestPartition,
     now: Now,
     expire_timestamp_ms: int,
     topic_id: bytes,
 ) -> OffsetAndMetadata:
+    commit_timestamp_ms = now.wall_ms
+    # Version 1 of OffsetCommit lets the client say when it was.
+    if isinstance(each, RetiredCommitPartition) and each.commit_timestamp != _NO_TIMESTAMP:
+        commit_timestamp_ms = each.commit_timestamp
     return OffsetAndMetadata(
         each.committed_offset,
         each.committed_leader_epoch,
         each.committed_metadata or "",
-        now.wall_ms,
+        commit_timestamp_ms,
         expire_timestamp_ms,
         topic_id,
         record_offset=-1,

@@ -28,7 +28,7 @@ from engine.core.group.group_topics import GroupTopics, NoTopics
 from engine.core.group.join import Joins
 from engine.core.group.membership import Membership
 from engine.core.group.offset_requests import OffsetRequests, commit_refused, txn_commit_error_response
-from engine.core.group.offsets import NO_PRODUCER_ID, OffsetStore
+from engine.core.group.offsets import NO_PRODUCER_ID, OffsetAndMetadata, OffsetStore
 from engine.core.group.rebalance import Rebalances, TimerKey, TimerKind
 from engine.core.group.records import (
     GroupEffects,
@@ -81,6 +81,7 @@ class GroupCoordinatorShard:
     __slots__ = (
         "_consumer",
         "_joins",
+        "_keeps_offsets_in_log",
         "_membership",
         "_next_record_offset",
         "_offset_requests",
@@ -88,11 +89,20 @@ class GroupCoordinatorShard:
         "offsets",
     )
 
-    def __init__(self, limits: GroupLimits, new_uuid: Callable[[], Uuid], topics: GroupTopics | None = None) -> None:
+    def __init__(
+        self,
+        limits: GroupLimits,
+        new_uuid: Callable[[], Uuid],
+        topics: GroupTopics | None = None,
+        *,
+        keeps_offsets_in_log: bool = True,
+    ) -> None:
         """``new_uuid`` gives sixteen fresh random bytes for a member id; the machine draws no other randomness.
 
-        ``topics`` is the metadata as of now; :meth:`on_topics` tells of later ones.
+        ``topics`` is the metadata as of now; :meth:`on_topics` tells of later ones. Without ``keeps_offsets_in_log``
+        the shell keeps committed offsets elsewhere, all but those of transactions (offsets.storage).
         """
+        self._keeps_offsets_in_log = keeps_offsets_in_log
         self.offsets = OffsetStore()
         # Behind everything replayed so far. What the machine appends will stand there or later, and in this order.
         self._next_record_offset = 0
@@ -158,6 +168,22 @@ class GroupCoordinatorShard:
             self.groups[key.group] = ClassicGroup(key.group, GroupState.EMPTY, None)
         offset = offset_from_value(value, record_offset)
         self.offsets.replay_commit(producer_id, key.group, key.topic, key.partition, offset)
+
+    def replay_kept_offset(self, group_id: str, topic: str, partition: int, offset: OffsetAndMetadata) -> bool:
+        """A committed offset that is kept outside of the log: it counts unless the log has a later one. Returns whether
+        it does. Its ``record_offset`` is the last record of the log that it came after."""
+        existing = self.offsets.committed.get(group_id, topic, partition)
+        if existing is not None and existing.record_offset > offset.record_offset:
+            return False
+        if not self._is_known(group_id):
+            self.groups[group_id] = ClassicGroup(group_id, GroupState.EMPTY, None)
+        self.offsets.replay_commit(NO_PRODUCER_ID, group_id, topic, partition, offset)
+        return True
+
+    @property
+    def last_record_offset(self) -> int:
+        """The last record of the log that this shard knows of; -1: none."""
+        return self._next_record_offset - 1
 
     def replay_group_metadata(self, key: GroupMetadataKey, value: GroupMetadataValue | None) -> None:
         """A generation of a group, or its end."""
@@ -481,6 +507,17 @@ class GroupCoordinatorShard:
         out.reply.append(Reply(token, response))
         return out
 
+    def on_offsets_set_by_others(
+        self, group_id: str, offsets: Iterable[tuple[str, int, OffsetAndMetadata | None]]
+    ) -> GroupEffects:
+        """Committed offsets of a group were set where they are kept, past its coordinator, or deleted (None)."""
+        for topic, partition, offset in offsets:
+            if offset is None:
+                self.offsets.committed.remove(group_id, topic, partition)
+            else:
+                self.replay_kept_offset(group_id, topic, partition, offset)
+        return Effects()
+
     def on_partitions_deleted(self, partitions: Iterable[TopicPartition]) -> GroupEffects:
         """Topics were deleted: their offsets go, so that a new topic of the same name does not inherit them."""
         out: GroupEffects = Effects()
@@ -551,4 +588,8 @@ class GroupCoordinatorShard:
         """Append records whose replay *is* their effect on the state."""
         for record in records:
             out.append.append(record)
-            self.replay(record.key, record.value, record_offset=self._next_record_offset)
+            next_offset = self._next_record_offset
+            if not self._keeps_offsets_in_log and isinstance(record.key, OffsetCommitKey):
+                # It takes no place in the log, and comes after all that stands there.
+                next_offset -= 1
+            self.replay(record.key, record.value, record_offset=next_offset)
