@@ -29,6 +29,7 @@ class JavaTools:
         assert libs.is_dir(), f"{libs} is missing: run `make jars zookeeper`"
         assert shutil.which("java"), "java is missing: run `make tools`"
         options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=ERROR"]
+        options += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
         source = Path(__file__).with_name("java") / "Tools.java"
         self._process = subprocess.Popen(
             ["java", *options, "-cp", f"{libs}/*", str(source)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -15,7 +15,7 @@ from kazoo.exceptions import NoNodeError
 
 from bench.clusters import free_port
 from tests.integration.apache_kafka import KafkaBroker
-from tests.integration.java_tools import JavaTools, ToolResult
+from tests.integration.java_tools import ROOT, JavaTools, ToolResult
 from tests.integration.zookeeper_server import ZOOKEEPER_LIBS
 
 KAFKA_3_LIBS = ZOOKEEPER_LIBS
@@ -33,6 +33,7 @@ transaction.state.log.replication.factor={replication_factor}
 transaction.state.log.min.isr=1
 default.replication.factor={replication_factor}
 group.initial.rebalance.delay.ms=0
+controlled.shutdown.retry.backoff.ms=100
 authorizer.class.name=kafka.security.authorizer.AclAuthorizer
 super.users=User:ANONYMOUS
 """
@@ -157,3 +158,10 @@ def run_tool_3(main_class: str, *arguments: str, stdin: str | None = None, timeo
         _tools = JavaTools(KAFKA_3_LIBS)
         atexit.register(_tools.close)
     return _tools.run(main_class, *arguments, stdin=stdin, timeout_s=timeout_s)
+
+
+def read_by_kafka(connect: str) -> list[str]:
+    """What Kafka's own classes find below the chroot; see ``java/ZooKeeperPicture.java``."""
+    done = run_tool_3(str(ROOT / "tests/integration/java/ZooKeeperPicture.java"), connect)
+    assert done.exit_code == 0, done.out[-2000:] + done.err[-4000:]
+    return done.out.splitlines()
