@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,56 +140,37 @@ class KconsoleCluster:
         self._log.close()
 
 
-class ApacheKafkaCluster:
-    """Apache Kafka 4.3.1, KRaft, combined roles, from the jars that ``make jars`` fetched."""
+class JavaBrokers:
+    """Brokers of Apache Kafka, one JVM each, from server.properties files in a directory."""
 
     name = "Apache Kafka"
 
-    def __init__(self, directory: Path, more: str = "") -> None:
-        """``more``: lines for server.properties."""
-        if not KAFKA_LIBS.is_dir():
-            raise SystemExit(f"{KAFKA_LIBS} is missing: run `make jars`")
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
+    def __init__(self, directory: Path, libs: Path, properties: Mapping[int, str], ports: Mapping[int, int]) -> None:
+        """``properties``: the text of each broker's file; ``ports``: where each is to listen."""
         self._directory = directory
-        ports = {broker_id: (free_port(), free_port()) for broker_id in (1, 2, 3)}
-        voters = ",".join(f"{broker_id}@127.0.0.1:{controller}" for broker_id, (_, controller) in ports.items())
-        self._ports = {broker_id: port for broker_id, (port, _) in ports.items()}
-        for broker_id, (port, controller_port) in ports.items():
-            (directory / f"{broker_id}.properties").write_text(
-                KAFKA_PROPERTIES.format(
-                    id=broker_id, port=port, controller_port=controller_port, voters=voters, directory=directory
-                )
-                + more
-            )
-            with (directory / f"format-{broker_id}.log").open("w") as log:
-                subprocess.run(
-                    self._java(
-                        "-Xmx256m",
-                        "kafka.tools.StorageTool",
-                        "format",
-                        "-t",
-                        "MkU3OEVBNTcwNTJENDM2Qk",
-                        "-c",
-                        str(directory / f"{broker_id}.properties"),
-                    ),
-                    check=True,
-                    stdout=log,
-                    stderr=log,
-                )
+        self._libs = libs
+        self._ports = ports
+        for broker_id, text in properties.items():
+            self._properties(broker_id).write_text(text)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        for broker_id in ports:
-            self.start(broker_id)
-        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
-        wait_for("Apache Kafka to answer", lambda: all(is_listening(port) for port in self._ports.values()), 120)
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports.values())
+
+    def _properties(self, broker_id: int) -> Path:
+        return self._directory / f"{broker_id}.properties"
 
     def _java(self, heap: str, *arguments: str) -> list[str]:
-        return ["java", heap, "-XX:+UseG1GC", "-cp", f"{KAFKA_LIBS}/*", *arguments]
+        return ["java", heap, "-XX:+UseG1GC", "-cp", f"{self._libs}/*", *arguments]
+
+    def start_all(self) -> None:
+        """Start all and wait until they listen."""
+        for broker_id in self._ports:
+            self.start(broker_id)
+        wait_for("Apache Kafka to answer", lambda: all(is_listening(port) for port in self._ports.values()), 120)
 
     def start(self, broker_id: int) -> None:
         log = (self._directory / f"{broker_id}.log").open("ab")
         self._processes[broker_id] = subprocess.Popen(
-            self._java("-Xmx1G", "kafka.Kafka", str(self._directory / f"{broker_id}.properties")),
+            self._java("-Xmx1G", "kafka.Kafka", str(self._properties(broker_id))),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -203,10 +184,37 @@ class ApacheKafkaCluster:
         return killed_ns
 
     def close(self) -> None:
-        """End all three; their data goes with the directory."""
+        """End all; their data goes with the directory."""
         for process in self._processes.values():
             process.kill()
             process.wait()
+
+
+class ApacheKafkaCluster(JavaBrokers):
+    """Apache Kafka 4.3.1, KRaft, combined roles, from the jars that ``make jars`` fetched."""
+
+    def __init__(self, directory: Path, more: str = "") -> None:
+        """``more``: lines for server.properties."""
+        if not KAFKA_LIBS.is_dir():
+            raise SystemExit(f"{KAFKA_LIBS} is missing: run `make jars`")
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        ports = {broker_id: (free_port(), free_port()) for broker_id in (1, 2, 3)}
+        voters = ",".join(f"{broker_id}@127.0.0.1:{controller}" for broker_id, (_, controller) in ports.items())
+        texts = {
+            broker_id: KAFKA_PROPERTIES.format(
+                id=broker_id, port=port, controller_port=controller_port, voters=voters, directory=directory
+            )
+            + more
+            for broker_id, (port, controller_port) in ports.items()
+        }
+        super().__init__(directory, KAFKA_LIBS, texts, {broker_id: port for broker_id, (port, _) in ports.items()})
+        for broker_id in ports:
+            cluster_id = ("-t", "MkU3OEVBNTcwNTJENDM2Qk")
+            format_ = ("kafka.tools.StorageTool", "format", *cluster_id, "-c", str(self._properties(broker_id)))
+            with (directory / f"format-{broker_id}.log").open("w") as log:
+                subprocess.run(self._java("-Xmx256m", *format_), check=True, stdout=log, stderr=log)
+        self.start_all()
 
 
 def free_port() -> int:
