@@ -17,8 +17,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from engine.broker.api_modules import API_MODULES, TELEMETRY_MODULES  # noqa: E402
 from engine.broker.api_spec import ApiSpec  # noqa: E402
-from engine.broker.broker import API_MODULES, TELEMETRY_MODULES  # noqa: E402
 from engine.wire import apis  # noqa: E402
 from engine.wire.apis import ApiKey  # noqa: E402
 

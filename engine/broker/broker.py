@@ -15,13 +15,16 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from engine.broker.api_modules import api_modules
 from engine.broker.client_throttle import ClientThrottle
 from engine.broker.controller_host import ControllerHost
+from engine.broker.coordination import BoundListener, BrokerSession, Coordinator
+from engine.broker.coordinators import make_coordinator
 from engine.broker.enveloping import seal, unseal
 from engine.broker.fetch_sessions import FetchSessions
 from engine.broker.group_coordinator_service import OFFSETS_TOPIC, GroupCoordinatorService
 from engine.broker.group_logs import TopicLogs
-from engine.broker.lifecycle import AdvertisedListener, BrokerLifecycle, LifecycleState
+from engine.broker.lifecycle import BrokerLifecycle, LifecycleState
 from engine.broker.log_cleaner import LogCleaner
 from engine.broker.metadata_cache import MetadataCache
 from engine.broker.metadata_log import write_bootstrap
@@ -30,9 +33,7 @@ from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
 from engine.broker.quorum.quorum_state_file import QuorumStateError
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
-from engine.broker.quorum.voters import own_voter
 from engine.broker.quorum_host import QuorumHost
-from engine.broker.quorum_listener import QuorumListener
 from engine.broker.refusals import Refusals
 from engine.broker.replica_fetchers import ReplicaFetchers
 from engine.broker.replica_manager import ReplicaManager
@@ -57,7 +58,6 @@ from engine.core.controller.feature_control import (
     feature_levels,
 )
 from engine.core.controller.image import BROKER_RESOURCE, MetadataDelta, MetadataImage
-from engine.core.raft.identity import ReplicaKey
 from engine.model.configs import ConfigError
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.notes import Note, NoteKind
@@ -68,103 +68,12 @@ from engine.storage.log_dirs import LogDirs
 
 if TYPE_CHECKING:
     from engine.broker.context import RequestContext
+    from engine.broker.zookeeper_entry import ZooKeeperEntry
     from engine.model.broker_config import BrokerConfig
     from engine.wire.message import Message
     from engine.world import World
 
 log = logging.getLogger(__name__)
-
-# Every implemented API, by its module under engine.broker.apis.
-API_MODULES = (
-    "add_offsets_to_txn",
-    "add_partitions_to_txn",
-    "add_raft_voter",
-    "allocate_producer_ids",
-    "alter_client_quotas",
-    "alter_configs",
-    "alter_partition",
-    "alter_partition_reassignments",
-    "alter_replica_log_dirs",
-    "alter_share_group_offsets",
-    "alter_user_scram_credentials",
-    "api_versions",
-    "assign_replicas_to_dirs",
-    "begin_quorum_epoch",
-    "broker_heartbeat",
-    "broker_registration",
-    "consumer_group_describe",
-    "consumer_group_heartbeat",
-    "controller_registration",
-    "create_acls",
-    "create_delegation_token",
-    "create_partitions",
-    "create_topics",
-    "delete_acls",
-    "delete_groups",
-    "delete_records",
-    "delete_share_group_offsets",
-    "delete_share_group_state",
-    "delete_topics",
-    "describe_acls",
-    "describe_client_quotas",
-    "describe_cluster",
-    "describe_configs",
-    "describe_delegation_token",
-    "describe_groups",
-    "describe_log_dirs",
-    "describe_producers",
-    "describe_quorum",
-    "describe_share_group_offsets",
-    "describe_topic_partitions",
-    "describe_transactions",
-    "describe_user_scram_credentials",
-    "elect_leaders",
-    "end_quorum_epoch",
-    "end_txn",
-    "envelope",
-    "expire_delegation_token",
-    "fetch",
-    "fetch_snapshot",
-    "find_coordinator",
-    "heartbeat",
-    "incremental_alter_configs",
-    "init_producer_id",
-    "initialize_share_group_state",
-    "join_group",
-    "leave_group",
-    "list_config_resources",
-    "list_groups",
-    "list_offsets",
-    "list_partition_reassignments",
-    "list_transactions",
-    "metadata",
-    "offset_commit",
-    "offset_delete",
-    "offset_fetch",
-    "offset_for_leader_epoch",
-    "produce",
-    "read_share_group_state",
-    "read_share_group_state_summary",
-    "remove_raft_voter",
-    "renew_delegation_token",
-    "share_acknowledge",
-    "share_fetch",
-    "share_group_describe",
-    "share_group_heartbeat",
-    "streams_group_describe",
-    "streams_group_heartbeat",
-    "sync_group",
-    "txn_offset_commit",
-    "unregister_broker",
-    "update_features",
-    "update_raft_voter",
-    "vote",
-    "write_share_group_state",
-    "write_txn_markers",
-)
-
-# Those that Kafka serves only with a plugin, and this broker with kconsole.client.telemetry.enable.
-TELEMETRY_MODULES = ("get_telemetry_subscriptions", "push_telemetry")
 
 # A controlled shutdown gives up after this long: the controller may be going down as well.
 _CONTROLLED_SHUTDOWN_MS = 10_000
@@ -203,8 +112,7 @@ class Broker:
         self.failed = asyncio.Event()
         self.publisher = Publisher(world, config.node_id, sink)
         self.metadata = MetadataCache(world.clock, config.kconsole_fenced_broker_linger_ms)
-        telemetry = TELEMETRY_MODULES if config.kconsole_client_telemetry_enable else ()
-        self.router = Router(self, (*API_MODULES, *telemetry))
+        self.router = Router(self, api_modules(config))
         self.telemetry = ClientTelemetry(self)
         self.refusals = Refusals(world.clock, self.publisher.notes)
         self.fetch_sessions = FetchSessions(world, config.max_incremental_fetch_session_cache_slots)
@@ -220,11 +128,13 @@ class Broker:
         self._starting: asyncio.Task[Any] | None = None
         self._stopped = False
         self._started = False
+        self._controllers: list[BoundListener] = []
         # What stop() has to undo, last first.
         self._undo = contextlib.AsyncExitStack()
         # Made by start(), in this order.
         self.log_dirs: LogDirs
-        self.quorum: QuorumHost
+        self.coordinator: Coordinator
+        self.zookeeper: ZooKeeperEntry | None = None
         self.replicas: ReplicaManager
         self.groups: GroupCoordinatorService
         self.streams_topics: StreamsTopics
@@ -247,8 +157,8 @@ class Broker:
         image = self.metadata.image
         supported = [(name, each.min_version, each.max_version) for name, each in sorted(SUPPORTED_FEATURES.items())]
         levels = dict(image.features)
-        if self.quorum.kraft_version:
-            levels[KRAFT_VERSION] = self.quorum.kraft_version
+        if self.coordinator.kraft_version:
+            levels[KRAFT_VERSION] = self.coordinator.kraft_version
         return supported, sorted(levels.items()), image.offset if image.features else -1
 
     async def forward_to_controller(self, request: Message, version: int) -> Any:
@@ -268,9 +178,19 @@ class Broker:
         envelope = await self._controller_channel.send(seal(context, request), timeout_ms=_FORWARD_TIMEOUT_MS)
         return unseal(context, envelope)
 
+    @property
+    def quorum(self) -> QuorumHost:
+        """The metadata quorum. Raises: KafkaError: UNSUPPORTED_VERSION where ZooKeeper coordinates instead."""
+        if not isinstance(self.coordinator, QuorumHost):
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, "this cluster is coordinated by ZooKeeper, not by a quorum")
+        return self.coordinator
+
     def _controller_address(self) -> tuple[str, int] | None:
-        leader_id = self.quorum.leader_and_epoch.leader_id
-        return None if leader_id is None else self.quorum.book.address(leader_id)
+        return self.coordinator.controller_address()
+
+    def controller_endpoint(self) -> tuple[str, int]:
+        """Where this node answers as a controller."""
+        return self._controllers[0].host, self._controllers[0].port
 
     def _broker_epoch(self) -> int:
         return -1 if self.lifecycle is None else self.lifecycle.broker_epoch
@@ -302,12 +222,20 @@ class Broker:
         config, world = self.config, self.world
         for warning in config.warnings:
             log.warning("%s", warning)
+        cluster_id = self._given_cluster_id
+        if config.coordination == "zookeeper":
+            # Needs the extra, and half a second of imports: only where it is used.
+            from engine.broker.zookeeper_entry import ZooKeeperEntry
+
+            self.zookeeper = await ZooKeeperEntry.open(self, cluster_id)
+            self._undo.push_async_callback(self.zookeeper.session.close)
+            cluster_id = self.zookeeper.cluster_id
         try:
             self.log_dirs = LogDirs.open(
                 world,
                 config.log_dirs,
                 node_id=config.node_id,
-                cluster_id=self._given_cluster_id,
+                cluster_id=cluster_id,
                 # A voter that is alone has nobody to be at odds with.
                 may_found_cluster=list(config.quorum_voters) == [config.node_id],
                 producer_id_expiration_ms=config.producer_id_expiration_ms,
@@ -320,54 +248,49 @@ class Broker:
         directory_ids = self.log_dirs.directory_ids
         metadata_dir = config.metadata_log_dir
         directory_id = directory_ids.get(metadata_dir) or next(iter(directory_ids.values()))
-        self.quorum = QuorumHost(
-            world,
-            config,
-            metadata_dir,
-            config.node_id,
-            directory_id,
-            config.quorum_voters,
-            self._open_voter_channel,
-            QuorumListener(self),
-            local_voter=own_voter(config, ReplicaKey(config.node_id, directory_id)),
-            cluster_id=self.cluster_id,
-            on_notes=self.publisher.notes,
-            on_fatal=self._on_fatal,
-        )
-        self._undo.push_async_callback(self.quorum.stop)
+        self.coordinator = make_coordinator(self, metadata_dir, directory_id, self.zookeeper)
+        self._undo.push_async_callback(self.coordinator.stop)
         if config.is_controller:
             self.controller = ControllerHost(
                 world,
                 config,
-                self.quorum,
+                self.coordinator,
                 node_id=config.node_id,
                 cluster_id=self.cluster_id,
                 image=lambda: self.metadata.image,
                 on_notes=self.publisher.notes,
             )
             self._undo.callback(self.controller.stop)
-        write_bootstrap(world.disk, metadata_dir, bootstrap_records(), world.clock.now_ms())
+        if self.zookeeper is not None:
+            # Who is elected says at once where it answers.
+            self._controllers = await self._listen_as_controller()
+        else:
+            write_bootstrap(world.disk, metadata_dir, bootstrap_records(), world.clock.now_ms())
         try:
-            await self.quorum.start()
-            check_features(feature_levels(self.quorum.bootstrap_records))
+            await self.coordinator.start()
+            check_features(feature_levels(self.coordinator.bootstrap_records))
         except LogDirFailure as error:
             # The disk may work the next time: nothing is wrong with what it holds.
             raise OSError(errno.EIO, error.message, metadata_dir) from error
         except (FeatureNotSupported, MetadataNotUnderstood, QuorumStateError, SnapshotCorrupt, KafkaError) as error:
             raise LogDirsRefused(f"{metadata_dir}: {error}") from error
-        controllers = [await self._listen(each.name, each.host, each.port) for each in config.controller_listeners]
+        if self.zookeeper is None:
+            self._controllers = await self._listen_as_controller()
         if config.is_broker:
-            await self._start_broker(controllers)
+            await self._start_broker(self._controllers)
         self._started = True
         self.publisher.publish("ready")
         self.publisher.start_counters(lambda: counters_of(self))
 
-    async def _listen(self, name: str, host: str, port: int) -> AdvertisedListener:
+    async def _listen_as_controller(self) -> list[BoundListener]:
+        return [await self._listen(each.name, each.host, each.port) for each in self.config.controller_listeners]
+
+    async def _listen(self, name: str, host: str, port: int) -> BoundListener:
         is_controller = name in self.config.controller_listener_names
         bound = await self._server.listen(name, host, port, is_controller=is_controller)
-        return AdvertisedListener(name, host or bound[0], bound[1])
+        return BoundListener(name, host or bound[0], bound[1])
 
-    async def _start_broker(self, controllers: list[AdvertisedListener]) -> None:
+    async def _start_broker(self, controllers: list[BoundListener]) -> None:
         config, world = self.config, self.world
         defaults = LogConfig.from_(config, {})
         now_ms = world.clock.now_ms()
@@ -402,7 +325,7 @@ class Broker:
             for each in [await self._listen(each.name, each.host, each.port) for each in config.broker_listeners]
         }
         advertised = [
-            AdvertisedListener(each.name, each.host or bound[each.name].host, each.port or bound[each.name].port)
+            BoundListener(each.name, each.host or bound[each.name].host, each.port or bound[each.name].port)
             for each in config.advertised_listeners
         ]
         self.lifecycle = lifecycle = BrokerLifecycle(
@@ -418,6 +341,10 @@ class Broker:
             metadata_offset=lambda: self.metadata.image.offset,
             previous_broker_epoch=self.log_dirs.previous_broker_epoch,
             on_state=self._on_lifecycle_state,
+            on_connection_lost=self.coordinator.suspect_controller,
+        )
+        await self.coordinator.register_broker(
+            BrokerSession(config.node_id, lifecycle.incarnation_id, tuple(advertised), config.broker_rack)
         )
         self.metadata.subscribe(lifecycle.on_metadata)
         self._undo.push_async_callback(lifecycle.stop)
@@ -467,16 +394,6 @@ class Broker:
     def _is_unfenced_in_metadata(self) -> bool:
         own = self.metadata.image.brokers.get(self.config.node_id)
         return own is not None and not own.fenced
-
-    def _open_voter_channel(self, node_id: int) -> Channel:
-        return Channel(
-            self.world,
-            lambda: self.quorum.book.address(node_id),
-            f"raft-client-{self.config.node_id}",
-            backoff_ms=10,
-            backoff_max_ms=200,
-            connect_timeout_ms=self.config.controller_quorum_request_timeout_ms,
-        )
 
     async def _allocate_producer_ids(self, request: Any) -> Any:
         deadline_ms = self.world.clock.monotonic_ms() + _FORWARD_TIMEOUT_MS
@@ -536,7 +453,8 @@ class Broker:
             )
             self.publisher.notes([note])
 
-    def _on_fatal(self, error: BaseException) -> None:
+    def on_fatal(self, error: BaseException) -> None:
+        """This node cannot go on: whoever runs it ends it."""
         log.critical("this node cannot go on: %s", error)
         self.failed.set()
 
@@ -545,7 +463,7 @@ class Broker:
             return
         self.offline_log_dirs.add(directory)
         if directory == self.config.metadata_log_dir or len(self.offline_log_dirs) == len(self.log_dirs.directory_ids):
-            self._on_fatal(error)
+            self.on_fatal(error)
             return
         directory_id = self.log_dirs.directory_ids.get(directory)
         if directory_id is not None and self.lifecycle is not None:

@@ -1,8 +1,8 @@
-"""The shell of the controller on one node: quorum, timers and connections around the pure machine.
+"""The shell of the controller on one node: coordination, timers and connections around the pure machine.
 
-The node is active while it leads the quorum. The machine is made from the committed image when the leadership is
-announced, and runs ahead of the log from there; answers and notes wait for the commit. It is thrown away when the
-leadership is lost.
+The node is active while it leads (the quorum, or by its znode /controller). The machine is made from the committed
+image when the leadership is announced, and runs ahead of the log from there; answers and notes wait for the commit. It
+is thrown away when the leadership is lost.
 
 A broker's death is noticed by its connection: each broker heartbeats over one connection of its own. When that drops
 the machine is told, and the host knocks at the broker's listener: if it refuses, no process is there any more. A new
@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from engine.core.controller.controller import Controller
 from engine.core.controller.error_responses import error_response
@@ -30,6 +30,7 @@ from engine.wire.apis import ApiKey
 if TYPE_CHECKING:
     from engine.broker.connection import ServerConnection
     from engine.broker.context import RequestContext
+    from engine.broker.coordination import MetadataLogWriter
     from engine.core.controller.config_schema import ConfigSchema
     from engine.model.broker_config import BrokerConfig
     from engine.wire.message import Message
@@ -47,27 +48,6 @@ _DEFAULT_TIMEOUT_MS = 30_000
 _BROKER_REQUESTS = frozenset((ApiKey.BROKER_HEARTBEAT, ApiKey.BROKER_REGISTRATION))
 
 
-class MetadataQuorum(Protocol):
-    """What the host needs of :class:`engine.broker.quorum_host.QuorumHost`."""
-
-    @property
-    def log_end_offset(self) -> int: ...
-
-    @property
-    def bootstrap_records(self) -> list[Message]: ...
-
-    def propose(self, records: list[Message], *, epoch: int) -> int: ...
-
-    async def wait_committed(self, offset: int, epoch: int) -> None: ...
-
-    @property
-    def kraft_version(self) -> int: ...
-
-    def check_kraft_version(self, level: int) -> bool: ...
-
-    def upgrade_kraft_version(self, level: int) -> int: ...
-
-
 class ControllerHost:
     """Answers the controller's requests while this node is the active controller.
 
@@ -79,7 +59,7 @@ class ControllerHost:
         self,
         world: World,
         config: BrokerConfig,
-        quorum: MetadataQuorum,
+        quorum: MetadataLogWriter,
         *,
         node_id: int,
         cluster_id: str,
@@ -102,6 +82,8 @@ class ControllerHost:
         self._stopped = False
         # The last offset that anything was appended at: answers wait for it.
         self._last_offset = -1
+        # Why the last records were not taken by who still leads.
+        self._refused: KafkaError | None = None
         self._uncommitted_notes: deque[tuple[int, list[Note]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = float("inf")
@@ -205,6 +187,8 @@ class ControllerHost:
         Errors are answers of the API: NOT_CONTROLLER when this node is not (or no longer) active, REQUEST_TIMED_OUT
         when the commit takes longer than the request allows.
         """
+        if api_key in _BROKER_REQUESTS and self._machine is not None:
+            await self._look_for_session(self._machine, api_key, request)
         machine, epoch = self._machine, self._epoch
         if machine is None:
             return self._not_controller(api_key, request)
@@ -216,6 +200,9 @@ class ControllerHost:
             self._rebuild(error)
             raise
         if not self._perform(effects):
+            refused = self._refused
+            if refused is not None:
+                return self._failed(api_key, request, refused.code, refused.message)
             return self._not_controller(api_key, request)
         (reply,) = effects.reply
         response: Any = reply.response
@@ -236,6 +223,19 @@ class ControllerHost:
             return self._failed(api_key, request, ErrorCode.REQUEST_TIMED_OUT, f"not committed within {timeout_ms} ms")
         return response  # type: ignore[no-any-return]
 
+    async def _look_for_session(self, machine: Controller, api_key: int, request: Any) -> None:
+        """Where brokers have sessions: one that is just beginning is to be seen before its broker is answered."""
+        broker = machine.image.brokers.get(request.broker_id)
+        is_new = api_key == ApiKey.BROKER_REGISTRATION
+        incarnation_id = request.incarnation_id if is_new else None if broker is None else broker.incarnation_id
+        if incarnation_id is not None and self._quorum.is_session_alive(request.broker_id, incarnation_id) is False:
+            await self._quorum.refresh_sessions()
+
+    def on_sessions_changed(self) -> None:
+        """Sessions of brokers began or ended: those without one are fenced now."""
+        if self._machine is not None:
+            self._on_due()
+
     def _upgrade_kraft_version(self, request: Any, response: Any) -> None:
         """Write the kraft.version that the machine agreed to, behind its records."""
         if response.error_code or request.validate_only or any(each.error_code for each in response.results):
@@ -255,7 +255,8 @@ class ControllerHost:
     # -- effects ------------------------------------------------------------------------------------------------
 
     def _perform(self, effects: ControllerEffects) -> bool:
-        """Propose the records and queue the notes behind them; returns whether this node still leads."""
+        """Propose the records and queue the notes behind them; returns whether they were taken."""
+        self._refused = None
         if effects.append:
             assert self._machine is not None
             try:
@@ -264,6 +265,7 @@ class ControllerHost:
                 if error.code is ErrorCode.NOT_CONTROLLER:
                     self._deactivate()
                 else:
+                    self._refused = error
                     self._rebuild(error)
                 return False
             assert last_offset == self._machine.next_offset - 1, "the machine and the log count differently"
@@ -311,6 +313,9 @@ class ControllerHost:
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._on_due()
+
+    def _on_due(self) -> None:
         machine = self._machine
         if machine is None:
             return

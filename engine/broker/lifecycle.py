@@ -13,8 +13,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from engine.broker.coordination import BoundListener
 from engine.client.connection import Connection
 from engine.client.errors import ClientError, ConnectionLost
 from engine.core.controller.feature_control import SUPPORTED_FEATURES
@@ -42,15 +43,6 @@ _REGISTRATION_VERSION = 4
 _HEARTBEAT_VERSION = 2
 
 
-class AdvertisedListener(NamedTuple):
-    """A listener as others reach it. ``security_protocol`` is Kafka's number, 0 for PLAINTEXT."""
-
-    name: str
-    host: str
-    port: int
-    security_protocol: int = 0
-
-
 class LifecycleState(Enum):
     """Kafka's BrokerState."""
 
@@ -71,13 +63,14 @@ class BrokerLifecycle:
         config: BrokerConfig,
         *,
         cluster_id: str,
-        listeners: Iterable[AdvertisedListener],
-        controller_listeners: Iterable[AdvertisedListener] = (),
+        listeners: Iterable[BoundListener],
+        controller_listeners: Iterable[BoundListener] = (),
         log_dir_ids: Iterable[Uuid],
         controller_address: Callable[[], tuple[str, int] | None],
         metadata_offset: Callable[[], int],
         previous_broker_epoch: int = -1,
         on_state: Callable[[LifecycleState], None] | None = None,
+        on_connection_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is sent before :meth:`start`.
 
@@ -88,6 +81,7 @@ class BrokerLifecycle:
             controller_address: the active controller's listener, None while there is none.
             metadata_offset: offset of the last metadata record that this broker has applied.
             previous_broker_epoch: the epoch that the clean-shutdown file holds, -1 without one.
+            on_connection_lost: called when the connection to the active controller drops, or cannot be made.
         """
         self._world = world
         self._config = config
@@ -102,6 +96,7 @@ class BrokerLifecycle:
         self._metadata_offset = metadata_offset
         self._previous_broker_epoch = previous_broker_epoch
         self._on_state = on_state
+        self._on_connection_lost = on_connection_lost
         self.incarnation_id: Uuid = world.random.uuid()
         self.broker_epoch = -1
         self.state = LifecycleState.NOT_RUNNING
@@ -208,6 +203,7 @@ class BrokerLifecycle:
                     pause_ms = await self._exchange
                     self._failures = 0
                 except ClientError as error:
+                    self._on_connection_lost()
                     # A controller that went without a word never answers on this connection.
                     self._drop_connection()
                     pause_ms = self._back_off(str(error))
@@ -253,6 +249,7 @@ class BrokerLifecycle:
     def _connection_lost(self, connection: Connection) -> None:
         if connection is self._connection:
             self._connection = None
+            self._on_connection_lost()
             self._hurry()
 
     def _drop_connection(self) -> None:

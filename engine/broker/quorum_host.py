@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from engine.broker.coordination import CoordinationListener
 from engine.broker.metadata_log import MetadataLog, read_bootstrap_records
 from engine.broker.quorum.address_book import AddressBook
 from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
-from engine.broker.quorum.listener import QuorumListener
 from engine.broker.quorum.peers import PeerChannel, Peers
 from engine.broker.quorum.request_handlers import QuorumRequestHandlers
+from engine.broker.quorum.sessions import QuorumSessions
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
 from engine.broker.quorum.snapshotting import QuorumSnapshots
 from engine.broker.quorum.timing import timing_from
@@ -57,7 +58,7 @@ _APPLY_SLICE_BYTES = 256 * 1024
 _RESIGN_WAIT_MS = 1000
 
 
-class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
+class QuorumHost(QuorumRequestHandlers, QuorumSnapshots, QuorumSessions):
     """One voter or observer of the metadata quorum."""
 
     def __init__(
@@ -69,7 +70,7 @@ class QuorumHost(QuorumRequestHandlers, QuorumSnapshots):
         directory_id: bytes,
         voters: Mapping[int, tuple[str, int]],
         channels: Callable[[int], PeerChannel],
-        listener: QuorumListener,
+        listener: CoordinationListener,
         *,
         local_voter: Voter | None = None,
         cluster_id: str | None = None,

@@ -35,13 +35,11 @@ def handle(context: RequestContext, request: DescribeClusterRequest) -> Describe
         )
     response = DescribeClusterResponse(cluster_id=broker.cluster_id, endpoint_type=wanted)
     if context.is_controller_listener:
-        quorum = broker.quorum
-        leader_id = quorum.leader_and_epoch.leader_id
+        leader_id = broker.coordinator.leader_and_epoch.leader_id
         response.controller_id = -1 if leader_id is None else leader_id
         response.brokers = [
-            DescribeClusterBroker(broker_id=node_id, host=at.host, port=at.port)
-            for node_id in quorum.voters
-            if (at := quorum.book.endpoint(node_id)) is not None
+            DescribeClusterBroker(broker_id=node_id, host=host, port=port)
+            for node_id, host, port in broker.coordinator.controller_nodes()
         ]
         return response
     metadata = broker.metadata

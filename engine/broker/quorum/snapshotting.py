@@ -6,8 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any
 
+from engine.broker.coordination import CoordinationListener
 from engine.broker.metadata_log import MetadataLog
-from engine.broker.quorum.listener import QuorumListener
 from engine.broker.quorum.snapshot_files import encode_snapshot
 from engine.core.raft.identity import OffsetAndEpoch
 from engine.core.raft.machine import RaftMachine
@@ -21,7 +21,7 @@ class QuorumSnapshots(ABC):
 
     _world: World
     _config: Any
-    _listener: QuorumListener
+    _listener: CoordinationListener
     _on_notes: Any
     _log: MetadataLog | None
     _worker: asyncio.Task[None] | None

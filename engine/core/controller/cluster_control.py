@@ -175,14 +175,21 @@ class ClusterControl:
         current, following = next_state(
             broker=broker,
             session=session,
-            want_fence=request.want_fence or has_none or (broker.fenced and bool(newly_lost)),
+            want_fence=request.want_fence
+            or has_none
+            or (broker.fenced and bool(newly_lost))
+            or state.sessions.has_ended(broker),
             want_shut_down=request.want_shut_down,
             metadata_offset=request.current_metadata_offset,
             has_leaderships=self._leadership.has_leaderships(broker_id) if request.want_shut_down else False,
             lowest_active_offset=state.sessions.lowest_active_offset(state.image),
         )
         if current is not following:
-            why = "all its log directories failed" if has_none else "asked for it"
+            why = "asked for it"
+            if has_none:
+                why = "all its log directories failed"
+            elif state.sessions.has_ended(broker):
+                why = "its session with ZooKeeper is over"
             self._transition(step, broker, session, following, why)
         if following is BrokerState.CONTROLLED_SHUTDOWN and session.controlled_shutdown_offset < 0:
             session.controlled_shutdown_offset = state.next_offset + len(step.records) - 1

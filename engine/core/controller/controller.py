@@ -28,7 +28,7 @@ from engine.core.controller.leadership import Leadership
 from engine.core.controller.producer_id_control import ProducerIdControl
 from engine.core.controller.reassignment import ReassignmentControl
 from engine.core.controller.scram_credentials import ScramControl
-from engine.core.controller.state import ControllerEffects, ControllerState, KRaftVersions, Step
+from engine.core.controller.state import ControllerEffects, ControllerState, CoordinationFacts, Step
 from engine.core.controller.topic_control import TopicControl
 from engine.core.effects import Effects, Reply
 from engine.model.errors import KafkaError
@@ -62,11 +62,12 @@ class Controller:
         image: MetadataImage,
         next_offset: int,
         now_ms: float,
-        quorum: KRaftVersions | None = None,
+        quorum: CoordinationFacts | None = None,
     ) -> None:
         """``image`` holds all records below the start of this controller's epoch; it is taken over, pass a copy.
 
-        ``quorum`` knows kraft.version, which stays as it is without.
+        ``quorum`` knows kraft.version, which stays as it is without, and the brokers' sessions where somebody keeps
+        them.
         """
         self._state = state = ControllerState(
             node_id=node_id,

@@ -9,13 +9,18 @@ All times are monotonic milliseconds of the controller's own clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from engine.core.controller.broker_image import BrokerImage
 
 if TYPE_CHECKING:
     from engine.core.controller.image import MetadataImage
+    from engine.model.ids import Uuid
+
+# Whether an incarnation of a broker has a session with who coordinates the cluster; None where heartbeats are all.
+IsSessionAlive: TypeAlias = "Callable[[int, Uuid], bool | None]"
 
 
 class BrokerState(Enum):
@@ -57,8 +62,15 @@ class Session:
 class BrokerSessions:
     """Sessions by broker id."""
 
-    def __init__(self, session_timeout_ms: float, connection_loss_grace_ms: float | None) -> None:
-        """``connection_loss_grace_ms`` is None when the detection is switched off."""
+    def __init__(
+        self,
+        session_timeout_ms: float,
+        connection_loss_grace_ms: float | None,
+        is_alive: IsSessionAlive,
+    ) -> None:
+        """``connection_loss_grace_ms`` is None when the detection is switched off. Where ``is_alive`` knows, heartbeats
+        do not keep a session, nor does their absence end it."""
+        self._is_alive = is_alive
         self._session_timeout_ms = session_timeout_ms
         self._grace_ms = connection_loss_grace_ms
         self._sessions: dict[int, Session] = {}
@@ -103,6 +115,9 @@ class BrokerSessions:
         timeout; here only a broker that this controller has heard of holds its id.
         """
         session = self._sessions.get(broker.broker_id)
+        is_alive = self._is_alive(broker.broker_id, broker.incarnation_id)
+        if is_alive is not None:
+            return is_alive and not broker.fenced
         return (
             not broker.fenced
             and session is not None
@@ -121,17 +136,24 @@ class BrokerSessions:
         session.is_refusing = session.is_refusing or is_refusing
         return True
 
+    def has_ended(self, broker: BrokerImage) -> bool:
+        """Whether it is known that the broker's session is over, whatever its heartbeats say."""
+        return self._is_alive(broker.broker_id, broker.incarnation_id) is False
+
     def next_expiry_ms(self, image: MetadataImage) -> float | None:
         """When the next session of an unfenced broker lapses if nothing is heard."""
         expiries = [
-            self._expiry_ms(self._sessions[broker_id])
+            self._expiry_ms(self._sessions[broker_id], broker)
             for broker_id, broker in image.brokers.items()
             if not broker.fenced and broker_id in self._sessions
         ]
         return min(expiries, default=None)
 
-    def _expiry_ms(self, session: Session) -> float:
-        expiry_ms = session.last_contact_ms + self._session_timeout_ms
+    def _expiry_ms(self, session: Session, broker: BrokerImage) -> float:
+        is_alive = self._is_alive(broker.broker_id, broker.incarnation_id)
+        if is_alive is False:
+            return session.last_contact_ms
+        expiry_ms = float("inf") if is_alive else session.last_contact_ms + self._session_timeout_ms
         if session.connection_lost_at_ms is not None and self._grace_ms is not None:
             grace_ms = 0 if session.is_refusing else self._grace_ms
             expiry_ms = min(expiry_ms, session.connection_lost_at_ms + grace_ms)
@@ -140,16 +162,18 @@ class BrokerSessions:
     def find_stale(self, image: MetadataImage, now_ms: float) -> tuple[int, str] | None:
         """One unfenced broker whose session has lapsed (the longest silent first), and why, in words."""
         stale = [
-            (self._expiry_ms(self._sessions[broker_id]), broker_id)
+            (self._expiry_ms(self._sessions[broker_id], broker), broker_id)
             for broker_id, broker in image.brokers.items()
             if not broker.fenced
             and broker_id in self._sessions
-            and self._expiry_ms(self._sessions[broker_id]) <= now_ms
+            and self._expiry_ms(self._sessions[broker_id], broker) <= now_ms
         ]
         if not stale:
             return None
         broker_id = min(stale)[1]
         session = self._sessions[broker_id]
+        if self.has_ended(image.brokers[broker_id]):
+            return broker_id, "its session with ZooKeeper is over"
         if session.connection_lost_at_ms is not None:
             lost_ms = now_ms - session.connection_lost_at_ms
             if session.is_refusing:

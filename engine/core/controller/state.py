@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from engine.core.controller.directory_ids import UNASSIGNED
 from engine.core.controller.image import BROKER_RESOURCE, TOPIC_RESOURCE, BrokerImage, MetadataImage
 from engine.core.controller.placement import RandomSource, ReplicaPlacer, UsableBroker
-from engine.core.controller.sessions import BrokerSessions
+from engine.core.controller.sessions import BrokerSessions, IsSessionAlive
 from engine.core.effects import Effects
 from engine.model.errors import ErrorCode, KafkaError
 from engine.model.ids import Uuid
@@ -52,14 +52,23 @@ def _free(partitions: int) -> None:
     """Without a quota."""
 
 
-class KRaftVersions(Protocol):
-    """What the controller must know of the quorum to raise kraft.version, which is no record of the metadata."""
+class CoordinationFacts(Protocol):
+    """What the controller must know of who coordinates the cluster that is no record of the metadata: kraft.version,
+    and which brokers have a session."""
 
     @property
     def kraft_version(self) -> int: ...
 
     def check_kraft_version(self, level: int) -> bool:
         """Whether going to ``level`` changes anything. Raises KafkaError if it cannot be."""
+
+    def is_session_alive(self, broker_id: int, incarnation_id: Uuid) -> bool | None:
+        """Whether this incarnation of a broker has a session; None where heartbeats are all that is known."""
+
+
+def _unknown(broker_id: int, incarnation_id: Uuid) -> bool | None:
+    """Nobody keeps sessions."""
+    return None
 
 
 class ControllerState:
@@ -78,7 +87,7 @@ class ControllerState:
         random: RandomSource,
         image: MetadataImage,
         next_offset: int,
-        quorum: KRaftVersions | None = None,
+        quorum: CoordinationFacts | None = None,
     ) -> None:
         self.quorum = quorum
         self.node_id = node_id
@@ -91,7 +100,8 @@ class ControllerState:
         grace_ms = (
             config.kconsole_connection_loss_grace_ms if config.kconsole_connection_loss_detection_enable else None
         )
-        self.sessions = BrokerSessions(config.broker_session_timeout_ms, grace_ms)
+        is_alive: IsSessionAlive = _unknown if quorum is None else quorum.is_session_alive
+        self.sessions = BrokerSessions(config.broker_session_timeout_ms, grace_ms, is_alive)
 
     # -- brokers ------------------------------------------------------------------------------------------------
 

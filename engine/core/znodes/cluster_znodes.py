@@ -13,12 +13,13 @@ _BLOCK_SIZE = 1_000
 
 
 class ControllerZnode(NamedTuple):
-    """Who holds /controller. ``is_kconsole``: it is not Apache Kafka. ``kraft_epoch`` is -1 unless Kafka migrates."""
+    """Who holds /controller. ``address``: where it answers as controller, None of Apache Kafka's. ``kraft_epoch`` is -1
+    unless Kafka migrates."""
 
     broker_id: int
     timestamp_ms: int
     kraft_epoch: int
-    is_kconsole: bool
+    address: tuple[str, int] | None
 
 
 class MetadataMark(NamedTuple):
@@ -30,15 +31,15 @@ class MetadataMark(NamedTuple):
     first: int
 
 
-def encode_controller(broker_id: int, *, timestamp_ms: int) -> bytes:
-    """/controller, byte for byte as Kafka 3.9 writes it (ControllerZNode), and a field that says who we are."""
+def encode_controller(broker_id: int, *, timestamp_ms: int, address: tuple[str, int]) -> bytes:
+    """/controller, byte for byte as Kafka 3.9 writes it (ControllerZNode), and a field that says where we answer."""
     return json_bytes(
         {
             "version": CONTROLLER_VERSION,
             "brokerid": broker_id,
             "timestamp": str(timestamp_ms),
             "kraftControllerEpoch": -1,
-            "kconsole": True,
+            "kconsole": {"host": address[0], "port": address[1]},
         }
     )
 
@@ -46,11 +47,12 @@ def encode_controller(broker_id: int, *, timestamp_ms: int) -> bytes:
 def decode_controller(data: bytes) -> ControllerZnode:
     """Who holds /controller. Raises: ZnodeCorrupt."""
     fields = JsonFields.parse(paths.CONTROLLER, data)
+    own = fields.object("kconsole") if "kconsole" in fields else None
     return ControllerZnode(
         fields.integer("brokerid"),
         fields.long("timestamp", 0),
         fields.integer("kraftControllerEpoch", -1),
-        fields.boolean("kconsole", False),
+        None if own is None else (own.text("host"), own.integer("port", low=1, high=65_535)),
     )
 
 

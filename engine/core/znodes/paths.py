@@ -53,6 +53,8 @@ CONSUMERS = "/consumers"
 
 KCONSOLE = "/kconsole"
 METADATA = "/kconsole/metadata"
+EPOCH = "/kconsole/epoch"
+MIGRATED = "/kconsole/migrated"
 LOG = "/kconsole/log"
 OWN_BROKERS = "/kconsole/brokers"
 OWN_CONTROLLERS = "/kconsole/controllers"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.core.controller.broker_image import BrokerImage, Endpoint
 from engine.core.controller.topic_image import PartitionImage, TopicImage
 from engine.core.znodes.broker_znodes import decode_ephemeral, encode_ephemeral
-from engine.core.znodes.cluster_znodes import encode_cluster_id, encode_controller
+from engine.core.znodes.cluster_znodes import decode_controller, encode_cluster_id, encode_controller
 from engine.core.znodes.config_znodes import encode_configs
 from engine.core.znodes.operations import Znode
 from engine.core.znodes.topic_znodes import encode_state, encode_topic
@@ -86,7 +86,8 @@ def test_configs_are_in_the_order_of_javas_properties() -> None:
 
 
 def test_who_controls_which_cluster() -> None:
-    written = encode_controller(2, timestamp_ms=1795424053327)
+    written = encode_controller(2, timestamp_ms=1795424053327, address=("127.0.0.1", 9093))
+    assert decode_controller(written).address == ("127.0.0.1", 9093)
     assert without_ours(written, b"kconsole") == (
         b'{"version":2,"brokerid":2,"timestamp":"1795424053327","kraftControllerEpoch":-1}'
     )

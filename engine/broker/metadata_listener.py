@@ -1,4 +1,4 @@
-"""From the metadata quorum to the node: what it commits goes to the metadata cache first, then to the controller."""
+"""From the coordination to the node: what it commits goes to the metadata cache first, then to the controller."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from engine.wire.message import Message
 
 
-class QuorumListener:
-    """Hands what the quorum commits to the metadata cache, then to the controller."""
+class MetadataListener:
+    """Hands what is committed to the metadata cache, then to the controller."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -36,6 +36,10 @@ class QuorumListener:
         if broker.controller is not None:
             broker.controller.on_leader_changed(leader_id, epoch, became_leader, epoch_start_offset)
         broker.on_leader_changed()
+
+    def on_sessions_changed(self) -> None:
+        if self._broker.controller is not None:
+            self._broker.controller.on_sessions_changed()
 
     def snapshot_records(self) -> Iterable[Message]:
         return self._broker.metadata.image.to_records()

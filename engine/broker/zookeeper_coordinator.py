@@ -1,0 +1,708 @@
+"""Coordination by ZooKeeper: Kafka 3.9's znodes, and beside them the log of metadata records that everybody follows.
+
+Kafka: KafkaController, KafkaZkClient (3.9). What differs, and why, stands in docs/decisions/0024.
+
+- *Election*: who makes the ephemeral znode /controller, and counts up /controller_epoch in the same multi, is the
+  controller of that epoch. Every later write of a controller checks /controller_epoch, so that one who was deposed
+  writes nothing any more, whatever it believes.
+- *Log*: each batch of records is one multi: the check, the new end in /kconsole/metadata, the batch itself under
+  /kconsole/log, and what it means for Kafka's own znodes. The last :data:`RING_BATCHES` batches are kept; the others
+  watch /kconsole/metadata and read what is new, in order. Who has missed more, or is new, reads the tree, which is the
+  snapshot.
+- *Sessions*: a broker is alive while its ephemeral znode /brokers/ids/N is there.
+- A session that is suspended may be over without our knowing: the controller stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from engine.broker.coordination import CoordinationListener, CoordinationRefused
+from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
+from engine.broker.quorum.commit_waiters import CommitWaiters
+from engine.core.controller.feature_control import bootstrap_records
+from engine.core.controller.image import BrokerImage, Endpoint, MetadataDelta, MetadataImage
+from engine.core.raft.identity import LeaderAndEpoch, OffsetAndEpoch
+from engine.core.znodes import paths
+from engine.core.znodes.adoption import adoption_of
+from engine.core.znodes.broker_znodes import decode_ephemeral, encode_ephemeral
+from engine.core.znodes.cluster_znodes import (
+    MetadataMark,
+    decode_controller,
+    decode_controller_epoch,
+    decode_mark,
+    encode_controller,
+    encode_controller_epoch,
+    encode_mark,
+)
+from engine.core.znodes.operations import Check, Create, Delete, Operation, SetData, Znode
+from engine.core.znodes.reading import SUBTREES, records_of
+from engine.core.znodes.writing import operations_of
+from engine.model.errors import ErrorCode, KafkaError
+from engine.record.batch import iter_batches
+from engine.wire.messages.no_op_record import NoOpRecord
+from engine.zookeeper.errors import BadVersion, MultiFailed, NodeExists, NoNode, ZooKeeperError
+from engine.zookeeper.session import SessionState, ZooKeeperSession
+
+if TYPE_CHECKING:
+    from engine.broker.coordination import Address, BrokerSession
+    from engine.model.broker_config import BrokerConfig
+    from engine.model.ids import Uuid
+    from engine.wire.message import Message
+    from engine.world import World
+
+log = logging.getLogger(__name__)
+
+# So many batches of the log are kept; who has missed more reads the tree.
+RING_BATCHES = 512
+# After the connection to the controller was lost, it is knocked at so often and so long: a process that dies closes its
+# sockets within a few milliseconds, one after the other.
+_KNOCK_INTERVAL_MS = 5
+_KNOCK_TIMEOUT_MS = 400
+# How long to wait before another try of what ZooKeeper did not do.
+_RETRY_MS = 50
+_RETRY_MAX_MS = 1000
+# What a tree that Kafka wrote lacks is added in multis of so many operations.
+_ADOPTED_AT_ONCE = 200
+
+
+def _batch_path(base_offset: int) -> str:
+    return f"{paths.LOG}/{base_offset:020d}"
+
+
+class ZooKeeperCoordinator:
+    """One broker's part in a cluster that ZooKeeper coordinates."""
+
+    def __init__(
+        self,
+        world: World,
+        config: BrokerConfig,
+        session: ZooKeeperSession,
+        listener: CoordinationListener,
+        *,
+        image: Callable[[], MetadataImage],
+        controller_endpoint: Callable[[], Address],
+        on_fatal: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Nothing is read or written before :meth:`start`.
+
+        Args:
+            session: connected; it is closed by :meth:`stop`.
+            image: what the listener has made of all that it was handed.
+            controller_endpoint: where this node answers as controller.
+            on_fatal: called once if the coordination is not to be understood; the node must stop then.
+        """
+        self._world = world
+        self._config = config
+        self._node_id = config.node_id
+        self._session = session
+        self._listener = listener
+        self._image = image
+        self._controller_endpoint = controller_endpoint
+        self._on_fatal = on_fatal
+        self._max_multi_bytes = config.kconsole_zookeeper_multi_max_bytes
+        self._stopping = False
+        self._loaded = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._knocking: asyncio.Task[None] | None = None
+        # What is to be looked at.
+        self._wake = asyncio.Event()
+        self._is_controller_stale = True
+        self._is_metadata_stale = True
+        self._are_sessions_stale = True
+        self._is_expired = False
+        # Election.
+        self._leader_id: int | None = None
+        self._leader_address: Address | None = None
+        self._epoch = 0
+        self._epoch_version = -1
+        self._leads = False
+        # The epoch whose controller is known to be dead.
+        self._dead_epoch = -1
+        # One number for each time of leading: answers to what an earlier one wrote mean nothing.
+        self._term = 0
+        self._needs_tree = False
+        # The log, as it was applied and, of the leader, as it was proposed.
+        self._applied = 0
+        self._end = 0
+        self._ahead = MetadataImage()
+        self._metadata_version = -1
+        self._ring: deque[int] = deque()
+        self._waiters = CommitWaiters()
+        # Sessions of brokers: id to the incarnation that lives.
+        self._broker_session: BrokerSession | None = None
+        self._sessions: dict[int, Uuid] = {}
+        self._sessions_read: asyncio.Task[None] | None = None
+        self._read_again = False
+        self.bootstrap_records: list[Message] = list(bootstrap_records())
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the metadata if there is any; follow it and stand for election from then on.
+
+        Raises:
+            CoordinationRefused: another kind of controller rules here, or the cluster was moved to KRaft.
+            ZooKeeperError: ZooKeeper cannot be used.
+        """
+        await self._refuse_if_moved()
+        await self._make_roots()
+        with contextlib.suppress(NoNode):
+            controller = decode_controller((await self._session.get(paths.CONTROLLER)).data)
+            if controller.address is None:
+                raise CoordinationRefused(
+                    f"Apache Kafka's broker {controller.broker_id} is the controller of the cluster at "
+                    f"zookeeper.connect={self._config.zookeeper_connect}: stop its brokers first, or give this cluster "
+                    "a chroot of its own"
+                )
+        self._look_at_everything()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _make_roots(self) -> None:
+        """Kafka: KafkaZkClient.createTopLevelPaths, maybeCreateControllerEpochZNode."""
+        roots = (*paths.PERSISTENT_ROOTS, Create(paths.CONTROLLER_EPOCH, b"0"), Create(paths.EPOCH, b""))
+        done = await asyncio.gather(*(self._session.create(*each[:2]) for each in roots), return_exceptions=True)
+        for each in done:
+            if isinstance(each, BaseException) and not isinstance(each, NodeExists):
+                raise each
+
+    async def _refuse_if_moved(self) -> None:
+        if await self._session.exists(paths.MIGRATED) is not None:
+            raise CoordinationRefused(
+                f"the metadata at zookeeper.connect={self._config.zookeeper_connect} was moved to KRaft (the znode "
+                f"{paths.MIGRATED} says so): start the nodes with the files that `kconsole zookeeper migrate` wrote"
+            )
+
+    async def stop(self) -> None:
+        """Stop leading, end the broker's session; others are elected at once."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._leads:
+            self._step_down("the node is shutting down")
+        self._waiters.fail("the node is shutting down")
+        for task in (self._task, self._knocking, self._sessions_read):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        await self._session.close()
+
+    def on_session_state(self, state: SessionState) -> None:
+        """The session's ``on_state``."""
+        if self._stopping:
+            return
+        if state is SessionState.CONNECTED:
+            self._look_at_everything()
+            return
+        if self._leads:
+            # Somebody else may be elected without our hearing of it.
+            self._step_down(f"the session with ZooKeeper is {state.name.lower()}")
+        if state is SessionState.EXPIRED:
+            self._is_expired = True
+            self._wake.set()
+
+    def _look_at_everything(self) -> None:
+        self._is_controller_stale = self._is_metadata_stale = self._are_sessions_stale = True
+        self._wake.set()
+
+    # -- what others may read -----------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> ZooKeeperSession:
+        """The session with ZooKeeper."""
+        return self._session
+
+    @property
+    def leader_and_epoch(self) -> LeaderAndEpoch:
+        """Who made /controller, as far as this node knows, and /controller_epoch."""
+        return LeaderAndEpoch(self._leader_id, self._epoch)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node is the controller."""
+        return self._leads
+
+    @property
+    def log_end_offset(self) -> int:
+        """Where the next record goes."""
+        return self._end if self._leads else self._applied
+
+    @property
+    def applied_offset(self) -> int:
+        """Records below were handed to the listener."""
+        return self._applied
+
+    @property
+    def kraft_version(self) -> int:
+        """0: there is no quorum."""
+        return 0
+
+    def check_kraft_version(self, level: int) -> bool:
+        """Raises KafkaError: INVALID_UPDATE_VERSION."""
+        raise KafkaError(
+            ErrorCode.INVALID_UPDATE_VERSION, "this cluster is coordinated by ZooKeeper: there is no kraft.version"
+        )
+
+    def upgrade_kraft_version(self, level: int) -> int:
+        """Never reached: the check refuses."""
+        raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, "there is no kraft.version")
+
+    def controller_address(self) -> Address | None:
+        """Where the controller said that it answers."""
+        return self._controller_endpoint() if self._leads else self._leader_address
+
+    def controller_nodes(self) -> list[tuple[int, str, int]]:
+        """Brokers that registered as controllers."""
+        found = []
+        for controller_id, each in sorted(self._image().controllers.items()):
+            for endpoint in each.listeners.values():
+                found.append((controller_id, endpoint.host, endpoint.port))
+                break
+        return found
+
+    # -- proposals ----------------------------------------------------------------------------------------------
+
+    def propose(self, records: list[Message], *, epoch: int) -> int:
+        """Append records as one batch and what it means for Kafka's znodes, in one multi; the offset of the last one.
+
+        Raises:
+            KafkaError: NOT_CONTROLLER if this node does not lead ``epoch``; RECORD_LIST_TOO_LARGE above
+                kconsole.zookeeper.multi.max.bytes.
+        """
+        if not self._leads or epoch != self._epoch or self._stopping:
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, f"broker {self._node_id} is not the controller of epoch {epoch}")
+        if not records:
+            return self._end - 1
+        now_ms = self._world.clock.now_ms()
+        base, last = self._end, self._end + len(records) - 1
+        delta = MetadataDelta(self._ahead)
+        for offset, record in enumerate(records, base):
+            delta.replay(record, offset)
+        batch = metadata_batch(encode_records(records), base_offset=base, epoch=epoch, timestamp_ms=now_ms)
+        meant = operations_of(delta, controller_epoch=epoch, now_ms=now_ms)
+        dropped = len(self._ring) + 1 - RING_BATCHES
+        gone = [self._ring[index] for index in range(max(0, dropped))]
+        first = self._ring[len(gone)] if len(self._ring) > len(gone) else base
+        operations: list[Operation] = [
+            Check(paths.CONTROLLER_EPOCH, self._epoch_version),
+            SetData(paths.METADATA, encode_mark(MetadataMark(last, epoch, first)), self._metadata_version),
+            Create(_batch_path(base), batch),
+            *meant,
+            *(Delete(_batch_path(each)) for each in gone),
+        ]
+        size = sum(len(each.path) + len(getattr(each, "data", b"")) + 64 for each in operations)
+        if size > self._max_multi_bytes:
+            raise KafkaError(
+                ErrorCode.RECORD_LIST_TOO_LARGE,
+                f"{size} bytes of changes at once are more than ZooKeeper takes "
+                f"(kconsole.zookeeper.multi.max.bytes={self._max_multi_bytes}, below jute.maxbuffer of its servers)",
+            )
+        written = self._session.submit(operations)
+        self._ahead = delta.apply(last, epoch)
+        self._end = last + 1
+        self._metadata_version += 1
+        for _ in gone:
+            self._ring.popleft()
+        self._ring.append(base)
+        term = self._term
+        written.add_done_callback(lambda done: self._on_written(done, term, base, epoch, now_ms, records))
+        return last
+
+    def _on_written(
+        self, done: asyncio.Future[Any], term: int, base: int, epoch: int, now_ms: int, records: list[Message]
+    ) -> None:
+        error = None if done.cancelled() else done.exception()
+        if term != self._term or not self._leads:
+            return
+        if done.cancelled() or error is not None:
+            if isinstance(error, MultiFailed) and not isinstance(error.error, BadVersion):
+                # Somebody changed a znode of ours: what we believe of the tree is not true any more.
+                log.error("ZooKeeper refused a change of the metadata, which is read anew: %s", error)
+                self._needs_tree = True
+            self._step_down(f"a write to ZooKeeper failed: {error!r}")
+            self._look_at_everything()
+            return
+        assert base == self._applied, (base, self._applied)
+        self._apply(base, epoch, now_ms, records)
+        self._waiters.on_applied(self._applied)
+
+    def _apply(self, base: int, epoch: int, now_ms: int, records: list[Message]) -> None:
+        self._applied = base + len(records)
+        try:
+            self._listener.on_committed(base, epoch, now_ms, records)
+        except Exception as error:
+            self._fail(error)
+
+    async def wait_committed(self, offset: int, epoch: int) -> None:
+        """Return once ZooKeeper acknowledged the batch with ``offset``, and it was applied here.
+
+        Raises:
+            KafkaError: NOT_CONTROLLER when leadership was lost before: whether it will be committed is not known.
+        """
+        if offset < self._applied:
+            return
+        if not self._leads or self._epoch != epoch:
+            raise KafkaError(ErrorCode.NOT_CONTROLLER, f"broker {self._node_id} is not the controller of epoch {epoch}")
+        await self._waiters.add(offset)
+
+    def _step_down(self, why: str) -> None:
+        log.info("broker %d is not the controller any more: %s", self._node_id, why)
+        self._leads = False
+        self._term += 1
+        self._leader_id = self._leader_address = None
+        self._is_controller_stale = self._is_metadata_stale = True
+        self._waiters.fail(f"broker {self._node_id} lost the leadership of epoch {self._epoch}: {why}")
+        self._listener.on_leader_changed(None, self._epoch, False, -1)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        log.critical("this broker does not understand what ZooKeeper holds, and stops", exc_info=error)
+        self._waiters.fail(f"the coordination failed on this node: {error}")
+        if self._on_fatal is not None:
+            self._on_fatal(error)
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                if self._is_expired:
+                    await self._session.renew()
+                    self._is_expired = False
+                    await self._refuse_if_moved()
+                    await self._begin_broker_session()
+                    self._look_at_everything()
+                await self._look()
+                failures = 0
+            except (ZooKeeperError, OSError) as error:
+                # What was not looked at stays stale. Without a connection its return wakes us.
+                failures += 1
+                if failures in (1, 10, 100):
+                    log.info("ZooKeeper did not answer as it should: %r", error)
+                await asyncio.sleep(min(_RETRY_MS * 2 ** min(failures - 1, 5), _RETRY_MAX_MS) / 1000)
+                if self._session.state is SessionState.CONNECTED or self._is_expired:
+                    self._look_at_everything()
+            except Exception as error:
+                self._fail(error)
+
+    async def _look(self) -> None:
+        if self._session.state is not SessionState.CONNECTED:
+            return
+        if not self._loaded.is_set() and not self._leads:
+            await self._load_if_founded()
+        if self._is_controller_stale:
+            await self._read_controller()
+        if self._is_metadata_stale and not self._leads:
+            await self._follow()
+        if self._are_sessions_stale and self._leads:
+            await self.refresh_sessions()
+
+    def _on_controller(self, event: object = None) -> None:
+        self._is_controller_stale = True
+        self._wake.set()
+
+    def _on_metadata(self, event: object = None) -> None:
+        self._is_metadata_stale = True
+        self._wake.set()
+
+    def _on_sessions(self, event: object = None) -> None:
+        self._are_sessions_stale = True
+        self._wake.set()
+
+    # -- election -----------------------------------------------------------------------------------------------
+
+    async def _read_controller(self) -> None:
+        self._is_controller_stale = False
+        try:
+            znode = await self._session.get(paths.CONTROLLER, watch=self._on_controller)
+        except NoNode:
+            if self._leads:
+                self._step_down("its znode /controller was deleted")
+                self._is_controller_stale = False
+            await self._session.exists(paths.CONTROLLER, watch=self._on_controller)
+            await self._campaign(None)
+            return
+        if znode.ephemeral_owner == self._session.session_id:
+            if not self._leads:
+                # It was ours before the connection was lost, or the answer to our election was: a new epoch tells
+                # what we had written before from what we write now.
+                await self._campaign(znode)
+            return
+        if self._leads:
+            self._step_down("another was elected")
+            self._is_controller_stale = False
+        controller = decode_controller(znode.data)
+        if controller.address is None:
+            raise CoordinationRefused(
+                f"Apache Kafka's broker {controller.broker_id} took the place of the controller in ZooKeeper: one "
+                "cluster cannot have both kinds of brokers at once"
+            )
+        epoch = decode_controller_epoch((await self._session.get(paths.CONTROLLER_EPOCH)).data)
+        leader_id, address = controller.broker_id, controller.address
+        if epoch == self._dead_epoch or address == self._controller_endpoint():
+            # A process of the past that answered where we do now is dead as well.
+            await self._campaign(znode)
+            return
+        if (leader_id, epoch) != (self._leader_id, self._epoch) or address != self._leader_address:
+            self._leader_id, self._leader_address, self._epoch = leader_id, address, epoch
+            self._listener.on_leader_changed(leader_id, epoch, False, -1)
+
+    async def _campaign(self, deposed: Znode | None) -> None:
+        """Stand for election; ``deposed`` is the /controller to take away in the same multi."""
+        known = await self._session.get(paths.CONTROLLER_EPOCH)
+        epoch, term = decode_controller_epoch(known.data) + 1, self._term
+        if (await self._session.get(paths.EPOCH)).data != known.data:
+            log.info("what controllers of another kind did in epoch %d is read from the tree", epoch - 1)
+            self._needs_tree = True
+        host, port = self._controller_endpoint()
+        content = encode_controller(self._node_id, timestamp_ms=self._world.clock.now_ms(), address=(host, port))
+        operations: list[Operation] = [] if deposed is None else [Delete(paths.CONTROLLER)]
+        operations += [
+            Create(paths.CONTROLLER, content, ephemeral=True),
+            # In the same multi: who was deposed writes nothing more, and of two who depose only one does.
+            SetData(paths.CONTROLLER_EPOCH, encode_controller_epoch(epoch), known.version),
+            SetData(paths.EPOCH, encode_controller_epoch(epoch)),
+        ]
+        try:
+            await self._session.multi(operations)
+        except MultiFailed as error:
+            log.info("broker %d was not elected controller of epoch %d: %s", self._node_id, epoch, error)
+            self._on_controller()
+            return
+        await self._session.get(paths.CONTROLLER, watch=self._on_controller)
+        # All that earlier controllers wrote is seen now, and nothing of them comes after.
+        await self._session.sync(paths.KCONSOLE)
+        await self._catch_up(epoch, known.version + 1)
+        await self._read_sessions()
+        if self._term != term or self._session.state is not SessionState.CONNECTED:
+            self._on_controller()
+            return
+        self._leads = True
+        self._leader_id, self._leader_address = self._node_id, (host, port)
+        self._epoch, self._epoch_version = epoch, known.version + 1
+        self._end = self._applied
+        self._ahead = self._image().copy()
+        log.info("broker %d was elected controller of epoch %d", self._node_id, epoch)
+        self._listener.on_leader_changed(self._node_id, epoch, True, self._applied)
+        # The first word of the epoch: all see who speaks.
+        self.propose([NoOpRecord()], epoch=epoch)
+
+    async def _catch_up(self, epoch: int, epoch_version: int) -> None:
+        """Be where the log ends; found it where there is none, or another kind of controller ruled meanwhile."""
+        known: Znode | None = None
+        with contextlib.suppress(NoNode):
+            known = await self._session.get(paths.METADATA)
+        if known is not None and not self._needs_tree:
+            await self._follow()
+            known = await self._session.get(paths.METADATA)
+            if self._applied == decode_mark(known.data).offset + 1:
+                self._metadata_version = known.version
+                self._ring = deque(sorted(map(int, await self._session.children(paths.LOG))))
+                return
+        tree = await self._session.read_tree(SUBTREES)
+        records = records_of(tree)
+        offset = max(len(records) - 1, -1 if known is None else decode_mark(known.data).offset + 1)
+        now_ms = self._world.clock.now_ms()
+        guard = Check(paths.CONTROLLER_EPOCH, epoch_version)
+        lacking = adoption_of(tree, controller_epoch=epoch, now_ms=now_ms)
+        for begin in range(0, len(lacking), _ADOPTED_AT_ONCE):
+            await self._session.multi([guard, *lacking[begin : begin + _ADOPTED_AT_ONCE]])
+        stale = sorted(await self._session.children(paths.LOG))
+        content = encode_mark(MetadataMark(offset, epoch, offset + 1))
+        founding: list[Operation] = [
+            guard,
+            Create(paths.METADATA, content) if known is None else SetData(paths.METADATA, content, known.version),
+            *(Delete(f"{paths.LOG}/{each}") for each in stale),
+        ]
+        await self._session.multi(founding)
+        self._metadata_version = 0 if known is None else known.version + 1
+        self._ring = deque()
+        self._needs_tree = False
+        self._load(offset, epoch, records)
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    async def _load_if_founded(self) -> None:
+        """The first load; without any metadata it waits for the controller that founds it."""
+        with contextlib.suppress(NoNode):
+            await self._session.get(paths.METADATA)
+            await self._load_tree()
+
+    async def _load_tree(self) -> None:
+        """Read the tree as it is at one offset."""
+        pause_ms = 1.0
+        while True:
+            before = await self._session.get(paths.METADATA)
+            tree = await self._session.read_tree(SUBTREES)
+            if before.version == (await self._session.get(paths.METADATA)).version:
+                mark = decode_mark(before.data)
+                self._load(mark.offset, mark.epoch, records_of(tree))
+                return
+            # Changed while it was read.
+            await asyncio.sleep(pause_ms / 1000)
+            pause_ms = min(pause_ms * 2, 100)
+
+    def _load(self, offset: int, epoch: int, records: list[Message]) -> None:
+        self._applied = offset + 1
+        self._loaded.set()
+        if offset >= 0:
+            self._listener.on_snapshot_loaded(OffsetAndEpoch(offset + 1, epoch), records)
+
+    async def _follow(self) -> None:
+        """Read what is new in the log, in order."""
+        self._is_metadata_stale = False
+        try:
+            end = decode_mark((await self._session.get(paths.METADATA, watch=self._on_metadata)).data)
+        except NoNode:
+            await self._session.exists(paths.METADATA, watch=self._on_metadata)
+            return
+        if not self._loaded.is_set() or end.first > self._applied or end.offset + 1 < self._applied:
+            await self._load_tree()
+        while self._applied <= end.offset:
+            try:
+                znode = await self._session.get(_batch_path(self._applied))
+            except NoNode:
+                # The ring went on meanwhile.
+                await self._load_tree()
+                continue
+            self._apply_batch(znode.data)
+
+    def _apply_batch(self, data: bytes) -> None:
+        for header, batch in iter_batches(data):
+            records = decode_batch(batch)
+            self._apply(header.base_offset, header.partition_leader_epoch, header.max_timestamp, records)
+
+    # -- sessions of brokers ------------------------------------------------------------------------------------
+
+    async def register_broker(self, session: BrokerSession) -> None:
+        """Make /brokers/ids/N, which is there as long as this broker's session.
+
+        One that is there already is of a process of the past if it names our listener, which we hold now; otherwise it
+        is waited for that its session ends.
+
+        Raises: CoordinationRefused, ZooKeeperError.
+        """
+        self._broker_session = session
+        await self._begin_broker_session()
+
+    async def _begin_broker_session(self) -> None:
+        session = self._broker_session
+        if session is None:
+            return
+        path = f"{paths.BROKER_IDS}/{session.broker_id}"
+        broker = BrokerImage(
+            broker_id=session.broker_id,
+            broker_epoch=-1,
+            incarnation_id=session.incarnation_id,
+            listeners={each.name: Endpoint(each.host, each.port, each.security_protocol) for each in session.listeners},
+            rack=session.rack,
+            fenced=False,
+        )
+        content = encode_ephemeral(broker, timestamp_ms=self._world.clock.now_ms())
+        deadline_ms = self._world.clock.monotonic_ms() + self._config.zookeeper_session_timeout_ms + 1000
+        while True:
+            try:
+                known = await self._session.get(path)
+            except NoNode:
+                with contextlib.suppress(NodeExists):
+                    await self._session.create(path, content, ephemeral=True)
+                    return
+                continue
+            if known.ephemeral_owner == self._session.session_id or _share_a_listener(
+                decode_ephemeral(path, known), broker
+            ):
+                with contextlib.suppress(MultiFailed):
+                    await self._session.multi([Delete(path, known.version), Create(path, content, ephemeral=True)])
+                    return
+                continue
+            if self._world.clock.monotonic_ms() >= deadline_ms:
+                raise CoordinationRefused(
+                    f"another process is registered in ZooKeeper as broker {session.broker_id} "
+                    f"({known.data.decode(errors='replace')}): give this one another broker.id, or stop the other"
+                )
+            await asyncio.sleep(0.1)
+
+    def is_session_alive(self, broker_id: int, incarnation_id: Uuid) -> bool | None:
+        """Whether /brokers/ids/N was there, made by this incarnation, when it was looked last."""
+        return self._sessions.get(broker_id) == incarnation_id
+
+    async def refresh_sessions(self) -> None:
+        """Look at /brokers/ids anew; the look begins after this call."""
+        if self._sessions_read is not None:
+            # One that began before may not have seen what the caller wants to know.
+            self._read_again = True
+        else:
+            self._sessions_read = asyncio.get_running_loop().create_task(self._read_sessions_until_quiet())
+        await asyncio.shield(self._sessions_read)
+
+    async def _read_sessions_until_quiet(self) -> None:
+        try:
+            while True:
+                self._read_again = False
+                await self._read_sessions()
+                if not self._read_again:
+                    break
+        finally:
+            self._sessions_read = None
+        if self._leads:
+            self._listener.on_sessions_changed()
+
+    async def _read_sessions(self) -> None:
+        self._are_sessions_stale = False
+        await self._session.sync(paths.BROKER_IDS)
+        found: dict[int, Uuid] = {}
+        for name in await self._session.children(paths.BROKER_IDS, watch=self._on_sessions):
+            with contextlib.suppress(NoNode):
+                # A znode that is replaced leaves the list as it was: it has a watch of its own.
+                path = f"{paths.BROKER_IDS}/{name}"
+                broker = decode_ephemeral(path, await self._session.get(path, watch=self._on_sessions))
+                found[broker.broker_id] = broker.incarnation_id
+        self._sessions = found
+
+    # -- a controller that is dead ------------------------------------------------------------------------------
+
+    def suspect_controller(self) -> None:
+        """The connection to the controller was lost: knock at its listener. If it refuses there is no process, and its
+        session need not be waited for: to depose one that lives would be safe as well, for epochs fence."""
+        if self._leads or self._stopping or self._knocking is not None or self._leader_address is None:
+            return
+        if self._config.kconsole_connection_loss_detection_enable:
+            self._knocking = asyncio.get_running_loop().create_task(self._knock(self._leader_address, self._epoch))
+
+    async def _knock(self, address: Address, epoch: int) -> None:
+        try:
+            for _ in range(max(1, int(self._config.kconsole_connection_loss_grace_ms / _KNOCK_INTERVAL_MS))):
+                if self._leads or self._epoch != epoch or self._leader_address != address:
+                    return
+                try:
+                    transport, _ = await self._world.network.connect(
+                        *address, asyncio.Protocol, timeout_ms=_KNOCK_TIMEOUT_MS
+                    )
+                except TimeoutError:
+                    # No answer at all says little: the network may be slow. The session decides.
+                    return
+                except OSError as error:
+                    log.info("the controller, broker %s, cannot be reached: %s", self._leader_id, error)
+                    self._dead_epoch = epoch
+                    self._on_controller()
+                    return
+                transport.close()
+                await asyncio.sleep(_KNOCK_INTERVAL_MS / 1000)
+        finally:
+            self._knocking = None
+
+
+def _share_a_listener(one: BrokerImage, other: BrokerImage) -> bool:
+    mine = {(each.host, each.port) for each in one.listeners.values()}
+    return any((each.host, each.port) in mine for each in other.listeners.values())
