@@ -34,25 +34,14 @@ def encode_ephemeral(broker: BrokerImage, *, timestamp_ms: int, jmx_port: int = 
             name: _PROTOCOLS[each.security_protocol] for name, each in broker.listeners.items()
         },
         "endpoints": [f"{name}://{_in_url(each.host)}:{each.port}" for name, each in broker.listeners.items()],
+        **({} if broker.rack is None else {"rack": broker.rack}),
         "jmx_port": jmx_port,
         "port": -1 if plaintext is None else plaintext.port,
         "host": None if plaintext is None else plaintext.host,
         "version": EPHEMERAL_VERSION,
         "timestamp": str(timestamp_ms),
     }
-    if broker.rack is not None:
-        fields = _with_rack(fields, broker.rack)
     return json_bytes({**fields, "incarnation_id": uuid_to_str(broker.incarnation_id)})
-
-
-def _with_rack(fields: Mapping[str, Any], rack: str) -> dict[str, Any]:
-    """Kafka's hash map has the rack third."""
-    before = ("features", "listener_security_protocol_map")
-    return {
-        **{name: fields[name] for name in before},
-        "rack": rack,
-        **{name: value for name, value in fields.items() if name not in before},
-    }
 
 
 def _in_url(host: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.core.controller.broker_image import BrokerImage, Endpoint
 from engine.core.controller.topic_image import PartitionImage, TopicImage
+from engine.core.znodes import paths
 from engine.core.znodes.broker_znodes import decode_ephemeral, encode_ephemeral
 from engine.core.znodes.cluster_znodes import decode_controller, encode_cluster_id, encode_controller
 from engine.core.znodes.config_znodes import encode_configs
 from engine.core.znodes.operations import Znode
 from engine.core.znodes.topic_znodes import encode_state, encode_topic
+from engine.core.znodes.user_znodes import java_double
 from engine.model.ids import uuid_from_str
 
 ORDERS = uuid_from_str("8eDg9ciZTbmuGAVIt3upmw")
@@ -29,6 +33,21 @@ def test_a_broker() -> None:
     )
     read = decode_ephemeral("/brokers/ids/1", Znode(written, 0, 7, 7, 1))
     assert read == broker._replace(fenced=False)
+
+
+def test_a_broker_with_a_rack_and_without_a_plain_listener() -> None:
+    broker = BrokerImage(
+        3, 7, bytes(16), {"PLAINTEXT": Endpoint("h", 1), "SASL_SSL": Endpoint("::1", 2, 3)}, rack='rä"ck\x01'
+    )
+    written = encode_ephemeral(broker, timestamp_ms=1795713537254, jmx_port=9999)
+    assert without_ours(written, b"incarnation_id").decode() == (
+        '{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT","SASL_SSL":"SASL_SSL"},'
+        '"endpoints":["PLAINTEXT://h:1","SASL_SSL://[::1]:2"],"rack":"rä\\"ck\\u0001","jmx_port":9999,"port":1,'
+        '"host":"h","version":5,"timestamp":"1795713537254"}'
+    )
+    assert decode_ephemeral("/brokers/ids/3", Znode(written, 0, 7, 7, 1)) == broker._replace(fenced=False)
+    written = encode_ephemeral(BrokerImage(3, 7, bytes(16), {"IN": Endpoint("h", 1, 1)}), timestamp_ms=5)
+    assert b'"jmx_port":-1,"port":-1,"host":null,"version":5' in written
 
 
 def test_a_topic_and_a_partition() -> None:
@@ -83,6 +102,40 @@ def test_configs_are_in_the_order_of_javas_properties() -> None:
         b'"min.insync.replicas":"1","index.interval.bytes":"1","retention.bytes":"1","delete.retention.ms":"1",'
         b'"cleanup.policy":"1","flush.ms":"1","retention.ms":"1","segment.bytes":"1","segment.ms":"1"}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("a b", "a%20b"),
+        ("~*+-_.", "%7E%2A%2B-_."),
+        ("ü/%:<default>", "%C3%BC%2F%25%3A%3Cdefault%3E"),
+        # Kafka's Sanitizer leaves it, and ZooKeeper refuses it.
+        ("..", "%2E%2E"),
+    ],
+)
+def test_names_are_sanitized_as_kafkas_sanitizer_does_it(name: str, part: str) -> None:
+    assert paths.sanitized(name) == part
+    assert paths.desanitized(part) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (50.5, "50.5"),
+        (1e7, "1.0E7"),
+        (9999999.0, "9999999.0"),
+        (1e-3, "0.001"),
+        (9.99e-4, "9.99E-4"),
+        (123456789.125, "1.23456789125E8"),
+        (1e22, "1.0E22"),
+        (1.7976931348623157e308, "1.7976931348623157E308"),
+        (2e-9, "2.0E-9"),
+        (float("inf"), "Infinity"),
+    ],
+)
+def test_quotas_are_printed_as_java_does_it(value: float, text: str) -> None:
+    assert java_double(value) == text
 
 
 def test_who_controls_which_cluster() -> None:

@@ -146,7 +146,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(BATCHES)
 def test_users_and_what_they_may_are_in_the_tree_after_each_batch(batches: list[list[Any]]) -> None:
     cluster = Cluster()
