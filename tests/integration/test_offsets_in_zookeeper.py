@@ -231,6 +231,8 @@ async def test_what_others_set_and_delete_in_zookeeper_counts(session: ZooKeeper
         storage = service.offset_storage
         assert storage is not None
         assert await commit(service, "g", "t", {0: 5, 1: 6}, committed_metadata="m") == 0
+        await storage.commit_directly("g", "t", 0, 5)
+        assert await fetched(service, "g", "t") == {0: (5, ""), 1: (6, "m")}
         await storage.commit_directly("g", "t", 0, 3)
         await storage.commit_directly("g", "t", 2, 8)
         await session.delete(offset_path("g", "t", 1))
@@ -238,6 +240,13 @@ async def test_what_others_set_and_delete_in_zookeeper_counts(session: ZooKeeper
         assert await commit(service, "g", "t", {0: 9, 1: 9, 2: 9}, committed_metadata="n") == 0
         assert await storage.committed_directly("g", "t", 2) == 9
         assert await storage.committed_directly("g", "t", 3) is None
+        # Made, and deleted with all above it, before the coordinator knows of it.
+        await storage.commit_directly("h", "t", 0, 1)
+        assert await commit(service, "h", "t", {0: 2, 1: 2}) == 0
+        for path in ("t/0", "t/1", "t"):
+            await session.delete(f"/consumers/h/offsets/{path}")
+        assert await commit(service, "h", "t", {1: 4}) == 0
+        assert await fetched(service, "h") == {1: (4, "")}
         await session.delete(offset_path("g", "t", 1))
         request = OffsetDeleteRequest(
             "g", [OffsetDeleteRequestTopic("t", [OffsetDeleteRequestPartition(n) for n in (0, 1)])]

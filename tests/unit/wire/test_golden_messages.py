@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine.wire import codec
-from engine.wire.api_table import APIS
-from engine.wire.apis import message_class
+from engine.wire.api_table import APIS, RETIRED
+from engine.wire.apis import message_class, request_class, response_class
 from engine.wire.message import Message
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "messages-4.3.1.tsv.gz"
+# By the same program (imports of Kafka 3.9.1), versions that Kafka 4 does not have.
+RETIRED_GOLDEN = GOLDEN.with_name("messages-retired-3.9.1.tsv")
 
 
 class Golden(NamedTuple):
@@ -110,3 +112,18 @@ def test_a_struct_is_read_from_the_middle_of_a_buffer() -> None:
         message, end = codec.decode(golden.cls, golden.version, padded, 5)
         assert end == len(golden.data) + 5
         assert codec.encode(message, golden.version) == golden.data
+
+
+def test_versions_that_only_kafka_3_9_has_are_those_of_its_java_classes() -> None:
+    seen = set()
+    for line in RETIRED_GOLDEN.read_text().splitlines():
+        name, number, _, text, values = line.split("\t")
+        kind, version, data = name.removesuffix("Data"), int(number), bytes.fromhex(text)
+        key = next(key for key, each in APIS.items() if kind in (each[0] + "Request", each[0] + "Response"))
+        cls = request_class(key, version) if kind.endswith("Request") else response_class(key, version)
+        message, end = codec.decode(cls, version, data)
+        assert end == len(data), line
+        same(message, json.loads(values), f"{kind} v{version}")
+        assert codec.encode(message, version) == data, line
+        seen.add((key, version))
+    assert seen == {(key, version) for key, (low, high) in RETIRED.items() for version in range(low, high + 1)}
