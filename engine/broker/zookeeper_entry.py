@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.broker.coordination import CoordinationRefused
 from engine.broker.metadata_listener import MetadataListener
+from engine.broker.offsets_in_zookeeper import OffsetsInZooKeeper
 from engine.broker.zookeeper_coordinator import ZooKeeperCoordinator
 from engine.core.znodes import paths
 from engine.core.znodes.cluster_znodes import decode_cluster_id, encode_cluster_id
@@ -18,6 +19,8 @@ from engine.zookeeper.session import SessionState, ZooKeeperSession
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
+    from engine.broker.coordinator_log import CoordinatorLogs
+    from engine.model.broker_config import BrokerConfig
 
 
 class ZooKeeperEntry:
@@ -66,6 +69,11 @@ class ZooKeeperEntry:
             on_fatal=broker.on_fatal,
         )
         return self.coordinator
+
+    def offset_storage(self, config: BrokerConfig, logs: CoordinatorLogs) -> OffsetsInZooKeeper:
+        """Where committed offsets go."""
+        is_in_use = config.offsets_storage == "zookeeper"
+        return OffsetsInZooKeeper(self.session, logs, config.node_id, is_in_use=is_in_use)
 
 
 async def _cluster_id(session: ZooKeeperSession, proposed: str) -> str:
