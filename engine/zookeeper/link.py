@@ -36,6 +36,8 @@ _logger.setLevel(logging.CRITICAL + 1)
 # An fsync of a busy disk keeps ZooKeeper from answering for about as long.
 _LEAST_SILENCE_S = 2.0
 _FIRST_PAUSE_S = 0.05
+# Slow growth, so that who waits for the election of a new leader loses little when it is over.
+_GROWTH = 1.25
 _LONGEST_PAUSE_S = 1.0
 
 ACLS: dict[Access, list[Any]] = {
@@ -194,7 +196,7 @@ class Link:
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.servers
         )
         silence = silence_s(self._session_timeout_s)
-        retry = KazooRetry(max_tries=-1, delay=_FIRST_PAUSE_S, backoff=2, max_delay=_LONGEST_PAUSE_S)
+        retry = KazooRetry(max_tries=-1, delay=_FIRST_PAUSE_S, backoff=_GROWTH, max_delay=_LONGEST_PAUSE_S)
         self._client = client = _Client(
             hosts=self._client_hosts,
             timeout=self._session_timeout_s,
