@@ -40,6 +40,7 @@ from console.tail_command import tail
 from console.value_options import value_options, values_of
 from console.watch_command import alert_file, watch
 from console.web_command import web
+from console.zookeeper_commands import print_zookeeper, zookeeper
 
 if TYPE_CHECKING:
     from console.contexts import Context
@@ -263,6 +264,8 @@ def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool,
             return
         brokers = ", ".join(f"{broker['id']} (pid {broker['pid']})" for broker in line["brokers"])
         click.echo(f"{line['bootstrap_servers']} is up: brokers {brokers}")
+        if "zookeeper" in line:
+            print_zookeeper(line["zookeeper"])
 
     options = Options(spec, text, fresh=fresh, keep=keep, workload=not no_workload)
     sys.exit(run_supervisor(directory.path, options, name, on_ready))
@@ -282,6 +285,8 @@ def status(data_dir: str | None, as_json: bool) -> None:
         return
     click.echo(f"cluster {answer['cluster_id']} in {answer['data_dir']}")
     print_brokers(answer["brokers"])
+    if "zookeeper" in answer:
+        print_zookeeper(answer["zookeeper"])
 
 
 def _broker_command(name: str, help_text: str) -> Callable[..., None]:
@@ -535,6 +540,7 @@ for _command in (
     bundle,
     record,
     web,
+    zookeeper,
 ):
     main.add_command(_command)
 

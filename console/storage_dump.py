@@ -103,7 +103,7 @@ def dump_metadata(
 
 def _metadata_files(disk: Any, path: str) -> list[str]:
     from engine.storage.inspection.dump import NotInspectable, files_in
-    from engine.storage.log_dirs import METADATA_DIRECTORY
+    from engine.storage.log_directory import METADATA_DIRECTORY
 
     if not disk.is_dir(path):
         return files_in(disk, path)

@@ -38,6 +38,14 @@ class NoteKind(StrEnum):
     PROCESS_PAUSED = "process_paused"
     PROCESS_RESUMED = "process_resumed"
     PROCESS_STOPPED = "process_stopped"
+    # ZooKeeper servers (from the supervisor)
+    ZOOKEEPER_STARTED = "zookeeper_started"
+    ZOOKEEPER_KILLED = "zookeeper_killed"
+    ZOOKEEPER_EXITED = "zookeeper_exited"
+    ZOOKEEPER_PAUSED = "zookeeper_paused"
+    ZOOKEEPER_RESUMED = "zookeeper_resumed"
+    ZOOKEEPER_STOPPED = "zookeeper_stopped"
+    ZOOKEEPER_LEADER_ELECTED = "zookeeper_leader_elected"
     # faults on purpose (from the supervisor)
     FAULT_BEGUN = "fault_begun"
     FAULT_HEALED = "fault_healed"

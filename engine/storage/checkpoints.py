@@ -1,8 +1,9 @@
 """The small text files of a log directory. Each is replaced as a whole, so that a crash leaves the old or the new one.
 
 ``recovery-point-``, ``replication-``, ``log-start-`` and ``cleaner-offset-checkpoint`` are those of
-OffsetCheckpointFile, ``.kafka_cleanshutdown`` that of CleanShutdownFileHandler, ``meta.properties`` (version 1) that of
-MetaProperties, and a partition's ``partition.metadata`` that of PartitionMetadataFile.
+OffsetCheckpointFile, ``.kafka_cleanshutdown`` that of CleanShutdownFileHandler, ``meta.properties`` that of
+MetaProperties (version 0 where ZooKeeper coordinates, 1 where a quorum does), and a partition's ``partition.metadata``
+that of PartitionMetadataFile.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ PARTITION_METADATA = "partition.metadata"
 
 NO_BROKER_EPOCH = -1
 _VERSION = 0
+# Of meta.properties: under ZooKeeper, under a quorum; and what each calls the node's id.
+ZOOKEEPER_VERSION = 0
+KRAFT_VERSION = 1
+_NODE_ID = {ZOOKEEPER_VERSION: "broker.id", KRAFT_VERSION: "node.id"}
 
 
 class CheckpointCorrupt(ValueError):
@@ -110,11 +115,13 @@ def write_clean_shutdown(disk: Disk, directory: str, broker_epoch: int) -> None:
 
 
 class MetaProperties(NamedTuple):
-    """Whose a log directory is. ``directory_id`` may be missing in one that an older Kafka made (KIP-858)."""
+    """Whose a log directory is. ``directory_id`` may be missing in one that an older Kafka made (KIP-858), and is in
+    those that Kafka made under ZooKeeper: their ``version`` is 0 (MetaPropertiesVersion)."""
 
     cluster_id: str
     node_id: int
     directory_id: Uuid | None
+    version: int = KRAFT_VERSION
 
 
 def read_meta_properties(disk: Disk, directory: str) -> MetaProperties | None:
@@ -130,13 +137,15 @@ def read_meta_properties(disk: Disk, directory: str) -> MetaProperties | None:
         return None
     try:
         properties = read_properties(content.decode())
-        if properties["version"] != "1":
-            raise CheckpointCorrupt(f"{path} has version {properties['version']}, 1 is known")
+        version = int(properties["version"])
+        if version not in _NODE_ID:
+            raise CheckpointCorrupt(f"{path} has version {version}, 0 and 1 are known")
         directory_id = properties.get("directory.id")
         return MetaProperties(
             properties["cluster.id"],
-            int(properties["node.id"]),
+            int(properties[_NODE_ID[version]]),
             None if directory_id is None else uuid_from_str(directory_id),
+            version,
         )
     except KeyError as missing:
         raise CheckpointCorrupt(f"{path} has no {missing.args[0]}") from None
@@ -148,10 +157,11 @@ def read_meta_properties(disk: Disk, directory: str) -> MetaProperties | None:
 
 def write_meta_properties(disk: Disk, directory: str, properties: MetaProperties) -> None:
     """Replace it, durably."""
-    lines = ["#", f"cluster.id={properties.cluster_id}"]
+    found = {"cluster.id": properties.cluster_id, _NODE_ID[properties.version]: str(properties.node_id)}
     if properties.directory_id is not None:
-        lines.append(f"directory.id={uuid_to_str(properties.directory_id)}")
-    lines += [f"node.id={properties.node_id}", "version=1"]
+        found["directory.id"] = uuid_to_str(properties.directory_id)
+    found["version"] = str(properties.version)
+    lines = ["#", *(f"{name}={value}" for name, value in sorted(found.items()))]
     disk.write_atomic(f"{directory}/{META_PROPERTIES}", ("\n".join(lines) + "\n").encode())
 
 

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from engine.model.ids import Uuid, uuid_to_str
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import (
+    KRAFT_VERSION,
     LOCK,
     NO_BROKER_EPOCH,
+    ZOOKEEPER_VERSION,
     MetaProperties,
     read_meta_properties,
     write_meta_properties,
@@ -17,6 +19,8 @@ from engine.storage.checkpoints import (
 from engine.world import DiskLock, World
 
 log = logging.getLogger(__name__)
+
+METADATA_DIRECTORY = "__cluster_metadata-0"
 
 
 class CheckpointValues(NamedTuple):
@@ -66,10 +70,16 @@ def lock(world: World, path: str) -> DiskLock:
 
 
 def identify(
-    world: World, directories: list[LogDirectory], node_id: int, cluster_id: str | None, may_found_cluster: bool
+    world: World,
+    directories: list[LogDirectory],
+    node_id: int,
+    cluster_id: str | None,
+    may_found_cluster: bool,
+    under_zookeeper: bool,
 ) -> str:
     """Read or make each directory's meta.properties; returns the cluster's id."""
     found = [(each, read_meta_properties(world.disk, each.path)) for each in directories]
+    _check_coordination(world, found, under_zookeeper)
     for directory, properties in found:
         if properties is None:
             continue
@@ -99,7 +109,11 @@ def identify(
         directory_id = None if properties is None else properties.directory_id
         if directory_id is None:
             directory_id = world.random.uuid()
-            write_meta_properties(world.disk, directory.path, MetaProperties(cluster_id, node_id, directory_id))
+            version = ZOOKEEPER_VERSION if under_zookeeper else KRAFT_VERSION
+            if properties is not None:
+                version = properties.version
+            made = MetaProperties(cluster_id, node_id, directory_id, version)
+            write_meta_properties(world.disk, directory.path, made)
         if directory_id in seen:
             raise ValueError(
                 f"{directory.path} and {seen[directory_id]} have the same directory.id: one is a copy of the other, "
@@ -108,3 +122,27 @@ def identify(
         seen[directory_id] = directory.path
         directory.directory_id = directory_id
     return cluster_id
+
+
+def _check_coordination(
+    world: World, found: list[tuple[LogDirectory, MetaProperties | None]], under_zookeeper: bool
+) -> None:
+    """What a quorum coordinated holds records that ZooKeeper knows nothing of, and the other way round: partitions that
+    the one knows are strays to the other."""
+    if under_zookeeper:
+        for directory, properties in found:
+            # Kafka refuses it too (MetaPropertiesEnsemble, REQUIRE_V0).
+            if properties is not None and properties.version != ZOOKEEPER_VERSION:
+                raise ValueError(
+                    f"{directory.path} belongs to a cluster that its own quorum coordinates (KRaft), and this node's "
+                    "zookeeper.connect is set: take it out, or correct log.dirs; no cluster goes back to ZooKeeper"
+                )
+        return
+    # Kafka leaves version 0 in directories that it has moved to KRaft; then there is a metadata log.
+    was_moved = any(world.disk.exists(f"{directory.path}/{METADATA_DIRECTORY}") for directory, _ in found)
+    for directory, properties in found:
+        if properties is not None and properties.version == ZOOKEEPER_VERSION and not was_moved:
+            raise ValueError(
+                f"{directory.path} belongs to a cluster that ZooKeeper coordinates, and this node's configs name none: "
+                "set zookeeper.connect, or move the cluster with `kconsole zookeeper migrate`"
+            )

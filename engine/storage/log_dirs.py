@@ -33,7 +33,7 @@ from engine.storage.failure import LogDirFailure
 from engine.storage.file_pool import FilePool
 from engine.storage.file_sync import make_dirs_synced
 from engine.storage.log import Log
-from engine.storage.log_directory import CheckpointValues, LogDirectory, identify, lock
+from engine.storage.log_directory import METADATA_DIRECTORY, CheckpointValues, LogDirectory, identify, lock
 from engine.storage.segment import LOG_SUFFIX
 from engine.world import Disk, World
 
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 DELETE_SUFFIX = "-delete"
 FUTURE_SUFFIX = "-future"
 STRAY_SUFFIX = "-stray"
-METADATA_DIRECTORY = "__cluster_metadata-0"
 _PARTITION_DIRECTORY = re.compile(r"(.+)-([0-9]+)", re.ASCII)
 _FUTURE_DIRECTORY = re.compile(rf"(.+)-([0-9]+)\.[0-9a-f]{{32}}{FUTURE_SUFFIX}", re.ASCII)
 _MAX_NAME_BYTES = 255
@@ -90,16 +89,18 @@ class LogDirs:
         node_id: int,
         cluster_id: str | None = None,
         may_found_cluster: bool = False,
+        under_zookeeper: bool = False,
         max_open_files: int = 256,
         producer_id_expiration_ms: int = 86_400_000,
     ) -> LogDirs:
         """Make and lock the directories and learn whose they are; one that was never formatted becomes this node's.
 
         ``cluster_id``: the one that they must have. Where nobody knows it (``None``, and none is formatted) and
-        ``may_found_cluster`` they begin a new cluster.
+        ``may_found_cluster`` they begin a new cluster. ``under_zookeeper``: ZooKeeper coordinates it, not a quorum.
 
         Raises:
-            ValueError: a directory belongs to another node or cluster, or none says which cluster it is.
+            ValueError: a directory belongs to another node or cluster, or to one that is coordinated otherwise, or none
+                says which cluster it is.
             OSError: another process uses a directory, or it cannot be read or written.
         """
         assert paths, "log.dirs names one directory at least"
@@ -108,7 +109,7 @@ class LogDirs:
             for path in paths:
                 make_dirs_synced(world.disk, path)
                 directories.append(LogDirectory(path, lock(world, path)))
-            found = identify(world, directories, node_id, cluster_id, may_found_cluster)
+            found = identify(world, directories, node_id, cluster_id, may_found_cluster, under_zookeeper)
             for directory in directories:
                 epoch = read_clean_shutdown(world.disk, directory.path)
                 if epoch is not None:

@@ -111,6 +111,13 @@ class ChildProcess:
         child._watch(loop)
         return child
 
+    @classmethod
+    def of(cls, process: subprocess.Popen[bytes]) -> ChildProcess:
+        """A child that was started elsewhere, and neither reports nor listens to anything."""
+        child = cls(process, Facts(lambda fact: None), None)
+        child._watch(asyncio.get_running_loop())
+        return child
+
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         if hasattr(os, "pidfd_open"):
             pidfd = os.pidfd_open(self.pid)

@@ -13,6 +13,7 @@ from engine.model.broker_config import BROKER_CONFIGS, BrokerConfig
 from engine.model.configs import ConfigError, ConfigKey, closest
 from engine.model.kafka_config_names import NOT_HONOURED
 from engine.model.topic_config import TOPIC_CONFIGS, check_topic_configs
+from engine.model.zookeeper_config import ZOOKEEPER_CONFIGS, parse_connect
 from engine.supervisor.server_properties import MANAGED, Address, broker_properties
 from engine.supervisor.spec_types import (
     AUTO_PORT,
@@ -23,14 +24,19 @@ from engine.supervisor.spec_types import (
     RestartSpec,
     TopicSpec,
     WorkloadSpec,
+    ZooKeeperSpec,
 )
 from engine.supervisor.value_template import template_mistakes
 from engine.supervisor.yaml_nodes import MappingReader, Node, Problems, SpecError, kind_of, read_mapping
+from engine.supervisor.zookeeper_files import CHROOT, HOST
 
 DURABILITIES = ("fsync", "page-cache")
+COORDINATIONS = ("kraft", "zookeeper")
+ZOOKEEPER_SERVERS = (1, 3)
 RESTART_POLICIES = ("on-failure", "always", "never")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 _AUTO = {"auto": AUTO_PORT}
+_EMBEDDED = "embedded"
 _LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)
 # Placeholder for "auto" while the configuration as a whole is checked; the real port comes with the start.
 _SOME_PORT = 1024
@@ -55,22 +61,75 @@ def parse_cluster_spec(text: str) -> tuple[ClusterSpec, list[SpecError]]:
 def read_cluster_spec(top: MappingReader, problems: Problems) -> ClusterSpec:
     """Take a cluster out of a mapping; what is wrong with it goes to ``problems``, and then the result is of no use."""
     durability = top.text("durability", "fsync", choices=DURABILITIES) or "fsync"
+    zookeeper = _zookeeper(top, problems)
     config_nodes = top.mapping("configs")
-    configs = _broker_configs(config_nodes, problems)
-    brokers = _brokers(top, problems)
+    known = BROKER_CONFIGS if zookeeper is None else {**BROKER_CONFIGS, **ZOOKEEPER_CONFIGS}
+    configs = _broker_configs(config_nodes, known, problems)
+    brokers = _brokers(top, known, problems)
     _check_replication_configs(config_nodes, len(brokers), problems)
     topics = _topics(top, len(brokers), configs, problems)
-    spec = ClusterSpec(durability, configs, brokers, topics, _workload(top, topics, configs, problems), _restart(top))
+    workload = _workload(top, topics, configs, problems)
+    spec = ClusterSpec(durability, configs, brokers, topics, workload, _restart(top), zookeeper)
     top.finish()
     if not problems.errors:
         _check_as_a_whole(spec, top, problems)
     return spec
 
 
+# -- coordination -----------------------------------------------------------------------------------------------
+
+
+def _zookeeper(top: MappingReader, problems: Problems) -> ZooKeeperSpec | None:
+    coordination = top.text("coordination", "kraft", choices=COORDINATIONS)
+    servers_node, connect = top.take("zookeeper"), top.text("zookeeper.connect")
+    if coordination != "zookeeper":
+        for name, node in (("zookeeper", servers_node), ("zookeeper.connect", connect)):
+            if node is not None:
+                problems.error(
+                    top.place(name),
+                    f"{name} is of clusters that ZooKeeper coordinates, and this one's coordination is {coordination}",
+                    "add `coordination: zookeeper`, or leave it out",
+                )
+        return None
+    if servers_node is not None and connect is not None:
+        problems.error(
+            top.place("zookeeper.connect"),
+            "zookeeper is for servers of the cluster's own, zookeeper.connect for servers that run already",
+            "keep one of them",
+        )
+    if connect is not None:
+        try:
+            parse_connect(connect)
+        except ValueError as error:
+            remedy = "write HOST:PORT,HOST:PORT and a chroot: 127.0.0.1:2181/kafka"
+            problems.error(top.place("zookeeper.connect"), f"zookeeper.connect: {error}", remedy)
+        return ZooKeeperSpec(0, connect)
+    return ZooKeeperSpec(_zookeeper_servers(top, servers_node, problems), "")
+
+
+def _zookeeper_servers(top: MappingReader, node: Node | None, problems: Problems) -> int:
+    remedy = "write `zookeeper: embedded` for one server, or `zookeeper: {servers: 3}`"
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.value == _EMBEDDED):
+        return 1
+    if not isinstance(node, yaml.MappingNode):
+        problems.error(node, f"zookeeper is {_EMBEDDED} or a mapping, not {kind_of(node)}", remedy)
+        return 1
+    reader = top.mapping("zookeeper")
+    servers = reader.integer("servers", 1, low=1)
+    reader.finish()
+    if servers not in ZOOKEEPER_SERVERS:
+        problems.error(
+            reader.place("servers"),
+            f"an embedded ensemble has 1 or 3 servers, not {servers}",
+            "one, or three of which any two go on",
+        )
+    return servers
+
+
 # -- brokers ----------------------------------------------------------------------------------------------------
 
 
-def _brokers(top: MappingReader, problems: Problems) -> tuple[BrokerSpec, ...]:
+def _brokers(top: MappingReader, known: dict[str, ConfigKey], problems: Problems) -> tuple[BrokerSpec, ...]:
     found: list[BrokerSpec] = []
     ids: dict[int, int] = {}
     ports: dict[tuple[str, int], int] = {}
@@ -86,7 +145,7 @@ def _brokers(top: MappingReader, problems: Problems) -> tuple[BrokerSpec, ...]:
         port = reader.integer("port", AUTO_PORT, low=0, high=65535, words=_AUTO)
         controller_port = reader.integer("controller_port", AUTO_PORT, low=0, high=65535, words=_AUTO)
         rack = reader.text("rack")
-        configs = _broker_configs(reader.mapping("configs"), problems)
+        configs = _broker_configs(reader.mapping("configs"), known, problems)
         reader.finish()
         if broker_id in ids and broker_id >= 0:
             problems.error(
@@ -120,18 +179,21 @@ def _at(node: Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _broker_configs(reader: MappingReader, problems: Problems) -> dict[str, str]:
+def _broker_configs(reader: MappingReader, known: dict[str, ConfigKey], problems: Problems) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, key_node, value_node in reader.entries():
-        definition = BROKER_CONFIGS.get(name)
+        definition = known.get(name)
         if name in MANAGED:
             problems.error(key_node, f"{name} is set by the supervisor", MANAGED[name])
         elif definition is not None:
             _config_value(definition, value_node, found, problems)
         elif name in NOT_HONOURED:
             problems.warn(key_node, f"{name} is a config of Kafka that kconsole does not honour", "it has no effect")
+        elif name in ZOOKEEPER_CONFIGS:
+            what = f"{name} is of clusters that ZooKeeper coordinates"
+            problems.error(key_node, what, "add `coordination: zookeeper`, or leave it out")
         else:
-            problems.error(key_node, f"unknown broker config {name!r}", _near_config(name, BROKER_CONFIGS))
+            problems.error(key_node, f"unknown broker config {name!r}", _near_config(name, known))
     return found
 
 
@@ -336,9 +398,10 @@ def _check_as_a_whole(spec: ClusterSpec, top: MappingReader, problems: Problems)
         broker.broker_id: Address(broker.host, broker.port or _SOME_PORT + 2 * at, _SOME_PORT + 2 * at + 1)
         for at, broker in enumerate(spec.brokers)
     }
+    connect = "" if spec.zookeeper is None else spec.zookeeper.connect or f"{HOST}:{_SOME_PORT}{CHROOT}"
     for broker, node in zip(spec.brokers, top.items("brokers"), strict=True):
         try:
-            BrokerConfig.from_properties(broker_properties(spec, broker, addresses, "/data"))
+            BrokerConfig.from_properties(broker_properties(spec, broker, addresses, "/data", connect))
         except ConfigError as error:
             for sentence in error.errors:
                 problems.error(node, f"broker {broker.broker_id}: {sentence}", "change one of its configs")

@@ -1,11 +1,13 @@
 """The commands of the control socket.
 
-status                                    cluster, brokers with their process facts, workload
+status                                    cluster, brokers with their process facts, workload, ZooKeeper's servers
 kill {brokers, measure?, acks?, rate?}    SIGKILL; with measure true one broker, and ``act_id`` of its stopwatch
 stop start pause resume restart {brokers} an empty or absent list: every broker to which the command applies
 fault {kind, broker_id, other?, by_ms?, times?, for_ms?, acks?, measure?, rate?, patience_s?}
                                           a fault that lasts (engine.supervisor.fault_kinds); with ``fault_id``
 heal {fault?}                             end one, or all
+zookeeper {act, servers?}                 kill, start, stop, pause, resume or restart ZooKeeper servers: ids, "leader",
+                                          or absent: all to which it applies
 workload_start workload_stop              the whole workload
 add_broker {id?, rack?}                   one more, which is kept; answered once it serves
 remove_broker {broker}                    stop and forget one that holds no replica and is no voter
@@ -66,6 +68,7 @@ class Commands:
             "connections": lambda arguments: self._ask("connections", arguments),
             "wire": lambda arguments: self._ask("wire", arguments),
             "message": lambda arguments: self._ask("message", arguments),
+            "zookeeper": self._zookeeper,
             "workload_start": self._workload_start,
             "workload_stop": self._workload_stop,
             "add_member": self._add_member,
@@ -135,6 +138,7 @@ class Commands:
             "stopping": supervisor.stop_requested.is_set(),
             "control_socket": supervisor.control.path,
             **self._rows(brokers),
+            **supervisor.zookeeper_rows(),
             "workload": {"running": workload is not None and workload.pid is not None},
         }
 
@@ -246,6 +250,18 @@ class Commands:
         if not all(isinstance(each, int) for each in numbers.values()):
             raise CommandError(f"{', '.join(numbers)} are numbers")
         return await broker.ask(question, **numbers)
+
+    async def _zookeeper(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        ensemble = self._supervisor.zookeeper
+        if ensemble is None:
+            connect = self._supervisor.zookeeper_connect
+            raise CommandError(
+                f"the ZooKeeper servers of {connect} are not this cluster's own"
+                if connect
+                else "the cluster has no ZooKeeper: its own quorum coordinates it (KRaft)"
+            )
+        servers = await ensemble.act(str(arguments.get("act", "")), arguments.get("servers"))
+        return {"servers": [server.as_row() for server in servers]}
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

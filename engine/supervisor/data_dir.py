@@ -8,6 +8,8 @@ recording/           what consoles recorded of the cluster, in one file
 broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
 broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
+zookeeper-N/         of an embedded ZooKeeper server: zoo.cfg, server.log and server.log.1, pid
+zookeeper-N/data/    its dataDir
 """
 
 from __future__ import annotations
@@ -83,6 +85,22 @@ class DataDir:
     def kafka_dir(self, broker_id: int) -> str:
         """What Apache Kafka needs to take the broker over."""
         return os.path.join(self.broker_dir(broker_id), "kafka")
+
+    def zookeeper_dir(self, server_id: int) -> str:
+        """What belongs to one embedded ZooKeeper server."""
+        return os.path.join(self.path, f"zookeeper-{server_id}")
+
+    def zookeeper_data(self, server_id: int) -> str:
+        """The server's ``dataDir``."""
+        return os.path.join(self.zookeeper_dir(server_id), "data")
+
+    def zoo_cfg(self, server_id: int) -> str:
+        """The server's zoo.cfg."""
+        return os.path.join(self.zookeeper_dir(server_id), "zoo.cfg")
+
+    def zookeeper_log(self, server_id: int) -> str:
+        """What the running (or last) incarnation wrote; the one before it has ``.1`` at the end."""
+        return os.path.join(self.zookeeper_dir(server_id), "server.log")
 
     def control_socket(self) -> str:
         """Where a supervisor of this directory listens, or would."""
@@ -164,13 +182,18 @@ class DataDir:
         """Remember a broker that may outlive its supervisor."""
         self._world.disk.write_atomic(os.path.join(self.broker_dir(broker_id), "pid"), f"{pid}\n".encode())
 
-    def kept_brokers(self) -> list[int]:
-        """Pids of brokers that outlived their supervisor. A pid that another program has by now does not count."""
+    def write_zookeeper_pid(self, server_id: int, pid: int) -> None:
+        """Remember a ZooKeeper server that may outlive its supervisor."""
+        self._world.disk.write_atomic(os.path.join(self.zookeeper_dir(server_id), "pid"), f"{pid}\n".encode())
+
+    def kept_processes(self) -> list[int]:
+        """Pids of brokers and ZooKeeper servers that outlived their supervisor. A pid that another program has by now
+        does not count."""
         disk = self._world.disk
         found: list[int] = []
         for name in disk.list_dir(self.path):
             pid_file = os.path.join(self.path, name, "pid")
-            if not _is_broker_dir(name) or not disk.exists(pid_file):
+            if not _is_process_dir(name) or not disk.exists(pid_file):
                 continue
             pid = int(disk.read(pid_file).strip() or b"0")
             if pid and _runs_from(pid, os.path.join(self.path, name)):
@@ -187,7 +210,7 @@ class DataDir:
         """
         disk = self._world.disk
         names = disk.list_dir(self.path)
-        strange = [name for name in names if name not in _OURS and not _is_broker_dir(name)]
+        strange = [name for name in names if name not in _OURS and not _is_process_dir(name)]
         if strange:
             raise DataDirError(
                 f"--fresh would delete {self.path}, and {strange[0]!r} in it is not kconsole's: use another --data-dir"
@@ -243,13 +266,22 @@ class DataDir:
         ]
         disk.write_atomic(path, ("\n".join(lines) + "\n").encode())
 
+    def cluster_id(self, broker_id: int) -> str:
+        """What the broker wrote down, under ZooKeeper."""
+        # Only at a cluster's first start.
+        from engine.storage.checkpoints import read_meta_properties
+
+        found = read_meta_properties(self._world.disk, self.log_dir(broker_id))
+        return "" if found is None else found.cluster_id
+
     def new_id(self) -> str:
         """A new id in Kafka's base64 form."""
         return uuid_to_str(self._world.random.uuid())
 
 
-def _is_broker_dir(name: str) -> bool:
-    return name.startswith("broker-") and name[7:].isdigit()
+def _is_process_dir(name: str) -> bool:
+    kind, _, number = name.partition("-")
+    return kind in ("broker", "zookeeper") and number.isdigit()
 
 
 def _runs_from(pid: int, directory: str) -> bool:

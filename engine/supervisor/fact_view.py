@@ -17,6 +17,7 @@ from engine.supervisor.snapshot import (
     WorkloadMember,
     WorkloadState,
 )
+from engine.supervisor.zookeeper_process import ZooKeeperProcess
 
 _PROCESS_FIELDS = (
     "started_at_ms",
@@ -49,6 +50,9 @@ class FactView:
         self.workload: WorkloadState | None = None
         self._acts: dict[int, Act] = {}
         self.faults: tuple[ActiveFault, ...] = ()
+        # Empty where a quorum coordinates; the servers are those that the supervisor runs, by their ids.
+        self.zookeeper_connect = ""
+        self.zookeeper: dict[int, ZooKeeperProcess] = {}
 
     @property
     def acts(self) -> tuple[Act, ...]:
@@ -85,11 +89,14 @@ class FactView:
             self._acts[int(fact["act_id"])] = _act(fact)
         elif kind == "faults":
             self.faults = tuple(ActiveFault(**each) for each in fact["faults"])
+        elif kind == "zookeeper":
+            self.zookeeper[int(fact["server"])] = ZooKeeperProcess.of(fact)
         elif kind == "cluster":
             self.cluster_id = str(fact["cluster_id"])
             self.ready = bool(fact["ready"])
             self.bootstrap_servers = str(fact["bootstrap_servers"])
             self.data_dir = str(fact["data_dir"])
+            self.zookeeper_connect = str(fact.get("zookeeper_connect", ""))
             for broker_id in self.processes.keys() - set(fact["brokers"]):
                 # It was removed.
                 for known in (self.processes, self.log_files, self.addresses, self.counters, self._earlier_counters):

@@ -8,12 +8,13 @@ machine) and, on the bus, a ``sequence`` without gaps:
     counters          broker, values: totals since the broker's start, once a second
     metadata_applied  broker, offset, changes [{topic, partition, leader, leader_epoch}]: it has seen new metadata
     process           broker and the fields of snapshot.ProcessFacts: at every change, and every sample
+    zookeeper         server, address, state, mode, pid and more of an embedded ZooKeeper server's process: as above
     client_metrics    broker, client_instance_id, client_id and more of the client, metrics: what it pushed (KIP-714)
     workload          running, parts: fields of snapshot.WorkloadMember each
     probe             running, records acknowledged so far
     act               the fields of snapshot.Act: at every change of its stopwatch or ledger
     faults            faults: the fields of snapshot.ActiveFault each, of all that are active: at every change
-    cluster           cluster_id, ready, bootstrap_servers, brokers
+    cluster           cluster_id, ready, bootstrap_servers, brokers, zookeeper_connect
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class FactBus:
             self._notes.append(fact)
         elif kind in ("process", "counters"):
             self._latest[kind, fact.get("broker")] = fact
+        elif kind == "zookeeper":
+            self._latest[kind, fact.get("server")] = fact
         elif kind == "act":
             self._latest[kind, fact.get("act_id")] = fact
         elif kind in ("workload", "probe", "cluster", "faults"):

@@ -16,7 +16,7 @@ from engine.core.controller.feature_control import SHARE_FEATURE, STREAMS_FEATUR
 from engine.core.controller.image import METADATA_VERSION, MetadataImage
 from engine.core.controller.state import ELR_FEATURE
 from engine.model.kafka_config_names import NOT_HONOURED
-from engine.storage.log_dirs import METADATA_DIRECTORY
+from engine.storage.log_directory import METADATA_DIRECTORY
 from engine.supervisor.cluster_spec import parse_cluster_spec
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
@@ -81,7 +81,7 @@ def make_plan(data_dir: DataDir, disk: Disk) -> Plan:
         raise WrongDirectory(
             f"the cluster in {data_dir.path} runs: stop it with `kconsole shutdown --data-dir {data_dir.path}`"
         )
-    running = data_dir.kept_brokers()
+    running = data_dir.kept_processes()
     if running:
         raise WrongDirectory(
             f"brokers with pids {', '.join(map(str, running))} still run on {data_dir.path} (--keep): end them first"

@@ -1,4 +1,4 @@
-"""Ports of the brokers: fixed ones must be free, ``auto`` ones are chosen once and kept."""
+"""Ports of brokers and ZooKeeper servers: fixed ones must be free, ``auto`` ones are chosen once and kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from engine.supervisor.server_properties import Address
 from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
 from engine.supervisor.yaml_nodes import SpecError
+from engine.supervisor.zookeeper_files import HOST, ServerPorts
 from engine.world import Random
 
 # Below the range from which systems take the ports of outgoing connections: a broker that is down for a while must
@@ -72,26 +73,44 @@ def choose_addresses(
     errors = taken_ports(spec.brokers)
     taken = {port for broker in spec.brokers for port in (broker.port, broker.controller_port) if port != AUTO_PORT}
     addresses: dict[int, Address] = {}
-
-    def choose(host: str, wanted: int, before: int | None) -> int:
-        if wanted != AUTO_PORT:
-            return wanted
-        if before and before not in taken and not port_is_free(host, before):
-            taken.add(before)
-            return before
-        for _ in range(_ATTEMPTS):
-            port = random.randint(_LOWEST, _HIGHEST)
-            if port not in taken and not port_is_free(host, port):
-                taken.add(port)
-                return port
-        raise OSError(f"no free port on {host} between {_LOWEST} and {_HIGHEST}")
-
     if not errors:
         for broker in spec.brokers:
             before = remembered.get(str(broker.broker_id), {})
+            host = broker.host
             addresses[broker.broker_id] = Address(
-                broker.host,
-                choose(broker.host, broker.port, before.get("port")),
-                choose(broker.host, broker.controller_port, before.get("controller_port")),
+                host,
+                broker.port or _choose(host, before.get("port"), taken, random),
+                broker.controller_port or _choose(host, before.get("controller_port"), taken, random),
             )
     return addresses, errors
+
+
+def choose_zookeeper_ports(
+    servers: int, remembered: Mapping[str, Any], addresses: Mapping[int, Address], random: Random
+) -> dict[int, ServerPorts]:
+    """The ports of an embedded ensemble, by server id: those of an earlier start (:meth:`ServerPorts._asdict`, by
+    server id as text) as far as they are free, none that a broker has.
+
+    Raises:
+        OSError: there are none.
+    """
+    taken = {port for each in addresses.values() for port in (each.port, each.controller_port)}
+    found = {}
+    for server_id in range(1, servers + 1):
+        before = remembered.get(str(server_id), {})
+        found[server_id] = ServerPorts(
+            *(_choose(HOST, before.get(name), taken, random) for name in ServerPorts._fields)
+        )
+    return found
+
+
+def _choose(host: str, before: int | None, taken: set[int], random: Random) -> int:
+    if before and before not in taken and not port_is_free(host, before):
+        taken.add(before)
+        return before
+    for _ in range(_ATTEMPTS):
+        port = random.randint(_LOWEST, _HIGHEST)
+        if port not in taken and not port_is_free(host, port):
+            taken.add(port)
+            return port
+    raise OSError(f"no free port on {host} between {_LOWEST} and {_HIGHEST}")

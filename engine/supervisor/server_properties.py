@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from engine.supervisor.spec_types import BrokerSpec, ClusterSpec
+from engine.supervisor.spec_types import BrokerSpec, ClusterSpec, ZooKeeperSpec
 
 _KEEP_OUT = "leave it out"
 # Configs that follow from other keys of the file, each with what to do instead.
@@ -22,11 +22,14 @@ MANAGED: dict[str, str] = {
     "controller.listener.names": _KEEP_OUT,
     "controller.quorum.voters": _KEEP_OUT,
     "controller.quorum.bootstrap.servers": _KEEP_OUT,
+    "zookeeper.connect": "use the file's `zookeeper` or `zookeeper.connect`, beside `brokers`",
     "log.dir": "use `kconsole --data-dir`",
     "log.dirs": "use `kconsole --data-dir`",
     "metadata.log.dir": "use `kconsole --data-dir`",
 }
 
+# Kafka's is 18 s: on one machine nobody is that long out of reach. It outlives an election of the ensemble's servers.
+EMBEDDED_ZOOKEEPER_SESSION_MS = 6000
 # The quorum needs an odd number of voters to gain anything by one more.
 MAX_VOTERS = 5
 
@@ -43,7 +46,10 @@ class Address(NamedTuple):
 
 
 def voter_ids(spec: ClusterSpec) -> list[int]:
-    """The brokers that are controllers too: all of them up to five, an odd number except for two."""
+    """The brokers that are voters of the metadata quorum: all of them up to five, an odd number except for two. None
+    where ZooKeeper coordinates: there any broker may be the controller."""
+    if spec.zookeeper is not None:
+        return []
     ids = sorted(broker.broker_id for broker in spec.brokers)[:MAX_VOTERS]
     return ids if len(ids) % 2 or len(ids) == 2 else ids[:-1]
 
@@ -64,30 +70,49 @@ def default_configs(spec: ClusterSpec) -> dict[str, str]:
 
 
 def broker_properties(
-    spec: ClusterSpec, broker: BrokerSpec, addresses: Mapping[int, Address], log_dir: str
+    spec: ClusterSpec,
+    broker: BrokerSpec,
+    addresses: Mapping[int, Address],
+    log_dir: str,
+    zookeeper_connect: str = "",
 ) -> dict[str, str]:
-    """All properties of one broker. ``addresses`` has every broker of the cluster."""
+    """All properties of one broker. ``addresses`` has every broker of the cluster, ``zookeeper_connect`` what
+    coordinates it where that is ZooKeeper."""
     own = addresses[broker.broker_id]
     voters = voter_ids(spec)
-    is_voter = broker.broker_id in voters
+    may_be_controller = spec.zookeeper is not None or broker.broker_id in voters
     data_listener = f"PLAINTEXT://{_in_uri(own.host)}:{own.port}"
     controller_listener = f"CONTROLLER://{_in_uri(own.host)}:{own.controller_port}"
+    identity = (
+        _zookeeper_identity(broker, spec.zookeeper, zookeeper_connect)
+        if spec.zookeeper is not None
+        else {
+            "node.id": str(broker.broker_id),
+            "process.roles": "broker,controller" if may_be_controller else "broker",
+            "controller.quorum.voters": ",".join(
+                f"{voter}@{_in_uri(addresses[voter].host)}:{addresses[voter].controller_port}" for voter in voters
+            ),
+        }
+    )
     properties = {
-        "node.id": str(broker.broker_id),
-        "process.roles": "broker,controller" if is_voter else "broker",
-        "listeners": f"{data_listener},{controller_listener}" if is_voter else data_listener,
+        **identity,
+        "listeners": f"{data_listener},{controller_listener}" if may_be_controller else data_listener,
         "advertised.listeners": data_listener,
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": ",".join(
-            f"{voter}@{_in_uri(addresses[voter].host)}:{addresses[voter].controller_port}" for voter in voters
-        ),
         "log.dirs": log_dir,
     }
     if broker.rack is not None:
         properties["broker.rack"] = broker.rack
     return {**properties, **default_configs(spec), **spec.configs, **broker.configs}
+
+
+def _zookeeper_identity(broker: BrokerSpec, zookeeper: ZooKeeperSpec, connect: str) -> dict[str, str]:
+    found = {"broker.id": str(broker.broker_id), "zookeeper.connect": connect}
+    if zookeeper.servers:
+        found["zookeeper.session.timeout.ms"] = str(EMBEDDED_ZOOKEEPER_SESSION_MS)
+    return found
 
 
 def properties_text(properties: Mapping[str, str], heading: str) -> str:

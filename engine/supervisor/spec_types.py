@@ -68,8 +68,16 @@ class RestartSpec(NamedTuple):
     within_ms: int
 
 
+class ZooKeeperSpec(NamedTuple):
+    """What coordinates the cluster where that is ZooKeeper: so many servers of its own, or (``servers`` is 0) those
+    that ``connect`` names as Kafka's zookeeper.connect does, chroot and all."""
+
+    servers: int
+    connect: str
+
+
 class ClusterSpec(NamedTuple):
-    """A whole cluster."""
+    """A whole cluster. Without ``zookeeper`` its own quorum coordinates it (KRaft)."""
 
     durability: str
     configs: dict[str, str]
@@ -77,3 +85,4 @@ class ClusterSpec(NamedTuple):
     topics: tuple[TopicSpec, ...]
     workload: WorkloadSpec
     restart: RestartSpec
+    zookeeper: ZooKeeperSpec | None = None

@@ -34,7 +34,7 @@ from engine.storage.checkpoints import (
     read_partition_metadata,
 )
 from engine.storage.leader_epochs import LeaderEpochs
-from engine.storage.log_dirs import METADATA_DIRECTORY
+from engine.storage.log_directory import METADATA_DIRECTORY
 from engine.storage.segment import LOG_SUFFIX
 from engine.world import Disk
 

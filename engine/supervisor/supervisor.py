@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.commands import Commands
 from engine.supervisor.control_server import ControlServer
+from engine.supervisor.coordination import check_fresh, make_ensemble, remember
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.facts import FactBus
 from engine.supervisor.fault_kinds import FaultWish
@@ -21,11 +22,13 @@ from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
 from engine.supervisor.workload_process import WorkloadProcess
 from engine.supervisor.yaml_nodes import SpecError
+from engine.supervisor.zookeeper_installation import ZooKeeperMissing
 from engine.world import World
 
 if TYPE_CHECKING:
     from engine.supervisor.acts import Acts
     from engine.supervisor.cluster_admin import ClusterAdmin
+    from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 
 _START_TIMEOUT_S = 90.0
 _SAMPLE_S = 2.0
@@ -72,6 +75,8 @@ class Supervisor:
         self._acts: Acts | None = None
         self.bus = FactBus(world.clock)
         self.brokers: dict[int, BrokerSupervision] = {}
+        # Its own servers, where ZooKeeper coordinates and they are its own.
+        self.zookeeper: ZooKeeperEnsemble | None = None
         self.workload: WorkloadProcess | None = None
         self.faults = Faults(world, self.bus, self.brokers, lambda: self._admin)
         self.stop_requested = asyncio.Event()
@@ -99,6 +104,8 @@ class Supervisor:
         self._lock = lock
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
+                if self.zookeeper is not None:
+                    await self.zookeeper.start()
                 await asyncio.gather(*(broker.start("the cluster starts") for broker in self.brokers.values()))
                 await self._wait_until_ready()
         except (CommandError, TimeoutError) as error:
@@ -120,14 +127,17 @@ class Supervisor:
 
     def _prepare(self) -> None:
         options, data_dir = self._options, self._data_dir
-        kept = data_dir.kept_brokers()
+        kept = data_dir.kept_processes()
         if kept:
-            raise DataDirError(
-                f"brokers with pids {_ids(kept)} still run from an earlier supervisor (--keep): end them first"
-            )
+            raise DataDirError(f"processes {_ids(kept)} still run from an earlier supervisor (--keep): end them first")
         if options.fresh:
+            check_fresh(options.spec, data_dir.read_state())
             data_dir.remove_cluster()
-        state = data_dir.read_state() or {"cluster_id": data_dir.new_id(), "brokers": {}, "topics_created": False}
+        known = data_dir.read_state()
+        state = known or {"brokers": {}, "topics_created": False}
+        remember(options.spec, state, is_new=known is None, data_dir=data_dir.path)
+        if options.spec.zookeeper is None:
+            state.setdefault("cluster_id", data_dir.new_id())
         voters = voter_ids(options.spec)
         if state.setdefault("voters", voters) != voters:
             raise DataDirError(
@@ -140,6 +150,12 @@ class Supervisor:
         self._addresses, errors = choose_addresses(spec, state["brokers"], self._world.random)
         if errors:
             raise PortsTaken(errors)
+        try:
+            self.zookeeper = make_ensemble(
+                self._world, self.bus, data_dir, spec, state, self._addresses, keep=options.keep
+            )
+        except ZooKeeperMissing as error:
+            raise StartFailed(str(error)) from error
         for broker in brokers:
             self._add(broker)
         data_dir.write_state(state)
@@ -151,10 +167,17 @@ class Supervisor:
     def _add(self, broker: BrokerSpec) -> BrokerSupervision:
         """Have a log directory, properties and a supervision for a broker whose address is known."""
         options, data_dir, state, broker_id = self._options, self._data_dir, self._state, broker.broker_id
-        known = state["brokers"].setdefault(str(broker_id), {"directory_id": data_dir.new_id()})
+        known = state["brokers"].setdefault(str(broker_id), {})
         known.update(self._addresses[broker_id]._asdict())
-        data_dir.format_log_dir(broker_id, state["cluster_id"], known["directory_id"])
-        properties = broker_properties(options.spec, broker, self._addresses, data_dir.log_dir(broker_id))
+        if options.spec.zookeeper is None:
+            known.setdefault("directory_id", data_dir.new_id())
+            data_dir.format_log_dir(broker_id, state["cluster_id"], known["directory_id"])
+        else:
+            # Which cluster it is ZooKeeper tells the broker, and the broker writes it down.
+            self._world.disk.make_dirs(data_dir.log_dir(broker_id))
+        properties = broker_properties(
+            options.spec, broker, self._addresses, data_dir.log_dir(broker_id), self.zookeeper_connect
+        )
         text = properties_text(properties, "written by kconsole at every start; change the cluster file instead")
         self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
         self.brokers[broker_id] = supervision = BrokerSupervision(
@@ -252,6 +275,9 @@ class Supervisor:
 
             self._admin = ClusterAdmin(self._world, self._addresses)
         await asyncio.gather(*(broker.wait_ready() for broker in self.brokers.values()))
+        if "cluster_id" not in self._state:
+            self._state["cluster_id"] = self._data_dir.cluster_id(min(self.brokers))
+            self._data_dir.write_state(self._state)
         if self._admin is None:
             return
         from engine.supervisor.cluster_admin import ClusterAdminError
@@ -274,9 +300,24 @@ class Supervisor:
         """Addresses of all brokers."""
         return ",".join(str(self._addresses[broker_id]) for broker_id in sorted(self._addresses))
 
+    @property
+    def zookeeper_connect(self) -> str:
+        """Kafka's zookeeper.connect, chroot and all; empty where a quorum coordinates."""
+        if self.zookeeper is not None:
+            return self.zookeeper.connect
+        return "" if self._options.spec.zookeeper is None else self._options.spec.zookeeper.connect
+
+    def zookeeper_rows(self) -> dict[str, Any]:
+        """What is to be said of ZooKeeper: nothing, where it does not coordinate."""
+        if not self.zookeeper_connect:
+            return {}
+        servers = [] if self.zookeeper is None else list(self.zookeeper.servers.values())
+        return {"zookeeper": {"connect": self.zookeeper_connect, "servers": [server.as_row() for server in servers]}}
+
     def ready_line(self) -> dict[str, Any]:
         """What ``kconsole up --json`` prints."""
         return {
+            **self.zookeeper_rows(),
             "bootstrap_servers": self.bootstrap_servers,
             "control_socket": self.control.path,
             "brokers": [
@@ -299,6 +340,7 @@ class Supervisor:
             "data_dir": self._data_dir.path,
             "bootstrap_servers": self.bootstrap_servers,
             "brokers": sorted(self.brokers),
+            "zookeeper_connect": self.zookeeper_connect,
             "supervisor_pid": os.getpid(),
         }
 
@@ -373,13 +415,20 @@ class Supervisor:
                 if usage is not None:
                     broker.cpu_percent, broker.rss_bytes, broker.open_files = usage
                     self.bus.publish(broker.as_fact())
+            for server in () if self.zookeeper is None else self.zookeeper.servers.values():
+                usage = None if server.pid is None else sampler.sample(server.pid)
+                if server.pid is not None and usage is not None:
+                    pids.add(server.pid)
+                    server.cpu_percent, server.rss_bytes = usage.cpu_percent, usage.rss_bytes
+                    self.bus.publish(server.as_fact())
             sampler.forget_all_but(pids)
             await asyncio.sleep(_SAMPLE_S)
 
     # -- end ----------------------------------------------------------------------------------------------------
 
     async def shut_down(self, *, controlled: bool = True) -> None:
-        """Stop the workload, then the brokers, leaders first moved away as long as there is a quorum to do it."""
+        """Stop the workload, then the brokers, leaders first moved away as long as there is a quorum to do it, then
+        what coordinated them."""
         self._ready = False
         for task in (self._sampling, self._warming):
             if task is not None:
@@ -400,8 +449,12 @@ class Supervisor:
         try:
             await self.stop_brokers(alive, controlled, controller)
         finally:
-            await self.control.close()
-            self._lock.release()
+            try:
+                if self.zookeeper is not None:
+                    await self.zookeeper.stop()
+            finally:
+                await self.control.close()
+                self._lock.release()
 
     async def stop_brokers(
         self, brokers: list[BrokerSupervision], controlled: bool = True, controller: int = -1
@@ -424,6 +477,8 @@ class Supervisor:
             # Moving leaders takes a quorum that outlives the request, and somebody to move them to.
             quorum_stays = (
                 len({each.broker_id for each in others} & voters) + (broker.broker_id in voters) > len(voters) // 2
+                if self._options.spec.zookeeper is None
+                else self.zookeeper is None or self.zookeeper.has_majority
             )
             if not controlled or not others or not quorum_stays:
                 together.append(broker)

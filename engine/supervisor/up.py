@@ -42,6 +42,9 @@ async def _run(data_dir: str, options: Options, spec_name: str, on_ready: Callab
             for broker in supervisor.brokers.values():
                 if broker.child is not None:
                     broker.child.kill(world.clock)
+            for server in () if supervisor.zookeeper is None else supervisor.zookeeper.servers.values():
+                if server.child is not None:
+                    server.child.kill(world.clock)
             os._exit(1)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

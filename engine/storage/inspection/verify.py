@@ -27,7 +27,7 @@ from engine.storage.inspection.dump import NotInspectable
 from engine.storage.inspection.findings import RESTORE, START_STOP, Entry, finding, note
 from engine.storage.inspection.verify_metadata import check_metadata_batch, verify_bootstrap, verify_metadata_files
 from engine.storage.inspection.verify_partition import Expected, PartitionVerifier, Verified
-from engine.storage.log_dirs import METADATA_DIRECTORY
+from engine.storage.log_directory import METADATA_DIRECTORY
 from engine.storage.segment import LOG_SUFFIX
 from engine.world import Disk
 

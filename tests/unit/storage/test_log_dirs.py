@@ -14,7 +14,7 @@ from memory_disk import MemoryDisk
 from storage_harness import NOW_MS, append, config, everything, records
 
 from engine.model.errors import ErrorCode, KafkaError
-from engine.model.ids import uuid_from_str
+from engine.model.ids import uuid_from_str, uuid_to_str
 from engine.model.topic_partition import TopicPartition
 from engine.storage.checkpoints import (
     CheckpointCorrupt,
@@ -75,7 +75,7 @@ def test_directories_are_given_their_identity_once() -> None:
     assert len(set(ids.values())) == 2 and dirs.cluster_id == CLUSTER
     assert not dirs.clean_shutdown and dirs.previous_broker_epoch == -1
     properties = read_meta_properties(disk, "/one")
-    assert properties == (CLUSTER, 1, ids["/one"])
+    assert properties == (CLUSTER, 1, ids["/one"], 1)
     dirs.close(clean=True, broker_epoch=17)
     assert disk.read("/one/.kafka_cleanshutdown") == b'{"version":0,"brokerEpoch":17}'
     again = open_dirs(disk, cluster_id=None)
@@ -434,3 +434,37 @@ def test_a_log_that_could_not_be_made_is_not_made_elsewhere() -> None:
         create(dirs)
     assert dirs.path_of(A) == "/one"
     assert not open_dirs(crash(disk)).offline_directories
+
+
+def test_under_zookeeper_directories_are_of_kafkas_version_0_and_a_quorums_are_refused() -> None:
+    disk = MemoryDisk()
+    ours = world(disk)
+
+    def under_zookeeper(*paths: str) -> LogDirs:
+        return LogDirs.open(ours, paths, node_id=1, cluster_id=CLUSTER, under_zookeeper=True)
+
+    made = under_zookeeper("/one").directory_ids["/one"]
+    made_text = disk.read("/one/meta.properties").decode()
+    assert made_text.split("\n")[1:-1] == [
+        "broker.id=1",
+        f"cluster.id={CLUSTER}",
+        f"directory.id={uuid_to_str(made)}",
+        "version=0",
+    ]
+    crash(disk)
+    # One that Kafka made has no directory.id; what else it says stays.
+    disk.make_dirs("/kafkas")
+    disk.write_atomic("/kafkas/meta.properties", f"#\nbroker.id=1\nversion=0\ncluster.id={CLUSTER}\n".encode())
+    dirs = under_zookeeper("/one", "/kafkas")
+    assert dirs.directory_ids["/one"] == made
+    assert read_meta_properties(disk, "/kafkas") == (CLUSTER, 1, dirs.directory_ids["/kafkas"], 0)
+    crash(disk)
+    with pytest.raises(ValueError, match=r"/one belongs to a cluster that ZooKeeper.*kconsole zookeeper migrate"):
+        open_dirs(disk, "/one")
+    # Kafka moves clusters to KRaft and leaves version 0 there.
+    disk.make_dirs("/one/__cluster_metadata-0")
+    open_dirs(disk, "/one", loads=False).close(clean=True)
+    assert disk.read("/one/meta.properties").decode() == made_text
+    open_dirs(disk, "/quorums").close(clean=True)
+    with pytest.raises(ValueError, match=r"/quorums belongs to a cluster that its own quorum.*no cluster goes back"):
+        under_zookeeper("/quorums")

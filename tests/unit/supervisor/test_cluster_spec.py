@@ -194,3 +194,48 @@ def test_errors_read_like_a_compilers() -> None:
 def test_a_properties_file_escapes_backslashes() -> None:
     text = properties_text({"log.dirs": "C:\\data", "node.id": "1"}, "written by kconsole")
     assert text == "# written by kconsole\nlog.dirs=C:\\\\data\nnode.id=1\n"
+
+
+def test_zookeeper_is_embedded_or_somebody_elses_and_its_brokers_name_it() -> None:
+    spec = spec_of("coordination: zookeeper\n" + brokers(3))
+    assert spec.zookeeper == (1, "") and voter_ids(spec) == []
+    assert spec_of("coordination: zookeeper\nzookeeper: embedded\n" + brokers(1)).zookeeper == (1, "")
+    assert spec_of("coordination: zookeeper\nzookeeper: {servers: 3}\n" + brokers(1)).zookeeper == (3, "")
+    addresses = {each.broker_id: Address("127.0.0.1", 1000 + each.broker_id, 2000) for each in spec.brokers}
+    properties = broker_properties(spec, spec.brokers[1], addresses, "/data/2", "127.0.0.1:2181/kafka")
+    assert properties["broker.id"] == "2" and properties["zookeeper.connect"] == "127.0.0.1:2181/kafka"
+    assert properties["zookeeper.session.timeout.ms"] == "6000"
+    assert properties["listeners"] == "PLAINTEXT://127.0.0.1:1002,CONTROLLER://127.0.0.1:2000"
+    assert not {"node.id", "process.roles", "controller.quorum.voters"} & properties.keys()
+    theirs = spec_of(
+        "coordination: zookeeper\nzookeeper.connect: a:1,b:2/k\nconfigs: {zookeeper.set.acl: false}\n" + brokers(1)
+    )
+    assert theirs.zookeeper == (0, "a:1,b:2/k")
+    properties = broker_properties(theirs, theirs.brokers[0], addresses, "/data/1", "a:1,b:2/k")
+    # Who runs ZooKeeper knows how long its sessions are to be.
+    assert "zookeeper.session.timeout.ms" not in properties and properties["zookeeper.set.acl"] == "false"
+
+
+def test_what_is_wrong_about_zookeeper_is_told_with_line_and_remedy() -> None:
+    def said(text: str) -> list[str]:
+        return [f"{line}: {message}; {remedy}" for line, _, message, remedy in mistakes(text + brokers(1))]
+
+    (only,) = said("zookeeper: embedded\n")
+    assert only.startswith("1: zookeeper is of clusters that ZooKeeper coordinates") and "add `coordination" in only
+    (only,) = said("coordination: kraft\nzookeeper.connect: a:1\n")
+    assert only.startswith("2: zookeeper.connect is of clusters") and "is kraft" in only
+    (only,) = said("configs: {zookeeper.session.timeout.ms: 9000}\n")
+    assert "zookeeper.session.timeout.ms is of clusters that ZooKeeper coordinates" in only
+    (only,) = said("coordination: zookeper\n")
+    assert only == "1: 'coordination' of the cluster file cannot be 'zookeper'; did you mean 'zookeeper'?"
+    on = "coordination: zookeeper\n"
+    (only,) = said(on + "zookeeper: {servers: 2}\n")
+    assert only.startswith("2: an embedded ensemble has 1 or 3 servers, not 2")
+    (only,) = said(on + "zookeeper: three\n")
+    assert only.startswith("2: zookeeper is embedded or a mapping, not 'three'; write `zookeeper: embedded`")
+    (only,) = said(on + "zookeeper: embedded\nzookeeper.connect: a:1\n")
+    assert only.endswith("keep one of them")
+    (only,) = said(on + "zookeeper.connect: a:1/kafka,b:1\n")
+    assert only.startswith("2: zookeeper.connect: ") and "127.0.0.1:2181/kafka" in only
+    (only,) = said(on + "configs: {zookeeper.connect: a:1}\n")
+    assert "is set by the supervisor" in only

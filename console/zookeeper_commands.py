@@ -1,0 +1,95 @@
+"""``kconsole zookeeper``: the ZooKeeper servers of an embedded cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from console.supervisor_calls import DATA_DIR, FAILED, JSON, call, directory_of, fail
+
+_LEADER = "leader"
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  kconsole zookeeper status
+  kconsole zookeeper kill leader
+  kconsole zookeeper start"""
+)
+def zookeeper() -> None:
+    """The ZooKeeper servers that coordinate the embedded cluster (`coordination: zookeeper` in its file)."""
+
+
+@zookeeper.command(epilog="\b\nExamples:\n  kconsole zookeeper status\n  kconsole zookeeper status --json")
+@DATA_DIR
+@JSON
+def status(data_dir: str | None, as_json: bool) -> None:
+    """Show its servers: id, pid, state, mode, address."""
+    answer = call(directory_of(data_dir), "status").get("zookeeper")
+    if answer is None:
+        fail("the cluster has no ZooKeeper: its own quorum coordinates it (KRaft)", FAILED)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    print_zookeeper(answer)
+
+
+def print_zookeeper(answer: dict[str, Any]) -> None:
+    """As the supervisor's status has it."""
+    click.echo(f"zookeeper.connect={answer['connect']}")
+    if answer["servers"]:
+        _print_servers(answer["servers"])
+
+
+def _print_servers(rows: list[dict[str, Any]]) -> None:
+    click.echo(f"{'id':>4}  {'pid':>7}  {'state':<9} {'mode':<10} {'address':<22} why")
+    for row in rows:
+        pid = "-" if row["pid"] is None else row["pid"]
+        mode = row["mode"] or "-"
+        click.echo(f"{row['id']:>4}  {pid:>7}  {row['state']:<9} {mode:<10} {row['address']:<22} {row['why']}")
+
+
+class _Server(click.ParamType):
+    name = "server"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == _LEADER or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not str(value).isdigit():
+            self.fail(f"{value!r} is neither a server's id nor {_LEADER!r}", param, ctx)
+        return int(value)
+
+
+def _server_command(name: str, help_text: str) -> Callable[..., None]:
+    @zookeeper.command(
+        name,
+        help=f"{help_text} Without SERVER: every one to which it applies.",
+        epilog=f"\b\nExamples:\n  kconsole zookeeper {name} 2\n  kconsole zookeeper {name}"
+        + ("" if name in ("start", "resume") else f"\n  kconsole zookeeper {name} leader"),
+    )
+    @click.argument("servers", type=_Server(), nargs=-1, metavar="[SERVER…|leader]")
+    @DATA_DIR
+    @JSON
+    def command(servers: tuple[int | str, ...], data_dir: str | None, as_json: bool) -> None:
+        if _LEADER in servers and len(servers) > 1:
+            raise click.UsageError(f"{_LEADER!r} stands alone")
+        which = _LEADER if servers == (_LEADER,) else list(servers)
+        answer = call(directory_of(data_dir), "zookeeper", act=name, servers=which)
+        if as_json:
+            click.echo(json.dumps(answer))
+        else:
+            _print_servers(answer["servers"])
+
+    return command
+
+
+_server_command("kill", "Kill servers (SIGKILL); they stay down until they are started.")
+_server_command("stop", "Stop servers (SIGTERM).")
+_server_command("start", "Start servers that are down, and wait until they serve, if a majority runs.")
+_server_command("pause", "Freeze servers (SIGSTOP): connections stay open, nothing answers.")
+_server_command("resume", "Let frozen servers go on (SIGCONT).")
+_server_command("restart", "Stop and start servers, one after the other.")
