@@ -238,6 +238,7 @@ class Broker:
                 cluster_id=cluster_id,
                 # A voter that is alone has nobody to be at odds with.
                 may_found_cluster=list(config.quorum_voters) == [config.node_id],
+                under_zookeeper=self.zookeeper is not None,
                 producer_id_expiration_ms=config.producer_id_expiration_ms,
             )
         except ValueError as error:

@@ -137,7 +137,8 @@ def read_meta_properties(disk: Disk, directory: str) -> MetaProperties | None:
         return None
     try:
         properties = read_properties(content.decode())
-        version = int(properties["version"])
+        # Kafka: one that does not say has version 0.
+        version = int(properties.get("version", ZOOKEEPER_VERSION))
         if version not in _NODE_ID:
             raise CheckpointCorrupt(f"{path} has version {version}, 0 and 1 are known")
         directory_id = properties.get("directory.id")

@@ -217,7 +217,7 @@ BAD = {
     ),
     "gone": (lambda p: shutil.rmtree(p / D1), 1, "the log directory is not there", "bring it back"),
     "unformatted": (lambda p: (p / D1 / "meta.properties").unlink(), 1, "meta.properties: it is missing", "restore"),
-    "no version": (replace(f"{D1}/meta.properties", "version=1\n", ""), 1, "has no version", "restore it"),
+    "no version": (replace(f"{D1}/meta.properties", "version=1\n", ""), 1, "has no broker.id", "restore it"),
     "other cluster": (
         replace(f"{D1}/meta.properties", CLUSTER_ID, "MkU3OEVBNTcwNTJENDM2Qk"),
         1,
