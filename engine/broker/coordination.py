@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from engine.model.errors import ErrorCode, KafkaError
+
 if TYPE_CHECKING:
     from engine.core.raft.identity import LeaderAndEpoch, OffsetAndEpoch
     from engine.model.ids import Uuid
@@ -142,3 +144,22 @@ class CoordinationListener(Protocol):
 
     def snapshot_records(self) -> Iterable[Message]:
         """The records of a snapshot of what was applied so far."""
+
+
+class WithoutQuorum:
+    """What a coordinator that is no quorum says of kraft.version."""
+
+    @property
+    def kraft_version(self) -> int:
+        """0: there is no quorum."""
+        return 0
+
+    def check_kraft_version(self, level: int) -> bool:
+        """Raises KafkaError: INVALID_UPDATE_VERSION."""
+        raise KafkaError(
+            ErrorCode.INVALID_UPDATE_VERSION, "this cluster is coordinated by ZooKeeper: there is no kraft.version"
+        )
+
+    def upgrade_kraft_version(self, level: int) -> int:
+        """Never reached: the check refuses."""
+        raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, "there is no kraft.version")

@@ -22,15 +22,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.broker.coordination import CoordinationListener, CoordinationRefused
+from engine.broker.coordination import CoordinationListener, CoordinationRefused, WithoutQuorum
+from engine.broker.knocking import find_refusal
 from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
+from engine.broker.zookeeper_sessions import BrokerZnodes
 from engine.core.controller.feature_control import bootstrap_records
-from engine.core.controller.image import BrokerImage, Endpoint, MetadataDelta, MetadataImage
+from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.core.raft.identity import LeaderAndEpoch, OffsetAndEpoch
 from engine.core.znodes import paths
 from engine.core.znodes.adoption import adoption_of
-from engine.core.znodes.broker_znodes import decode_ephemeral, encode_ephemeral
 from engine.core.znodes.cluster_znodes import (
     MetadataMark,
     decode_controller,
@@ -46,11 +47,12 @@ from engine.core.znodes.writing import operations_of
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import iter_batches
 from engine.wire.messages.no_op_record import NoOpRecord
-from engine.zookeeper.errors import BadVersion, MultiFailed, NodeExists, NoNode, ZooKeeperError
+from engine.zookeeper.errors import BadVersion, MultiFailed, NodeExists, NoNode, TooLarge, ZooKeeperError
 from engine.zookeeper.session import SessionState, ZooKeeperSession
 
 if TYPE_CHECKING:
     from engine.broker.coordination import Address, BrokerSession
+    from engine.broker.zookeeper_admin_znodes import AdminZnodes
     from engine.model.broker_config import BrokerConfig
     from engine.model.ids import Uuid
     from engine.wire.message import Message
@@ -60,10 +62,6 @@ log = logging.getLogger(__name__)
 
 # So many batches of the log are kept; who has missed more reads the tree.
 RING_BATCHES = 512
-# After the connection to the controller was lost, it is knocked at so often and so long: a process that dies closes its
-# sockets within a few milliseconds, one after the other.
-_KNOCK_INTERVAL_MS = 5
-_KNOCK_TIMEOUT_MS = 400
 # How long to wait before another try of what ZooKeeper did not do.
 _RETRY_MS = 50
 _RETRY_MAX_MS = 1000
@@ -75,7 +73,7 @@ def _batch_path(base_offset: int) -> str:
     return f"{paths.LOG}/{base_offset:020d}"
 
 
-class ZooKeeperCoordinator:
+class ZooKeeperCoordinator(WithoutQuorum):
     """One broker's part in a cluster that ZooKeeper coordinates."""
 
     def __init__(
@@ -87,6 +85,7 @@ class ZooKeeperCoordinator:
         *,
         image: Callable[[], MetadataImage],
         controller_endpoint: Callable[[], Address],
+        admin: AdminZnodes,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Nothing is read or written before :meth:`start`.
@@ -95,6 +94,7 @@ class ZooKeeperCoordinator:
             session: connected; it is closed by :meth:`stop`.
             image: what the listener has made of all that it was handed.
             controller_endpoint: where this node answers as controller.
+            admin: does what tools ask for by znodes, while this node is the controller.
             on_fatal: called once if the coordination is not to be understood; the node must stop then.
         """
         self._world = world
@@ -104,8 +104,8 @@ class ZooKeeperCoordinator:
         self._listener = listener
         self._image = image
         self._controller_endpoint = controller_endpoint
+        self._admin = admin
         self._on_fatal = on_fatal
-        self._max_multi_bytes = config.kconsole_zookeeper_multi_max_bytes
         self._stopping = False
         self._loaded = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,7 +114,6 @@ class ZooKeeperCoordinator:
         self._wake = asyncio.Event()
         self._is_controller_stale = True
         self._is_metadata_stale = True
-        self._are_sessions_stale = True
         self._is_expired = False
         # Election.
         self._leader_id: int | None = None
@@ -134,11 +133,9 @@ class ZooKeeperCoordinator:
         self._metadata_version = -1
         self._ring: deque[int] = deque()
         self._waiters = CommitWaiters()
-        # Sessions of brokers: id to the incarnation that lives.
-        self._broker_session: BrokerSession | None = None
-        self._sessions: dict[int, Uuid] = {}
-        self._sessions_read: asyncio.Task[None] | None = None
-        self._read_again = False
+        self._brokers = BrokerZnodes(
+            session, world.clock, config.zookeeper_session_timeout_ms, self._wake.set, self._on_sessions_read
+        )
         self.bootstrap_records: list[Message] = list(bootstrap_records())
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -186,11 +183,12 @@ class ZooKeeperCoordinator:
         if self._leads:
             self._step_down("the node is shutting down")
         self._waiters.fail("the node is shutting down")
-        for task in (self._task, self._knocking, self._sessions_read):
+        for task in (self._task, self._knocking):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        await self._brokers.close()
         await self._session.close()
 
     def on_session_state(self, state: SessionState) -> None:
@@ -208,7 +206,7 @@ class ZooKeeperCoordinator:
             self._wake.set()
 
     def _look_at_everything(self) -> None:
-        self._is_controller_stale = self._is_metadata_stale = self._are_sessions_stale = True
+        self._is_controller_stale = self._is_metadata_stale = self._brokers.is_stale = True
         self._wake.set()
 
     # -- what others may read -----------------------------------------------------------------------------------
@@ -237,21 +235,6 @@ class ZooKeeperCoordinator:
     def applied_offset(self) -> int:
         """Records below were handed to the listener."""
         return self._applied
-
-    @property
-    def kraft_version(self) -> int:
-        """0: there is no quorum."""
-        return 0
-
-    def check_kraft_version(self, level: int) -> bool:
-        """Raises KafkaError: INVALID_UPDATE_VERSION."""
-        raise KafkaError(
-            ErrorCode.INVALID_UPDATE_VERSION, "this cluster is coordinated by ZooKeeper: there is no kraft.version"
-        )
-
-    def upgrade_kraft_version(self, level: int) -> int:
-        """Never reached: the check refuses."""
-        raise KafkaError(ErrorCode.INVALID_UPDATE_VERSION, "there is no kraft.version")
 
     def controller_address(self) -> Address | None:
         """Where the controller said that it answers."""
@@ -296,14 +279,10 @@ class ZooKeeperCoordinator:
             *meant,
             *(Delete(_batch_path(each)) for each in gone),
         ]
-        size = sum(len(each.path) + len(getattr(each, "data", b"")) + 64 for each in operations)
-        if size > self._max_multi_bytes:
-            raise KafkaError(
-                ErrorCode.RECORD_LIST_TOO_LARGE,
-                f"{size} bytes of changes at once are more than ZooKeeper takes "
-                f"(kconsole.zookeeper.multi.max.bytes={self._max_multi_bytes}, below jute.maxbuffer of its servers)",
-            )
-        written = self._session.submit(operations)
+        try:
+            written = self._session.submit(operations)
+        except TooLarge as error:
+            raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, str(error)) from error
         self._ahead = delta.apply(last, epoch)
         self._end = last + 1
         self._metadata_version += 1
@@ -359,6 +338,7 @@ class ZooKeeperCoordinator:
         self._is_controller_stale = self._is_metadata_stale = True
         self._waiters.fail(f"broker {self._node_id} lost the leadership of epoch {self._epoch}: {why}")
         self._listener.on_leader_changed(None, self._epoch, False, -1)
+        self._admin.stop()
 
     def _fail(self, error: BaseException) -> None:
         if self._stopping:
@@ -381,7 +361,7 @@ class ZooKeeperCoordinator:
                     await self._session.renew()
                     self._is_expired = False
                     await self._refuse_if_moved()
-                    await self._begin_broker_session()
+                    await self._brokers.begin_again()
                     self._look_at_everything()
                 await self._look()
                 failures = 0
@@ -405,25 +385,23 @@ class ZooKeeperCoordinator:
             await self._read_controller()
         if self._is_metadata_stale and not self._leads:
             await self._follow()
-        if self._are_sessions_stale and self._leads:
-            await self.refresh_sessions()
+        if self._brokers.is_stale and self._leads:
+            await self._brokers.refresh()
 
     def _on_controller(self, event: object = None) -> None:
         self._is_controller_stale = True
         self._wake.set()
 
-    def _on_metadata(self, event: object = None) -> None:
+    def _on_metadata(self, event: object) -> None:
         self._is_metadata_stale = True
-        self._wake.set()
-
-    def _on_sessions(self, event: object = None) -> None:
-        self._are_sessions_stale = True
         self._wake.set()
 
     # -- election -----------------------------------------------------------------------------------------------
 
     async def _read_controller(self) -> None:
         self._is_controller_stale = False
+        # Before /controller: who is elected in between is not taken for the one that was.
+        epoch_known = await self._session.get(paths.CONTROLLER_EPOCH)
         try:
             znode = await self._session.get(paths.CONTROLLER, watch=self._on_controller)
         except NoNode:
@@ -431,13 +409,13 @@ class ZooKeeperCoordinator:
                 self._step_down("its znode /controller was deleted")
                 self._is_controller_stale = False
             await self._session.exists(paths.CONTROLLER, watch=self._on_controller)
-            await self._campaign(None)
+            await self._campaign(epoch_known, is_taken=False)
             return
         if znode.ephemeral_owner == self._session.session_id:
             if not self._leads:
                 # It was ours before the connection was lost, or the answer to our election was: a new epoch tells
                 # what we had written before from what we write now.
-                await self._campaign(znode)
+                await self._campaign(epoch_known, is_taken=True)
             return
         if self._leads:
             self._step_down("another was elected")
@@ -448,26 +426,23 @@ class ZooKeeperCoordinator:
                 f"Apache Kafka's broker {controller.broker_id} took the place of the controller in ZooKeeper: one "
                 "cluster cannot have both kinds of brokers at once"
             )
-        epoch = decode_controller_epoch((await self._session.get(paths.CONTROLLER_EPOCH)).data)
+        epoch = decode_controller_epoch(epoch_known.data)
         leader_id, address = controller.broker_id, controller.address
         if epoch == self._dead_epoch or address == self._controller_endpoint():
             # A process of the past that answered where we do now is dead as well.
-            await self._campaign(znode)
+            await self._campaign(epoch_known, is_taken=True)
             return
         if (leader_id, epoch) != (self._leader_id, self._epoch) or address != self._leader_address:
             self._leader_id, self._leader_address, self._epoch = leader_id, address, epoch
             self._listener.on_leader_changed(leader_id, epoch, False, -1)
 
-    async def _campaign(self, deposed: Znode | None) -> None:
-        """Stand for election; ``deposed`` is the /controller to take away in the same multi."""
-        known = await self._session.get(paths.CONTROLLER_EPOCH)
+    async def _campaign(self, known: Znode, *, is_taken: bool) -> None:
+        """Stand for election after the epoch that is known; a /controller that is taken goes in the same multi."""
         epoch, term = decode_controller_epoch(known.data) + 1, self._term
-        if (await self._session.get(paths.EPOCH)).data != known.data:
-            log.info("what controllers of another kind did in epoch %d is read from the tree", epoch - 1)
-            self._needs_tree = True
+        is_foreign = (await self._session.get(paths.EPOCH)).data != known.data
         host, port = self._controller_endpoint()
         content = encode_controller(self._node_id, timestamp_ms=self._world.clock.now_ms(), address=(host, port))
-        operations: list[Operation] = [] if deposed is None else [Delete(paths.CONTROLLER)]
+        operations: list[Operation] = [Delete(paths.CONTROLLER)] if is_taken else []
         operations += [
             Create(paths.CONTROLLER, content, ephemeral=True),
             # In the same multi: who was deposed writes nothing more, and of two who depose only one does.
@@ -480,11 +455,14 @@ class ZooKeeperCoordinator:
             log.info("broker %d was not elected controller of epoch %d: %s", self._node_id, epoch, error)
             self._on_controller()
             return
+        if is_foreign:
+            log.info("what controllers of another kind did up to epoch %d is read from the tree", epoch - 1)
+            self._needs_tree = True
         await self._session.get(paths.CONTROLLER, watch=self._on_controller)
         # All that earlier controllers wrote is seen now, and nothing of them comes after.
         await self._session.sync(paths.KCONSOLE)
         await self._catch_up(epoch, known.version + 1)
-        await self._read_sessions()
+        await self._brokers.read()
         if self._term != term or self._session.state is not SessionState.CONNECTED:
             self._on_controller()
             return
@@ -497,6 +475,7 @@ class ZooKeeperCoordinator:
         self._listener.on_leader_changed(self._node_id, epoch, True, self._applied)
         # The first word of the epoch: all see who speaks.
         self.propose([NoOpRecord()], epoch=epoch)
+        self._admin.start()
 
     async def _catch_up(self, epoch: int, epoch_version: int) -> None:
         """Be where the log ends; found it where there is none, or another kind of controller ruled meanwhile."""
@@ -588,87 +567,22 @@ class ZooKeeperCoordinator:
     async def register_broker(self, session: BrokerSession) -> None:
         """Make /brokers/ids/N, which is there as long as this broker's session.
 
-        One that is there already is of a process of the past if it names our listener, which we hold now; otherwise it
-        is waited for that its session ends.
-
         Raises: CoordinationRefused, ZooKeeperError.
         """
-        self._broker_session = session
-        await self._begin_broker_session()
-
-    async def _begin_broker_session(self) -> None:
-        session = self._broker_session
-        if session is None:
-            return
-        path = f"{paths.BROKER_IDS}/{session.broker_id}"
-        broker = BrokerImage(
-            broker_id=session.broker_id,
-            broker_epoch=-1,
-            incarnation_id=session.incarnation_id,
-            listeners={each.name: Endpoint(each.host, each.port, each.security_protocol) for each in session.listeners},
-            rack=session.rack,
-            fenced=False,
-        )
-        content = encode_ephemeral(broker, timestamp_ms=self._world.clock.now_ms())
-        deadline_ms = self._world.clock.monotonic_ms() + self._config.zookeeper_session_timeout_ms + 1000
-        while True:
-            try:
-                known = await self._session.get(path)
-            except NoNode:
-                with contextlib.suppress(NodeExists):
-                    await self._session.create(path, content, ephemeral=True)
-                    return
-                continue
-            if known.ephemeral_owner == self._session.session_id or _share_a_listener(
-                decode_ephemeral(path, known), broker
-            ):
-                with contextlib.suppress(MultiFailed):
-                    await self._session.multi([Delete(path, known.version), Create(path, content, ephemeral=True)])
-                    return
-                continue
-            if self._world.clock.monotonic_ms() >= deadline_ms:
-                raise CoordinationRefused(
-                    f"another process is registered in ZooKeeper as broker {session.broker_id} "
-                    f"({known.data.decode(errors='replace')}): give this one another broker.id, or stop the other"
-                )
-            await asyncio.sleep(0.1)
+        await self._brokers.begin(session)
 
     def is_session_alive(self, broker_id: int, incarnation_id: Uuid) -> bool | None:
         """Whether /brokers/ids/N was there, made by this incarnation, when it was looked last."""
-        return self._sessions.get(broker_id) == incarnation_id
+        return self._brokers.is_alive(broker_id, incarnation_id)
 
     async def refresh_sessions(self) -> None:
-        """Look at /brokers/ids anew; the look begins after this call."""
-        if self._sessions_read is not None:
-            # One that began before may not have seen what the caller wants to know.
-            self._read_again = True
-        else:
-            self._sessions_read = asyncio.get_running_loop().create_task(self._read_sessions_until_quiet())
-        await asyncio.shield(self._sessions_read)
+        """Look at /brokers/ids anew; the look begins after this call. Nothing is known better without ZooKeeper."""
+        with contextlib.suppress(ZooKeeperError):
+            await self._brokers.refresh()
 
-    async def _read_sessions_until_quiet(self) -> None:
-        try:
-            while True:
-                self._read_again = False
-                await self._read_sessions()
-                if not self._read_again:
-                    break
-        finally:
-            self._sessions_read = None
+    def _on_sessions_read(self) -> None:
         if self._leads:
             self._listener.on_sessions_changed()
-
-    async def _read_sessions(self) -> None:
-        self._are_sessions_stale = False
-        await self._session.sync(paths.BROKER_IDS)
-        found: dict[int, Uuid] = {}
-        for name in await self._session.children(paths.BROKER_IDS, watch=self._on_sessions):
-            with contextlib.suppress(NoNode):
-                # A znode that is replaced leaves the list as it was: it has a watch of its own.
-                path = f"{paths.BROKER_IDS}/{name}"
-                broker = decode_ephemeral(path, await self._session.get(path, watch=self._on_sessions))
-                found[broker.broker_id] = broker.incarnation_id
-        self._sessions = found
 
     # -- a controller that is dead ------------------------------------------------------------------------------
 
@@ -681,28 +595,10 @@ class ZooKeeperCoordinator:
             self._knocking = asyncio.get_running_loop().create_task(self._knock(self._leader_address, self._epoch))
 
     async def _knock(self, address: Address, epoch: int) -> None:
-        try:
-            for _ in range(max(1, int(self._config.kconsole_connection_loss_grace_ms / _KNOCK_INTERVAL_MS))):
-                if self._leads or self._epoch != epoch or self._leader_address != address:
-                    return
-                try:
-                    transport, _ = await self._world.network.connect(
-                        *address, asyncio.Protocol, timeout_ms=_KNOCK_TIMEOUT_MS
-                    )
-                except TimeoutError:
-                    # No answer at all says little: the network may be slow. The session decides.
-                    return
-                except OSError as error:
-                    log.info("the controller, broker %s, cannot be reached: %s", self._leader_id, error)
-                    self._dead_epoch = epoch
-                    self._on_controller()
-                    return
-                transport.close()
-                await asyncio.sleep(_KNOCK_INTERVAL_MS / 1000)
-        finally:
-            self._knocking = None
-
-
-def _share_a_listener(one: BrokerImage, other: BrokerImage) -> bool:
-    mine = {(each.host, each.port) for each in one.listeners.values()}
-    return any((each.host, each.port) in mine for each in other.listeners.values())
+        grace_ms = self._config.kconsole_connection_loss_grace_ms
+        why = await find_refusal(self._world, address, grace_ms, lambda: self._leads or self._epoch != epoch)
+        self._knocking = None
+        if why:
+            log.info("the controller, broker %s, cannot be reached: %s", self._leader_id, why)
+            self._dead_epoch = epoch
+            self._on_controller()

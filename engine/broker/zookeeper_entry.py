@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.broker.coordination import CoordinationRefused
 from engine.broker.metadata_listener import MetadataListener
 from engine.broker.offsets_in_zookeeper import OffsetsInZooKeeper
+from engine.broker.zookeeper_admin_znodes import AdminZnodes
 from engine.broker.zookeeper_coordinator import ZooKeeperCoordinator
 from engine.core.znodes import paths
 from engine.core.znodes.cluster_znodes import decode_cluster_id, encode_cluster_id
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.broker.broker import Broker
     from engine.broker.coordinator_log import CoordinatorLogs
     from engine.model.broker_config import BrokerConfig
+    from engine.wire.message import Message
 
 
 class ZooKeeperEntry:
@@ -59,6 +61,11 @@ class ZooKeeperEntry:
 
     def make_coordinator(self, broker: Broker) -> ZooKeeperCoordinator:
         """The node's part in what ZooKeeper coordinates; not started."""
+
+        async def handle(api_key: int, request: Message, version: int) -> Message:
+            assert broker.controller is not None, "every broker is a controller where ZooKeeper coordinates"
+            return await broker.controller.handle(api_key, request, version)
+
         self.coordinator = ZooKeeperCoordinator(
             broker.world,
             broker.config,
@@ -66,6 +73,7 @@ class ZooKeeperEntry:
             MetadataListener(broker),
             image=lambda: broker.metadata.image,
             controller_endpoint=broker.controller_endpoint,
+            admin=AdminZnodes(self.session, handle, image=lambda: broker.metadata.image),
             on_fatal=broker.on_fatal,
         )
         return self.coordinator

@@ -52,8 +52,8 @@ zookeeper.ssl.ocsp.enable boolean false * read-only low
 # kconsole's own: Kafka has no such configs
 kconsole.zookeeper.digest password - * read-only medium
     user:password with which to authenticate to ZooKeeper, for the ACLs of scheme digest.
-kconsole.zookeeper.multi.max.bytes int 1000000 1024.. read-only medium
-    So many bytes of changed metadata are written to ZooKeeper at once at most; below jute.maxbuffer of its servers.
+kconsole.zookeeper.multi.max.bytes int 1048575 1024.. read-only medium
+    So many bytes are written to ZooKeeper at once at most: jute.maxbuffer of its servers.
 offsets.storage string kafka kafka|zookeeper read-only medium
     Where committed offsets are kept: in __consumer_offsets, or in ZooKeeper as before Kafka 0.9.
 """

@@ -101,6 +101,8 @@ class ZooKeeperConfig:
     digest: str | None = field(default=None, repr=False)
     set_acl: bool = False
     tls: TlsConfig | None = None
+    # jute.maxbuffer: what a server takes in one request unless it is told otherwise. It cuts the connections of others.
+    largest_request: int = 0xFFFFF
 
     @classmethod
     def of_connect(
@@ -153,6 +155,7 @@ class ZooKeeperConfig:
             )
             if config.zookeeper_ssl_client_enable
             else None,
+            config.kconsole_zookeeper_multi_max_bytes,
         )
 
     def __str__(self) -> str:

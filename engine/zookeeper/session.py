@@ -29,8 +29,6 @@ from engine.zookeeper.stat import ZnodeStat
 if TYPE_CHECKING:
     from engine.zookeeper.link import Link
 
-# jute.maxbuffer: what a server takes in one request unless it is told otherwise. It cuts the connections of others.
-LARGEST_REQUEST = 0xFFFFF
 # What a request has beside paths and values: headers, lengths, the ACL (at most two entries).
 _FRAME = 64
 _PER_OPERATION = 96
@@ -364,8 +362,12 @@ class ZooKeeperSession:
         return path.removeprefix(self.config.chroot) or "/"
 
     def _check_size(self, what: str, size: int) -> None:
-        if size + _FRAME + _PER_OPERATION > LARGEST_REQUEST:
-            raise TooLarge(f"{what}: {size} bytes, a server of ZooKeeper takes {LARGEST_REQUEST} in one request")
+        largest = self.config.largest_request
+        if size + _FRAME + _PER_OPERATION > largest:
+            raise TooLarge(
+                f"{what}: {size} bytes are more than ZooKeeper takes in one request ({largest}: "
+                "kconsole.zookeeper.multi.max.bytes, at most jute.maxbuffer of its servers)"
+            )
 
     def _watch(self, path: str, watch: Watch | None) -> Callable[[Any], None] | None:
         if watch is None or self._link is None:

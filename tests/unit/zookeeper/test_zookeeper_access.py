@@ -10,7 +10,7 @@ from engine.zookeeper.acl import Access, access_of
 from engine.zookeeper.config import TlsConfig, ZooKeeperConfig, ZooKeeperConfigError
 from engine.zookeeper.errors import TooLarge
 from engine.zookeeper.link import silence_s
-from engine.zookeeper.session import LARGEST_REQUEST, SessionState, ZooKeeperSession
+from engine.zookeeper.session import SessionState, ZooKeeperSession
 
 NODE = {
     "broker.id": "3",
@@ -98,6 +98,6 @@ async def test_what_servers_would_cut_the_connection_for_is_not_sent() -> None:
     session = ZooKeeperSession(ZooKeeperConfig.of_connect("one"))
     assert session.state is SessionState.CLOSED
     with pytest.raises(TooLarge, match="multi of 2 operations"):
-        session.submit([Create("/a", bytes(LARGEST_REQUEST // 2)), SetData("/b", bytes(LARGEST_REQUEST // 2))])
+        session.submit([Create("/a", bytes(0xFFFFF // 2)), SetData("/b", bytes(0xFFFFF // 2))])
     with pytest.raises(TooLarge, match="/a: "):
-        await session.set("/a", bytes(LARGEST_REQUEST))
+        await session.set("/a", bytes(0xFFFFF))

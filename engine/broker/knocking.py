@@ -1,0 +1,33 @@
+"""Whether a process is still there whose connection dropped: one that dies closes its sockets within milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+# How often it is knocked, and how long a knock may take.
+_INTERVAL_MS = 5
+_TIMEOUT_MS = 400
+
+
+async def find_refusal(world: World, address: tuple[str, int], grace_ms: float, is_moot: Callable[[], bool]) -> str:
+    """Why the listener refuses connections, "" if it did not within ``grace_ms``, or nobody wants to know any more.
+
+    No answer at all says little: the network may be slow. Sessions decide then.
+    """
+    for _ in range(max(1, int(grace_ms / _INTERVAL_MS))):
+        if is_moot():
+            return ""
+        try:
+            transport, _ = await world.network.connect(*address, asyncio.Protocol, timeout_ms=_TIMEOUT_MS)
+        except TimeoutError:
+            return ""
+        except OSError as error:
+            return str(error)
+        transport.close()
+        await asyncio.sleep(_INTERVAL_MS / 1000)
+    return ""
