@@ -1,0 +1,1 @@
+"""Kafka Streams in Python: topologies of streams and tables over any Kafka cluster."""
