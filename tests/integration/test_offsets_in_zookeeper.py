@@ -1,4 +1,5 @@
-"""Committed offsets kept by a real ZooKeeper: the group coordinator's service over it, killed and loaded anew."""
+"""Committed offsets kept by a real ZooKeeper: the group coordinator's service over it, and a whole broker with
+librdkafka and clients as old as Kafka 0.8, killed together with ZooKeeper."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Producer
 
+from bench.clusters import free_port
 from engine.broker.coordinator_log import KeyValue, TransactionalProducer, TransactionMarker
 from engine.broker.group_coordinator_service import GroupCoordinatorService
 from engine.broker.offsets_in_zookeeper import OffsetsInZooKeeper
@@ -20,6 +23,7 @@ from engine.model.errors import ErrorCode
 from engine.record.batch import read_header
 from engine.record.builder import NewRecord, build_batch
 from engine.record.control import build_end_transaction_marker
+from engine.wire.messages.api_versions_request import ApiVersionsRequest
 from engine.wire.messages.list_groups_request import ListGroupsRequest
 from engine.wire.messages.offset_commit_request import (
     OffsetCommitRequest,
@@ -32,6 +36,8 @@ from engine.wire.messages.offset_delete_request import (
     OffsetDeleteRequestTopic,
 )
 from engine.wire.messages.offset_fetch_request import OffsetFetchRequestGroup, OffsetFetchRequestTopics
+from engine.wire.messages.retired import offset_commit_request as old_commit
+from engine.wire.messages.retired import offset_fetch_request as old_fetch
 from engine.wire.messages.txn_offset_commit_request import (
     TxnOffsetCommitRequest,
     TxnOffsetCommitRequestPartition,
@@ -40,6 +46,8 @@ from engine.wire.messages.txn_offset_commit_request import (
 from engine.world.real import real_world
 from engine.zookeeper.config import ZooKeeperConfig
 from engine.zookeeper.session import ZooKeeperSession
+from tests.integration.lone_broker import Alone, properties_of, write_properties
+from tests.integration.raw_client import RawConnection
 from tests.integration.zookeeper_server import ZooKeeperEnsemble, zookeeper
 
 pytestmark = pytest.mark.integration
@@ -316,3 +324,81 @@ async def test_offsets_go_along_when_the_storage_is_another(session: ZooKeeperSe
     async with coordinator(session, logs, 3) as service:
         assert await fetched(service, "g") == {0: (7, ""), 1: (5, "")}
         await until_kept(session, b"7")
+
+
+def read(bootstrap: str, count: int) -> list[bytes]:
+    """The next values of a group, which are committed; librdkafka also says with which leader epoch."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "orders-group",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe(["orders"])
+    messages = consumer.consume(count, 20)
+    assert [message.error() for message in messages] == [None] * count
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    return [message.value() for message in messages]
+
+
+def committed_before(
+    connection: RawConnection, group: str, topic: str = "orders", numbers: tuple[int, ...] = (0,)
+) -> list[tuple[int, int]]:
+    request = old_fetch.OffsetFetchRequest(group, [old_fetch.OffsetFetchRequestTopic(topic, list(numbers))])
+    return [(each.committed_offset, each.error_code) for each in connection.ask(request, 0).topics[0].partitions]
+
+
+def commit_before(connection: RawConnection, group: str, offset: int, version: int) -> list[int]:
+    partitions = [
+        old_commit.OffsetCommitRequestPartition(number, offset, committed_metadata="", commit_timestamp=-1)
+        for number in (0, 9)
+    ]
+    request = old_commit.OffsetCommitRequest(group, topics=[old_commit.OffsetCommitRequestTopic("orders", partitions)])
+    response = connection.ask(request, version)
+    return [each.error_code for each in response.topics[0].partitions]
+
+
+def test_consumers_go_on_where_they_were_when_everything_was_killed(
+    ensemble: ZooKeeperEnsemble, tmp_path: Path
+) -> None:
+    port, controller_port = free_port(), free_port()
+    properties = properties_of(tmp_path, port, controller_port, offsets_storage="zookeeper")
+    for name in ("process.roles", "node.id", "controller.quorum.voters"):
+        del properties[name]
+    properties |= {"broker.id": "7", "zookeeper.connect": f"{ensemble.connect}/whole"}
+    file = write_properties(tmp_path / "server.properties", properties)
+    unknown = int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    broker = Alone(file, ("127.0.0.1", port))
+    try:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for number in range(20):
+            producer.produce("orders", str(number).encode(), partition=0)
+        assert producer.flush(20) == 0
+        assert read(broker.bootstrap, 7) == [b"%d" % number for number in range(7)]
+        with RawConnection(broker.address) as old:
+            served = {each.api_key: each.min_version for each in old.ask(ApiVersionsRequest(), 0).api_keys}
+            assert (served[8], served[9]) == (0, 0)
+            assert committed_before(old, "old", numbers=(0, 9)) == [(-1, unknown)] * 2
+            assert committed_before(old, "old", "none") == [(-1, unknown)]
+            # Partition 9 is none.
+            assert commit_before(old, "old", 11, 0) == [unknown, 0]
+            assert commit_before(old, "old-but-coordinated", 12, 1) == [unknown, 0]
+            assert committed_before(old, "orders-group") == [(7, 0)]
+        broker.kill()
+        for server in ensemble.servers.values():
+            server.kill()
+            server.start()
+            server.wait_until_it_serves()
+        broker = Alone(file, broker.address)
+        assert read(broker.bootstrap, 7) == [b"%d" % number for number in range(7, 14)]
+        with RawConnection(broker.address) as old:
+            assert committed_before(old, "old") == [(11, 0)]
+            assert committed_before(old, "old-but-coordinated") == [(12, 0)]
+            # It goes back, as a person would have it: the coordinator believes ZooKeeper.
+            assert commit_before(old, "orders-group", 2, 0) == [unknown, 0]
+        assert read(broker.bootstrap, 2) == [b"2", b"3"]
+    finally:
+        broker.kill()
