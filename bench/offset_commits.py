@@ -2,8 +2,8 @@
 
     python -m bench.offset_commits 127.0.0.1:9092
 
-It makes a topic of 100 partitions, commits to it for some seconds in each case, and deletes topic and groups again. Each
-committer is a group with a connection to its coordinator, which sends the next request when the last one is answered.
+It makes a topic of 100 partitions, commits to it for some seconds in each case, and deletes topic and groups again.
+Each committer is a group with a connection to its coordinator and sends the next request when the last is answered.
 """
 
 from __future__ import annotations

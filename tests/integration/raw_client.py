@@ -114,7 +114,7 @@ def decode_answer(key: int, version: int, frame: bytes, correlation_id: int) -> 
     if apis.response_header_version(key, version) >= 1:
         assert frame[4] == 0, "the response's header has tagged fields"
         offset = 5
-    response, _ = codec.decode(apis.response_class(key), version, frame, offset)
+    response, _ = codec.decode(apis.response_class(key, version), version, frame, offset)
     return response
 
 
