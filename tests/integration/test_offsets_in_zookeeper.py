@@ -368,7 +368,11 @@ def test_consumers_go_on_where_they_were_when_everything_was_killed(
     properties = properties_of(tmp_path, port, controller_port, offsets_storage="zookeeper")
     for name in ("process.roles", "node.id", "controller.quorum.voters"):
         del properties[name]
-    properties |= {"broker.id": "7", "zookeeper.connect": f"{ensemble.connect}/whole", "zookeeper.session.timeout.ms": "1000"}
+    properties |= {
+        "broker.id": "7",
+        "zookeeper.connect": f"{ensemble.connect}/whole",
+        "zookeeper.session.timeout.ms": "1000",
+    }
     file = write_properties(tmp_path / "server.properties", properties)
     unknown = int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     broker = Alone(file, ("127.0.0.1", port))
