@@ -1,98 +1,110 @@
-"""The embedded ensemble: real ZooKeeper servers that are killed, and end by themselves."""
+"""``kconsole up`` with ZooKeeper servers of the cluster's own: servers, broker and supervisor die, and it goes on."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import signal
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from engine.supervisor.broker_questions import CommandError
 from engine.supervisor.data_dir import DataDir
-from engine.supervisor.fact_view import FactView
-from engine.supervisor.facts import Fact, FactBus
+from engine.supervisor.facts import FactBus
 from engine.supervisor.ports import choose_zookeeper_ports
-from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import RestartSpec
 from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 from engine.supervisor.zookeeper_installation import find_zookeeper
 from engine.world.real import real_world
+from tests.integration.conftest import Cluster, start_cluster, stop_cluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-ONE_BY_ONE = RestartSpec("on-failure", 50, 1000, 5, 60_000)
-
-
-class Running:
-    """An ensemble, and what was told of it."""
-
-    def __init__(self, directory: Path, servers: int, restart: RestartSpec = ONE_BY_ONE) -> None:
-        world = real_world()
-        self.bus = FactBus(world.clock)
-        self.view = FactView()
-        self.notes: list[str] = []
-        self.bus.listen(self._on_fact)
-        ports = choose_zookeeper_ports(servers, {}, {}, world.random)
-        data_dir = DataDir(world, str(directory))
-        installation = find_zookeeper(os.environ)
-        self.ensemble = ZooKeeperEnsemble(world, self.bus, data_dir, ports, installation, restart)
-
-    def _on_fact(self, fact: Fact) -> None:
-        self.view.on_fact(fact)
-        if fact["type"] == "note":
-            self.notes.append(f"{fact['kind']} {fact['detail']['zookeeper_server']}")
-
-    def modes(self) -> list[str]:
-        return sorted(server.mode for server in self.view.zookeeper.values())
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(0.02)
-            await self.ensemble.look()
+SPEC = """
+coordination: zookeeper
+zookeeper: {servers: 3}
+brokers: [{id: 1}]
+topics: [{name: orders}]
+restart: {backoff_ms: 50}
+"""
 
 
-@asynccontextmanager
-async def running(directory: Path, servers: int) -> AsyncIterator[Running]:
-    found = Running(directory, servers)
-    await found.ensemble.start()
+def servers(cluster: Cluster) -> dict[int, dict[str, Any]]:
+    return {each["id"]: each for each in json.loads(cluster.cli("zookeeper", "status", "--json").stdout)["servers"]}
+
+
+def modes(cluster: Cluster) -> list[str]:
+    return sorted(each["mode"] for each in servers(cluster).values())
+
+
+def produce(cluster: Cluster, value: str) -> None:
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "linger.ms": 0})
+    failed: list[Any] = []
+    producer.produce("orders", value, on_delivery=lambda error, _: failed.append(error) if error else None)
+    assert producer.flush(30) == 0 and not failed
+
+
+def read_all(cluster: Cluster) -> list[str]:
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "-", "enable.auto.commit": False})
+    partition = TopicPartition("orders", 0, 0)
+    _, end = consumer.get_watermark_offsets(partition, timeout=30)
+    consumer.assign([partition])
+    found = [message.value().decode() for message in consumer.consume(end, timeout=30)]
+    consumer.close()
+    return found
+
+
+def is_running(process: psutil.Process) -> bool:
     try:
-        yield found
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_servers_broker_and_supervisor_die_and_the_cluster_goes_on(tmp_path: Path) -> None:
+    cluster = start_cluster(tmp_path, SPEC)
+    connect, rows = cluster.line["zookeeper"]["connect"], cluster.line["zookeeper"]["servers"]
+    leaders = [each["id"] for each in rows if each["mode"] == "leader"]
+    assert sorted(each["mode"] for each in rows) == ["follower", "follower", "leader"]
+    produce(cluster, "before")
+
+    # Killed on purpose, it stays down, and the two others go on.
+    (killed,) = json.loads(cluster.cli("zookeeper", "kill", "leader", "--json").stdout)["servers"]
+    assert [killed["id"]] == leaders and killed["state"] == "killed" and killed["next_restart_at_ms"] is None
+    cluster.wait_for("another leader", lambda: modes(cluster) == ["", "follower", "leader"])
+    produce(cluster, "without one")
+    cluster.cli("zookeeper", "start")
+    assert modes(cluster) == ["follower", "follower", "leader"]
+    # One that ends by itself comes back by itself.
+    victim = next(each for each in servers(cluster).values() if each["mode"] == "follower")
+    os.kill(victim["pid"], signal.SIGKILL)
+    cluster.wait_for("its restart", lambda: servers(cluster)[victim["id"]]["restarts"] == 1)
+
+    # Nobody is left to stop them.
+    assert cluster.process is not None
+    started = psutil.Process(cluster.process.pid).children(recursive=True)
+    assert sum(each.name() == "java" for each in started) == 3
+    cluster.process.kill()
+    cluster.wait_for("all of them to go", lambda: not any(map(is_running, started)))
+    cluster = start_cluster(tmp_path, SPEC, fresh=False)
+    try:
+        assert cluster.line["zookeeper"]["connect"] == connect
+        produce(cluster, "after")
+        assert read_all(cluster) == ["before", "without one", "after"]
     finally:
-        with contextlib.suppress(CommandError):
-            await found.ensemble.stop()
+        stop_cluster(cluster)
 
 
-async def test_three_servers_go_on_without_one_and_it_comes_back(tmp_path: Path) -> None:
-    async with running(tmp_path, 3) as running_:
-        ensemble = running_.ensemble
-        assert running_.modes() == ["follower", "follower", "leader"]
-        first = ensemble.leader
-        assert first is not None
-        (killed,) = await ensemble.act("kill", "leader")
-        assert killed is first and killed.state is ProcessState.KILLED
-        await running_.until(lambda: running_.modes() == ["", "follower", "leader"])
-        second = ensemble.leader
-        assert second is not None and second is not first
-        # It was asked for: nobody starts it but who asks for that.
-        assert not killed.awaits_restart
-        await ensemble.act("start", None)
-        assert running_.modes() == ["follower", "follower", "leader"] and ensemble.leader is second
-        # One that ends by itself comes back by itself.
-        follower = next(each for each in ensemble.servers.values() if each.mode == "follower")
-        follower.crash()
-        await running_.until(lambda: follower.restarts == 1 and follower.is_serving)
-        seconds = [each for each in running_.notes if each.startswith("zookeeper_leader_elected")]
-        assert seconds == [f"zookeeper_leader_elected {each.server_id}" for each in (first, second)]
-        with pytest.raises(CommandError, match=r"there is no ZooKeeper server 4; the cluster has 1, 2, 3"):
-            await ensemble.act("kill", [4])
-
-
-async def test_a_server_that_cannot_serve_says_why(tmp_path: Path) -> None:
-    found = Running(tmp_path, 1, ONE_BY_ONE._replace(policy="never"))
+async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    world = real_world()
+    ports = choose_zookeeper_ports(1, {}, {}, world.random)
+    bus, data_dir = FactBus(world.clock), DataDir(world, str(tmp_path))
+    never = RestartSpec("never", 0, 0, 1, 1)
+    ensemble = ZooKeeperEnsemble(world, bus, data_dir, ports, find_zookeeper(os.environ), never)
     (tmp_path / "zookeeper-1" / "zoo.cfg").write_text("clientPort=none\n")
-    with pytest.raises(CommandError, match=r"(?s)ZooKeeper server 1 ended while starting.*server\.log.*Invalid config"):
-        await found.ensemble.start()
+    with pytest.raises(CommandError, match=r"(?s)server 1 ended while starting.*server\.log.*Invalid config"):
+        await ensemble.start()
