@@ -63,6 +63,8 @@ OWN_CONFIGS = "/kconsole/config"
 GROUP_CONFIGS = "/kconsole/config/groups"
 CLIENT_METRICS_CONFIGS = "/kconsole/config/client-metrics"
 OWN_ACLS = "/kconsole/acls"
+# The cluster was moved to KRaft: no broker may start on what is here (:mod:`engine.supervisor.migrating`).
+MIGRATED = "/kconsole/migrated"
 
 _KAFKA_ROOTS = (
     "/brokers",

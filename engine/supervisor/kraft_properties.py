@@ -1,0 +1,153 @@
+"""A server.properties of Apache Kafka 3.9 under ZooKeeper, made one of a node of Kafka 4.3 under KRaft. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MAX_VOTERS = 5
+
+# What Kafka 4 does not have any more; names that begin so are ZooKeeper's.
+_GONE = frozenset(
+    (
+        "broker.id",
+        "broker.id.generation.enable",
+        "reserved.broker.max.id",
+        "inter.broker.protocol.version",
+        "log.message.format.version",
+        "log.message.downconversion.enable",
+        "log.message.timestamp.difference.max.ms",
+        "control.plane.listener.name",
+        "offsets.storage",
+    )
+)
+_GONE_PREFIXES = ("zookeeper.", "password.encoder.", "kconsole.zookeeper.")
+_AUTHORIZERS = {
+    "kafka.security.authorizer.AclAuthorizer": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "kafka.security.auth.SimpleAclAuthorizer": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+}
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_DEFAULT_LISTENERS = "PLAINTEXT://:9092"
+_DEFAULT_LOG_DIR = "/tmp/kafka-logs"
+
+
+class UnusableProperties(Exception):
+    """A server.properties that cannot be converted; the message says why and what to do."""
+
+
+class KraftNode(NamedTuple):
+    """What one broker becomes."""
+
+    node_id: int
+    log_dirs: tuple[str, ...]
+    metadata_log_dir: str
+    is_voter: bool
+    properties: dict[str, str]
+
+
+class Converted(NamedTuple):
+    """All brokers of a cluster, by id; ``dropped``: names of configs that Kafka 4 does not have; ``notes``: what is
+    worth knowing."""
+
+    nodes: dict[int, KraftNode]
+    dropped: list[str]
+    notes: list[str]
+
+
+def voters_among(broker_ids: list[int]) -> list[int]:
+    """Who votes: all up to five, an odd number except for two."""
+    ids = sorted(broker_ids)[:MAX_VOTERS]
+    return ids if len(ids) % 2 or len(ids) == 2 else ids[:-1]
+
+
+def convert(files: Mapping[str, Mapping[str, str]], controller_port: int) -> Converted:
+    """``files``: the properties of every broker, by the path of its file. Voters listen for each other on
+    ``controller_port``, and on the next ones where several are on one host.
+
+    Raises:
+        UnusableProperties: a broker has no id, or one that another has too.
+    """
+    brokers: dict[int, Mapping[str, str]] = {}
+    for path, properties in files.items():
+        text = properties.get("broker.id", properties.get("node.id", ""))
+        if not text.strip().isdigit():
+            raise UnusableProperties(
+                f"{path} has no broker.id: add the one that meta.properties in its log directory has"
+            )
+        if int(text) in brokers:
+            raise UnusableProperties(f"{path}: broker.id {text} is in another file too: give each broker's own file")
+        brokers[int(text)] = properties
+    voters = voters_among(list(brokers))
+    ports: dict[str, int] = {}
+    addresses: dict[int, tuple[str, int]] = {}
+    for broker_id in voters:
+        host = _host(brokers[broker_id])
+        ports[host] = ports.get(host, controller_port - 1) + 1
+        addresses[broker_id] = host, ports[host]
+    quorum = ",".join(f"{broker_id}@{_in_uri(host)}:{port}" for broker_id, (host, port) in addresses.items())
+    dropped: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    nodes: dict[int, KraftNode] = {}
+    for broker_id, old in sorted(brokers.items()):
+        new = {"node.id": str(broker_id)}
+        new["process.roles"] = "broker,controller" if broker_id in voters else "broker"
+        new["controller.quorum.voters"] = quorum
+        for name, value in old.items():
+            if name in _GONE or name.startswith(_GONE_PREFIXES):
+                if not name.startswith(("zookeeper.", "broker.id", "kconsole.")):
+                    dropped[name] = None
+            elif name not in new:
+                new[name] = value
+        _listeners(new, addresses.get(broker_id), notes)
+        authorizer = new.get("authorizer.class.name", "")
+        if authorizer in _AUTHORIZERS:
+            new["authorizer.class.name"] = _AUTHORIZERS[authorizer]
+        log_dirs = old.get("log.dirs") or old.get("log.dir") or _DEFAULT_LOG_DIR
+        directories = tuple(each.strip().rstrip("/") for each in log_dirs.split(",") if each.strip())
+        metadata_log_dir = (old.get("metadata.log.dir") or directories[0]).rstrip("/")
+        nodes[broker_id] = KraftNode(broker_id, directories, metadata_log_dir, broker_id in voters, new)
+    return Converted(nodes, list(dropped), list(notes))
+
+
+def _listeners(properties: dict[str, str], own: tuple[str, int] | None, notes: dict[str, None]) -> None:
+    """Add the controllers' listener, under a name that is free."""
+    listeners = properties.get("listeners") or _DEFAULT_LISTENERS
+    names = [each.partition("://")[0].strip() for each in listeners.split(",")]
+    name = "CONTROLLER" if "CONTROLLER" not in names else "KRAFT_CONTROLLER"
+    security = properties.get("listener.security.protocol.map") or ",".join(f"{each}:{each}" for each in _PROTOCOLS)
+    between_brokers = properties.get("inter.broker.listener.name") or properties.get(
+        "security.inter.broker.protocol", "PLAINTEXT"
+    )
+    protocol = next(
+        (each.partition(":")[2] for each in security.split(",") if each.partition(":")[0].strip() == between_brokers),
+        "PLAINTEXT",
+    ).strip()
+    if protocol.startswith("SASL"):
+        notes[
+            f"the controllers' listener {name} is PLAINTEXT: users of SASL/SCRAM are known only once there is a "
+            "controller; keep it inside a trusted network, or give it SSL in every file"
+        ] = None
+        protocol = "PLAINTEXT"
+    if own is not None:
+        if not properties.get("advertised.listeners"):
+            properties["advertised.listeners"] = listeners
+            if any(each.partition("://")[2].startswith((":", "0.0.0.0:")) for each in listeners.split(",")):
+                del properties["advertised.listeners"]
+        listen_on = listeners.split(",")[0].partition("://")[2].rpartition(":")[0]
+        listeners += f",{name}://{listen_on}:{own[1]}"
+    properties["listeners"] = listeners
+    properties["controller.listener.names"] = name
+    properties["listener.security.protocol.map"] = f"{security},{name}:{protocol}"
+
+
+def _host(properties: Mapping[str, str]) -> str:
+    """Where other brokers reach this one."""
+    for listeners in (properties.get("advertised.listeners", ""), properties.get("listeners", "")):
+        host = listeners.split(",")[0].partition("://")[2].rpartition(":")[0].strip("[]")
+        if host and host not in ("0.0.0.0", "::"):
+            return host
+    return "localhost"
+
+
+def _in_uri(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
