@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from console.supervisor_calls import DATA_DIR, FAILED, JSON, call, directory_of, fail
+from console.zookeeper_migrate_command import migrate, offsets
 
 _LEADER = "leader"
 
@@ -93,3 +94,7 @@ _server_command("start", "Start servers that are down, and wait until they serve
 _server_command("pause", "Freeze servers (SIGSTOP): connections stay open, nothing answers.")
 _server_command("resume", "Let frozen servers go on (SIGCONT).")
 _server_command("restart", "Stop and start servers, one after the other.")
+
+
+for _command in (migrate, offsets):
+    zookeeper.add_command(_command)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.supervisor_calls import FAILED, JSON, fail
+from console.supervisor_calls import FAILED, JSON, directory_of, fail
 
 if TYPE_CHECKING:
     from engine.supervisor.migrating import Cluster, Plan
+    from engine.supervisor.migration_sources import Embedded
     from engine.supervisor.zookeeper_migration import CommittedOffset, Metadata
+    from engine.supervisor.zookeeper_offsets import Committed
+    from engine.world import World
 
 _KINDS = {
     "topics": "topics",
@@ -94,7 +97,7 @@ def _carry_out(
     undo: bool,
     as_json: bool,
 ) -> dict[str, Any]:
-    from engine.supervisor import migrating, migration_sources
+    from engine.supervisor import migration_sources
     from engine.supervisor.kraft_directories import DirectoryProblem
     from engine.supervisor.zookeeper_migration import NotMigratable
     from engine.world.real import real_world
@@ -103,35 +106,73 @@ def _carry_out(
     world = real_world()
 
     async def run() -> dict[str, Any]:
-        cluster = migration_sources.of_properties(world.disk, files, connect=connect, controller_port=controller_port)
-        async with migrating.ZooKeeperTree(cluster.zookeeper) as tree:
-            if undo:
-                was_there = await migrating.undo(world, tree, cluster)
-                if not as_json:
-                    click.echo(
-                        f"back under ZooKeeper at {cluster.zookeeper}"
-                        if was_there
-                        else f"nothing was to undo: there was no migration at {cluster.zookeeper}"
-                    )
-                return {"undone": was_there}
-            plan = migrating.make_plan(world, cluster, await tree.read())
-            if not is_dry:
-                await migrating.carry_out(world, tree, plan)
-            if not as_json:
-                _print_plan(plan, is_dry)
-            return migrating.as_json(plan, is_dry=is_dry)
+        if files:
+            cluster = migration_sources.of_properties(
+                world.disk, files, connect=connect, controller_port=controller_port
+            )
+            return (await _in_zookeeper(world, cluster, is_dry, undo, as_json))[0]
+        embedded = migration_sources.of_data_dir(directory_of(data_dir), world.disk)
+        async with migration_sources.running_zookeeper(world, embedded) as place:
+            cluster = migration_sources.cluster_of(embedded, place)
+            answer, offsets = await _in_zookeeper(world, cluster, is_dry, undo, as_json, embedded)
+        if offsets:
+            done = await migration_sources.commit_offsets_to(world, embedded, offsets)
+            answer |= {"committed_offsets": done.committed, "refused_offsets": len(done.refused)}
+            _print_committed(done, as_json)
+            if done.refused:
+                raise NotMigratable("the metadata moved, but not all offsets: mend that and run this again")
+            async with migration_sources.running_zookeeper(world, embedded) as place:
+                cluster = migration_sources.cluster_of(embedded, place)
+                async with migrating.ZooKeeperTree(cluster.zookeeper) as tree:
+                    await tree.set_marker(migrating.DONE, world.clock.now_ms())
+        return answer
+
+    from engine.supervisor import migrating
 
     try:
         return asyncio.run(run())
-    except NotMigratable as error:
-        fail(str(error), FAILED)
-    except (DirectoryProblem, ZooKeeperError) as error:
+    except (NotMigratable, DirectoryProblem, ZooKeeperError) as error:
         fail(str(error), FAILED)
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror}; run it again once that is mended", FAILED)
 
 
-def _print_plan(plan: Plan, is_dry: bool) -> None:
+async def _in_zookeeper(
+    world: World, cluster: Cluster, is_dry: bool, undo: bool, as_json: bool, embedded: Embedded | None = None
+) -> tuple[dict[str, Any], list[CommittedOffset]]:
+    """What is done while ZooKeeper can be asked; what to answer, and offsets that are to be committed."""
+    from engine.supervisor import migrating
+    from engine.supervisor.zookeeper_migration import committed_offsets
+
+    async with migrating.ZooKeeperTree(cluster.zookeeper) as tree:
+        if undo:
+            was_there = await migrating.undo(world, tree, cluster)
+            if not as_json:
+                back = f"back under ZooKeeper at {cluster.zookeeper}"
+                click.echo(back if was_there else f"no migration has begun at {cluster.zookeeper}: nothing was undone")
+            return {"undone": was_there}, []
+        found = await tree.read()
+        if embedded is not None and not is_dry and migrating.marker_state(found) == migrating.WRITTEN:
+            # Only the offsets are missing: it was cut before they were committed.
+            return {}, committed_offsets(found)
+        plan = migrating.make_plan(world, cluster, found)
+        if not is_dry:
+            await migrating.carry_out(world, tree, plan)
+        if not as_json:
+            _print_plan(plan, is_dry, embedded is not None)
+        return migrating.as_json(plan, is_dry=is_dry), [] if is_dry else plan.metadata.offsets
+
+
+def _print_committed(done: Committed, as_json: bool) -> None:
+    if not as_json:
+        click.echo(f"{done.committed} offsets committed to the cluster, which was started for that and stopped again")
+        if done.kept:
+            click.echo(f"{len(done.kept)} left as they are: the group has committed to the cluster since")
+    for refused in done.refused:
+        click.echo(f"{refused.group} {refused.partition or ''}: {refused.why}", err=True)
+
+
+def _print_plan(plan: Plan, is_dry: bool, is_embedded: bool) -> None:
     metadata, cluster = plan.metadata, plan.cluster
     would = "would move" if is_dry else "moved"
     click.echo(f"cluster {metadata.cluster_id} {would} from ZooKeeper at {cluster.zookeeper} to KRaft:")
@@ -143,12 +184,12 @@ def _print_plan(plan: Plan, is_dry: bool) -> None:
         for each in metadata.left:
             click.echo(f"  {each.number:>7}  {each.what} ({each.example}{', …' if each.number > 1 else ''})")
     if metadata.offsets:
-        _print_offsets(metadata.offsets, cluster)
+        _print_offsets(metadata.offsets, cluster, is_embedded)
     for note in cluster.notes:
         click.echo(f"Note: {note}.")
     if is_dry:
         click.echo("Nothing was written.")
-    elif any(each.backup is None for each in cluster.files):
+    elif not is_embedded:
         click.echo(
             "Start each broker in the directory of Kafka 4.3's distribution, or with `kconsole broker --properties`:"
         )
@@ -165,8 +206,13 @@ def _print_moved(metadata: Metadata) -> None:
         click.echo(f"  producer ids go on at {counts['next_producer_id']}")
 
 
-def _print_offsets(offsets: list[CommittedOffset], cluster: Cluster) -> None:
+def _print_offsets(offsets: list[CommittedOffset], cluster: Cluster, is_embedded: bool) -> None:
     groups = len({each.group for each in offsets})
+    if is_embedded:
+        click.echo(
+            f"{len(offsets)} offsets that {groups} group{'s' if groups > 1 else ''} committed to ZooKeeper move too"
+        )
+        return
     click.echo(
         f"{len(offsets)} offsets that {groups} group{'s' if groups > 1 else ''} committed to ZooKeeper are moved once "
         f"the cluster is up:\n  kconsole zookeeper offsets --connect {shlex.quote(str(cluster.zookeeper))} "
@@ -203,7 +249,7 @@ def offsets(connect: str, bootstrap_servers: str, replace: bool, dry_run: bool, 
     from engine.client.errors import ClientError
     from engine.supervisor import migrating
     from engine.supervisor.zookeeper_migration import committed_offsets
-    from engine.supervisor.zookeeper_offsets import Committed, commit_offsets
+    from engine.supervisor.zookeeper_offsets import commit_offsets
     from engine.world.real import real_world
     from engine.zookeeper.config import ZooKeeperConfig
     from engine.zookeeper.errors import ZooKeeperError
@@ -219,7 +265,7 @@ def offsets(connect: str, bootstrap_servers: str, replace: bool, dry_run: bool, 
         try:
             return found, await commit_offsets(admin, found, replaces=replace)
         finally:
-            await admin.close()
+            admin.close()
 
     try:
         found, done = asyncio.run(run())

@@ -10,6 +10,7 @@ broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
 zookeeper-N/         of an embedded ZooKeeper server: zoo.cfg, server.log and server.log.1, pid
 zookeeper-N/data/    its dataDir
+before-kraft/        cluster.yaml and cluster.json under ZooKeeper, once `kconsole zookeeper migrate` was there
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _OURS = (
     "supervisor.log",
     *(f"{name}{age}" for name in ("workload.log", "probe.log") for age in ("", ".1")),
     "workload.json",
+    "before-kraft",
     # What consoles recorded of it.
     "recording",
 )
@@ -69,6 +71,15 @@ class DataDir:
     def broker_dir(self, broker_id: int) -> str:
         """What belongs to one broker."""
         return os.path.join(self.path, f"broker-{broker_id}")
+
+    @property
+    def state_file(self) -> str:
+        """What is remembered of the cluster from start to start."""
+        return os.path.join(self.path, "cluster.json")
+
+    def before_kraft_dir(self) -> str:
+        """What files said when ZooKeeper coordinated the cluster."""
+        return os.path.join(self.path, "before-kraft")
 
     def log_dir(self, broker_id: int) -> str:
         """The broker's ``log.dirs``."""
@@ -233,7 +244,7 @@ class DataDir:
         Raises:
             DataDirError: it is damaged.
         """
-        path = os.path.join(self.path, "cluster.json")
+        path = self.state_file
         try:
             state = json.loads(self._world.disk.read(path))
         except FileNotFoundError:
@@ -246,8 +257,12 @@ class DataDir:
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace cluster.json."""
-        text = json.dumps(state, indent=2, sort_keys=True) + "\n"
-        self._world.disk.write_atomic(os.path.join(self.path, "cluster.json"), text.encode())
+        self._world.disk.write_atomic(self.state_file, self.encode_state(state))
+
+    @staticmethod
+    def encode_state(state: dict[str, Any]) -> bytes:
+        """The content of cluster.json."""
+        return (json.dumps(state, indent=2, sort_keys=True) + "\n").encode()
 
     def format_log_dir(self, broker_id: int, cluster_id: str, directory_id: str) -> None:
         """What ``kafka-storage format`` does: make ``log.dirs`` and its meta.properties (version 1), once."""

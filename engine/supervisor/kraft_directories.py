@@ -28,7 +28,7 @@ from engine.storage.checkpoints import (
     write_meta_properties,
 )
 from engine.storage.file_sync import make_dirs_synced
-from engine.storage.log_dirs import METADATA_DIRECTORY
+from engine.storage.log_directory import METADATA_DIRECTORY
 from engine.wire.message import Message
 from engine.world import Disk
 

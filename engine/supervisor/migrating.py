@@ -5,8 +5,9 @@ Nothing that was there before is changed until all that is new is on the disk, a
 anywhere is done again from its beginning, or undone. In order:
 
 1. the marker, as begun; 2. each voter's metadata directory; 3. meta.properties of all brokers; 4. files that say how
-the cluster is coordinated, of which a copy is kept; 5. the marker, as done. Offsets that groups committed to ZooKeeper
-are the sixth: they are committed to the cluster once it runs (:mod:`engine.supervisor.zookeeper_offsets`).
+the cluster is coordinated, of which a copy is kept; 5. the marker, as written. Offsets that groups committed to
+ZooKeeper are the sixth: they are committed to the cluster once it runs (:mod:`engine.supervisor.zookeeper_offsets`).
+Then, or if there are none, the marker says done.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from engine.zookeeper.config import ZooKeeperConfig
 from engine.zookeeper.errors import NodeExists, NoNode
 from engine.zookeeper.session import ZooKeeperSession
 
-BEGUN, DONE, OFFSETS_MOVED = "begun", "done", "offsets moved"
+# Written: the directories are KRaft's; only committed offsets may be missing.
+BEGUN, WRITTEN, DONE = "begun", "written", "done"
 
 
 class NewFile(NamedTuple):
@@ -70,6 +72,11 @@ class Plan(NamedTuple):
         return [each.node_id for each in self.cluster.nodes if each.is_voter]
 
 
+def marker_of(state: str, now_ms: int) -> bytes:
+    """The marker's value."""
+    return json.dumps({"version": 1, "state": state, "timestamp": str(now_ms)}, separators=(",", ":")).encode()
+
+
 class ZooKeeperTree:
     """One connection that reads a tree and keeps the marker. It makes nothing else, not even a chroot."""
 
@@ -100,7 +107,7 @@ class ZooKeeperTree:
 
     async def set_marker(self, state: str, now_ms: int) -> None:
         """Say how far the migration is. Raises: ZooKeeperError."""
-        data = json.dumps({"version": 1, "state": state, "timestamp": str(now_ms)}, separators=(",", ":")).encode()
+        data = marker_of(state, now_ms)
         path = self._chroot + MARKER
         try:
             await self._session.create(path, data, make_parents=True)
@@ -136,7 +143,7 @@ def make_plan(world: World, cluster: Cluster, tree: Mapping[str, Znode]) -> Plan
     """
     check_stopped(tree)
     state = marker_state(tree)
-    if state in (DONE, OFFSETS_MOVED):
+    if state in (WRITTEN, DONE):
         raise NotMigratable(
             f"this cluster was moved to KRaft already ({MARKER} in ZooKeeper): start it as it is now, or take that "
             "back with --undo, as long as it was not started"
@@ -181,7 +188,7 @@ async def carry_out(world: World, tree: ZooKeeperTree, plan: Plan) -> None:
     now_ms = world.clock.now_ms()
     await tree.set_marker(BEGUN, now_ms)
     await world.disk.run_blocking(lambda: write(world.disk, plan, now_ms))
-    await tree.set_marker(DONE, world.clock.now_ms())
+    await tree.set_marker(WRITTEN if plan.metadata.offsets else DONE, world.clock.now_ms())
 
 
 def write(disk: Disk, plan: Plan, now_ms: int) -> None:

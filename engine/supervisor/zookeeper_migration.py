@@ -8,6 +8,7 @@ offsets of the metadata, the controller epoch), and leader epochs, partition epo
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ from engine.core.controller.image import BROKER_RESOURCE, NO_LEADER, TOPIC_RESOU
 from engine.core.raft.identity import OffsetAndEpoch
 from engine.core.znodes import paths
 from engine.core.znodes.cluster_znodes import decode_cluster_id, decode_controller, decode_controller_epoch, decode_mark
+from engine.core.znodes.consumer_offsets import ZnodeNotUnderstood, detail_path, kept_offset, text_of
 from engine.core.znodes.json_fields import ZnodeCorrupt
 from engine.core.znodes.reading import image_of
 from engine.model.ids import Uuid
@@ -58,6 +60,8 @@ _MEANINGLESS = (
     ("/delegation_token/token_changes/", "notifications of changed tokens"),
     ("/kconsole/log/", "the last batches of metadata, whose effect is in the tree"),
     ("/kconsole/metadata", "where the metadata stood"),
+    ("/kconsole/epoch", "the epoch of its controllers"),
+    ("/kconsole/offsets_coordinators", "who kept committed offsets in ZooKeeper"),
     ("/kconsole/controllers/", "addresses of controllers: KRaft's register themselves"),
     ("/brokers/seqid", "the counter of generated broker ids"),
     ("/migration", "the state of Apache Kafka's own migration"),
@@ -77,6 +81,8 @@ class CommittedOffset(NamedTuple):
     group: str
     partition: TopicPartition
     offset: int
+    leader_epoch: int = -1
+    metadata: str = ""
 
 
 class Left(NamedTuple):
@@ -228,12 +234,13 @@ def committed_offsets(tree: Mapping[str, Znode]) -> list[CommittedOffset]:
     found = []
     for path, znode in sorted(tree.items()):
         names = path.split("/")
-        if len(names) == 6 and names[1] == "consumers" and names[3] == "offsets" and names[5].isdigit():
-            try:
-                offset = int(znode.data)
-            except ValueError:
-                continue
-            found.append(CommittedOffset(names[2], TopicPartition(names[4], int(names[5])), offset))
+        if len(names) != 6 or f"/{names[1]}" != paths.CONSUMERS or names[3] != "offsets" or not names[5].isdigit():
+            continue
+        group, partition = text_of(names[2]), TopicPartition(text_of(names[4]), int(names[5]))
+        detail_at = detail_path(group, *partition)
+        with contextlib.suppress(ZnodeNotUnderstood):
+            kept, _ = kept_offset(path, znode, detail_at, tree.get(detail_at))
+            found.append(CommittedOffset(group, partition, kept.offset, kept.leader_epoch, kept.metadata))
     return found
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from engine.client.admin.client import AdminClient
+from engine.client.admin.offsets import CommittedOffset as Position
 from engine.client.errors import ClientError
 from engine.model.errors import KafkaError
 from engine.model.topic_partition import TopicPartition
@@ -34,25 +35,22 @@ async def commit_offsets(
     offsets: Iterable[CommittedOffset],
     *,
     replaces: bool,
-    on_group: Callable[[str], None] | None = None,
 ) -> Committed:
     """Commit each group's offsets as its only member would; a group with members is refused by the cluster.
 
     ``replaces``: ZooKeeper's offsets count where the group has committed to the cluster too (offsets.storage was
     zookeeper); otherwise the cluster's do.
     """
-    by_group: dict[str, dict[TopicPartition, int]] = {}
+    by_group: dict[str, dict[TopicPartition, Position]] = {}
     for each in offsets:
-        by_group.setdefault(each.group, {})[each.partition] = each.offset
+        by_group.setdefault(each.group, {})[each.partition] = Position(each.offset, each.leader_epoch, each.metadata)
     committed, kept, refused = 0, list[CommittedOffset](), list[Refused]()
     known = {} if replaces else await admin.list_group_offsets(by_group)
     for group, wanted in sorted(by_group.items()):
-        if on_group is not None:
-            on_group(group)
         there = known.get(group, {})
         if isinstance(there, dict):
-            kept += [CommittedOffset(group, each, offset) for each, offset in wanted.items() if each in there]
-            wanted = {each: offset for each, offset in wanted.items() if each not in there}
+            kept += [CommittedOffset(group, each, *at) for each, at in wanted.items() if each in there]
+            wanted = {each: at for each, at in wanted.items() if each not in there}
         if not wanted:
             continue
         try:

@@ -149,14 +149,22 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
         }
 
     async def alter_group_offsets(
-        self, group_id: str, offsets: Mapping[TopicPartition, int], *, timeout_ms: float | None = None
+        self,
+        group_id: str,
+        offsets: Mapping[TopicPartition, int] | Mapping[TopicPartition, CommittedOffset],
+        *,
+        timeout_ms: float | None = None,
     ) -> dict[TopicPartition, KafkaError | None]:
-        """Set a group's positions; the group must have no members.
+        """Set a group's positions, with leader epoch and metadata where given; the group must have no members.
 
         Raises:
             ClientError: no answer.
             KafkaError: the group has no coordinator.
         """
+        whole = {
+            each: offset if isinstance(offset, CommittedOffset) else CommittedOffset(offset, -1, "")
+            for each, offset in offsets.items()
+        }
         request = OffsetCommitRequest(
             group_id=group_id,
             topics=[
@@ -165,10 +173,12 @@ class OffsetAdmin(GroupAdmin, MetadataAdmin):
                     partitions=[
                         OffsetCommitRequestPartition(
                             partition_index=partition,
-                            committed_offset=offsets[TopicPartition(topic, partition)],
-                            committed_metadata="",
+                            committed_offset=each.offset,
+                            committed_leader_epoch=each.leader_epoch,
+                            committed_metadata=each.metadata,
                         )
                         for partition in partitions
+                        for each in (whole[TopicPartition(topic, partition)],)
                     ],
                 )
                 for topic, partitions in by_topic(offsets).items()

@@ -54,6 +54,7 @@ CONSUMERS = "/consumers"
 KCONSOLE = "/kconsole"
 METADATA = "/kconsole/metadata"
 EPOCH = "/kconsole/epoch"
+# The cluster was moved to KRaft: no broker may start on what is here (:mod:`engine.supervisor.migrating`).
 MIGRATED = "/kconsole/migrated"
 LOG = "/kconsole/log"
 OWN_BROKERS = "/kconsole/brokers"
@@ -63,8 +64,6 @@ OWN_CONFIGS = "/kconsole/config"
 GROUP_CONFIGS = "/kconsole/config/groups"
 CLIENT_METRICS_CONFIGS = "/kconsole/config/client-metrics"
 OWN_ACLS = "/kconsole/acls"
-# The cluster was moved to KRaft: no broker may start on what is here (:mod:`engine.supervisor.migrating`).
-MIGRATED = "/kconsole/migrated"
 
 _KAFKA_ROOTS = (
     "/brokers",

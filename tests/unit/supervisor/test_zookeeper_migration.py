@@ -312,7 +312,7 @@ def test_every_broker_with_replicas_has_to_come_along(there: OnDisk) -> None:
 
 
 def test_a_cluster_that_was_moved_is_not_moved_again(there: OnDisk) -> None:
-    put(there.tree, "/kconsole/migrated", b'{"version":1,"state":"done"}')
+    put(there.tree, "/kconsole/migrated", b'{"version":1,"state":"written"}')
     with pytest.raises(NotMigratable, match=r"moved to KRaft already .*--undo"):
         there.plan()
     put(there.tree, "/kconsole/migrated", b'{"version":1,"state":"begun"}')
