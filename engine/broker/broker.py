@@ -33,6 +33,7 @@ from engine.broker.publisher import Publisher
 from engine.broker.quorum.batches import MetadataNotUnderstood
 from engine.broker.quorum.quorum_state_file import QuorumStateError
 from engine.broker.quorum.snapshot_files import SnapshotCorrupt
+from engine.broker.quorum.voters import ANYWHERE
 from engine.broker.quorum_host import QuorumHost
 from engine.broker.refusals import Refusals
 from engine.broker.replica_fetchers import ReplicaFetchers
@@ -189,8 +190,11 @@ class Broker:
         return self.coordinator.controller_address()
 
     def controller_endpoint(self) -> tuple[str, int]:
-        """Where this node answers as a controller."""
-        return self._controllers[0].host, self._controllers[0].port
+        """Where others reach this node as a controller: as advertised.listeners says, else at its listener."""
+        bound, config = self._controllers[0], self.config
+        said = next((each for each in config.advertised_controller_listeners if each.name == bound.name), bound)
+        host = config.advertised_listeners[0].host if said.host in ANYWHERE else said.host
+        return host or bound.host, said.port or bound.port
 
     def _broker_epoch(self) -> int:
         return -1 if self.lifecycle is None else self.lifecycle.broker_epoch

@@ -7,16 +7,17 @@ import random
 import sys
 from collections.abc import Sequence
 
-from engine.chaos.machine import FAULTS
+from engine.chaos.machine import FAULTS, ZOOKEEPER
 from engine.chaos.run import Options, run
 from engine.chaos.workload import LYING, SAFE, UNCLEAN, WEAK
 
 
 def _faults(text: str) -> frozenset[str]:
     chosen = frozenset(filter(None, text.split(",")))
-    unknown = sorted(chosen - set(FAULTS))
+    known = (*FAULTS, ZOOKEEPER)
+    unknown = sorted(chosen - set(known))
     if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is unknown; there are {', '.join(FAULTS)}")
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is unknown; there are {', '.join(known)}")
     return chosen
 
 
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are made (60)")
     parser.add_argument("--seed", type=int, help="of the choices of faults; times and clients are not replayed")
-    parser.add_argument("--faults", type=_faults, default=frozenset(FAULTS), help=f"of {','.join(FAULTS)} (all)")
+    parser.add_argument("--faults", type=_faults, help=f"of {','.join((*FAULTS, ZOOKEEPER))} (all)")
+    parser.add_argument(
+        "--zookeeper", type=int, choices=(1, 3), default=0, metavar="N", help="coordinated by 1 or 3 ZooKeeper servers"
+    )
     parser.add_argument("--rate", type=float, default=400.0, help="records a second, of all producers (400)")
     parser.add_argument(
         "--durability", choices=("page-cache", "fsync", "mixed"), help="(mixed; fsync where faults are counted)"
@@ -51,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     mode = WEAK if given.acks else UNCLEAN if given.unclean else LYING if given.lying_disks else SAFE
     is_campaign = bool(given.power_cuts or given.kills)
+    if given.faults and ZOOKEEPER in given.faults and not given.zookeeper:
+        parser.error(f"--faults {ZOOKEEPER} takes --zookeeper N: a quorum coordinates the brokers otherwise")
+    faults = frozenset((*FAULTS, ZOOKEEPER)) if given.faults is None else given.faults
+    if not given.zookeeper:
+        faults -= {ZOOKEEPER}
     if mode == LYING and not given.power_cuts:
         parser.error("--lying-disks lose nothing without --power-cuts")
     if mode in (WEAK, UNCLEAN) and is_campaign:
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=given.seconds,
             seed=random.randrange(1 << 32) if given.seed is None else given.seed,
             # A control makes its own faults, and needs nothing of the machine.
-            faults=given.faults if mode == SAFE and not is_campaign else frozenset(),
+            faults=faults if mode == SAFE and not is_campaign else frozenset(),
             mode=mode,
             durability=given.durability or ("fsync" if is_campaign else "mixed"),
             records_per_s=given.rate,
@@ -69,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep=given.keep,
             power_cuts=given.power_cuts,
             kills=given.kills,
+            zookeeper_servers=given.zookeeper,
         )
     )
 

@@ -18,10 +18,19 @@ from engine.supervisor.broker_process import python_command
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import Fact, FactBus
-from engine.supervisor.ports import choose_addresses
+from engine.supervisor.ports import choose_addresses, choose_zookeeper_ports
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
 from engine.supervisor.snapshot import ProcessState
-from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec, RestartSpec, WorkloadSpec
+from engine.supervisor.spec_types import (
+    AUTO_PORT,
+    BrokerSpec,
+    ClusterSpec,
+    RestartSpec,
+    WorkloadSpec,
+    ZooKeeperSpec,
+)
+from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
+from engine.supervisor.zookeeper_installation import find_zookeeper
 from engine.wire.messages.metadata_request import MetadataRequest
 from engine.world import World
 
@@ -45,10 +54,11 @@ CONFIGS = {
 }
 
 
-def cluster_spec(brokers: int, durability: str) -> ClusterSpec:
+def cluster_spec(brokers: int, durability: str, zookeeper_servers: int = 0) -> ClusterSpec:
     """So many brokers; nothing is restarted by itself: what ends unasked is the nemesis' business.
 
     ``durability`` as in a cluster file, or ``mixed``: the last broker syncs each record, the others do not.
+    ``zookeeper_servers``: coordinated by so many, not by a quorum.
     """
     own: dict[int, dict[str, str]] = {brokers: {"log.flush.interval.messages": "1"}} if durability == "mixed" else {}
     return ClusterSpec(
@@ -61,6 +71,7 @@ def cluster_spec(brokers: int, durability: str) -> ClusterSpec:
         topics=(),
         workload=WorkloadSpec(start=False, producers=(), groups=()),
         restart=RestartSpec("never", 1000, 1000, 1, 1000),
+        zookeeper=ZooKeeperSpec(zookeeper_servers, "") if zookeeper_servers else None,
     )
 
 
@@ -120,6 +131,7 @@ class ChaosCluster:
         self.ends: Counter[str] = Counter()
         """How processes of brokers ended, by exit codes (negative: by that signal)."""
         self.listeners, self.doors = self._addresses()
+        self.zookeeper = self._ensemble()
 
     def _on_fact(self, fact: Fact) -> None:
         if fact["type"] == "note" and fact["kind"] in ("process_stopped", "process_exited"):
@@ -136,6 +148,23 @@ class ChaosCluster:
             if len(set(ports)) == len(ports):
                 return listeners, doors
 
+    def _ensemble(self) -> ZooKeeperEnsemble | None:
+        """Raises: ZooKeeperMissing: no server can be run here."""
+        wanted = self.spec.zookeeper
+        if wanted is None:
+            return None
+        taken = dict(enumerate((*self.listeners.values(), *self.doors.values())))
+        ports = choose_zookeeper_ports(wanted.servers, {}, taken, self._world.random)
+        return ZooKeeperEnsemble(
+            self._world,
+            self.bus,
+            self._data_dir,
+            ports,
+            find_zookeeper(os.environ),
+            self.spec.restart,
+            is_synced=self.spec.durability == "fsync",
+        )
+
     @property
     def broker_ids(self) -> frozenset[int]:
         """All of them."""
@@ -151,6 +180,8 @@ class ChaosCluster:
         cluster_id = self._data_dir.new_id()
         for broker in self.spec.brokers:
             self._prepare(broker, cluster_id)
+        if self.zookeeper is not None:
+            await self.zookeeper.start()
         await asyncio.gather(*(broker.start("chaos begins") for broker in self.brokers.values()))
         await asyncio.gather(*(broker.wait_ready() for broker in self.brokers.values()))
 
@@ -164,12 +195,20 @@ class ChaosCluster:
             self.disks[broker_id] = OwnDisk(log_dir, _DISK_BYTES)
         if self._has_power_disks:
             self.power_disks[broker_id] = PowerDisk(log_dir, _POWER_DISK_BYTES)
-        data_dir.format_log_dir(broker_id, cluster_id, data_dir.new_id())
-        properties = broker_properties(self.spec, broker, self.listeners, log_dir)
         # Everybody is to come through the proxy, brokers and voters too.
-        behind_doors = broker_properties(self.spec, broker, self.doors, log_dir)
-        for name in ("advertised.listeners", "controller.quorum.voters"):
-            properties[name] = behind_doors[name]
+        if self.zookeeper is None:
+            data_dir.format_log_dir(broker_id, cluster_id, data_dir.new_id())
+            properties = broker_properties(self.spec, broker, self.listeners, log_dir)
+            behind_doors = broker_properties(self.spec, broker, self.doors, log_dir)
+            for name in ("advertised.listeners", "controller.quorum.voters"):
+                properties[name] = behind_doors[name]
+        else:
+            self._world.disk.make_dirs(log_dir)
+            connect = self.zookeeper.connect
+            properties = broker_properties(self.spec, broker, self.listeners, log_dir, connect)
+            # Controllers tell where they are as brokers do.
+            behind_doors = broker_properties(self.spec, broker, self.doors, log_dir, connect)
+            properties["advertised.listeners"] = behind_doors["listeners"]
         text = properties_text(properties, "written by engine.chaos")
         self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
         self.set_clock(broker_id, 0)
@@ -298,6 +337,9 @@ class ChaosCluster:
     async def close(self) -> None:
         """End every process."""
         await asyncio.gather(*(self._end(broker) for broker in self.brokers.values()))
+        if self.zookeeper is not None:
+            with contextlib.suppress(CommandError):
+                await self.zookeeper.stop()
         await self.proxy.close()
 
     def take_disks_away(self, *, keep: bool) -> None:

@@ -12,6 +12,8 @@ from glob import glob
 
 FAULTS = ("kill", "pause", "restart", "partition", "tamper", "disk-full", "eio", "clock")
 """All faults by their names on the command line."""
+ZOOKEEPER = "zookeeper"
+"""One more where ZooKeeper coordinates."""
 
 _TOOL_TIMEOUT_S = 10
 

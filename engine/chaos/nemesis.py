@@ -1,8 +1,8 @@
 """What goes wrong, to whom, when: kills, pauses, restarts, disks and clocks of real processes, and their network.
 
-Two schedules run beside each other, one for processes, one for the network; so a leader is paused while its messages
-are late. At most one broker at a time has a disk that fails: with three replicas and two of them needed, that is what
-is promised to be survived.
+Two schedules run beside each other, one for processes, one for the network, and a third one for the servers of
+ZooKeeper where these coordinate; so a leader is paused while its messages are late. At most one broker at a time has a
+disk that fails: with three replicas and two of them needed, that is what is promised to be survived.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from engine.chaos.cluster import ChaosCluster
-from engine.chaos.machine import Machine
+from engine.chaos.machine import ZOOKEEPER, Machine
 from engine.chaos.network import Request, Tampering
+from engine.chaos.zookeeper_acts import ZooKeeperActs, ensure_running
 from engine.model.broker_faults import CLIENTS
 from engine.supervisor.broker_supervision import CommandError
 from engine.supervisor.snapshot import ProcessState
@@ -84,6 +85,7 @@ class Nemesis:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._schedule(self._process_acts(), 0.5, 4.0))
             group.create_task(self._schedule(self._network_acts(), 0.3, 3.0))
+            group.create_task(self._schedule(self._zookeeper_acts(), 1.0, 8.0))
 
     def stop(self) -> None:
         """Begin no more."""
@@ -122,6 +124,12 @@ class Nemesis:
             "tamper": [(4, self._hold), (4, self._repeat)],
         }
         return [each for fault, found in acts.items() if fault in self._faults for each in found]
+
+    def _zookeeper_acts(self) -> Sequence[tuple[int, Act]]:
+        ensemble = self._cluster.zookeeper
+        if ensemble is None or ZOOKEEPER not in self._faults:
+            return ()
+        return ZooKeeperActs(ensemble, self._rng, self._note, self._sleep).acts()
 
     # -- whom ---------------------------------------------------------------------------------------------------
 
@@ -373,6 +381,11 @@ class Nemesis:
             await self._detach(tracer)
         self._proxy.faults.tamperings.clear()
         self._proxy.heal()
+        if self._cluster.zookeeper is not None:
+            try:
+                await ensure_running(self._cluster.zookeeper.servers.values())
+            except CommandError as error:
+                self.failures.append(str(error))
         for broker_id in sorted(self._cluster.broker_ids):
             self._cluster.set_clock(broker_id, 0)
             if broker_id in self._cluster.disks:

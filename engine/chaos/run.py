@@ -29,6 +29,7 @@ from engine.sim.history_checker import Verdict, check
 from engine.sim.history_findings import Kind, Promises
 from engine.sim.history_recorder import HistoryRecorder
 from engine.supervisor.broker_supervision import CommandError
+from engine.supervisor.zookeeper_installation import ZooKeeperMissing
 from engine.world.real import real_world
 
 BROKERS = 3
@@ -56,6 +57,7 @@ class Options:
     keep: bool = False
     power_cuts: int = 0
     kills: int = 0
+    zookeeper_servers: int = 0
 
     @property
     def is_campaign(self) -> bool:
@@ -91,9 +93,11 @@ class Run:
         directory = options.directory or tempfile.mkdtemp(prefix="kconsole-chaos-")
         os.makedirs(directory, exist_ok=True)
         self._history_file = os.path.join(directory, "history.jsonl")
+        servers = options.zookeeper_servers
+        coordination = f"{servers} ZooKeeper server{'s' if servers > 1 else ''}, " if servers else ""
         campaign = f"{options.power_cuts} power cuts and {options.kills} SIGKILLs"
         self._write(
-            f"chaos: {BROKERS} brokers, {campaign if options.is_campaign else f'{options.seconds:g} s'}, "
+            f"chaos: {BROKERS} brokers, {coordination}{campaign if options.is_campaign else f'{options.seconds:g} s'}, "
             f"seed {options.seed}, {options.mode}, "
             f"durability {options.durability}, in {directory}",
             f"faults: {', '.join(sorted(self._machine.faults)) or 'none'}"
@@ -108,7 +112,7 @@ class Run:
                 return 2
         try:
             status = asyncio.run(self._run_until_told(directory))
-        except (CommandError, OSError, TimeoutError) as error:
+        except (CommandError, OSError, TimeoutError, ZooKeeperMissing) as error:
             self._write(f"could not be done: {error}", f"its files are in {directory}")
             return 2
         if status == 0 and not options.keep:
@@ -127,7 +131,7 @@ class Run:
         cluster = ChaosCluster(
             real_world(),
             os.path.join(directory, "cluster"),
-            cluster_spec(BROKERS, options.durability),
+            cluster_spec(BROKERS, options.durability, options.zookeeper_servers),
             self._machine,
             has_power_disks=options.power_cuts > 0,
             broker_module="engine.chaos.lying_broker" if options.mode == LYING else "engine.broker",

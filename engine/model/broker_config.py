@@ -63,6 +63,7 @@ class BrokerConfig(ZooKeeperConfigs):
     # listeners and connections
     listeners: tuple[ListenerEndpoint, ...]
     advertised_listeners: tuple[ListenerEndpoint, ...]
+    advertised_controller_listeners: tuple[ListenerEndpoint, ...]
     listener_security_protocol_map: dict[str, str]
     inter_broker_listener_name: str
     security_inter_broker_protocol: str

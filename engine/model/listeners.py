@@ -96,12 +96,16 @@ def parse_voters(entries: Sequence[str], errors: list[str]) -> dict[int, tuple[s
 
 
 def check_roles_and_listeners(attributes: dict[str, Any], texts: Mapping[str, str], errors: list[str]) -> None:
-    """Rules between roles, voters and listeners; sets ``inter_broker_listener_name`` to the one that holds."""
+    """Rules between roles, voters and listeners; sets ``inter_broker_listener_name`` to the one that holds, and splits
+    what is advertised to clients from what is advertised of the controller (KIP-853 allows both)."""
     node_id, roles = attributes["node_id"], attributes["process_roles"]
     listeners: tuple[ListenerEndpoint, ...] = attributes["listeners"]
     voters = attributes["quorum_voters"]
     controller_names = tuple(name.upper() for name in attributes["controller_listener_names"])
     attributes["controller_listener_names"] = controller_names
+    attributes["advertised_controller_listeners"] = tuple(
+        each for each in attributes["advertised_listeners"] if each.name in controller_names
+    )
     if "broker.id" in texts and attributes["broker_id"] != node_id:
         errors.append("You must set `node.id` to the same value as `broker.id`.")
     if not roles:

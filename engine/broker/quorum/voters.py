@@ -17,7 +17,7 @@ from engine.record.batch import iter_batches
 from engine.storage.batch_scan import scan_intact_batches
 from engine.world import Clock, Disk
 
-_ANYWHERE = ("", "0.0.0.0", "::")
+ANYWHERE = ("", "0.0.0.0", "::")
 
 
 def leader_change_encoder(
@@ -71,8 +71,8 @@ def own_voter(config: BrokerConfig, key: ReplicaKey) -> Voter | None:
         return None
     listener = config.controller_listeners[0]
     host, port = config.quorum_voters.get(config.node_id, (listener.host, listener.port))
-    if host in _ANYWHERE and config.is_broker:
+    if host in ANYWHERE and config.is_broker:
         host = config.advertised_listeners[0].host
-    if host in _ANYWHERE or port == 0:
+    if host in ANYWHERE or port == 0:
         return None
     return Voter(key, (Endpoint(listener.name, host, port),), *KRAFT_VERSIONS)

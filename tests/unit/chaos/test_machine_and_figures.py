@@ -36,6 +36,15 @@ def test_an_unknown_fault_is_refused_by_name(capsys: pytest.CaptureFixture[str])
     assert "earthquake" in capsys.readouterr().err
 
 
+def test_servers_of_zookeeper_are_broken_only_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--faults", "kill,zookeeper"])
+    assert "takes --zookeeper N" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--zookeeper", "2"])
+    assert "invalid choice: 2" in capsys.readouterr().err
+
+
 def first_acks(*producers: dict[str, list[tuple[int, int]]]) -> FirstAcks:
     return FirstAcks(cast(Any, [SimpleNamespace(acks=acks) for acks in producers]))
 

@@ -114,3 +114,14 @@ def test_a_wrong_connect_string_is_refused_with_what_is_wrong(connect: str, comp
     with pytest.raises(ValueError, match=complaint):
         parse_connect(connect)
     assert complaint in refusal(**{"zookeeper.connect": connect})
+
+
+def test_controllers_are_advertised_beside_the_listeners_of_clients() -> None:
+    def advertised(**more: str) -> list[str]:
+        config = BrokerConfig.from_properties({**NODE, **{name.replace("_", "."): text for name, text in more.items()}})
+        assert [each.name for each in config.advertised_listeners] == ["PLAINTEXT"]
+        return [f"{each.name}://{each.host}:{each.port}" for each in config.advertised_controller_listeners]
+
+    assert advertised() == ["CONTROLLER://:9093"]
+    assert advertised(advertised_listeners="PLAINTEXT://h:1,CONTROLLER://h:2") == ["CONTROLLER://h:2"]
+    assert advertised(advertised_listeners="PLAINTEXT://h:1") == []
