@@ -24,6 +24,7 @@ from console.acts import (
 from console.administration_acts import AdministrationActs
 from console.config_acts import ConfigActs
 from console.copy_acts import CopyActs
+from console.ensemble_acts import EnsembleActs
 from console.fault_acts import FaultActs
 from console.gateway import GatewayError, NewTopic
 from console.key_search_form import KeySearchForm
@@ -77,6 +78,7 @@ class Acts:
         self.records = RecordActs(app, self)
         self.resetting = ResetActs(app, self)
         self.faults = FaultActs(app, self)
+        self.ensemble = EnsembleActs(app, self)
         self.long = LongActs(app, self)
         self.copying = CopyActs(app, self)
         self.redriving = RedriveActs(app, self)

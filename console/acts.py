@@ -24,6 +24,7 @@ class Need(StrEnum):
     SIMULATION = "simulation"
     FILES = "files"
     FAULTS = "faults"
+    ENSEMBLE = "ensemble"
 
 
 def reason_against(need: Need, capabilities: Capabilities) -> str:
@@ -39,6 +40,8 @@ def reason_against(need: Need, capabilities: Capabilities) -> str:
     if need is Need.SIMULATION:
         return capabilities.no_simulation
     # What can never be done here comes before what was switched off.
+    if need is Need.ENSEMBLE and (reason := capabilities.no_process_control or capabilities.no_ensemble_control):
+        return reason
     if need in (Need.PROCESS, Need.FAULTS) and capabilities.no_process_control:
         return capabilities.no_process_control
     if need is Need.WORKLOAD and capabilities.no_workload:
@@ -184,7 +187,7 @@ class ActFlow(StrEnum):
 
 # Acts that take something away. On the embedded cluster processes are killed at once: that is what it is there for.
 _DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "elect", "add_partitions", "cancel"})
-_ALWAYS_ASK = frozenset({"delete", "remove"})
+_ALWAYS_ASK = frozenset({"delete", "remove", "kill_zookeeper", "pause_zookeeper", "expire_session"})
 
 
 def flow_of(act: str, capabilities: Capabilities) -> ActFlow:

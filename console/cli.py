@@ -30,6 +30,7 @@ from console.supervisor_calls import (
     JSON,
     USAGE,
     call,
+    check_zookeeper,
     directory_of,
     fail,
     host_and_port,
@@ -98,6 +99,7 @@ def main(
     no_workload: bool,
     bootstrap_servers: str | None,
     command_config: str | None,
+    zookeeper: str | None,
     read_only: bool,
     rules: str | None,
     registry: str | None,
@@ -126,7 +128,7 @@ def main(
             )
         return
     values = values_of(registry, masking)
-    named = (config, data_dir, bootstrap_servers, command_config)
+    named = (config, data_dir, bootstrap_servers, command_config, zookeeper)
     chosen = chosen_context(other=fresh or no_start or any(each is not None for each in named))
     if chosen is not None and not chosen.embedded:
         _open_context(chosen, read_only, rules, values, recording)
@@ -138,9 +140,10 @@ def main(
         ]
         if embedded:
             raise click.UsageError(f"--{embedded[0]} is for the embedded cluster, not for --bootstrap-servers")
-        _attach(bootstrap_servers, command_config, read_only, rules, values, recording)
-    if command_config is not None:
-        raise click.UsageError("--command-config goes with --bootstrap-servers")
+        _attach(bootstrap_servers, command_config, zookeeper, read_only, rules, values, recording)
+    for option, value in (("--command-config", command_config), ("--zookeeper", zookeeper)):
+        if value is not None:
+            raise click.UsageError(f"{option} goes with --bootstrap-servers")
     if chosen is not None:
         data_dir, read_only = chosen.data_dir or None, read_only or chosen.read_only
     _open_embedded(config, data_dir, fresh, no_workload, read_only, rules, no_start, values, recording, chosen)
@@ -152,6 +155,7 @@ def main(
 def _attach(
     bootstrap_servers: str,
     command_config: str | None,
+    zookeeper: str | None,
     read_only: bool,
     rules: str | None,
     values: ValueOptions,
@@ -168,6 +172,9 @@ def _attach(
 
         with open(command_config, encoding="utf-8") as file:
             properties = read_properties(file.read())
+    if zookeeper is not None:
+        properties["zookeeper.connect"] = zookeeper
+    check_zookeeper(properties)
     options = ConsoleOptions(
         bootstrap_servers=bootstrap_servers,
         command_config=ClientProperties(properties),

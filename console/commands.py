@@ -30,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),
     Command("workload", ("w",), "workload", "producers and groups of the cluster file"),
     Command("quorum", ("kraft", "controllers"), "quorum", "the metadata quorum"),
+    Command("zookeeper", ("zk", "znodes"), "zookeeper", "the ensemble: servers, sessions, znodes, live"),
     Command("impact", ("what-if", "radius"), "impact", "all that the loss of brokers would do: BROKER …", "broker"),
     Command("faults", (), "faults", "faults on purpose that are on, and their end"),
     Command("moves", ("reassignments", "m"), "moves", "replicas that move between brokers"),

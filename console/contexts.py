@@ -34,7 +34,16 @@ COLOURS = {
 _NAME = re.compile(r"[\w.-]+")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _PLACEHOLDER = re.compile(r"\$\{(\w+):([^}]*)\}")
-_KEYS = ("bootstrap-servers", "colour", "read-only", "command-config", "properties", "data-dir", "registry")
+_KEYS = (
+    "bootstrap-servers",
+    "colour",
+    "read-only",
+    "command-config",
+    "properties",
+    "data-dir",
+    "registry",
+    "zookeeper",
+)
 # Where a file of properties says itself which cluster it is for; the second as kcat writes it.
 _SERVERS = ("bootstrap.servers", "metadata.broker.list")
 
@@ -56,6 +65,8 @@ class Context(NamedTuple):
     data_dir: str = ""
     # A schema registry's URL, as written, placeholders and all.
     registry: str = ""
+    # zookeeper.connect, where ZooKeeper coordinates the cluster.
+    zookeeper: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -176,7 +187,10 @@ class ContextFile:
         context = Context(
             *(name, servers, colour, read_only, command_config, ClientProperties(texts), os.path.expanduser(data_dir)),
             registry=registry,
+            zookeeper=str(said.get("zookeeper") or ""),
         )
+        if context.zookeeper and context.embedded:
+            raise self._error(f"{name}: zookeeper", "is for a cluster with bootstrap-servers")
         if data_dir and not context.embedded:
             raise self._error(f"{name}: data-dir", "is for an embedded cluster, not beside bootstrap-servers")
         if context.embedded and name != EMBEDDED and not data_dir:
@@ -246,6 +260,8 @@ def options_of(context: Context, *, read_only: bool = False, watching: bool = Fa
     if not servers:
         raise ContextError(f"{context.command_config} names no bootstrap.servers: set bootstrap-servers beside it")
     own = {name: value for name, value in properties.items() if name not in _SERVERS}
+    if context.zookeeper:
+        own["zookeeper.connect"] = context.zookeeper
     return common._replace(bootstrap_servers=servers, command_config=ClientProperties(own))
 
 

@@ -37,6 +37,11 @@ _WHICH = (
         type=click.Path(exists=True, dir_okay=False, readable=True),
         help="Client properties for the attached cluster, with Kafka's names: TLS, SASL, …",
     ),
+    click.option(
+        "--zookeeper",
+        metavar="H:P,…/CHROOT",
+        help="The attached cluster's zookeeper.connect, if ZooKeeper coordinates it: for the screen :zookeeper.",
+    ),
     click.option("--read-only", is_flag=True, help="Refuse every act that changes something."),
 )
 

@@ -377,6 +377,20 @@ KEYS: tuple[Key, ...] = (
     Key("x", "workload('stop')", "stop", "workload", "x", _A, Need.WORKLOAD, hint=True),
     Key("a", "member('add')", "add member", "workload", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "workload", "r", _A, Need.WORKLOAD, hint=True),
+    # -- zookeeper ------------------------------------------------------------------------------------------------
+    Key("tab", "pane(1)", "znodes/sessions/servers", "zookeeper", "tab", _N, hint=True),
+    Key("shift+tab", "pane(-1)", "the other way round", "zookeeper", "shift-tab", _N),
+    Key("enter", "open", "open/close", "zookeeper", "enter", _N, hint=True, help="a znode; d shows it whole"),
+    Key("right", "unfold", "open", "zookeeper", "→", _N),
+    Key("left", "fold", "close", "zookeeper", "←", _N, help="it, or what it is in"),
+    Key("o", "find_owner", "its session", "zookeeper", "o", _N, hint=True, help="of an ephemeral znode, and back"),
+    Key("ctrl+k", "server('kill')", "kill server", "zookeeper", "ctrl-k", _A, Need.ENSEMBLE, hint=True, help="SIGKILL"),
+    Key("s", "server('start')", "start server", "zookeeper", "s", _A, Need.ENSEMBLE),
+    Key("z", "server('pause')", "pause server", "zookeeper", "z", _A, Need.ENSEMBLE, help="SIGSTOP"),
+    Key("Z", "server('resume')", "resume server", "zookeeper", "Z", _A, Need.ENSEMBLE, help="SIGCONT"),
+    Key(
+        "X", "expire", "expire session", "zookeeper", "X", _A, Need.ENSEMBLE, hint=True, help="of a broker, asked first"
+    ),
     # -- administration -------------------------------------------------------------------------------------------
     Key(
         "x",
@@ -479,6 +493,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "failover": ("failover", *TABLE_WITH_MARKS),
     "workload": ("workload", *TABLE),
     "quorum": ("quorum", *TABLE),
+    "zookeeper": ("zookeeper", *TABLE),
     "moves": ("moves", *TABLE_WITH_MARKS),
     "impact": ("impact", *TABLE),
     "faults": ("faults", *TABLE),

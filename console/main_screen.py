@@ -227,7 +227,7 @@ class MainScreen(Screen[None]):
         self._prompt.close()
         view = self.view
         if view is not None:
-            self.set_focus(view.query_one("#table"))
+            view.take_focus()
 
     def on_prompt_edited(self, event: Prompt.Edited) -> None:
         view = self.view

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -61,6 +62,16 @@ def fail(sentence: str, code: int) -> NoReturn:
     """End with a sentence on standard error."""
     click.echo(f"kconsole: {sentence}", err=True)
     sys.exit(code)
+
+
+def check_zookeeper(properties: Mapping[str, str]) -> None:
+    """What is wrong with ``zookeeper.*`` is told before a screen opens."""
+    from console.gateway.zookeeper_options import ZooKeeperOptionsError, zookeeper_config
+
+    try:
+        zookeeper_config(properties)
+    except ZooKeeperOptionsError as error:
+        fail(str(error), USAGE)
 
 
 def host_and_port(option: str, server: str) -> tuple[str, int]:

@@ -37,6 +37,7 @@ def web(
     no_workload: bool,
     bootstrap_servers: str | None,
     command_config: str | None,
+    zookeeper: str | None,
     read_only: bool,
     registry: str | None,
     masking: str | None,
@@ -57,7 +58,12 @@ def web(
     from engine.supervisor.broker_process import python_command
 
     command = python_command("console.cli", *(["--read-only"] if read_only else []))
-    for option, value in (("--command-config", command_config), ("--registry", registry), ("--masking", masking)):
+    for option, value in (
+        ("--command-config", command_config),
+        ("--zookeeper", zookeeper),
+        ("--registry", registry),
+        ("--masking", masking),
+    ):
         command += [option, value] if value is not None else []
 
     def told(address: str) -> None:
@@ -69,7 +75,7 @@ def web(
         except CannotListen as error:
             fail(str(error), FAILED)
 
-    named = (config, data_dir, bootstrap_servers, command_config)
+    named = (config, data_dir, bootstrap_servers, command_config, zookeeper)
     chosen = chosen_context(other=fresh or any(each is not None for each in named))
     if chosen is not None and not chosen.embedded:
         command += ["--context", chosen.name]
@@ -87,8 +93,9 @@ def web(
         command += ["--bootstrap-servers", bootstrap_servers]
         serve()
         return
-    if command_config is not None:
-        raise click.UsageError("--command-config goes with --bootstrap-servers")
+    for option, value in (("--command-config", command_config), ("--zookeeper", zookeeper)):
+        if value is not None:
+            raise click.UsageError(f"{option} goes with --bootstrap-servers")
     directory = directory_of(data_dir)
     command += ["--data-dir", directory.path, "--no-start"]
     with running_cluster(directory, config, fresh, no_workload):

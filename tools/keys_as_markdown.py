@@ -29,6 +29,7 @@ _SCOPES = {
     "impact": "What if",
     "faults": "Faults",
     "why": "On Cluster, Topics, Partitions and Groups",
+    "zookeeper": "ZooKeeper",
     "moves": "Moves",
     "plots": "Plots",
     "connections": "Connections",

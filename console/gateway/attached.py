@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.gateway.administering import ClusterAdministration
 from console.gateway.bulk import Bulk
+from console.gateway.ensemble import Ensemble
 from console.gateway.inspecting import OwnInspector
 from console.gateway.meaning import meaning_of
 from console.gateway.moving import Mover
@@ -44,13 +45,15 @@ from engine.client.security.world import secured
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.observer import ClusterObserver, Pace
-from engine.supervisor.snapshot import ClusterSnapshot, Source
+from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 from engine.world.real import real_world
 
 if TYPE_CHECKING:
     from console.contexts import Context
     from console.gateway.administration import Administration
     from engine.client.channel import Address
+    from engine.zookeeper.config import ZooKeeperConfig
 
 T = TypeVar("T")
 
@@ -81,6 +84,7 @@ class AttachedGateway:
         read_only: bool,
         client_config: Mapping[str, str],
         pace: Pace | None = None,
+        zookeeper: ZooKeeperConfig | None = None,
     ) -> None:
         self._world = secured(real_world(), client_config)
         self._capabilities = Capabilities(
@@ -90,6 +94,7 @@ class AttachedGateway:
             no_process_control=NEEDS_PROCESSES,
             no_workload=NEEDS_WORKLOAD,
             no_broker_logs=NEEDS_LOGS,
+            no_ensemble_control=NEEDS_PROCESSES,
             missing_views={"simulation": NO_SIMULATION, "segments": NEEDS_FILES, "faults": NEEDS_PROCESSES},
         )
         self._client_config = ClientProperties(client_config)
@@ -107,6 +112,14 @@ class AttachedGateway:
         )
         self._inspector = OwnInspector(self._world.clock)
         self._seen: ClusterSnapshot | None = None
+        self._ensemble = Ensemble(
+            self._world.clock,
+            servers_tell=not self._capabilities.attached,
+            tell=self._tell,
+            changed=self._ensemble_changed,
+        )
+        if zookeeper is not None:
+            self._ensemble.is_at(zookeeper)
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
 
@@ -144,6 +157,7 @@ class AttachedGateway:
     async def close(self) -> None:
         self._mover.close()
         self._inspector.close()
+        await self._ensemble.close()
         if self._observer is not None:
             await self._observer.close()
         if self._admin is not None:
@@ -156,9 +170,10 @@ class AttachedGateway:
     async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
         with plain_errors():
             observer = await self._observing()
+            self._ensemble.begin()
             async for snapshot in observer.snapshots():
                 self._seen = snapshot
-                yield snapshot
+                yield self._ensemble.seen_with(snapshot)
 
     def watch(self, topics: frozenset[str]) -> None:
         if topics != self._watched:
@@ -248,6 +263,17 @@ class AttachedGateway:
 
     async def wire_message(self, row: WireRow) -> list[str]:
         return self._inspector.message(row, names_by_id(self._seen))
+
+    async def znodes(self, opened: Sequence[str], wanted: Sequence[str]) -> ZnodesSeen:
+        return await self._ensemble.znodes(opened, wanted)
+
+    def _tell(self, event: ClusterEvent) -> None:
+        if self._observer is not None:
+            self._observer.tell(event)
+
+    def _ensemble_changed(self) -> None:
+        if self._observer is not None:
+            self._observer.publish()
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         return await self._administration.configs(ConfigOf(TOPIC, topic))
@@ -384,6 +410,12 @@ class AttachedGateway:
         raise GatewayError(NEEDS_PROCESSES)
 
     async def restart_brokers(self, broker_ids: Sequence[int]) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def zookeeper_servers(self, act: str, server_ids: Sequence[int]) -> None:
+        raise GatewayError(NEEDS_PROCESSES)
+
+    async def expire_session(self, broker_id: int) -> None:
         raise GatewayError(NEEDS_PROCESSES)
 
     async def begin_fault(self, wish: FaultWish) -> int:

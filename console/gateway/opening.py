@@ -51,14 +51,20 @@ def _open(options: ConsoleOptions) -> AttachedGateway:
     if options.bootstrap_servers is None:
         raise GatewayError("neither a cluster to attach to nor a control socket was given")
     from console.gateway.attached import AttachedGateway
+    from console.gateway.zookeeper_options import (
+        ZooKeeperOptionsError,
+        without_zookeeper_properties,
+        zookeeper_config,
+    )
     from engine.client.security.properties import SecurityError
 
     try:
         return AttachedGateway(
             options.bootstrap_servers,
             read_only=options.read_only,
-            client_config=options.command_config,
+            client_config=without_zookeeper_properties(options.command_config),
             pace=pace,
+            zookeeper=zookeeper_config(options.command_config),
         )
-    except SecurityError as error:
+    except (SecurityError, ZooKeeperOptionsError) as error:
         raise GatewayError(str(error)) from None

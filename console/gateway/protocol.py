@@ -20,6 +20,7 @@ from console.viewmodel.wire import WireBatch, WireRow
 from engine.model.topic_partition import TopicPartition
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 if TYPE_CHECKING:
     from console.gateway.administration import Administration
@@ -42,6 +43,8 @@ class Capabilities(NamedTuple):
     no_broker_logs: str = ""
     no_writing: str = ""
     no_simulation: str = NO_SIMULATION
+    # Why servers of ZooKeeper and sessions of brokers cannot be ended here.
+    no_ensemble_control: str = ""
     # Screens that have nothing to show, with the reason.
     missing_views: Mapping[str, str] = {"simulation": NO_SIMULATION}
     read_only_because: str = "the console was opened with --read-only"
@@ -198,6 +201,15 @@ class Gateway(Protocol):
 
     async def wire_message(self, row: WireRow) -> list[str]:
         """One of them with its answer, decoded, line by line; without contents of records and secrets."""
+
+    async def znodes(self, opened: Sequence[str], wanted: Sequence[str]) -> ZnodesSeen:
+        """Znodes of the cluster's ZooKeeper: ``opened`` with their children, all with their values."""
+
+    async def zookeeper_servers(self, act: str, server_ids: Sequence[int]) -> None:
+        """kill, start, pause or resume servers of an ensemble that is the cluster's own."""
+
+    async def expire_session(self, broker_id: int) -> None:
+        """Have ZooKeeper expire a broker's session while the broker runs."""
 
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         """All configs of a topic."""

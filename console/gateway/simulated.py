@@ -30,12 +30,14 @@ from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.simulation import LEVELS, SPEEDS, RunState, Story
 from console.viewmodel.transactions import TransactionsFound
 from console.viewmodel.wire import WireBatch, WireRow
+from console.viewmodel.zookeeper import KRAFT
 from engine.sim.options import Options
 from engine.sim.stepping.acts import Planned
 from engine.sim.stepping.process import options_as_data, planned_as_data
 from engine.sim.world import EPOCH_MS
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.snapshot import ClusterEvent, ClusterSnapshot, Source
+from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 _OWN_CLIENTS = "the clients of a simulated cluster are its own: the seed decides what they do"
 _NO_FILES = "simulated disks are in memory: there are no files to look into"
@@ -58,6 +60,7 @@ _CAPABILITIES = Capabilities(
     no_broker_logs="simulated brokers write no log files: the timeline (0) has what they tell",
     no_writing=_OWN_CLIENTS,
     no_simulation="",
+    no_ensemble_control=KRAFT,
     missing_views=_MISSING,
 )
 _MIN_INTERVAL_S = 0.05
@@ -347,6 +350,15 @@ class SimulatedGateway:
 
     async def broker_log(self, broker_id: int, *, previous: bool, position: int | None) -> BrokerLog:
         raise GatewayError(_CAPABILITIES.no_broker_logs)
+
+    async def znodes(self, opened: Sequence[str], wanted: Sequence[str]) -> ZnodesSeen:
+        raise GatewayError(KRAFT)
+
+    async def zookeeper_servers(self, act: str, server_ids: Sequence[int]) -> None:
+        raise GatewayError(KRAFT)
+
+    async def expire_session(self, broker_id: int) -> None:
+        raise GatewayError(KRAFT)
 
     async def segments(self, topic: str, partition: int) -> Segments:
         raise GatewayError(_NO_FILES)

@@ -27,6 +27,7 @@ from console.screens.topics import TopicsView
 from console.screens.transactions import TransactionsView
 from console.screens.wire import WireView
 from console.screens.workload import WorkloadView
+from console.screens.zookeeper import ZooKeeperView
 
 VIEWS: dict[str, type[View]] = {
     view.NAME: view
@@ -64,5 +65,6 @@ VIEWS: dict[str, type[View]] = {
         ContextsView,
         CommandsView,
         DifferenceView,
+        ZooKeeperView,
     )
 }

@@ -160,6 +160,10 @@ class View(Vertical):
             self.screen.set_focus(self.table)
         self.refresh_rows()
 
+    def take_focus(self) -> None:
+        """Keys are the view's again."""
+        self.screen.set_focus(self.query_one("#table"))
+
     def refresh_rows(self) -> None:
         """Show the picture of now. Called a few times a second at most."""
         picture = self.console.picture()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from console.screens.base import View, view_bindings
 from console.viewmodel import text
 from console.viewmodel.quorum import QUORUM_COLUMNS, QuorumRow, majority_words, quorum_rows
+from console.viewmodel.zookeeper import elsewhere_words
 from engine.supervisor.snapshot import ClusterSnapshot
 
 
@@ -20,6 +21,11 @@ class QuorumView(View):
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[QuorumRow]:
         return quorum_rows(snapshot)
+
+    def refresh_rows(self) -> None:
+        picture = self.console.picture()
+        self.table.empty = (picture and elsewhere_words(picture)) or self.EMPTY
+        super().refresh_rows()
 
     def scope_word(self) -> str:
         return "__cluster_metadata"

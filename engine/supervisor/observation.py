@@ -57,6 +57,7 @@ class Observation:
         self._contacts: dict[int, BrokerContact] = {}
         self._controller_id: int | None = None
         self._quorum: QuorumState | None = None
+        self._coordination = ""
         self._log_ends: dict[TopicPartition, dict[int, Seen]] = {}
         self._watermarks: dict[TopicPartition, dict[int, ReplicaWatermarks]] = {}
         self._high_watermarks: dict[TopicPartition, Seen] = {}
@@ -166,6 +167,10 @@ class Observation:
 
     def _known_topics(self) -> Iterable[TopicMetadata]:
         return self.metadata.topics.values() if self.metadata else ()
+
+    def on_no_quorum(self) -> None:
+        """Brokers do not know DescribeQuorum: ZooKeeper coordinates them."""
+        self._coordination = "zookeeper"
 
     def on_quorum(self, quorum: QuorumDescription, at_ms: int) -> None:
         """DescribeQuorum, whose leader is the active controller."""
@@ -298,6 +303,7 @@ class Observation:
             topics=topics,
             groups=self.groups.states(self._high_watermarks.get),
             quorum=self._quorum,
+            coordination="kraft" if self._quorum else self._coordination,
             metadata_observed_at_ms=self._metadata_at_ms,
             error=self._metadata_error or self._fault,
         )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -146,6 +147,16 @@ class ClusterObserver:
         self._burst_until_ms = self._clock.monotonic_ms() + _BURST_MS
         self._hurry.set()
 
+    def publish(self) -> None:
+        """Something beside what is watched here has changed: make another picture soon."""
+        self._dirty.set()
+
+    def tell(self, event: ClusterEvent) -> None:
+        """An event that somebody else found, among those that are found here."""
+        self._sequence += 1
+        self._events.append(replace(event, sequence=self._sequence))
+        self._wake()
+
     async def snapshots(self) -> AsyncIterator[ClusterSnapshot]:
         """The latest picture, and each later one; a slow reader misses those between."""
         seen = 0
@@ -275,6 +286,7 @@ class ClusterObserver:
             self._seen.on_quorum(await self._quorum_admin.describe_quorum(), self._clock.now_ms())
         except UnsupportedApi:
             self._no_quorum_api = True
+            self._seen.on_no_quorum()
         except (ClientError, KafkaError):
             pass  # an election: the last picture stays, with its age
 

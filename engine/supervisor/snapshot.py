@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from engine.supervisor.zookeeper_snapshot import ZooKeeperState
+
 # The topic that failovers are measured with; the first measured kill makes it.
 PROBE_TOPIC = "kconsole-probe"
 
@@ -417,6 +419,9 @@ class ClusterSnapshot:
     error: str = ""
     # When the supervisor was last there to tell of its processes; 0 where there is none.
     processes_observed_at_ms: int = 0
+    # What keeps its metadata: kraft, zookeeper, or "" while that is not known.
+    coordination: str = ""
+    zookeeper: ZooKeeperState | None = None
 
     @property
     def brokers_up(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sample_files import sample_disk, segment
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
+from sample_zookeeper import sample_znodes
 from scripted_administration import ScriptedAdministration
 from scripted_bulk import ScriptedBulk
 
@@ -46,6 +47,7 @@ from engine.supervisor.snapshot import (
     PartitionState,
     Source,
 )
+from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 EMBEDDED = Capabilities(Source.EMBEDDED, bootstrap_servers="127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094")
 _NEEDS = "needs the processes of an embedded cluster"
@@ -358,6 +360,16 @@ class ScriptedGateway:
             "RESPONSE",
             "throttle_time_ms: 0",
         ]
+
+    async def znodes(self, opened: Sequence[str], wanted: Sequence[str]) -> ZnodesSeen:
+        self._maybe_refuse()
+        return sample_znodes(opened, wanted, self.clock.at_ms)
+
+    async def zookeeper_servers(self, act: str, server_ids: Sequence[int]) -> None:
+        await self._act("zookeeper_servers", act, list(server_ids))
+
+    async def expire_session(self, broker_id: int) -> None:
+        await self._act("expire_session", broker_id)
 
     async def elect_unclean(self, partitions: Sequence[tuple[str, int]]) -> int:
         await self._act("elect_unclean", partitions)

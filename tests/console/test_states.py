@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from frames import text_of_screen
+from sample_zookeeper import coordinated, sample_ensemble
 from scripted import FrozenClock, ScriptedGateway
 from tests_frame import make_app, populate, settle
 
 from console.screens import VIEWS
+from engine.supervisor.zookeeper_snapshot import ZooKeeperState
 
 STATES = Path(__file__).parent / "states"
 SIZES = ((80, 24), (160, 48))
@@ -53,6 +55,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "connections": ("connections",),
     "wire": ("wire",),
     "compare": ("configs orders payments",),
+    # Last: from there on ZooKeeper coordinates the cluster.
+    "zookeeper": ("zookeeper",),
 }
 # Screens of another world, with tests of their own.
 ELSEWHERE = {"simulation", "difference"}
@@ -92,6 +96,15 @@ async def bring_about(state: str, app: Any, gateway: ScriptedGateway, pilot: Any
         gateway.clock.advance(7_000)
 
 
+def ensemble(state: str, gateway: ScriptedGateway) -> ZooKeeperState:
+    """The cluster's screen of ZooKeeper is for clusters that it coordinates."""
+    at_ms = gateway.clock.at_ms
+    whole = sample_ensemble(at_ms, down=3 if state == "degraded" else 0)
+    if state == "empty":
+        return ZooKeeperState(whole.connect, whole.chroot)
+    return whole
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("state", ["empty", "healthy", "degraded"])
 async def test_every_screen_in_every_state(state: str, size: tuple[int, int]) -> None:
@@ -101,6 +114,9 @@ async def test_every_screen_in_every_state(state: str, size: tuple[int, int]) ->
     async with app.run_test(size=size) as pilot:
         await bring_about(state, app, gateway, pilot)
         for name, (command, *keys) in ROUTES.items():
+            if name == "zookeeper":
+                gateway.show(coordinated(gateway.snapshot, ensemble(state, gateway)))
+                await settle(app, pilot)
             app.main.run_command(command)
             await settle(app, pilot)
             for key in keys:

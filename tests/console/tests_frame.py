@@ -100,6 +100,7 @@ _ENDLESS = frozenset(
         "configs",
         "moves",
         "segments",
+        "zookeeper",
         "batches",
         "transactions",
         "recording",

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 HIDDEN = "[hidden]"
 
 # As Kafka's ConfigDef.Type.PASSWORD and librdkafka's sensitive properties have it.
-_SENSITIVE = re.compile(r"password|secret|jaas|\.key$|key\.pem$|keystore\.certificate\.chain|oauthbearer\.config", re.I)
+_SENSITIVE = re.compile(
+    r"password|secret|jaas|\.key$|key\.pem$|keystore\.certificate\.chain|oauthbearer\.config|zookeeper\.digest", re.I
+)
 
 
 def is_sensitive(name: str) -> bool:

@@ -53,6 +53,8 @@ def test_help_shows_examples_and_exit_codes() -> None:
         (("--bootstrap-servers", "h:9092", "--fresh"), "--fresh is for the embedded cluster"),
         (("--bootstrap-servers", "h:9092", "--data-dir", "/x"), "--data-dir is for the embedded cluster"),
         (("--command-config", __file__), "--command-config goes with --bootstrap-servers"),
+        (("--zookeeper", "h:2181"), "--zookeeper goes with --bootstrap-servers"),
+        (("--bootstrap-servers", "h:9092", "--zookeeper", "h:x/k"), "zookeeper.connect"),
         (("--config", "/no/such/file"), "does not exist"),
         (("--fresh", "up"), "--fresh stands after the command: kconsole up --fresh"),
         (("up", "--config", "/no/such/file"), "does not exist"),
