@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ SPARK_VERSION := 4.2.0
 spark: dev tools ## PySpark reads 200,000 records and writes them back (fetches 600 MB)
 	tools/fetch_spark.sh $(SPARK_VERSION) .cache/spark-$(SPARK_VERSION)
 	$(BIN)/python -m pytest tests/spark -q
+
+zookeeper-handover: dev jars zookeeper ## a cluster goes from a ZooKeeper-mode Apache Kafka 3.9.1 to kconsole and back, twice, and the other way round
+	KCONSOLE_ZOOKEEPER_HANDOVER=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_handover.py -q
 
 record-zookeeper: dev jars zookeeper ## record anew what a real Kafka 3.9.1 keeps in ZooKeeper (tests/golden/zookeeper)
 	$(BIN)/python -m tests.integration.record_zookeeper_trees

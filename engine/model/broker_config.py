@@ -34,6 +34,8 @@ ONLY_DYNAMIC = (
 )
 
 STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+# Kafka 3.9's where ZooKeeper coordinates.
+ACL_AUTHORIZER = "kafka.security.authorizer.AclAuthorizer"
 
 MIGRATION_POLICIES = ("disabled", "downgrade", "upgrade", "bidirectional")
 
@@ -510,13 +512,14 @@ def _check_relations(attributes: dict[str, Any], wrong: set[str], errors: list[s
         errors.append(f"max.connections.per.ip.overrides: {error}")
     _check_share_groups(attributes, errors)
     authorizer = attributes["authorizer_class_name"]
-    if authorizer == STANDARD_AUTHORIZER:
+    known = [STANDARD_AUTHORIZER, *([ACL_AUTHORIZER] if attributes["coordination"] == "zookeeper" else [])]
+    if authorizer in known:
         warnings.append(
             "authorizer.class.name: access control lists are kept and shown, but nothing is refused because of them"
         )
     elif authorizer:
         errors.append(
-            f"authorizer.class.name: {authorizer} is not known here: set {STANDARD_AUTHORIZER}, or leave it empty"
+            f"authorizer.class.name: {authorizer} is not known here: set {' or '.join(known)}, or leave it empty"
         )
     if attributes["offsets_topic_compression_codec"] not in range(5):
         errors.append(f"Unknown compression type id: {attributes['offsets_topic_compression_codec']}")

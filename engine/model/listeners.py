@@ -112,12 +112,18 @@ def check_roles_and_listeners(attributes: dict[str, Any], texts: Mapping[str, st
         errors.append("Configuration 'process.roles' must not be empty. Valid values include: broker, controller")
     elif len(set(roles)) != len(roles):
         errors.append(f"process.roles names a role twice: {','.join(roles)}")
-    if not controller_names:
+    if not controller_names and attributes["coordination"] == "zookeeper":
+        errors.append(
+            "nothing says where this node's controller answers: add CONTROLLER://host:port to listeners, "
+            "CONTROLLER:PLAINTEXT to listener.security.protocol.map, and set control.plane.listener.name=CONTROLLER, "
+            "which Apache Kafka 3.9 takes, too"
+        )
+    elif not controller_names:
         errors.append("Configuration 'controller.listener.names' must not be empty")
     if attributes["coordination"] == "quorum":
         _check_voters(node_id, roles, voters, attributes["controller_quorum_bootstrap_servers"], errors)
     own = [each for each in listeners if each.name in controller_names]
-    if "controller" in roles and not own:
+    if "controller" in roles and not own and (controller_names or attributes["coordination"] == "quorum"):
         errors.append(
             "controller.listener.names must contain at least one value appearing in the 'listeners' configuration "
             "when running the KRaft controller role"

@@ -49,6 +49,8 @@ zookeeper.ssl.crl.enable boolean false * read-only low
     Kafka asks whether a certificate was revoked; not supported here.
 zookeeper.ssl.ocsp.enable boolean false * read-only low
     Kafka asks a server whether a certificate was revoked; not supported here.
+control.plane.listener.name string - * read-only high
+    The listener on which the controller answers, as Kafka 3.9 names it; controller.listener.names is taken as well.
 # kconsole's own: Kafka has no such configs
 kconsole.zookeeper.digest password - * read-only medium
     user:password with which to authenticate to ZooKeeper, for the ACLs of scheme digest.
@@ -64,6 +66,7 @@ ZOOKEEPER_CONFIGS: dict[str, ConfigKey] = parse_table(TABLE, has_update_mode=Tru
 _OF_A_QUORUM = ("process.roles", "controller.quorum.voters", "controller.quorum.bootstrap.servers")
 
 # How what Java keeps its certificates in becomes what OpenSSL reads.
+_CONTROL_PLANE = "control.plane.listener.name"
 NOT_PEM = {
     "keystore": "openssl pkcs12 -in client.p12 -out client.pem writes certificate and key as PEM",
     "truststore": "keytool -exportcert -rfc writes a certificate as PEM",
@@ -75,6 +78,7 @@ class ZooKeeperConfigs:
 
     # what coordinates the cluster: quorum (KRaft) or zookeeper
     coordination: str
+    control_plane_listener_name: str | None
     offsets_storage: str
     zookeeper_connect: str
     zookeeper_session_timeout_ms: int
@@ -110,6 +114,13 @@ def coordinated(texts: dict[str, str], errors: list[str]) -> tuple[dict[str, Con
                 f"ZooKeeper. Leave out {name} for ZooKeeper, or zookeeper.connect for the quorum"
             )
     said = {name: text for name, text in texts.items() if name not in _OF_A_QUORUM}
+    ours, theirs = (texts.get(name, "").strip() for name in ("controller.listener.names", _CONTROL_PLANE))
+    if ours and theirs and ours.upper() != theirs.upper():
+        errors.append(
+            f"controller.listener.names={ours} and {_CONTROL_PLANE}={theirs} are two names for one thing: leave out "
+            "the first, which Apache Kafka 3.9 refuses beside zookeeper.connect"
+        )
+    said["controller.listener.names"] = ours or theirs
     return ZOOKEEPER_CONFIGS, {**said, "process.roles": "broker,controller"}
 
 

@@ -134,7 +134,7 @@ def tree_of(connect: str) -> list[dict[str, Any]]:
             found.append(
                 {
                     "path": path,
-                    "data": None if data is None else data.decode(),
+                    "data": None if data is None else data.decode(errors="backslashreplace"),
                     "version": stat.version,
                     "czxid": stat.czxid,
                     "mzxid": stat.mzxid,

@@ -42,6 +42,24 @@ def test_defaults_are_those_of_kafka_3_9() -> None:
     assert other.with_dynamic({}, {}).zookeeper_connection_timeout_ms == 6000
 
 
+def test_what_a_kafka_3_9_is_configured_with_is_taken_as_it_is() -> None:
+    kafkas = {name: text for name, text in NODE.items() if name != "controller.listener.names"}
+    kafkas |= {
+        "control.plane.listener.name": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
+    }
+    config = BrokerConfig.from_properties(kafkas)
+    assert [each.name for each in config.controller_listeners] == ["CONTROLLER"]
+    assert [each.name for each in config.advertised_listeners] == ["PLAINTEXT"]
+    assert config.warnings == (
+        "authorizer.class.name: access control lists are kept and shown, but nothing is refused because of them",
+    )
+    assert "two names for one thing" in refusal(control_plane_listener_name="OTHER")
+    said = refusal(controller_listener_names=None, listeners="PLAINTEXT://:9092")
+    assert "control.plane.listener.name=CONTROLLER" in said and "KRaft" not in said
+
+
 def test_without_zookeeper_connect_kafkas_quorum_coordinates_and_nothing_of_zookeeper_is_known() -> None:
     config = BrokerConfig.from_properties(
         {
