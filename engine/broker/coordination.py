@@ -2,8 +2,8 @@
 
 Two are there: the built-in quorum (KRaft, :class:`engine.broker.quorum_host.QuorumHost`) and ZooKeeper
 (:class:`engine.broker.zookeeper_coordinator.ZooKeeperCoordinator`). Both keep one log of metadata records with offsets,
-let one controller per epoch write to it, and hand what is committed to a listener, in order. Tests of this contract:
-tests/unit/broker/coordination_contract.py.
+let one controller per epoch write to it, and hand what is committed to a listener, in order. The contract as tests,
+run on both: tests/unit/broker/coordination_contract.py.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from engine.broker.coordination import CoordinationListener, CoordinationRefused
 from engine.broker.knocking import find_refusal
 from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
+from engine.broker.zookeeper_roots import enter, refuse_if_moved
 from engine.broker.zookeeper_sessions import BrokerZnodes
 from engine.core.controller.feature_control import bootstrap_records
 from engine.core.controller.image import MetadataDelta, MetadataImage
@@ -47,7 +48,7 @@ from engine.core.znodes.writing import operations_of
 from engine.model.errors import ErrorCode, KafkaError
 from engine.record.batch import iter_batches
 from engine.wire.messages.no_op_record import NoOpRecord
-from engine.zookeeper.errors import BadVersion, MultiFailed, NodeExists, NoNode, TooLarge, ZooKeeperError
+from engine.zookeeper.errors import BadVersion, MultiFailed, NoNode, TooLarge, ZooKeeperError
 from engine.zookeeper.session import SessionState, ZooKeeperSession
 
 if TYPE_CHECKING:
@@ -147,33 +148,9 @@ class ZooKeeperCoordinator(WithoutQuorum):
             CoordinationRefused: another kind of controller rules here, or the cluster was moved to KRaft.
             ZooKeeperError: ZooKeeper cannot be used.
         """
-        await self._refuse_if_moved()
-        await self._make_roots()
-        with contextlib.suppress(NoNode):
-            controller = decode_controller((await self._session.get(paths.CONTROLLER)).data)
-            if controller.address is None:
-                raise CoordinationRefused(
-                    f"Apache Kafka's broker {controller.broker_id} is the controller of the cluster at "
-                    f"zookeeper.connect={self._config.zookeeper_connect}: stop its brokers first, or give this cluster "
-                    "a chroot of its own"
-                )
+        await self._session.retrying(lambda: enter(self._session))
         self._look_at_everything()
         self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _make_roots(self) -> None:
-        """Kafka: KafkaZkClient.createTopLevelPaths, maybeCreateControllerEpochZNode."""
-        roots = (*paths.PERSISTENT_ROOTS, Create(paths.CONTROLLER_EPOCH, b"0"), Create(paths.EPOCH, b""))
-        done = await asyncio.gather(*(self._session.create(*each[:2]) for each in roots), return_exceptions=True)
-        for each in done:
-            if isinstance(each, BaseException) and not isinstance(each, NodeExists):
-                raise each
-
-    async def _refuse_if_moved(self) -> None:
-        if await self._session.exists(paths.MIGRATED) is not None:
-            raise CoordinationRefused(
-                f"the metadata at zookeeper.connect={self._config.zookeeper_connect} was moved to KRaft (the znode "
-                f"{paths.MIGRATED} says so): start the nodes with the files that `kconsole zookeeper migrate` wrote"
-            )
 
     async def stop(self) -> None:
         """Stop leading, end the broker's session; others are elected at once."""
@@ -359,8 +336,9 @@ class ZooKeeperCoordinator(WithoutQuorum):
             try:
                 if self._is_expired:
                     await self._session.renew()
-                    self._is_expired = False
-                    await self._refuse_if_moved()
+                    self._is_expired, self._brokers.lacks_own = False, True
+                if self._brokers.lacks_own:
+                    await refuse_if_moved(self._session)
                     await self._brokers.begin_again()
                     self._look_at_everything()
                 await self._look()

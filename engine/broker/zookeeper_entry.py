@@ -49,7 +49,8 @@ class ZooKeeperEntry:
         session = ZooKeeperSession(ZooKeeperConfig.of_broker(broker.config), on_state=on_state)
         try:
             await session.connect()
-            cluster_id = await _cluster_id(session, proposed_cluster_id or uuid_to_str(broker.world.random.uuid()))
+            proposed = proposed_cluster_id or uuid_to_str(broker.world.random.uuid())
+            cluster_id = await session.retrying(lambda: _cluster_id(session, proposed))
         except (ZooKeeperError, ZnodeCorrupt) as error:
             await session.close()
             raise CoordinationRefused(f"zookeeper.connect={broker.config.zookeeper_connect}: {error}") from error

@@ -41,6 +41,8 @@ class BrokerZnodes:
         self._on_stale = on_stale
         self._on_read = on_read
         self._own: BrokerSession | None = None
+        # Its znode is to be made (again).
+        self.lacks_own = False
         # Broker id to the incarnation that lives.
         self._alive: dict[int, Uuid] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -56,7 +58,7 @@ class BrokerZnodes:
     async def begin(self, own: BrokerSession) -> None:
         """Make this broker's znode; see :meth:`begin_again`."""
         self._own = own
-        await self.begin_again()
+        await self._session.retrying(self.begin_again)
 
     async def begin_again(self) -> None:
         """Make this broker's znode, if it has one, in the session that there is now.
@@ -67,7 +69,9 @@ class BrokerZnodes:
         Raises: CoordinationRefused, ZooKeeperError, ZnodeCorrupt.
         """
         if self._own is None:
+            self.lacks_own = False
             return
+        self.lacks_own = True
         path = paths.broker_id(self._own.broker_id)
         broker = _image(self._own)
         content = encode_ephemeral(broker, timestamp_ms=self._clock.now_ms())
@@ -78,12 +82,14 @@ class BrokerZnodes:
             except NoNode:
                 with contextlib.suppress(NodeExists):
                     await self._session.create(path, content, ephemeral=True)
+                    self.lacks_own = False
                     return
                 continue
             is_own = known.ephemeral_owner == self._session.session_id
             if is_own or _share_a_listener(decode_ephemeral(path, known), broker):
                 with contextlib.suppress(MultiFailed):
                     await self._session.multi([Delete(path, known.version), Create(path, content, ephemeral=True)])
+                    self.lacks_own = False
                     return
                 continue
             if self._clock.monotonic_ms() >= deadline_ms:

@@ -8,6 +8,8 @@ to one second. kazoo's two further threads, for callbacks, are not needed: every
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 import select
 import socket
@@ -187,6 +189,9 @@ class Link:
         self._in_flight = 0
         self._waiting: deque[tuple[Begin, Convert, str, asyncio.Future[Any]]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
+        # Who made the link is called in its own context, not in that of kazoo's thread.
+        self._context_of_owner = contextvars.copy_context()
+        self._is_abandoned = False
         self.ended = asyncio.Event()
         self.trouble = ""
         self.is_connected = self.is_over = self.auth_failed = False
@@ -243,7 +248,7 @@ class Link:
         """From any thread: call this on the loop, after what was handed over before."""
         self._inbox.append(call)
         try:
-            self._loop.call_soon_threadsafe(self._empty_inbox)
+            self._loop.call_soon_threadsafe(self._empty_inbox, context=self._context_of_owner)
         except RuntimeError:
             # The loop is closed: nobody is left to be told.
             self._inbox.clear()
@@ -260,6 +265,15 @@ class Link:
         client.start(self._session_timeout_s)
         client.stop()
         client.close()
+
+    def abandon(self) -> None:
+        """Leave the session as a process that is killed does: the connection breaks, nothing is told to anybody."""
+        self._is_abandoned = True
+        self._client._stopped.set()
+        connection = self._client._connection._socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """End the session and the thread; ``ended`` is set when that is done. Does not wait."""
@@ -297,7 +311,7 @@ class Link:
         self._on_change(self)
 
     def _empty_inbox(self) -> None:
-        while self._inbox:
+        while self._inbox and not self._is_abandoned:
             self._inbox.popleft()()
 
     def _keep_trouble(self, trouble: str) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from engine.core.znodes.operations import Check, Create, Delete, Operation, SetData, Znode
 from engine.zookeeper.acl import Access, access_of
@@ -28,6 +28,8 @@ from engine.zookeeper.stat import ZnodeStat
 
 if TYPE_CHECKING:
     from engine.zookeeper.link import Link
+
+T = TypeVar("T")
 
 # What a request has beside paths and values: headers, lengths, the ACL (at most two entries).
 _FRAME = 64
@@ -161,6 +163,11 @@ class ZooKeeperSession:
         except Exception as error:
             raise ConnectionLoss(f"the session could not be taken over: {error}") from None
 
+    def abandon(self) -> None:
+        """Be as if the process had been killed: no word to ZooKeeper, none to us; the session lapses. For tests."""
+        if self._link is not None:
+            self._link.abandon()
+
     async def connected(self) -> None:
         """Wait until the session is CONNECTED.
 
@@ -172,6 +179,23 @@ class ZooKeeperSession:
                 raise SessionExpired(f"the session is {self._state.value}")
             self._changed.clear()
             await self._changed.wait()
+
+    async def retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and whenever the connection is lost meanwhile, again once there is one (KafkaZkClient does the same with
+        most of its requests). What is asked must bear to be done twice.
+
+        Raises:
+            ConnectionLoss: there was none for ``config.connection_timeout_ms``.
+        """
+        while True:
+            try:
+                return await ask()
+            except ConnectionLoss as lost:
+                try:
+                    async with asyncio.timeout(self.config.connection_timeout_ms / 1000):
+                        await self.connected()
+                except TimeoutError:
+                    raise lost from None
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
