@@ -43,7 +43,7 @@ class OffsetStorage(CoordinatorLogs, Protocol):
         To be given to the shard at once.
 
         Raises:
-            KafkaError: COORDINATOR_NOT_AVAILABLE: it cannot be known now.
+            KafkaError: COORDINATOR_LOAD_IN_PROGRESS: it cannot be known now.
         """
 
     async def commit_directly(self, group_id: str, topic: str, partition: int, offset: int) -> None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.broker.zookeeper_offsets import Change, CoordinatedOffsets
 from engine.core.group.offsets import OffsetAndMetadata
@@ -42,6 +43,18 @@ _OFFSET_KEY_TYPES = (b"\x00\x00", b"\x00\x01")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
+_Key = tuple[str, str, int]
+"""Group, topic and partition number."""
+
+
+class _Open(NamedTuple):
+    """What a partition has while this broker coordinates it."""
+
+    offsets: CoordinatedOffsets
+    shard: GroupCoordinatorShard
+    settlement: _Settlement
+
+
 class OffsetsInZooKeeper:
     """Satisfies :class:`~engine.broker.offset_storage.OffsetStorage`."""
 
@@ -58,7 +71,7 @@ class OffsetsInZooKeeper:
         self._logs = logs
         self._node_id = node_id
         self._is_in_use = is_in_use
-        self._open: dict[int, tuple[CoordinatedOffsets, GroupCoordinatorShard]] = {}
+        self._open: dict[int, _Open] = {}
         # The log's, which are the same here.
         self.log_start_offset = logs.log_start_offset
         self.log_end_offset = logs.log_end_offset
@@ -99,7 +112,8 @@ class OffsetsInZooKeeper:
                     log.warning("offsets of __consumer_offsets-%d cannot be read, on and on: %s", number, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        self._open[number] = offsets, shard
+        settlement = _Settlement(offsets, shard)
+        self._open[number] = _Open(offsets, shard, settlement)
         as_kept = set()
         for each in found:
             # What others set in ZooKeeper is no business of a coordinator that keeps its offsets in the log.
@@ -112,16 +126,16 @@ class OffsetsInZooKeeper:
             (group, topic, number) for group in committed.by_group for topic, number, _ in committed.of_group(group)
         ]
         if self._is_in_use and (later := [key for key in keys if key not in as_kept]):
-            self._settle(offsets, shard, later)
+            settlement.expect(later)
+            settlement.begin(later)
 
     async def _was_in_use(self, number: int) -> bool:
         return await self._session.exists(consumer_offsets.coordinator_path(number)) is not None
 
     def on_unloaded(self, number: int) -> None:
         """What waits is not written."""
-        offsets, _ = self._open.pop(number, (None, None))
-        if offsets is not None:
-            offsets.close()
+        if (found := self._open.pop(number, None)) is not None:
+            found.offsets.close()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -142,8 +156,8 @@ class OffsetsInZooKeeper:
             KafkaError: as the log; NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE when ZooKeeper has not acknowledged:
                 then only loading the partition anew tells what it has.
         """
-        offsets, _ = self._open.get(partition, (None, None))
-        if offsets is None or producer is not None:
+        found = self._open.get(partition)
+        if found is None or producer is not None:
             return self._logs.append(partition, leader_epoch, records, timeout_ms, producer)
         kept: list[Change] = []
         logged: list[KeyValue] = []
@@ -164,7 +178,7 @@ class OffsetsInZooKeeper:
             change._replace(kept=None if change.kept is None else change.kept._replace(log_offset=after))
             for change in kept
         ]
-        return _both(offsets.write(changes), committed, timeout_ms)
+        return _both(found.offsets.write(changes), committed, timeout_ms)
 
     def append_marker(
         self, partition: int, leader_epoch: int, marker: TransactionMarker, timeout_ms: int
@@ -172,43 +186,15 @@ class OffsetsInZooKeeper:
         """The end of a transaction. Its offsets count when the marker is in the log; then they go to ZooKeeper, which
         nobody waits for."""
         committed = self._logs.append_marker(partition, leader_epoch, marker, timeout_ms)
-        offsets, shard = self._open.get(partition, (None, None))
-        if offsets is None or shard is None or not self._is_in_use or not marker.committed:
+        found = self._open.get(partition)
+        if found is None or not self._is_in_use or not marker.committed:
             return committed
-        pending = shard.offsets.pending_by_producer.get(marker.producer_id)
+        pending = found.shard.offsets.pending_by_producer.get(marker.producer_id)
         if pending is None:
             return committed
         keys = [(group, topic, number) for group in pending.by_group for topic, number, _ in pending.of_group(group)]
-        offsets.unsettled.update(keys)
-        return self._settle_behind(committed, offsets, shard, keys)
-
-    async def _settle_behind(
-        self,
-        committed: Coroutine[Any, Any, None],
-        offsets: CoordinatedOffsets,
-        shard: GroupCoordinatorShard,
-        keys: list[tuple[str, str, int]],
-    ) -> None:
-        try:
-            await committed
-        finally:
-            # Also when the marker was not committed in time: how the transaction ends was decided before.
-            self._settle(offsets, shard, keys, are_marked=True)
-
-    def _settle(
-        self,
-        offsets: CoordinatedOffsets,
-        shard: GroupCoordinatorShard,
-        keys: list[tuple[str, str, int]],
-        *,
-        are_marked: bool = False,
-    ) -> None:
-        """Write offsets that the log has to ZooKeeper, as they stand when it can be done."""
-        if offsets.closed:
-            return
-        if not are_marked:
-            offsets.unsettled.update(keys)
-        offsets.start(_settled(offsets, shard, keys))
+        found.settlement.expect(keys)
+        return found.settlement.behind(committed, keys)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -218,18 +204,25 @@ class OffsetsInZooKeeper:
         """What consumers of old and people have set or deleted in ZooKeeper.
 
         Raises:
-            KafkaError: COORDINATOR_NOT_AVAILABLE: ZooKeeper is not reached.
+            KafkaError: COORDINATOR_LOAD_IN_PROGRESS: ZooKeeper is not reached.
         """
-        offsets, shard = self._open.get(number, (None, None))
-        if offsets is None or shard is None or not self._is_in_use:
+        here = self._open.get(number)
+        if here is None or not self._is_in_use:
             return []
+        shard = here.shard
         known = [(topic, partition) for topic, partition, _ in shard.offsets.committed.of_group(group_id)]
         try:
-            found = await offsets.set_by_others(group_id, partitions, known)
+            found = await here.offsets.set_by_others(group_id, partitions, known)
         except ZooKeeperError as error:
-            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, f"offsets of group {group_id}: {error}") from None
+            # A code at which clients of every age ask the same broker again.
+            code = ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+            raise KafkaError(code, f"offsets of group {group_id} cannot be read: {error}") from None
         after = shard.last_record_offset
-        return [(topic, each, None if kept is None else _as_committed(kept, after)) for topic, each, kept in found]
+        return [
+            (topic, each, None if kept is None else _as_committed(kept, after))
+            for topic, each, kept in found
+            if (group_id, topic, each) not in here.settlement
+        ]
 
     # -- version 0 ----------------------------------------------------------------------------------------------
 
@@ -272,18 +265,55 @@ async def _both(written: Awaitable[object], committed: Coroutine[Any, Any, None]
             raise outcome
 
 
-async def _settled(offsets: CoordinatedOffsets, shard: GroupCoordinatorShard, keys: list[tuple[str, str, int]]) -> None:
-    pause_s = _FIRST_PAUSE_S
-    while not offsets.closed:
+class _Settlement:
+    """Writes offsets that the log has to ZooKeeper: those of transactions that were committed, and those that were
+    committed before offsets.storage was what it is. Nobody waits for it."""
+
+    def __init__(self, offsets: CoordinatedOffsets, shard: GroupCoordinatorShard) -> None:
+        self._offsets = offsets
+        self._shard = shard
+        self._expected: Counter[_Key] = Counter()
+        self._ready: Counter[_Key] = Counter()
+        self._runs = False
+
+    def __contains__(self, key: _Key) -> bool:
+        """Whether the log knows better than ZooKeeper."""
+        return key in self._expected
+
+    def expect(self, keys: Iterable[_Key]) -> None:
+        """These will come, whatever happens: :meth:`begin` is called for each once."""
+        self._expected.update(keys)
+
+    def begin(self, keys: Iterable[_Key]) -> None:
+        """Write them as they stand when it can be done."""
+        self._ready.update(keys)
+        if self._ready and not self._runs and not self._offsets.closed:
+            self._runs = True
+            self._offsets.start(self._write())
+
+    async def _write(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._ready and not self._offsets.closed:
+            taken, self._ready = self._ready, Counter()
+            try:
+                await self._offsets.write(list(_changes(self._shard, taken)))
+            except KafkaError as error:
+                if pause_s == _FIRST_PAUSE_S:
+                    log.warning("%d offsets of the log are not in ZooKeeper yet: %s", len(taken), error.message)
+                self._ready.update(taken)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                pause_s = _FIRST_PAUSE_S
+                self._expected -= taken
+        self._runs = False
+
+    async def behind(self, committed: Coroutine[Any, Any, None], keys: list[_Key]) -> None:
+        """Begin when the marker is committed, and when it is not in time: how a transaction ends was decided before."""
         try:
-            await offsets.write(list(_changes(shard, keys)))
-            break
-        except KafkaError as error:
-            log.warning("offsets of transactions are not in ZooKeeper yet: %s", error.message)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-    offsets.unsettled.subtract(keys)
-    offsets.unsettled = +offsets.unsettled
+            await committed
+        finally:
+            self.begin(keys)
 
 
 def _changes(shard: GroupCoordinatorShard, keys: Iterable[tuple[str, str, int]]) -> Iterable[Change]:

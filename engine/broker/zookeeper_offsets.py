@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -83,8 +82,6 @@ class CoordinatedOffsets:
         self._groups: dict[str, _Group] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self.closed = False
-        # Decided by a transaction's end, and not written yet.
-        self.unsettled: Counter[tuple[str, str, int]] = Counter()
 
     @classmethod
     async def open(
@@ -226,7 +223,7 @@ class CoordinatedOffsets:
         self, group_id: str, partitions: Iterable[Key] | None, committed: Iterable[Key]
     ) -> list[tuple[str, int, KeptOffset | None]]:
         """Offsets that stand otherwise than the coordinator wrote them, and those of ``committed`` (all that it knows
-        of the group) that are gone. Raises: ZooKeeperError."""
+        of the group) that are gone; none that it writes meanwhile. Raises: ZooKeeperError."""
         group = self._group(group_id)
         touched = {*group.pending, *group.writing}
         group.looking.append(touched)
@@ -236,7 +233,6 @@ class CoordinatedOffsets:
             found = {(each.topic, each.partition): each for each in await self._read_group(group_id, wanted)}
         finally:
             group.looking.remove(touched)
-        touched.update((topic, partition) for name, topic, partition in self.unsettled if name == group_id)
         gone = (key for key in known if key not in found and (wanted is None or key in wanted))
         return [
             *((*key, each.kept) for key, each in found.items() if not each.is_ours and key not in touched),
