@@ -96,7 +96,7 @@ KILLS ?= 200
 power-cuts: setup ## cut the power of all brokers at once CUTS times, then KILLS SIGKILLs; needs root (docs/chaos.md)
 	$(BIN)/python -m engine.chaos --power-cuts $(CUTS) --kills $(KILLS) $(CHAOS)
 
-drills: setup ## carry out the drills that come along: brokers die, restart, hang; what their clients saw is judged
+drills: setup zookeeper ## carry out the drills that come along: brokers die, restart, hang; what their clients saw is judged
 	@failed=; for drill in $$($(BIN)/kconsole drill --list | cut -d ' ' -f 1); do \
 		$(BIN)/kconsole drill $$drill || failed="$$failed $$drill"; echo; done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "all drills passed"

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from engine.client.errors import ClientError
-from engine.drills.drill import ALL, CLIENTS, CONTROLLER, FOLLOWER, LEADER, OTHERS, UNDOING, Act, Drill
+from engine.drills.drill import ALL, CLIENTS, CONTROLLER, FOLLOWER, LEADER, OTHERS, UNDOING, ZOOKEEPER_ACTS, Act, Drill
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.cluster_admin import ClusterAdmin, ClusterAdminError
 from engine.supervisor.data_dir import DataDir
@@ -18,6 +18,7 @@ from engine.supervisor.server_properties import Address, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import Options, Supervisor
 from engine.supervisor.wholeness import wait_until_whole, what_is_missing
+from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 from engine.world import World
 
 _POLL_S = 0.03
@@ -34,6 +35,7 @@ class DrillCluster(ABC):
         self._voters = frozenset(voter_ids(drill.cluster))
         # Whom a role was when something was last done to it.
         self._hit: dict[str, int] = {}
+        self._zookeeper_leader = 0
 
     bus: FactBus
     brokers: dict[int, BrokerSupervision]
@@ -50,6 +52,11 @@ class DrillCluster(ABC):
     @abstractmethod
     async def close(self) -> None:
         """End every process."""
+
+    @property
+    @abstractmethod
+    def zookeeper(self) -> ZooKeeperEnsemble | None:
+        """The servers that coordinate it, where there are some of its own."""
 
     async def _kill_all(self) -> None:
         """Nobody needs the data any more: nothing is to be handed over or written."""
@@ -85,6 +92,33 @@ class DrillCluster(ABC):
                 self._hit[target] = await self._find(target)
             found.append(self._hit[target])
         return found
+
+    async def act_on_zookeeper(self, act: Act) -> None:
+        """Do it to those of the ensemble's servers that it names; a start waits until they serve, if a majority runs.
+
+        Raises:
+            CommandError: it cannot be done, or nobody leads.
+        """
+        ensemble = self.zookeeper
+        assert ensemble is not None, "the drill's file was read"
+        if ALL in act.targets:
+            which = list(ensemble.servers)
+        elif LEADER in act.targets:
+            if act.kind not in UNDOING:
+                self._zookeeper_leader = await self._find_zookeeper_leader(ensemble)
+            which = [self._zookeeper_leader]
+        else:
+            which = list(map(int, act.targets))
+        await ensemble.act(ZOOKEEPER_ACTS[act.kind], which)
+
+    async def _find_zookeeper_leader(self, ensemble: ZooKeeperEnsemble) -> int:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIND_S):
+                while ensemble.leader is None:
+                    await asyncio.sleep(_POLL_S)
+                    await ensemble.look()
+                return ensemble.leader.server_id
+        raise CommandError(f"no ZooKeeper server led within {_FIND_S:g} s")
 
     async def _find(self, role: str) -> int:
         with contextlib.suppress(TimeoutError):
@@ -125,7 +159,9 @@ class DrillCluster(ABC):
         return [broker_id for broker_id, broker in sorted(self.brokers.items()) if broker.state in up]
 
     def can_serve(self) -> bool:
-        """Whether enough voters run to elect a controller."""
+        """Whether enough voters run to elect a controller, or enough of ZooKeeper's servers."""
+        if self.zookeeper is not None:
+            return self.zookeeper.has_majority
         return 2 * len(self._voters & set(self.alive())) > len(self._voters)
 
     # -- how it is ----------------------------------------------------------------------------------------------
@@ -152,12 +188,18 @@ class EmbeddedCluster(DrillCluster):
         # Those that were started so far, if it is ended meanwhile.
         self.brokers = self._supervisor.brokers
 
+    @property
+    def zookeeper(self) -> ZooKeeperEnsemble | None:
+        """The supervisor's."""
+        return self._supervisor.zookeeper
+
     async def start(self) -> None:
         """As :meth:`DrillCluster.start`. Raises: StartFailed, DataDirError, PortsTaken."""
         await self._supervisor.start()
         self._is_up = True
         self.bootstrap = self._supervisor.bootstrap_servers
-        self._admin = ClusterAdmin(self._world, {each: broker.address for each, broker in self.brokers.items()})
+        addresses = {each: broker.address for each, broker in self.brokers.items()}
+        self._admin = ClusterAdmin(self._world, addresses, has_quorum=self.zookeeper is None)
 
     async def close(self) -> None:
         """End it."""
@@ -184,7 +226,12 @@ class ProxiedCluster(DrillCluster):
         self.bootstrap = self._chaos.bootstrap
         # Looks go past the proxy.
         listeners: Mapping[int, Address] = self._chaos.listeners
-        self._admin = ClusterAdmin(world, listeners)
+        self._admin = ClusterAdmin(world, listeners, has_quorum=self.zookeeper is None)
+
+    @property
+    def zookeeper(self) -> ZooKeeperEnsemble | None:
+        """Past the proxy."""
+        return self._chaos.zookeeper
 
     async def start(self) -> None:
         """As :meth:`DrillCluster.start`. Raises: CommandError, TimeoutError."""

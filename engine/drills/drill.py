@@ -16,9 +16,11 @@ OTHERS, CLIENTS = "others", "clients"
 PROCESS_ACTS = ("kill", "pause", "resume", "stop", "start", "rolling restart", "crash loop")
 DISK_ACTS = ("slow fsync", "failing fsync", "disk full")
 NETWORK_ACTS = ("cut", "delay")
-ACTS = (*PROCESS_ACTS, *DISK_ACTS, *NETWORK_ACTS, "heal")
+ZOOKEEPER_ACTS = {f"{what} zookeeper": what for what in ("kill", "pause", "resume", "stop", "start")}
+"""Of servers of the cluster's own ZooKeeper, by what is done to them: a number, the one that leads them, or all."""
+ACTS = (*PROCESS_ACTS, *DISK_ACTS, *NETWORK_ACTS, *ZOOKEEPER_ACTS, "heal")
 # These are for a broker that something was done to: its role may be another's by now.
-UNDOING = ("resume", "start", "heal")
+UNDOING = ("resume", "start", "heal", "resume zookeeper", "start zookeeper")
 
 # What is asserted: times in milliseconds, and counts.
 TIMES = ("unavailable", "back in sync within", "latency p50", "latency p99", "latency max")
@@ -54,6 +56,10 @@ class Act(NamedTuple):
         if self.kind == "heal" and self.targets == (ALL,):
             return "heal"
         between = " and " if self.kind in NETWORK_ACTS else ", "
+        verb = ZOOKEEPER_ACTS.get(self.kind)
+        if verb is not None:
+            servers = "all ZooKeeper servers" if ALL in self.targets else "ZooKeeper server " + ", ".join(self.targets)
+            return f"{verb} {'the ZooKeeper leader' if LEADER in self.targets else servers}"
         by = f" by {self.delay_s * 1000:g} ms" if self.delay_s else ""
         times = f" {self.times} times" if self.times else ""
         return f"{self.kind} {between.join(self.targets)}{by}{times}"

@@ -14,6 +14,7 @@ expect:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import yaml
 
@@ -22,10 +23,12 @@ from engine.drills.drill import (
     ALL,
     CLIENTS,
     COUNTS,
+    LEADER,
     OTHERS,
     ROLES,
     TIMES,
     UNDOING,
+    ZOOKEEPER_ACTS,
     Act,
     Assertion,
     Drill,
@@ -62,7 +65,8 @@ def parse_drill(text: str, name: str) -> tuple[Drill, list[SpecError]]:
     cluster = _cluster(reader, problems)
     load = _load(reader, cluster, problems)
     ids = tuple(broker.broker_id for broker in cluster.brokers)
-    acts = [act for node in reader.items("faults") if (act := _act(node, ids, problems)) is not None]
+    servers = 0 if cluster.zookeeper is None else cluster.zookeeper.servers
+    acts = [act for node in reader.items("faults") if (act := _act(node, ids, servers, problems)) is not None]
     acts.sort(key=lambda act: act.at_s)
     _check_undoing(acts, problems)
     assertions = _assertions(reader, problems)
@@ -174,7 +178,7 @@ def _topic(load: MappingReader, name: str | None, cluster: ClusterSpec, problems
 # -- what is done -------------------------------------------------------------------------------------------------
 
 
-def _act(node: Node, ids: tuple[int, ...], problems: Problems) -> Act | None:
+def _act(node: Node, ids: tuple[int, ...], servers: int, problems: Problems) -> Act | None:
     reader = MappingReader(node, "a fault", problems)
     if not isinstance(node, yaml.MappingNode):
         return None
@@ -192,7 +196,10 @@ def _act(node: Node, ids: tuple[int, ...], problems: Problems) -> Act | None:
         reader.finish()
         return None
     (kind,) = kinds
-    targets = _targets(reader, kind, ids, problems)
+    if kind in ZOOKEEPER_ACTS and not servers:
+        remedy = "write `coordination: zookeeper` and `zookeeper: {servers: 3}` under `cluster:`"
+        problems.error(node, f"{kind}: the drill's cluster has no ZooKeeper servers of its own", remedy)
+    targets = _targets(reader, kind, range(1, servers + 1) if kind in ZOOKEEPER_ACTS else ids, problems)
     delay_ms = 0.0
     if kind in ("delay", "slow fsync"):
         by = reader.take("by")
@@ -210,7 +217,7 @@ def _act(node: Node, ids: tuple[int, ...], problems: Problems) -> Act | None:
     return Act(at_ms / 1000, kind, targets, delay_ms / 1000, node.start_mark.line + 1, times)
 
 
-def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: Problems) -> tuple[str, ...]:
+def _targets(reader: MappingReader, kind: str, ids: Sequence[int], problems: Problems) -> tuple[str, ...]:
     node = reader.take(kind)
     place = reader.place(kind)
     nodes = list(node.value) if isinstance(node, yaml.SequenceNode) else [] if node is None else [node]
@@ -219,7 +226,10 @@ def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: P
     if is_network and len(named) != 2:
         problems.error(place, f"{kind} is between two ends", f"write `{kind}: [leader, {OTHERS}]`")
         return ()
-    words = (*ROLES, OTHERS, CLIENTS) if is_network else (*ROLES, ALL)
+    words: tuple[str, ...] = (*ROLES, OTHERS, CLIENTS) if is_network else (*ROLES, ALL)
+    what = "broker"
+    if kind in ZOOKEEPER_ACTS:
+        words, what = (LEADER, ALL), "server"
     numbers = tuple(map(str, ids))
     for each, name in zip(nodes, named, strict=True):
         if name not in words and name not in numbers:
@@ -227,14 +237,14 @@ def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: P
             problems.error(
                 each,
                 f"{kind} names {kind_of(each)}",
-                f"did you mean {near!r}?" if near else f"name a broker ({', '.join(numbers)}), {', '.join(words)}",
+                f"did you mean {near!r}?" if near else f"name a {what} ({', '.join(numbers)}), {', '.join(words)}",
             )
     if len(set(named)) < len(named):
         problems.error(place, f"{kind} names {named[0]} twice", "name each once")
     if is_network and named[0] in (OTHERS, CLIENTS):
         problems.error(nodes[0], f"{kind} begins with {named[0]}", f"write a broker first: `[leader, {named[0]}]`")
     if not named:
-        problems.error(place, f"{kind} names nobody", f"write `{kind}: leader`, a number of a broker, or all")
+        problems.error(place, f"{kind} names nobody", f"write `{kind}: leader`, a number of a {what}, or all")
     if ALL in named and len(named) > 1:
         problems.error(place, f"{kind} names all, and more", "leave the others out")
     return tuple(named)
@@ -242,14 +252,15 @@ def _targets(reader: MappingReader, kind: str, ids: tuple[int, ...], problems: P
 
 def _check_undoing(acts: list[Act], problems: Problems) -> None:
     """A role can be started or resumed only where something was done to it before."""
-    hit: set[str] = set()
+    hit: set[tuple[bool, str]] = set()
     for act in acts:
+        is_zookeeper = act.kind in ZOOKEEPER_ACTS
         if act.kind not in UNDOING:
-            hit |= set(act.targets)
+            hit |= {(is_zookeeper, target) for target in act.targets}
             continue
         for target in act.targets:
-            if target in ROLES and target not in hit:
-                what = {"start": "killed or stopped", "resume": "paused"}.get(act.kind, "hurt")
+            if target in ROLES and (is_zookeeper, target) not in hit:
+                what = {"start": "killed or stopped", "resume": "paused"}.get(act.kind.split()[0], "hurt")
                 problems.errors.append(
                     SpecError(
                         act.line,

@@ -320,7 +320,7 @@ def _for(silence: dict[str, Any]) -> str:
 
 
 # What a terminal is told of all that happened; the page has the rest.
-_TOLD = ("leader_changed", "controller_activated", "broker_fenced")
+_TOLD = ("leader_changed", "controller_activated", "broker_fenced", "zookeeper_leader_elected")
 
 
 def _told(document: dict[str, Any]) -> list[dict[str, Any]]:

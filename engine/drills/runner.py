@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from engine.drills.cluster import DrillCluster, EmbeddedCluster, ProxiedCluster
-from engine.drills.drill import ALL, CLIENTS, DISK_ACTS, OTHERS, Act, Drill
+from engine.drills.drill import ALL, CLIENTS, DISK_ACTS, OTHERS, ZOOKEEPER_ACTS, Act, Drill
 from engine.drills.load import DrillLoad
 from engine.drills.losses import Election, Lost, attribute
 from engine.drills.measurements import acknowledged_per_bucket, percentile_ms, silences
@@ -19,6 +19,7 @@ from engine.supervisor.facts import Fact
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.ledger import Account
 from engine.supervisor.supervisor import PortsTaken, StartFailed
+from engine.supervisor.zookeeper_installation import ZooKeeperMissing
 from engine.world import World
 
 Say = Callable[[str], None]
@@ -49,6 +50,8 @@ _KINDS = frozenset(
         "isr_shrunk",
         "isr_expanded",
         "log_truncated",
+        *(f"zookeeper_{what}" for what in ("started", "killed", "exited", "paused", "resumed", "stopped")),
+        "zookeeper_leader_elected",
     )
 )
 
@@ -76,7 +79,10 @@ class _Run:
         self._drill = drill
         self._say = say
         kind = ProxiedCluster if drill.needs_proxy else EmbeddedCluster
-        self._cluster: DrillCluster = kind(world, os.path.join(directory, "cluster"), drill)
+        try:
+            self._cluster: DrillCluster = kind(world, os.path.join(directory, "cluster"), drill)
+        except ZooKeeperMissing as error:
+            raise DrillFailed(f"the cluster did not start: {error}") from error
         self._cluster.bus.listen(self._on_fact)
         self._moments: list[Moment] = []
         self._elections: list[Election] = []
@@ -223,7 +229,7 @@ class _Run:
         """Wait for its time, and do it. Raises: CommandError."""
         due_ns = self._began_ns + int(act.at_s * 1e9)
         await asyncio.sleep(max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9))
-        brokers = await self._cluster.whom(act)
+        brokers = [] if act.kind in ZOOKEEPER_ACTS else await self._cluster.whom(act)
         began_ns = self._clock.monotonic_ns()
         self._say(f"{(began_ns - self._began_ns) / 1e9:.1f} s: {act.text}")
         done_ns = await self._do(act, brokers)
@@ -231,6 +237,9 @@ class _Run:
 
     async def _do(self, act: Act, ids: list[int]) -> int:
         brokers = [self._cluster.brokers[broker_id] for broker_id in ids]
+        if act.kind in ZOOKEEPER_ACTS:
+            await self._cluster.act_on_zookeeper(act)
+            return self._clock.monotonic_ns()
         if act.kind == "rolling restart":
             return await self._roll(ids)
         if act.kind == "kill":

@@ -17,6 +17,7 @@ from engine.wire.messages.create_topics_request import (
     CreatableTopicConfig,
     CreateTopicsRequest,
 )
+from engine.wire.messages.describe_cluster_request import DescribeClusterRequest
 from engine.wire.messages.describe_configs_request import DescribeConfigsRequest, DescribeConfigsResource
 from engine.wire.messages.describe_quorum_request import DescribeQuorumRequest, PartitionData, TopicData
 from engine.wire.messages.elect_leaders_request import ElectLeadersRequest, TopicPartitions
@@ -33,6 +34,8 @@ from engine.world import World
 _POLL_S = 0.02
 # Of ConfigResource.Type, and of AlterConfigOp.
 _TOPIC_RESOURCE = 2
+# Of DescribeCluster's endpoint types (KIP-919).
+_CONTROLLERS = 2
 _SET, _DELETE = 0, 1
 _TIMEOUT_MS = 5_000
 _CONTROLLER_TIMEOUT_MS = 1_000
@@ -54,8 +57,10 @@ class ClusterAdminError(Exception):
 class ClusterAdmin:
     """Connections to the brokers, opened when they are needed."""
 
-    def __init__(self, world: World, addresses: Mapping[int, Address]) -> None:
+    def __init__(self, world: World, addresses: Mapping[int, Address], *, has_quorum: bool = True) -> None:
+        """``has_quorum``: a metadata quorum coordinates it, not ZooKeeper."""
         self._world = world
+        self._has_quorum = has_quorum
         self._addresses = dict(addresses)
         self._connections: dict[int, Connection] = {}
 
@@ -144,10 +149,12 @@ class ClusterAdmin:
         raise ClusterAdminError(f"no broker tells who leads what: {reason}")
 
     async def controller(self, broker_ids: Iterable[int]) -> int:
-        """The active controller, which is the metadata quorum's leader; -1 if no broker knows it soon.
+        """The active controller; -1 if no broker knows it soon. Of a metadata quorum that is its leader.
 
         Metadata's ``controller_id`` is no answer: Kafka's KRaft brokers put any living broker there.
         """
+        if not self._has_quorum:
+            return await self._elected_by_zookeeper(broker_ids)
         partition = PartitionData(partition_index=0)
         request = DescribeQuorumRequest(topics=[TopicData(topic_name="__cluster_metadata", partitions=[partition])])
         for broker_id in broker_ids:
@@ -160,6 +167,31 @@ class ClusterAdmin:
                 for found in topic.partitions:
                     if not found.error_code:
                         return int(found.leader_id)
+        return -1
+
+    async def _elected_by_zookeeper(self, broker_ids: Iterable[int]) -> int:
+        """As the brokers' controllers know it: they have read the znode."""
+        for broker_id in broker_ids:
+            address = self._addresses[broker_id]
+            try:
+                connection = await Connection.open(
+                    self._world,
+                    address.host,
+                    address.controller_port,
+                    client_id="kconsole-supervisor",
+                    timeout_ms=_CONTROLLER_TIMEOUT_MS,
+                )
+            except ClientError:
+                continue
+            try:
+                request = DescribeClusterRequest(endpoint_type=_CONTROLLERS)
+                response = await connection.send(request, timeout_ms=_CONTROLLER_TIMEOUT_MS)
+            except ClientError:
+                continue
+            finally:
+                connection.close()
+            if not response.error_code and response.controller_id >= 0:
+                return int(response.controller_id)
         return -1
 
     async def wait_for_leaders(self, broker_ids: Iterable[int], topics: Iterable[str]) -> None:

@@ -273,7 +273,7 @@ class Supervisor:
             # The brokers have the processors by now; what the protocol needs is imported beside them.
             from engine.supervisor.cluster_admin import ClusterAdmin
 
-            self._admin = ClusterAdmin(self._world, self._addresses)
+            self._admin = ClusterAdmin(self._world, self._addresses, has_quorum=not self.zookeeper_connect)
         await asyncio.gather(*(broker.wait_ready() for broker in self.brokers.values()))
         if "cluster_id" not in self._state:
             self._state["cluster_id"] = self._data_dir.cluster_id(min(self.brokers))

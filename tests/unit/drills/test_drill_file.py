@@ -100,6 +100,19 @@ def test_three_brokers_and_a_topic_that_survives_one_of_them_need_not_be_written
             "expect: {lost: 0}\nfaults:\n  - {at: 1 s, start: leader}",
             ["3:1: start names the leader, and no leader was"],
         ),
+        (
+            "expect: {lost: 0}\nfaults:\n  - {at: 1 s, kill zookeeper: leader}",
+            ["3:5: kill zookeeper: the drill's cluster has no ZooKeeper servers of its own; write `coordination"],
+        ),
+        (
+            "expect: {lost: 0}\ncluster: {coordination: zookeeper}\n"
+            "faults:\n  - {at: 1 s, kill: leader}\n  - {at: 2 s, start zookeeper: leader}\n"
+            "  - {at: 3 s, pause zookeeper: 2}",
+            [
+                "5:1: start zookeeper names the leader, and no leader was killed or stopped",
+                "6:32: pause zookeeper names",
+            ],
+        ),
         ("expect: {lost: 0}\ncluster: {brokers: many}", ["2:20: there cannot be 'many' brokers; give 1 to 9"]),
         ("expect: {lost: 0}\ncluster: {brokers: [{id: 1, port: 9092}]}", ["2:35: broker 1 has a port"]),
         ("expect: {lost: 0}\ncluster: {durabilty: fsync}", ["2:11: unknown key 'durabilty'"]),
@@ -111,6 +124,22 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(text: str, told: list[s
     assert len(found) == len(told), found
     for line, beginning in zip(found, told, strict=True):
         assert line.startswith(f"d.yaml:{beginning}"), line
+
+
+def test_servers_of_zookeeper_are_named_by_number_or_by_what_they_are() -> None:
+    text = (
+        "cluster: {coordination: zookeeper, zookeeper: {servers: 3}}\nexpect: {lost: 0}\nfaults:\n"
+        "  - {at: 1 s, kill zookeeper: leader}\n  - {at: 2 s, start zookeeper: leader}\n"
+        "  - {at: 3 s, pause zookeeper: [1, 3]}\n  - {at: 4 s, resume zookeeper: all}\n"
+    )
+    drill, _ = parse_drill(text, "d.yaml")
+    assert [each.text for each in drill.acts] == [
+        "kill the ZooKeeper leader",
+        "start the ZooKeeper leader",
+        "pause ZooKeeper server 1, 3",
+        "resume all ZooKeeper servers",
+    ]
+    assert not drill.needs_proxy
 
 
 @pytest.mark.parametrize("name", [name for name, _ in shipped()])
