@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration screenshots bench bench-growth bench-compaction clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ exactly-once: dev tools jars ## copy 100,000 records in transactions while broke
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
 	KCONSOLE_STREAMS_AND_CONNECT=1 $(BIN)/python -m pytest tests/integration/test_streams_and_connect.py -q -s
+
+zookeeper-migration: dev tools jars zookeeper ## move clusters from ZooKeeper to KRaft: a real Kafka 3.9.1, and embedded ones; compare all that clients see
+	KCONSOLE_ZOOKEEPER_MIGRATION=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_migration.py -q -s
 
 WALK ?= 600
 walk: dev jars ## go through every screen for ten minutes while brokers die and come back: embedded, then attached to Apache Kafka

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from console.supervisor_calls import DATA_DIR, FAILED, JSON, call, directory_of, fail
+from console.supervisor_calls import DATA_DIR, FAILED, JSON, call, directory_of
 from console.zookeeper_migrate_command import migrate, offsets
+from console.zookeeper_tree_command import tree, zookeeper_of, zookeeper_options
 
 _LEADER = "leader"
 
@@ -18,25 +20,50 @@ _LEADER = "leader"
     epilog="""\b
 Examples:
   kconsole zookeeper status
+  kconsole zookeeper tree /brokers
   kconsole zookeeper kill leader
-  kconsole zookeeper start"""
+  kconsole zookeeper start
+  kconsole zookeeper migrate --dry-run"""
 )
 def zookeeper() -> None:
     """The ZooKeeper servers that coordinate the embedded cluster (`coordination: zookeeper` in its file)."""
 
 
-@zookeeper.command(epilog="\b\nExamples:\n  kconsole zookeeper status\n  kconsole zookeeper status --json")
+@zookeeper.command(
+    epilog="""\b
+Examples:
+  kconsole zookeeper status
+  kconsole zookeeper status --json
+  kconsole zookeeper status --connect zk-1:2181,zk-2:2181,zk-3:2181/kafka"""
+)
+@zookeeper_options
 @DATA_DIR
 @JSON
-def status(data_dir: str | None, as_json: bool) -> None:
-    """Show its servers: id, pid, state, mode, address."""
-    answer = call(directory_of(data_dir), "status").get("zookeeper")
-    if answer is None:
-        fail("the cluster has no ZooKeeper: its own quorum coordinates it (KRaft)", FAILED)
+def status(connect: str | None, command_config: str | None, data_dir: str | None, as_json: bool) -> None:
+    """Show its servers (id, pid, state, mode, address), the controller and its epoch, and which brokers live.
+
+    With --connect: of any ZooKeeper, what its servers say of themselves.
+    """
+    from console.zookeeper_status import cluster_in, print_cluster, print_servers, servers_of
+
+    config = zookeeper_of(connect, command_config, data_dir)
+    if connect is None:
+        answer = {**call(directory_of(data_dir), "status")["zookeeper"], **cluster_in(config)}
+    else:
+        answer = {"connect": str(config), "servers": servers_of(config)}
+        if any(each["error"] is None for each in answer["servers"]):
+            answer |= cluster_in(config)
     if as_json:
         click.echo(json.dumps(answer))
-        return
-    print_zookeeper(answer)
+    elif connect is None:
+        print_zookeeper(answer)
+        print_cluster(answer)
+    else:
+        print_servers(answer["servers"])
+        if "brokers" in answer:
+            print_cluster(answer)
+    if "brokers" not in answer:
+        sys.exit(FAILED)
 
 
 def print_zookeeper(answer: dict[str, Any]) -> None:
@@ -96,5 +123,5 @@ _server_command("resume", "Let frozen servers go on (SIGCONT).")
 _server_command("restart", "Stop and start servers, one after the other.")
 
 
-for _command in (migrate, offsets):
+for _command in (tree, migrate, offsets):
     zookeeper.add_command(_command)

@@ -12,6 +12,7 @@ Then, or if there are none, the marker says done.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -93,10 +94,11 @@ class ZooKeeperTree:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def read(self) -> dict[str, Znode]:
-        """All znodes, by their paths under the chroot. Raises: ZooKeeperError."""
-        await self._session.sync(self._chroot or "/")
-        root = self._chroot or "/"
+    async def read(self, beneath: str = "/") -> dict[str, Znode]:
+        """All znodes at and beneath a path, by their paths under the chroot. Raises: ZooKeeperError."""
+        root = (self._chroot + beneath).rstrip("/") or "/"
+        with contextlib.suppress(NoNode):
+            await self._session.sync(root)
         tree = await self._session.read_tree([root])
         cut = len(self._chroot)
         return {
