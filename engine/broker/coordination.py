@@ -55,7 +55,8 @@ class MetadataLogWriter(Protocol):
         """What a new cluster's log is to begin with, if somebody said so."""
 
     def propose(self, records: list[Message], *, epoch: int) -> int:
-        """Append records as one batch, which is committed whole or not at all; the offset of the last one.
+        """Append records as one batch, which is committed whole or not at all; the offset of the last one. Records that
+        say something each for itself, as that a partition changed, may become several batches where one is too large.
 
         Raises:
             KafkaError: NOT_CONTROLLER if this node does not lead ``epoch``; RECORD_LIST_TOO_LARGE.

@@ -26,6 +26,7 @@ from engine.broker.coordination import CoordinationListener, CoordinationRefused
 from engine.broker.knocking import find_refusal
 from engine.broker.quorum.batches import decode_batch, encode_records, metadata_batch
 from engine.broker.quorum.commit_waiters import CommitWaiters
+from engine.broker.zookeeper_notifications import NotificationUpkeep
 from engine.broker.zookeeper_roots import enter, refuse_if_moved
 from engine.broker.zookeeper_sessions import BrokerZnodes
 from engine.core.controller.feature_control import bootstrap_records
@@ -68,10 +69,9 @@ _RETRY_MS = 50
 _RETRY_MAX_MS = 1000
 # What a tree that Kafka wrote lacks is added in multis of so many operations.
 _ADOPTED_AT_ONCE = 200
-
-
-def _batch_path(base_offset: int) -> str:
-    return f"{paths.LOG}/{base_offset:020d}"
+# Records that say something each for itself: Kafka's controller too may write many of them as several batches, and one
+# that dies in between has its successor find the rest to do (ControllerResult.of, not atomicOf).
+_INDEPENDENT = frozenset(("PartitionChangeRecord", "BrokerRegistrationChangeRecord", "RemoveTopicRecord"))
 
 
 class ZooKeeperCoordinator(WithoutQuorum):
@@ -137,6 +137,7 @@ class ZooKeeperCoordinator(WithoutQuorum):
         self._brokers = BrokerZnodes(
             session, world.clock, config.zookeeper_session_timeout_ms, self._wake.set, self._on_sessions_read
         )
+        self._notifications = NotificationUpkeep(session)
         self.bootstrap_records: list[Message] = list(bootstrap_records())
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ class ZooKeeperCoordinator(WithoutQuorum):
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         await self._brokers.close()
+        await self._notifications.close()
         await self._session.close()
 
     def on_session_state(self, state: SessionState) -> None:
@@ -231,14 +233,27 @@ class ZooKeeperCoordinator(WithoutQuorum):
     def propose(self, records: list[Message], *, epoch: int) -> int:
         """Append records as one batch and what it means for Kafka's znodes, in one multi; the offset of the last one.
 
+        More than ZooKeeper takes at once, as when a broker with thousands of partitions dies, become several batches.
+
         Raises:
-            KafkaError: NOT_CONTROLLER if this node does not lead ``epoch``; RECORD_LIST_TOO_LARGE above
-                kconsole.zookeeper.multi.max.bytes.
+            KafkaError: NOT_CONTROLLER if this node does not lead ``epoch``; RECORD_LIST_TOO_LARGE if records that stand
+                or fall together are above kconsole.zookeeper.multi.max.bytes.
         """
         if not self._leads or epoch != self._epoch or self._stopping:
             raise KafkaError(ErrorCode.NOT_CONTROLLER, f"broker {self._node_id} is not the controller of epoch {epoch}")
         if not records:
             return self._end - 1
+        try:
+            return self._propose_at_once(records, epoch)
+        except TooLarge as error:
+            if len(records) == 1 or any(each.NAME not in _INDEPENDENT for each in records):
+                raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, str(error)) from error
+        half = len(records) // 2
+        self.propose(records[:half], epoch=epoch)
+        return self.propose(records[half:], epoch=epoch)
+
+    def _propose_at_once(self, records: list[Message], epoch: int) -> int:
+        """Raises: TooLarge: for one multi; nothing was done."""
         now_ms = self._world.clock.now_ms()
         base, last = self._end, self._end + len(records) - 1
         delta = MetadataDelta(self._ahead)
@@ -252,14 +267,12 @@ class ZooKeeperCoordinator(WithoutQuorum):
         operations: list[Operation] = [
             Check(paths.CONTROLLER_EPOCH, self._epoch_version),
             SetData(paths.METADATA, encode_mark(MetadataMark(last, epoch, first)), self._metadata_version),
-            Create(_batch_path(base), batch),
+            Create(paths.log_entry(base), batch),
             *meant,
-            *(Delete(_batch_path(each)) for each in gone),
+            *(Delete(paths.log_entry(each)) for each in gone),
         ]
-        try:
-            written = self._session.submit(operations)
-        except TooLarge as error:
-            raise KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, str(error)) from error
+        written = self._session.submit(operations)
+        self._notifications.wrote(meant)
         self._ahead = delta.apply(last, epoch)
         self._end = last + 1
         self._metadata_version += 1
@@ -528,7 +541,7 @@ class ZooKeeperCoordinator(WithoutQuorum):
             await self._load_tree()
         while self._applied <= end.offset:
             try:
-                znode = await self._session.get(_batch_path(self._applied))
+                znode = await self._session.get(paths.log_entry(self._applied))
             except NoNode:
                 # The ring went on meanwhile.
                 await self._load_tree()

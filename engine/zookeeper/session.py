@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a request has beside paths and values: headers, lengths, the ACL (at most two entries).
+# What a request has beside paths and values: headers, lengths, of what is created the ACL (at most two entries).
 _FRAME = 64
 _PER_OPERATION = 96
+_PER_CHANGE = 24
 
 # How long the end of a session is waited for; it lapses by itself if nobody hears of it.
 _END_S = 5.0
@@ -323,7 +324,10 @@ class ZooKeeperSession:
         self._check_size(
             f"multi of {len(operations)} operations",
             sum(
-                _PER_OPERATION + len(self.config.chroot) + len(each.path) + len(getattr(each, "data", b""))
+                (_PER_OPERATION if isinstance(each, Create) else _PER_CHANGE)
+                + len(self.config.chroot)
+                + len(each.path)
+                + len(getattr(each, "data", b""))
                 for each in operations
             ),
         )

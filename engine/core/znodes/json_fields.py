@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from engine.model.ids import Uuid, uuid_from_str
 
+# json.dumps would make an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _INT32 = 2**31
 _INT64 = 2**63
 
@@ -26,7 +28,7 @@ class ZnodeCorrupt(Exception):
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """Compact JSON in UTF-8, fields in the mapping's order."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 class JsonFields:

@@ -7,6 +7,7 @@ passes over fields that it does not know, and they are gone when it writes the z
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ TOPIC_VERSION = 3
 STATE_VERSION = 1
 # LeaderAndIsr.LEADER_DURING_DELETE: Kafka is deleting the topic.
 _LEADER_DURING_DELETE = -2
+# There are few directories, and states of thousands of partitions are written when a broker dies.
+_directory = functools.lru_cache(maxsize=1024)(uuid_to_str)
 
 
 def encode_topic(topic: TopicImage) -> bytes:
@@ -54,7 +57,7 @@ def encode_state(partition: PartitionImage, controller_epoch: int) -> bytes:
         "partition_epoch": partition.partition_epoch,
     }
     if any(each != directory_ids.UNASSIGNED for each in partition.directories):
-        fields["directories"] = [uuid_to_str(each) for each in partition.directories]
+        fields["directories"] = [_directory(each) for each in partition.directories]
     if partition.elr:
         fields["elr"] = partition.elr
     if partition.last_known_elr:
