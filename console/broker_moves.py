@@ -263,6 +263,12 @@ def join_kafka(
     from engine.supervisor.server_properties import properties_text
 
     status = call(directory_of(data_dir), "status")
+    if "zookeeper" in status:
+        fail(
+            "Kafka's brokers do not join a cluster that ZooKeeper coordinates: they wait for requests that only Kafka "
+            "3.9's controllers send; `kconsole zookeeper migrate` moves it to KRaft, where they do",
+            FAILED,
+        )
     ids = [each["id"] for each in status["brokers"]]
     if broker_id is None:
         broker_id = max(ids) + 10

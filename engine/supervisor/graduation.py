@@ -18,6 +18,7 @@ from engine.core.controller.state import ELR_FEATURE
 from engine.model.kafka_config_names import NOT_HONOURED
 from engine.storage.log_directory import METADATA_DIRECTORY
 from engine.supervisor.cluster_spec import parse_cluster_spec
+from engine.supervisor.coordination import ZOOKEEPER, coordination_of
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
 from engine.supervisor.spec_types import ClusterSpec
@@ -180,6 +181,11 @@ def _read(data_dir: DataDir, disk: Disk) -> tuple[dict[str, Any], ClusterSpec, s
         ) from error
     except SpecErrors as error:
         raise WrongDirectory(f"the cluster file is wrong:\n{error.in_file(data_dir.spec_file)}") from error
+    if coordination_of(state) == ZOOKEEPER:
+        raise WrongDirectory(
+            f"the cluster in {data_dir.path} is coordinated by ZooKeeper, which Kafka 4 does not know: move it to "
+            "KRaft with `kconsole zookeeper migrate` first"
+        )
     strange = [each.broker_id for each in spec.brokers if str(each.broker_id) not in state.get("brokers", {})]
     if strange or not state.get("voters"):
         what = f"broker {strange[0]} of the cluster file" if strange else "the quorum's voters"
