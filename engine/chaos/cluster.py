@@ -208,7 +208,7 @@ class ChaosCluster:
             properties = broker_properties(self.spec, broker, self.listeners, log_dir, connect)
             # Controllers tell where they are as brokers do.
             behind_doors = broker_properties(self.spec, broker, self.doors, log_dir, connect)
-            properties["advertised.listeners"] = behind_doors["listeners"]
+            properties["advertised.listeners"] = behind_doors["advertised.listeners"]
         text = properties_text(properties, "written by engine.chaos")
         self._world.disk.write_atomic(data_dir.properties_file(broker_id), text.encode())
         self.set_clock(broker_id, 0)

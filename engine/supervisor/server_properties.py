@@ -20,6 +20,7 @@ MANAGED: dict[str, str] = {
     "inter.broker.listener.name": _KEEP_OUT,
     "security.inter.broker.protocol": _KEEP_OUT,
     "controller.listener.names": _KEEP_OUT,
+    "control.plane.listener.name": _KEEP_OUT,
     "controller.quorum.voters": _KEEP_OUT,
     "controller.quorum.bootstrap.servers": _KEEP_OUT,
     "zookeeper.connect": "use the file's `zookeeper` or `zookeeper.connect`, beside `brokers`",
@@ -30,6 +31,8 @@ MANAGED: dict[str, str] = {
 
 # Kafka's is 18 s: on one machine nobody is that long out of reach. It outlives an election of the ensemble's servers.
 EMBEDDED_ZOOKEEPER_SESSION_MS = 6000
+# The embedded servers take twice as much (engine.supervisor.zookeeper_files): they pack it once more for each other.
+MULTI_MAX_BYTES = 4 << 20
 # The quorum needs an odd number of voters to gain anything by one more.
 MAX_VOTERS = 5
 
@@ -89,18 +92,19 @@ def broker_properties(
         else {
             "node.id": str(broker.broker_id),
             "process.roles": "broker,controller" if may_be_controller else "broker",
+            "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": ",".join(
                 f"{voter}@{_in_uri(addresses[voter].host)}:{addresses[voter].controller_port}" for voter in voters
             ),
         }
     )
+    all_listeners = f"{data_listener},{controller_listener}" if may_be_controller else data_listener
     properties = {
         **identity,
-        "listeners": f"{data_listener},{controller_listener}" if may_be_controller else data_listener,
-        "advertised.listeners": data_listener,
+        "listeners": all_listeners,
+        "advertised.listeners": data_listener if spec.zookeeper is None else all_listeners,
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
-        "controller.listener.names": "CONTROLLER",
         "log.dirs": log_dir,
     }
     if broker.rack is not None:
@@ -109,9 +113,15 @@ def broker_properties(
 
 
 def _zookeeper_identity(broker: BrokerSpec, zookeeper: ZooKeeperSpec, connect: str) -> dict[str, str]:
-    found = {"broker.id": str(broker.broker_id), "zookeeper.connect": connect}
+    # All of it is known to Kafka 3.9: it can start with this file.
+    found = {
+        "broker.id": str(broker.broker_id),
+        "zookeeper.connect": connect,
+        "control.plane.listener.name": "CONTROLLER",
+    }
     if zookeeper.servers:
         found["zookeeper.session.timeout.ms"] = str(EMBEDDED_ZOOKEEPER_SESSION_MS)
+        found["kconsole.zookeeper.multi.max.bytes"] = str(MULTI_MAX_BYTES)
     return found
 
 

@@ -206,7 +206,11 @@ def test_zookeeper_is_embedded_or_somebody_elses_and_its_brokers_name_it() -> No
     assert properties["broker.id"] == "2" and properties["zookeeper.connect"] == "127.0.0.1:2181/kafka"
     assert properties["zookeeper.session.timeout.ms"] == "6000"
     assert properties["listeners"] == "PLAINTEXT://127.0.0.1:1002,CONTROLLER://127.0.0.1:2000"
-    assert not {"node.id", "process.roles", "controller.quorum.voters"} & properties.keys()
+    # With the very file Kafka 3.9 can take the broker over.
+    assert properties["control.plane.listener.name"] == "CONTROLLER"
+    assert properties["advertised.listeners"] == properties["listeners"]
+    of_a_quorum = {"node.id", "process.roles", "controller.quorum.voters", "controller.listener.names"}
+    assert not of_a_quorum & properties.keys()
     theirs = spec_of(
         "coordination: zookeeper\nzookeeper.connect: a:1,b:2/k\nconfigs: {zookeeper.set.acl: false}\n" + brokers(1)
     )
