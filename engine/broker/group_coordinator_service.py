@@ -327,9 +327,8 @@ class GroupCoordinatorService:
             return
         number = self.partition_for(group_id)
         self.runtime.shard(number)
-        found = await self.offset_storage.set_by_others(number, group_id, partitions)
-        if found:
-            self.runtime.run(number, lambda shard, now: shard.on_offsets_set_by_others(group_id, found))
+        for topic, partition, offset in await self.offset_storage.set_by_others(number, group_id, partitions):
+            self.runtime.shard(number).on_offset_set_by_others(group_id, topic, partition, offset)
 
     async def commit_offsets(self, context: ClientContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
         """OffsetCommit; returns when the offsets are committed. Every topic must have its name."""

@@ -6,8 +6,8 @@ log can undo them. When a transaction was committed its offsets are written to Z
 about, the next coordinator finds them in the log, later than what ZooKeeper has, and does it. The end of an offset is
 written to both.
 
-With ``offsets.storage=kafka`` everything is in the log. Offsets that stand in ZooKeeper since it was otherwise count
-where the log has no later ones.
+With ``offsets.storage=kafka`` everything is in the log. Offsets that stand in ZooKeeper since it was otherwise, and
+later than what the log has, come into the log when it is loaded.
 """
 
 from __future__ import annotations

@@ -16,13 +16,15 @@ from bench.clusters import free_port
 from engine.broker.coordinator_log import KeyValue, TransactionalProducer, TransactionMarker
 from engine.broker.group_coordinator_service import GroupCoordinatorService
 from engine.broker.offsets_in_zookeeper import OffsetsInZooKeeper
-from engine.core.group.context import ClientContext
+from engine.core.group.context import ClientContext, GroupLimits
+from engine.core.group.shard import GroupCoordinatorShard
 from engine.core.znodes.consumer_offsets import offset_path
 from engine.model.broker_config import BrokerConfig
 from engine.model.errors import ErrorCode
 from engine.record.batch import read_header
 from engine.record.builder import NewRecord, build_batch
 from engine.record.control import build_end_transaction_marker
+from engine.record.reader import read_records
 from engine.wire.messages.api_versions_request import ApiVersionsRequest
 from engine.wire.messages.list_groups_request import ListGroupsRequest
 from engine.wire.messages.offset_commit_request import (
@@ -43,6 +45,7 @@ from engine.wire.messages.txn_offset_commit_request import (
     TxnOffsetCommitRequestPartition,
     TxnOffsetCommitRequestTopic,
 )
+from engine.wire.record_frames import decode_coordinator_record
 from engine.world.real import real_world
 from engine.zookeeper.config import ZooKeeperConfig
 from engine.zookeeper.session import ZooKeeperSession
@@ -118,6 +121,13 @@ class Logs:
             return
 
         return committed()
+
+    def replay_into(self, shard: GroupCoordinatorShard, partition: int) -> None:
+        for batch in self.batches[partition]:
+            for record in read_records(batch):
+                decoded = decode_coordinator_record(record.key or b"", record.value, "group")
+                assert decoded is not None
+                shard.replay(*decoded, record_offset=record.offset)
 
     def on_high_watermark_advanced(self, listener: Any) -> None:
         """It never lags."""
@@ -320,6 +330,10 @@ async def test_offsets_go_along_when_the_storage_is_another(session: ZooKeeperSe
         assert await commit(service, "g", "t", {0: 6}) == 0
     async with coordinator(session, logs, 2, "kafka") as service:
         assert await fetched(service, "g") == {0: (6, ""), 1: (5, "")}
+        # Apache Kafka would see the same in the log.
+        shard = GroupCoordinatorShard(GroupLimits(), lambda: bytes(16))
+        logs.replay_into(shard, service.partition_for("g"))
+        assert [offset.committed_offset for *_, offset in shard.offsets.committed.of_group("g")] == [6, 5]
         assert await commit(service, "g", "t", {0: 7}) == 0
     async with coordinator(session, logs, 3) as service:
         assert await fetched(service, "g") == {0: (7, ""), 1: (5, "")}

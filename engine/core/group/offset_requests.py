@@ -329,6 +329,13 @@ class OffsetRequests:
             response.topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=results))
         return response, records
 
+    def as_records(self, keys: Iterable[tuple[str, str, int]]) -> Iterable[GroupRecord]:
+        """Committed offsets by group, topic and partition, as the log has them."""
+        for group_id, topic, partition in keys:
+            offset = self._offsets.committed.get(group_id, topic, partition)
+            if offset is not None:
+                yield offset_commit_record(group_id, topic, partition, offset)
+
     def delete_all(self, group_id: str) -> list[GroupRecord]:
         """Tombstones for everything that a group has committed."""
         tables = [self._offsets.committed, *self._offsets.pending_by_producer.values()]

@@ -84,6 +84,7 @@ class GroupCoordinatorShard:
         "_keeps_offsets_in_log",
         "_membership",
         "_next_record_offset",
+        "_not_in_log",
         "_offset_requests",
         "_rebalances",
         "offsets",
@@ -103,6 +104,8 @@ class GroupCoordinatorShard:
         the shell keeps committed offsets elsewhere, all but those of transactions (offsets.storage).
         """
         self._keeps_offsets_in_log = keeps_offsets_in_log
+        # What was kept elsewhere before and has to come into the log: group, topic, partition.
+        self._not_in_log: dict[tuple[str, str, int], None] = {}
         self.offsets = OffsetStore()
         # Behind everything replayed so far. What the machine appends will stand there or later, and in this order.
         self._next_record_offset = 0
@@ -170,14 +173,16 @@ class GroupCoordinatorShard:
         self.offsets.replay_commit(producer_id, key.group, key.topic, key.partition, offset)
 
     def replay_kept_offset(self, group_id: str, topic: str, partition: int, offset: OffsetAndMetadata) -> bool:
-        """A committed offset that is kept outside of the log: it counts unless the log has a later one. Returns whether
-        it does. Its ``record_offset`` is the last record of the log that it came after."""
+        """A committed offset from outside of the log, which came after the log's ``record_offset``: it counts unless
+        the log has a later one. Returns whether it does."""
         existing = self.offsets.committed.get(group_id, topic, partition)
         if existing is not None and existing.record_offset > offset.record_offset:
             return False
         if not self._is_known(group_id):
             self.groups[group_id] = ClassicGroup(group_id, GroupState.EMPTY, None)
         self.offsets.replay_commit(NO_PRODUCER_ID, group_id, topic, partition, offset)
+        if self._keeps_offsets_in_log:
+            self._not_in_log[group_id, topic, partition] = None
         return True
 
     @property
@@ -253,6 +258,8 @@ class GroupCoordinatorShard:
         self._consumer.share.on_loaded(now)
         self._consumer.streams_heartbeats.on_loaded(now)
         self._schedule_offset_expiry(now)
+        self._append(list(self._offset_requests.as_records(self._not_in_log)), out)
+        self._not_in_log.clear()
         return out
 
     def on_unloaded(self, error: ErrorCode = ErrorCode.NOT_COORDINATOR) -> GroupEffects:
@@ -507,16 +514,14 @@ class GroupCoordinatorShard:
         out.reply.append(Reply(token, response))
         return out
 
-    def on_offsets_set_by_others(
-        self, group_id: str, offsets: Iterable[tuple[str, int, OffsetAndMetadata | None]]
-    ) -> GroupEffects:
-        """Committed offsets of a group were set where they are kept, past its coordinator, or deleted (None)."""
-        for topic, partition, offset in offsets:
-            if offset is None:
-                self.offsets.committed.remove(group_id, topic, partition)
-            else:
-                self.replay_kept_offset(group_id, topic, partition, offset)
-        return Effects()
+    def on_offset_set_by_others(
+        self, group_id: str, topic: str, partition: int, offset: OffsetAndMetadata | None
+    ) -> None:
+        """A committed offset was set where it is kept, past its coordinator, or deleted (None)."""
+        if offset is None:
+            self.offsets.committed.remove(group_id, topic, partition)
+        else:
+            self.replay_kept_offset(group_id, topic, partition, offset)
 
     def on_partitions_deleted(self, partitions: Iterable[TopicPartition]) -> GroupEffects:
         """Topics were deleted: their offsets go, so that a new topic of the same name does not inherit them."""
