@@ -70,6 +70,7 @@ Examples:
   kconsole redrive orders-dlq                       dead letters back to where they came from, each once
   kconsole bundle incident.kbundle --from 14:00     what was recorded since then, in one file: kconsole replay opens it
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
+  kconsole zookeeper migrate --dry-run              what moves of a stopped cluster from ZooKeeper to KRaft
 
 \b
 Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""

@@ -165,11 +165,17 @@ def cluster_of(embedded: Embedded, connect: str) -> Cluster:
     """What moves of an embedded cluster whose ZooKeeper is at ``connect``.
 
     Raises:
-        NotMigratable: its configs for ZooKeeper are wrong.
+        NotMigratable: its configs for ZooKeeper are wrong, or who would vote is not there.
     """
     data_dir, spec, state = embedded.data_dir, embedded.spec, dict(embedded.state)
     brokers = brokers_of(spec, state)
     voters = voter_ids(spec._replace(zookeeper=None))
+    gone = sorted(set(voters) - {each.broker_id for each in brokers})
+    if gone:
+        raise NotMigratable(
+            f"broker {gone[0]} was removed, and by the cluster file it would be a voter: take it out of the file, and "
+            "start and stop the cluster once with that (--config)"
+        )
     state.pop(ZOOKEEPER_STATE, None)
     state |= {COORDINATION: KRAFT, "voters": voters}
     nodes = tuple(
@@ -186,7 +192,11 @@ def cluster_of(embedded: Embedded, connect: str) -> Cluster:
         NewFile(data_dir.spec_file, embedded.kraft_text.encode(), f"{before}/cluster.yaml"),
         NewFile(data_dir.state_file, data_dir.encode_state(state), f"{before}/cluster.json"),
     )
-    return Cluster(zookeeper_config({**spec.configs, "zookeeper.connect": connect}), nodes, files)
+    note = (
+        f"{data_dir.spec_file} says no ZooKeeper any more; if you start the cluster with a file of your own "
+        "(--config), take coordination and zookeeper out of that too"
+    )
+    return Cluster(zookeeper_config({**spec.configs, "zookeeper.connect": connect}), nodes, files, (note,))
 
 
 async def commit_offsets_to(world: World, embedded: Embedded, offsets: Sequence[CommittedOffset]) -> Committed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -273,13 +274,8 @@ def comparable(described: dict[str, list[str]]) -> dict[str, list[str]]:
     found = {}
     for kind, lines in described.items():
         if kind == "topics":
-            lines = [
-                "\t".join(
-                    part for part in line.split("\t") if not part.startswith(("Leader:", "Isr:", "Elr:", "LastKnown"))
-                )
-                for line in lines
-            ]
-        found[kind] = sorted(",".join(sorted(line.strip().split(","))) for line in lines if line.strip())
+            lines = ["\t".join(each for each in line.split("\t") if not each.startswith(_MOMENTARY)) for line in lines]
+        found[kind] = sorted(" ".join(sorted(re.split(r"[,\s]+", line.strip()))) for line in lines if line.strip())
     return found
 
 
