@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration screenshots bench bench-growth bench-compaction clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,12 @@ spark: dev tools ## PySpark reads 200,000 records and writes them back (fetches 
 	tools/fetch_spark.sh $(SPARK_VERSION) .cache/spark-$(SPARK_VERSION)
 	$(BIN)/python -m pytest tests/spark -q
 
+LEADERS ?= 20
+CONTROLLERS ?= 20
+ZOOKEEPERS ?= 10
+zookeeper-kills: setup zookeeper ## over three ZooKeeper servers: 20 kills of leaders, 20 of controllers, 10 of ZooKeeper's leader; nothing is lost
+	$(BIN)/python -m engine.chaos --zookeeper 3 --leader-kills $(LEADERS) --controller-kills $(CONTROLLERS) --zookeeper-kills $(ZOOKEEPERS) $(CHAOS)
+
 zookeeper-handover: dev jars zookeeper ## a cluster goes from a ZooKeeper-mode Apache Kafka 3.9.1 to kconsole and back, twice, and the other way round
 	KCONSOLE_ZOOKEEPER_HANDOVER=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_handover.py -q
 
@@ -146,6 +152,9 @@ bench-growth: dev ## what a log of 0, 1, 10, 30 GiB costs, and 2,000 partitions:
 
 bench-compaction: dev jars ## five million updates of ten thousand keys, compacted meanwhile, beside Apache Kafka
 	$(BIN)/python -m bench compaction
+
+bench-zookeeper: dev jars zookeeper ## failover where ZooKeeper coordinates, beside a ZooKeeper-mode Apache Kafka 3.9.1
+	$(BIN)/python -m bench zookeeper --pairs 5
 
 clean: ## remove what the targets made, not the data of any cluster
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Sequence
 
+from engine.chaos.coordination_kills import Kills
 from engine.chaos.machine import FAULTS, ZOOKEEPER
 from engine.chaos.run import Options, run
 from engine.chaos.workload import LYING, SAFE, UNCLEAN, WEAK
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--kills", type=int, default=0, metavar="N", help="send N SIGKILLs, instead of all other faults"
     )
+    for who in ("leader", "controller", "zookeeper"):
+        whom = {"leader": "leaders of partitions", "controller": "the controller", "zookeeper": "ZooKeeper's leader"}
+        parser.add_argument(f"--{who}-kills", type=int, default=0, metavar="N", help=f"SIGKILL {whom[who]} N times")
     parser.add_argument("--whole-within", type=float, default=60.0, help="seconds in which all must be well again (60)")
     parser.add_argument("--dir", help="for the brokers' files and the history (a new one in the temporary directory)")
     parser.add_argument("--keep", action="store_true", help="keep the directory when all is well, too")
@@ -54,7 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     mode = WEAK if given.acks else UNCLEAN if given.unclean else LYING if given.lying_disks else SAFE
-    is_campaign = bool(given.power_cuts or given.kills)
+    kills_of = Kills(given.leader_kills, given.controller_kills, given.zookeeper_kills)
+    is_campaign = bool(given.power_cuts or given.kills or any(kills_of))
+    if any(kills_of) and (given.power_cuts or given.kills):
+        parser.error("--power-cuts and --kills are another campaign: leave --*-kills out")
+    if given.zookeeper_kills and given.zookeeper != 3:
+        parser.error("--zookeeper-kills need an ensemble that goes on without one: --zookeeper 3")
     if given.faults and ZOOKEEPER in given.faults and not given.zookeeper:
         parser.error(f"--faults {ZOOKEEPER} takes --zookeeper N: a quorum coordinates the brokers otherwise")
     faults = frozenset((*FAULTS, ZOOKEEPER)) if given.faults is None else given.faults
@@ -79,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             power_cuts=given.power_cuts,
             kills=given.kills,
             zookeeper_servers=given.zookeeper,
+            kills_of=kills_of,
         )
     )
 

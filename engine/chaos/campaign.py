@@ -9,19 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Callable
 
-from engine.chaos.ack_ledger import Found
 from engine.chaos.clients import Shared
 from engine.chaos.cluster import ChaosCluster
+from engine.chaos.counted_faults import CountedFaults, Say
 from engine.chaos.machine import Machine
 from engine.chaos.nemesis import Nemesis
-from engine.chaos.read_back import read_back
 from engine.chaos.workload import Workload
-from engine.supervisor.broker_supervision import CommandError
-
-Say = Callable[[str], None]
 
 # Load between two cuts, and recovery until the cut that hits it.
 _LOAD_S = (0.5, 3.0)
@@ -33,8 +27,8 @@ _POLL_S = 0.05
 _KILLED = "exit code -9"
 
 
-class Campaign:
-    """Ends by itself. ``lying``: fsync does nothing, so that records must be lost."""
+class Campaign(CountedFaults):
+    """Losses of power, then SIGKILLs of any broker."""
 
     def __init__(
         self,
@@ -49,26 +43,12 @@ class Campaign:
         whole_within_s: float,
         lying: bool,
     ) -> None:
-        self._cluster = cluster
-        self._workload = workload
-        self._shared = shared
-        self._rng = rng
-        self._say = say
+        super().__init__(cluster, workload, shared, rng, say, whole_within_s=whole_within_s, lying=lying)
         self._cuts = cuts
         self._kills = kills
-        self._whole_within_s = whole_within_s
-        self._lying = lying
         self._killing: Nemesis | None = None
-        self._stopping = False
-        self._times_read = 0
-        self.lost: set[str] = set()
-        """Acknowledged records that were not there, each once."""
-        self.done: Counter[str] = Counter()
-        self.fault_times_ns: list[tuple[int, str]] = []
-        self.failures: list[str] = []
 
     async def run(self) -> None:
-        """All of it, or until :meth:`stop`."""
         if self._lying:
             # What was set up is not what is to be lost.
             await asyncio.to_thread(self._cluster.sync_disks)
@@ -80,23 +60,17 @@ class Campaign:
             await self._kill_some(min(_KILLS_A_ROUND, self._kills - self.done["SIGKILL"]))
             await self._check(f"SIGKILL {self.done['SIGKILL']} of {self._kills}")
 
+    @property
+    def summary(self) -> str:
+        return (
+            f"power cuts: {self.done['power cut']}, SIGKILLs: {self.done['SIGKILL']}, "
+            f"acknowledged records lost: {len(self.lost)}"
+        )
+
     def stop(self) -> None:
-        """Begin no more."""
-        self._stopping = True
+        super().stop()
         if self._killing is not None:
             self._killing.stop()
-
-    async def heal(self) -> None:
-        """Everything runs."""
-        for broker_id in sorted(self._cluster.broker_ids):
-            await self._start(broker_id)
-
-    async def _start(self, broker_id: int) -> None:
-        try:
-            await self._cluster.ensure_running(broker_id)
-            await self._cluster.brokers[broker_id].wait_ready()
-        except CommandError as error:
-            self.failures.append(str(error))
 
     # -- power --------------------------------------------------------------------------------------------------
 
@@ -134,31 +108,3 @@ class Campaign:
         self.done["SIGKILL"] += ends[_KILLED] - before
         self.fault_times_ns += nemesis.fault_times_ns
         self.failures += nemesis.failures
-
-    # -- what became of it --------------------------------------------------------------------------------------
-
-    async def _check(self, after: str) -> None:
-        began = time.monotonic()
-        missing = await self._cluster.wait_whole(self._whole_within_s)
-        if missing:
-            self.failures.append(f"after {after} it is not whole: {missing}")
-            return
-        whole_s = time.monotonic() - began
-        if not await asyncio.to_thread(self._workload.wait_acknowledged, self._whole_within_s):
-            self.failures.append(f"after {after} not every partition acknowledges records")
-            return
-        found = await self._read_back()
-        if found is None:
-            return
-        self._say(f"{after}: whole {whole_s:.1f} s after the start, {found}")
-        if found.lost and not self._lying:
-            self.failures.append(f"after {after}: {found}")
-        self.lost.update(found.lost)
-
-    async def _read_back(self) -> Found | None:
-        self._times_read += 1
-        try:
-            return await asyncio.to_thread(read_back, self._shared, self._times_read)
-        except TimeoutError as error:
-            self.failures.append(str(error))
-            return None

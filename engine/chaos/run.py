@@ -20,6 +20,8 @@ from engine.chaos.campaign import Campaign
 from engine.chaos.clients import Shared
 from engine.chaos.cluster import ChaosCluster, cluster_spec
 from engine.chaos.controls import Control, LoseByAcks1, LoseByUncleanElection
+from engine.chaos.coordination_kills import NO_KILLS, CoordinationKills, Kills
+from engine.chaos.counted_faults import CountedFaults
 from engine.chaos.machine import Machine
 from engine.chaos.nemesis import Nemesis
 from engine.chaos.power import sweep, why_no_power_cuts
@@ -43,7 +45,8 @@ _WHY_LOST = {WEAK: "acks=1", UNCLEAN: "unclean elections", LYING: "an fsync that
 class Options:
     """What is asked for. ``mode``: ``safe``, or ``weak``, ``unclean`` or ``lying`` where loss must be seen.
 
-    With ``power_cuts`` or ``kills`` the run is that campaign, however long it takes, instead of ``seconds`` of faults.
+    With ``power_cuts``, ``kills`` or ``kills_of`` the run is that campaign, however long it takes, instead of
+    ``seconds`` of faults.
     """
 
     seconds: float
@@ -58,11 +61,12 @@ class Options:
     power_cuts: int = 0
     kills: int = 0
     zookeeper_servers: int = 0
+    kills_of: Kills = NO_KILLS
 
     @property
     def is_campaign(self) -> bool:
         """Whether the faults are counted."""
-        return bool(self.power_cuts or self.kills)
+        return bool(self.power_cuts or self.kills or any(self.kills_of))
 
 
 class Run:
@@ -96,6 +100,8 @@ class Run:
         servers = options.zookeeper_servers
         coordination = f"{servers} ZooKeeper server{'s' if servers > 1 else ''}, " if servers else ""
         campaign = f"{options.power_cuts} power cuts and {options.kills} SIGKILLs"
+        if any(options.kills_of):
+            campaign = f"SIGKILLs: {options.kills_of}"
         self._write(
             f"chaos: {BROKERS} brokers, {coordination}{campaign if options.is_campaign else f'{options.seconds:g} s'}, "
             f"seed {options.seed}, {options.mode}, "
@@ -184,8 +190,18 @@ class Run:
 
     def _nemesis(
         self, cluster: ChaosCluster, workload: Workload, shared: Shared, rng: random.Random
-    ) -> Nemesis | Control | Campaign:
+    ) -> Nemesis | Control | CountedFaults:
         options = self._options
+        if any(options.kills_of):
+            return CoordinationKills(
+                cluster,
+                workload,
+                shared,
+                random.Random(rng.getrandbits(64)),
+                self.say,
+                kills=options.kills_of,
+                whole_within_s=options.whole_within_s,
+            )
         if options.is_campaign:
             return Campaign(
                 cluster,
@@ -206,7 +222,7 @@ class Run:
 
     # -- phases -------------------------------------------------------------------------------------------------
 
-    async def _suffer(self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, shared: Shared) -> None:
+    async def _suffer(self, nemesis: Nemesis | Control | CountedFaults, cluster: ChaosCluster, shared: Shared) -> None:
         making = asyncio.ensure_future(nemesis.run())
         reporting = asyncio.ensure_future(self._report(cluster, shared))
         timeout = None if self._options.is_campaign else self._options.seconds
@@ -230,7 +246,7 @@ class Run:
             before = sent
 
     async def _become_whole(
-        self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, workload: Workload
+        self, nemesis: Nemesis | Control | CountedFaults, cluster: ChaosCluster, workload: Workload
     ) -> None:
         self.say("all faults end")
         healed_at = time.monotonic()
@@ -255,7 +271,7 @@ class Run:
     # -- figures ------------------------------------------------------------------------------------------------
 
     def _summarize(
-        self, nemesis: Nemesis | Control | Campaign, cluster: ChaosCluster, shared: Shared, workload: Workload
+        self, nemesis: Nemesis | Control | CountedFaults, cluster: ChaosCluster, shared: Shared, workload: Workload
     ) -> None:
         self._write("", "operations:")
         self._write(*(f"  {what:42} {count:9,}" for what, count in sorted(shared.done.items())))
@@ -277,7 +293,7 @@ class Run:
             for kind, times in sorted(found.items()):
                 self._write(f"  {kind:42} median {statistics.median(times):5.2f}, longest {max(times):5.2f}")
 
-    def _judge(self, nemesis: Nemesis | Control | Campaign) -> int:
+    def _judge(self, nemesis: Nemesis | Control | CountedFaults) -> int:
         options = self._options
         self._write("")
         unclean = frozenset({options.mode}) if options.mode in (UNCLEAN, LYING) else frozenset()
@@ -301,11 +317,8 @@ class Run:
         if not is_good:
             more = f" --unclean {options.mode}" if options.mode in (UNCLEAN, LYING) else ""
             self._write(f"check it again: {sys.executable} -m engine.sim.check {self._history_file}{more}")
-        if isinstance(nemesis, Campaign):
-            self._write(
-                f"power cuts: {nemesis.done['power cut']}, SIGKILLs: {nemesis.done['SIGKILL']}, "
-                f"acknowledged records lost: {len(nemesis.lost)}"
-            )
+        if isinstance(nemesis, CountedFaults):
+            self._write(nemesis.summary)
         self._write(self._verdict_line(verdict, anomalies, lost))
         return 0 if is_good else 1
 

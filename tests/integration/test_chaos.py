@@ -46,3 +46,16 @@ def test_the_checker_reports_loss_where_nothing_was_promised(tmp_path: Path, con
     assert status == 0, output[-8000:]
     found = re.match(r"chaos ok: the checker reports (\d+) records lost or replaced", output.splitlines()[-1])
     assert found and int(found[1]) > 0, output[-8000:]
+
+
+def test_nothing_is_lost_when_leaders_controllers_and_the_leader_of_zookeeper_are_killed(tmp_path: Path) -> None:
+    kills = ("--leader-kills", "2", "--controller-kills", "1", "--zookeeper-kills", "1")
+    status, output = chaos(tmp_path, "--zookeeper", "3", *kills, "--seed", "3")
+    assert status == 0, output[-8000:]
+    *_, told, verdict = output.splitlines()
+    assert told == (
+        "SIGKILLs: 2 of leaders, 1 of the controller, 1 of ZooKeeper's leader; acknowledged records lost: 0"
+    )
+    assert re.match(r"chaos ok: 0 anomalies; [\d,]+ records acknowledged", verdict), output[-8000:]
+    found = re.search(r"([\d,]+) acknowledged records read back, 0 lost", output)
+    assert found and int(found[1].replace(",", "")) > 500, output[-8000:]
