@@ -1,4 +1,4 @@
-"""``python -m bench [idle|failover|look|throughput|durability|compaction|growth|reads …]``: the first four if none."""
+"""``python -m bench WHICH…``: idle, failover, look and throughput if none is named."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def main() -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        choices=["idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads"],
+        choices=["idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads", "zookeeper"],
         default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
     parser.add_argument("--records", type=int, default=1_000_000, help="records of a throughput sample")
-    parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster")
+    parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster; zookeeper: kills")
     parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
     parser.add_argument("--sizes", default="0,1,10,30", help="growth: GiB of the log at each measurement (0,1,10,30)")
     parser.add_argument(
@@ -66,6 +66,12 @@ def main() -> None:
             growth.measure(directory, sizes, options.partitions, options.pairs, options.durability)
         if "reads" in which:
             for line in reads.compare(directory / "reads", options.pairs):
+                print(line, flush=True)
+        if "zookeeper" in which:
+            # Needs the Kafka that ZooKeeper coordinates, `make zookeeper`.
+            from bench import zookeeper
+
+            for line in zookeeper.measure(directory / "zookeeper", options.pairs):
                 print(line, flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):
