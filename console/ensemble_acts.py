@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from console.acts import Need, process_command
+from console.acts import Need
 from console.acts_part import ActsPart
 from console.viewmodel.zookeeper import loss_words
 from engine.supervisor.zookeeper_snapshot import ZooKeeperServer
@@ -31,7 +31,8 @@ class EnsembleActs(ActsPart):
             return
         number = server.server_id
         who = f"ZooKeeper server {number}"
-        command = server_command(act, server)
+        # Kafka's tools have none for it.
+        command = f"kconsole zookeeper {act} {number}"
         doing, done = _DOING[act]
 
         async def call() -> str:
@@ -49,8 +50,9 @@ class EnsembleActs(ActsPart):
 
     def expire(self, broker_id: int, session: str, is_controller: bool) -> None:
         """Have ZooKeeper expire a broker's session; always asked first."""
-        if self._acts.refused(Need.ENSEMBLE):
+        if self._acts.refused(Need.PROCESS):
             return
+        command = f"kconsole zookeeper expire {broker_id}"
         what = f"expire session {session} of broker {broker_id}"
 
         async def call() -> str:
@@ -66,14 +68,7 @@ class EnsembleActs(ActsPart):
             "expire_session",
             f"Expire the session of broker {broker_id}?",
             consequence,
-            "",
+            command,
             "Expire",
-            lambda: self._acts.perform(what, "", call, doing=what, hint="; 4 shows what follows"),
+            lambda: self._acts.perform(what, command, call, doing=what, hint="; 4 shows what follows"),
         )
-
-
-def server_command(act: str, server: ZooKeeperServer) -> str:
-    """What one would type on the server's machine."""
-    if act == "start":
-        return "zookeeper-server-start.sh zoo.cfg"
-    return process_command(act, {server.server_id or 0: server.pid})

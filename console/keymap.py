@@ -389,7 +389,7 @@ KEYS: tuple[Key, ...] = (
     Key("z", "server('pause')", "pause server", "zookeeper", "z", _A, Need.ENSEMBLE, help="SIGSTOP"),
     Key("Z", "server('resume')", "resume server", "zookeeper", "Z", _A, Need.ENSEMBLE, help="SIGCONT"),
     Key(
-        "X", "expire", "expire session", "zookeeper", "X", _A, Need.ENSEMBLE, hint=True, help="of a broker, asked first"
+        "X", "expire", "expire session", "zookeeper", "X", _A, Need.PROCESS, hint=True, help="of a broker, asked first"
     ),
     # -- administration -------------------------------------------------------------------------------------------
     Key(

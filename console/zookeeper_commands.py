@@ -123,5 +123,18 @@ _server_command("resume", "Let frozen servers go on (SIGCONT).")
 _server_command("restart", "Stop and start servers, one after the other.")
 
 
+@zookeeper.command(epilog="\b\nExamples:\n  kconsole zookeeper expire 2")
+@click.argument("broker", type=int)
+@DATA_DIR
+@JSON
+def expire(broker: int, data_dir: str | None, as_json: bool) -> None:
+    """Have ZooKeeper expire a broker's session while the broker runs: its ephemeral znodes go at once.
+
+    The broker ends its session itself, by a second connection that takes it over. It then begins another one.
+    """
+    answer = call(directory_of(data_dir), "expire_session", broker=broker)
+    click.echo(json.dumps(answer) if as_json else f"session {answer['session']} of broker {broker} is expired")
+
+
 for _command in (tree, migrate, offsets):
     zookeeper.add_command(_command)

@@ -112,12 +112,7 @@ class AttachedGateway:
         )
         self._inspector = OwnInspector(self._world.clock)
         self._seen: ClusterSnapshot | None = None
-        self._ensemble = Ensemble(
-            self._world.clock,
-            servers_tell=not self._capabilities.attached,
-            tell=self._tell,
-            changed=self._ensemble_changed,
-        )
+        self._ensemble = Ensemble(self._world.clock, tell=self._tell, changed=self._ensemble_changed)
         if zookeeper is not None:
             self._ensemble.is_at(zookeeper)
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)

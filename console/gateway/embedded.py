@@ -8,15 +8,17 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from console.gateway.attached import AttachedGateway, addresses_of, names_by_id
 from console.gateway.inspecting import BrokerInspector
 from console.gateway.protocol import BrokerLog, Capabilities, EventBatch, GatewayError
 from console.gateway.segment_files import find_position, list_segments, read_batch, read_batches
+from console.gateway.zookeeper_options import ZooKeeperOptionsError, zookeeper_config
 from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.segments import BatchPage, BatchView, Segments
 from console.viewmodel.wire import WireBatch, WireRow
+from console.viewmodel.zookeeper import KRAFT
 from engine.client.channel import Address
 from engine.model.properties import read_properties
 from engine.supervisor.control_client import AsyncControl, ControlError, NoSupervisor
@@ -31,6 +33,9 @@ from engine.supervisor.snapshot import (
     ProcessState,
     Source,
 )
+
+if TYPE_CHECKING:
+    from engine.zookeeper.config import ZooKeeperConfig
 
 _RETRY_S = 1.0
 _MIN_INTERVAL_S = 0.1
@@ -117,12 +122,57 @@ class EmbeddedGateway(AttachedGateway):
 
     def _take(self, fact: Mapping[str, Any]) -> None:
         event = self._facts.on_fact(dict(fact))
+        if fact["type"] == "zookeeper":
+            was_own = self._ensemble.is_own
+            self._ensemble.on_process(fact)
+            if not was_own:
+                self._find_ensemble()
+        elif fact["type"] == "cluster":
+            self._find_ensemble()
         if event is not None:
             self._events_kept.append(event)
             self._event_count += 1
             self._new_event.set()
         if event is not None or self._is_news(fact):
             self._look_now()
+        self._changed.set()
+
+    def _find_ensemble(self) -> None:
+        connect = self._facts.zookeeper_connect
+        reason = KRAFT if self._facts.bootstrap_servers else ""
+        if connect:
+            self._ensemble.is_at(self._ensemble_config(connect))
+            self._ensemble.begin()
+            reason = "" if self._ensemble.is_own else f"the ZooKeeper servers of {connect} are not this cluster's own"
+        self._capabilities = self._capabilities._replace(no_ensemble_control=reason)
+
+    def _ensemble_config(self, connect: str) -> ZooKeeperConfig:
+        """As brokers reach it, with their credentials if their configs have some."""
+        from engine.zookeeper.config import ZooKeeperConfig
+
+        for log_file in self._facts.log_files.values():
+            said = self._properties_beside(log_file)
+            with contextlib.suppress(ZooKeeperOptionsError):
+                if (found := zookeeper_config({**said, "zookeeper.connect": connect})) is not None:
+                    return found
+        return ZooKeeperConfig.of_connect(connect)
+
+    @staticmethod
+    def _properties_beside(log_file: str) -> dict[str, str]:
+        """What a broker was started with."""
+        try:
+            with open(os.path.join(os.path.dirname(log_file), "server.properties"), encoding="utf-8") as file:
+                return read_properties(file.read())
+        except (OSError, ValueError):
+            return {}
+
+    def _tell(self, event: ClusterEvent) -> None:
+        self._events_kept.append(event)
+        self._event_count += 1
+        self._new_event.set()
+        self._look_now()
+
+    def _ensemble_changed(self) -> None:
         self._changed.set()
 
     def _is_news(self, fact: Mapping[str, Any]) -> bool:
@@ -170,7 +220,7 @@ class EmbeddedGateway(AttachedGateway):
                 if self._gone:
                     raise GatewayError(self._gone)
                 continue
-            yield self._merged()
+            yield self._ensemble.seen_with(self._merged())
             await asyncio.sleep(_MIN_INTERVAL_S)
 
     def _merged(self) -> ClusterSnapshot:
@@ -287,12 +337,7 @@ class EmbeddedGateway(AttachedGateway):
 
     def _log_dirs(self, broker_id: int, usual: str) -> list[str]:
         """The broker's ``log.dirs``, as the file says that it was started with."""
-        path = os.path.join(os.path.dirname(self._facts.log_files.get(broker_id, "")), "server.properties")
-        try:
-            with open(path, encoding="utf-8") as file:
-                said = read_properties(file.read()).get("log.dirs", usual)
-        except (OSError, ValueError):
-            said = usual
+        said = self._properties_beside(self._facts.log_files.get(broker_id, "")).get("log.dirs", usual)
         return [each.strip() for each in said.split(",") if each.strip()]
 
     async def batches(self, path: str, position: int, limit: int) -> BatchPage:
@@ -370,6 +415,13 @@ class EmbeddedGateway(AttachedGateway):
 
     async def _process(self, command: str, broker_ids: Sequence[int]) -> None:
         await self._call(command, brokers=list(broker_ids))
+        self._look_now()
+
+    async def zookeeper_servers(self, act: str, server_ids: Sequence[int]) -> None:
+        await self._call("zookeeper", act=act, servers=list(server_ids))
+
+    async def expire_session(self, broker_id: int) -> None:
+        await self._call("expire_session", broker=broker_id)
         self._look_now()
 
     async def begin_fault(self, wish: FaultWish) -> int:

@@ -22,24 +22,21 @@ if TYPE_CHECKING:
 class Ensemble:
     """Watched from the first question on, once somebody has said where it is."""
 
-    def __init__(
-        self, clock: Clock, *, servers_tell: bool, tell: Callable[[ClusterEvent], None], changed: Callable[[], None]
-    ) -> None:
-        """``servers_tell``: whether a supervisor tells what becomes of its servers; ``tell`` is called with each event
-        that is found here, ``changed`` after each look."""
+    def __init__(self, clock: Clock, *, tell: Callable[[ClusterEvent], None], changed: Callable[[], None]) -> None:
+        """``tell`` is called with each event that is found here, ``changed`` after each look."""
         self._clock = clock
-        self._servers_tell = servers_tell
         self._tell = tell
         self._changed = changed
         self._config: ZooKeeperConfig | None = None
         self._observer: ZooKeeperObserver | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._events = 0
+        self._processes: dict[str, Mapping[str, Any]] = {}
 
     @property
-    def is_known(self) -> bool:
-        """Whether somebody has said where it is."""
-        return self._config is not None
+    def is_own(self) -> bool:
+        """Whether a supervisor runs its servers."""
+        return bool(self._processes)
 
     def is_at(self, config: ZooKeeperConfig) -> None:
         """It is there; another one than before is begun with anew."""
@@ -63,9 +60,11 @@ class Ensemble:
 
         self._observer = ZooKeeperObserver(self._clock, self._config, on_change=self._on_change)
         self._observer.start()
+        for fact in self._processes.values():
+            self._observer.on_process(fact)
 
     def _on_change(self, before: ZooKeeperState, after: ZooKeeperState) -> None:
-        for change in zookeeper_changes(before, after, servers=not self._servers_tell):
+        for change in zookeeper_changes(before, after, servers=not self.is_own):
             self._events += 1
             now_ms = self._clock.now_ms()
             self._tell(
@@ -87,6 +86,7 @@ class Ensemble:
 
     def on_process(self, fact: Mapping[str, Any]) -> None:
         """What a supervisor tells of a server."""
+        self._processes[str(fact["address"])] = fact
         if self._observer is not None:
             self._observer.on_process(fact)
 

@@ -12,6 +12,7 @@ from engine.supervisor.snapshot import OF_EACH_KILL, Act, ClusterSnapshot, Ledge
 
 STAGE_TONES = {
     Stage.KILLED: "offline",
+    Stage.CONTROLLER_ELECTED: "controller",
     Stage.FENCED: "under_replicated",
     Stage.LEADERS_COMMITTED: "leader",
     Stage.SEEN_BY_SURVIVORS: "controller",

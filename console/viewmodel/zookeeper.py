@@ -175,7 +175,7 @@ SERVER_COLUMNS: tuple[Column, ...] = (
         "state", "STATE", lambda row: cell(f"{row.glyph} {row.state}", row.tone), 11, lambda row: row.tone, flashes=True
     ),
     Column(
-        "latency", "AVG/MAX", _latency, 10, lambda row: row.server.latency_avg_ms or 0.0, right=True, descending=True
+        "latency", "AVG/MAX", _latency, 11, lambda row: row.server.latency_avg_ms or 0.0, right=True, descending=True
     ),
     Column("connections", "CONN", lambda row: _number(row.server.connections), 4, right=True),
     Column("outstanding", "OUTST", lambda row: _number(row.server.outstanding), 5, right=True, priority=2),
@@ -290,7 +290,7 @@ SESSION_COLUMNS: tuple[Column, ...] = (
     Column("server", "AT SERVER", _connected, 15, lambda row: row.session.server, max_width=24),
     Column("address", "ADDRESS", lambda row: cell(row.session.address or "–"), 15, priority=1, max_width=24),
     Column("since", "SINCE", lambda row: _ago(row.session.established_at_ms, row), 5, right=True, priority=2),
-    Column("latency", "AVG/MAX", _session_latency, 10, right=True, priority=3),
+    Column("latency", "AVG/MAX", _session_latency, 11, right=True, priority=3),
     Column("received", "RECEIVED", lambda row: _number(row.session.received), 8, right=True, priority=4),
     Column("queued", "QUEUED", lambda row: _number(row.session.queued), 6, right=True, priority=5),
 )

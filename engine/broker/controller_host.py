@@ -125,7 +125,7 @@ class ControllerHost:
         if became_leader and not self._stopped:
             self._leads = True
             # Not at once: the quorum is in the middle of telling its listeners.
-            asyncio.get_running_loop().call_soon(self._activate, epoch, "elected leader of the quorum")
+            asyncio.get_running_loop().call_soon(self._activate, epoch, self._quorum.election)
 
     def on_committed(self, base_offset: int, epoch: int, append_time_ms: int, records: list[Message]) -> None:
         """A batch is committed: what was noted of it may be told."""

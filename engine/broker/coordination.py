@@ -51,6 +51,10 @@ class MetadataLogWriter(Protocol):
         """Where the next record goes."""
 
     @property
+    def election(self) -> str:
+        """How this node came to lead the epoch that it leads, for people."""
+
+    @property
     def bootstrap_records(self) -> list[Message]:
         """What a new cluster's log is to begin with, if somebody said so."""
 

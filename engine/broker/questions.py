@@ -4,6 +4,8 @@
 ``{"id": N, "question": "wire", "after": K, "limit": L}``  requests that were answered after number K; with ``"hold":
 true`` none, and none are kept until it is asked without: those that are there stay
 ``{"id": N, "question": "message", "number": K}``          one of them whole, without what must not be kept
+``{"id": N, "question": "expire_session"}``    have ZooKeeper expire the broker's own session, as if it had lapsed: the
+broker takes it over by a second connection and ends it, which only who has its password can
 
 Answers are facts of type ``answer`` with the same ``id``, for the supervisor alone.
 """
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.broker.wire_watch import WireWatch
 from engine.wire.tap import row_of
+from engine.zookeeper.errors import ZooKeeperError
 
 if TYPE_CHECKING:
     from engine.broker.broker import Broker
@@ -43,17 +46,34 @@ class Questions:
         self._lapse: asyncio.TimerHandle | None = None
         # A tap that was taken away and put there anew begins anew: numbers of the one before mean nothing then.
         self._watches = 0
+        self._expiring: asyncio.Task[None] | None = None
 
     def ask(self, line: bytes) -> None:
         """One line of standard input. What is no question is passed over, with a line in the log."""
         try:
             asked = json.loads(line)
             number, question = asked["id"], asked["question"]
+            if question == "expire_session":
+                self._expiring = asyncio.ensure_future(self._expire(number))
+                return
             answers = {"connections": self._connections, "wire": self._wire, "message": self._message}
             answer = answers[question](asked)
         except (ValueError, KeyError, TypeError) as error:
             log.warning("a line of standard input is no question: %r", error)
             return
+        self._broker.publisher.publish("answer", id=number, answer=answer)
+
+    async def _expire(self, number: int) -> None:
+        entry = self._broker.zookeeper
+        if entry is None:
+            answer = {"error": "its cluster is coordinated by KRaft: it has no session with ZooKeeper"}
+        else:
+            session_id = entry.session.session_id
+            try:
+                await entry.session.expire()
+                answer = {"session": f"{session_id & (1 << 64) - 1:#x}"}
+            except ZooKeeperError as error:
+                answer = {"error": str(error)}
         self._broker.publisher.publish("answer", id=number, answer=answer)
 
     def _connections(self, asked: dict[str, Any]) -> dict[str, Any]:

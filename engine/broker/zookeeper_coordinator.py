@@ -196,6 +196,11 @@ class ZooKeeperCoordinator(WithoutQuorum):
         return self._session
 
     @property
+    def election(self) -> str:
+        """Who made /controller is elected; the session, as ZooKeeper writes it."""
+        return f"/controller was made by session {self._session.session_id & (1 << 64) - 1:#x}"
+
+    @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
         """Who made /controller, as far as this node knows, and /controller_epoch."""
         return LeaderAndEpoch(self._leader_id, self._epoch)

@@ -8,6 +8,7 @@ fault {kind, broker_id, other?, by_ms?, times?, for_ms?, acks?, measure?, rate?,
 heal {fault?}                             end one, or all
 zookeeper {act, servers?}                 kill, start, stop, pause, resume or restart ZooKeeper servers: ids, "leader",
                                           or absent: all to which it applies
+expire_session {broker}                   have ZooKeeper expire a broker's session while the broker runs
 workload_start workload_stop              the whole workload
 add_broker {id?, rack?}                   one more, which is kept; answered once it serves
 remove_broker {broker}                    stop and forget one that holds no replica and is no voter
@@ -69,6 +70,7 @@ class Commands:
             "wire": lambda arguments: self._ask("wire", arguments),
             "message": lambda arguments: self._ask("message", arguments),
             "zookeeper": self._zookeeper,
+            "expire_session": self._expire_session,
             "workload_start": self._workload_start,
             "workload_stop": self._workload_stop,
             "add_member": self._add_member,
@@ -262,6 +264,12 @@ class Commands:
             )
         servers = await ensemble.act(str(arguments.get("act", "")), arguments.get("servers"))
         return {"servers": [server.as_row() for server in servers]}
+
+    async def _expire_session(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._ask("expire_session", {"broker": arguments.get("broker")})
+        if "error" in answer:
+            raise CommandError(f"broker {arguments['broker']}: {answer['error']}")
+        return answer
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

@@ -326,6 +326,8 @@ class Stage(StrEnum):
     """The stages of a failover, in order."""
 
     KILLED = "killed"
+    # of kills of a controller
+    CONTROLLER_ELECTED = "another controller"
     FENCED = "fenced"
     LEADERS_COMMITTED = "new leaders committed"
     SEEN_BY_SURVIVORS = "seen by each survivor"
@@ -336,7 +338,7 @@ class Stage(StrEnum):
     IN_SYNC = "every replica in sync"
 
 
-OF_EACH_KILL = tuple(stage for stage in Stage if stage not in (Stage.HEALED, Stage.IN_SYNC))
+OF_EACH_KILL = tuple(stage for stage in Stage if stage not in (Stage.CONTROLLER_ELECTED, Stage.HEALED, Stage.IN_SYNC))
 """What a kill goes through; its broker may stay down."""
 
 

@@ -48,7 +48,7 @@ def _broker_changes(before: ZooKeeperState, after: ZooKeeperState) -> Iterator[C
     was, now = dict(before.brokers), dict(after.brokers)
     for broker_id, session_id in sorted(was.items()):
         if now.get(broker_id) != session_id:
-            reason = f"/brokers/ids/{broker_id} went with session {hexadecimal(session_id)}"
+            reason = f"/brokers/ids/{broker_id} of session {hexadecimal(session_id)} is gone"
             yield Change(BROKER_ZNODE_GONE, f"broker {broker_id}", reason, {"session": hexadecimal(session_id)})
     for broker_id, session_id in sorted(now.items()):
         if was.get(broker_id) != session_id:
@@ -61,7 +61,7 @@ def _controller_changes(before: ZooKeeperState, after: ZooKeeperState) -> Iterat
     if was is None or now is None or was.czxid == now.czxid:
         return
     if was.broker_id >= 0:
-        reason = f"/controller went with session {hexadecimal(was.session_id)}; epoch {was.epoch}"
+        reason = f"/controller of session {hexadecimal(was.session_id)} is gone; epoch {was.epoch}"
         yield Change(CONTROLLER_ZNODE_GONE, f"broker {was.broker_id}", reason, {"epoch": was.epoch})
     if now.broker_id >= 0:
         reason = f"/controller was made by session {hexadecimal(now.session_id)} in epoch {now.epoch}"

@@ -70,7 +70,7 @@ async def test_a_server_is_killed_and_a_session_expired_only_after_y() -> None:
         await driver.press("ctrl+k", "y")
         assert driver.calls("zookeeper_servers") == [("zookeeper_servers", "kill", [3])]
         entry = driver.app.acts.log[-1]
-        assert (entry.what, entry.command) == ("kill ZooKeeper server 3", "kill -9 7003")
+        assert (entry.what, entry.command) == ("kill ZooKeeper server 3", "kconsole zookeeper kill 3")
         await driver.press("tab", "tab", "j", "X", "y")
         assert driver.calls("expire_session") == [("expire_session", 2)]
         assert driver.app.acts.log[-1].what == f"expire session {SESSIONS[2]:#x} of broker 2"

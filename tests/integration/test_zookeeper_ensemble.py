@@ -84,6 +84,11 @@ def test_servers_broker_and_supervisor_die_and_the_cluster_goes_on(tmp_path: Pat
     os.kill(victim["pid"], signal.SIGKILL)
     cluster.wait_for("its restart", lambda: servers(cluster)[victim["id"]]["restarts"] == 1)
 
+    # A broker's session is expired while it runs: it has another one, and serves.
+    expired = json.loads(cluster.cli("zookeeper", "expire", "1", "--json").stdout)["session"]
+    produce(cluster, "in another session")
+    assert json.loads(cluster.cli("zookeeper", "expire", "1", "--json").stdout)["session"] != expired
+
     # Nobody is left to stop them.
     assert cluster.process is not None
     started = psutil.Process(cluster.process.pid).children(recursive=True)
@@ -94,7 +99,7 @@ def test_servers_broker_and_supervisor_die_and_the_cluster_goes_on(tmp_path: Pat
     try:
         assert cluster.line["zookeeper"]["connect"] == connect
         produce(cluster, "after")
-        assert read_all(cluster) == ["before", "without one", "after"]
+        assert read_all(cluster) == ["before", "without one", "in another session", "after"]
     finally:
         stop_cluster(cluster)
 

@@ -147,6 +147,11 @@ class QuorumRequestHandlers(ABC):
         """Whether raising kraft.version to ``level`` changes anything. Raises KafkaError as the machine does."""
         return self.machine.check_kraft_version(level)
 
+    @property
+    def election(self) -> str:
+        """How this node came to lead."""
+        return "elected leader of the quorum"
+
     def upgrade_kraft_version(self, level: int) -> int:
         """Raise it, after :meth:`check_kraft_version`; the offset of the last record that says so."""
         if self.machine.check_kraft_version(level):

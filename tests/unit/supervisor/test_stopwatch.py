@@ -117,3 +117,19 @@ def test_without_a_probe_the_clients_stages_are_not_waited_for() -> None:
     assert not watch.complete
     watch.on_fact(applied(7, 3, (0, 2)))
     assert watch.complete
+
+
+def test_the_election_of_another_controller_is_a_stage_with_how_it_was_elected() -> None:
+    def active(ms: float, controller: int, how: str) -> dict[str, Any]:
+        detail = {"controller_id": controller, "epoch": 5}
+        return {"type": "note", "kind": "controller_activated", "mono_ns": at(ms), "reason": how, "detail": detail}
+
+    watch = stopwatch(led=0, probed=False)
+    how = "epoch 5: /controller was made by session 0x2f"
+    assert not watch.on_fact(active(-1, 1, "before the kill"))
+    assert watch.on_fact(active(90, 3, how))
+    assert not watch.on_fact(active(95, 2, "and once more"))
+    assert watch.on_fact(fenced(100))
+    assert named(watch)[1] == ("CONTROLLER_ELECTED", 90.0, 3)
+    assert watch.stages()[1].detail == how
+    assert watch.complete
