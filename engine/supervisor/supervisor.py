@@ -445,6 +445,8 @@ class Supervisor:
         if self._admin is not None:
             if controlled:
                 controller = await self._admin.controller(broker.broker_id for broker in alive if broker.is_ready)
+                # Without ZooKeeper nobody can take leaders away: brokers would wait for it in vain.
+                controlled = controller >= 0 or not self.zookeeper_connect
             self._admin.close()
         try:
             await self.stop_brokers(alive, controlled, controller)

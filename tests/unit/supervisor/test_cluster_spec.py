@@ -220,6 +220,14 @@ def test_zookeeper_is_embedded_or_somebody_elses_and_its_brokers_name_it() -> No
     assert "zookeeper.session.timeout.ms" not in properties and properties["zookeeper.set.acl"] == "false"
 
 
+def test_the_sample_file_for_zookeeper_is_right() -> None:
+    text = (ROOT / "docs" / "zookeeper_cluster.yaml").read_text()
+    assert spec_of(text).zookeeper == (3, "")
+    # What it shows as the other way works, too.
+    other = text.replace("\nzookeeper: {servers: 3}", "").replace("# zookeeper.connect:", "zookeeper.connect:")
+    assert spec_of(other).zookeeper == (0, "127.0.0.1:2181/kafka")
+
+
 def test_what_is_wrong_about_zookeeper_is_told_with_line_and_remedy() -> None:
     def said(text: str) -> list[str]:
         return [f"{line}: {message}; {remedy}" for line, _, message, remedy in mistakes(text + brokers(1))]
