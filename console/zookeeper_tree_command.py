@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MAX_WIDTH = 160
+_PATIENCE_MS = "5000"
 
 
 def zookeeper_options(command: F) -> F:
@@ -86,6 +87,8 @@ def zookeeper_of(connect: str | None, command_config: str | None, data_dir: str 
     elif command_config is not None:
         with open(command_config, encoding="utf-8") as file:
             properties = read_properties(file.read())
+    # Somebody waits for the answer.
+    properties.setdefault("zookeeper.connection.timeout.ms", _PATIENCE_MS)
     try:
         return zookeeper_config(properties, connect)
     except NotMigratable as error:

@@ -27,8 +27,20 @@ _AUTHORIZERS = {
     "kafka.security.auth.SimpleAclAuthorizer": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 }
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+# What says the same under KRaft in another way.
+_REPLACED = ("broker.id", "control.plane.listener.name")
+_ANYWHERE = ("", "0.0.0.0", "::")
 _DEFAULT_LISTENERS = "PLAINTEXT://:9092"
 _DEFAULT_LOG_DIR = "/tmp/kafka-logs"
+
+
+class _Listener(NamedTuple):
+    name: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.name}://{_in_uri(self.host)}:{self.port}"
 
 
 class UnusableProperties(Exception):
@@ -81,9 +93,11 @@ def convert(files: Mapping[str, Mapping[str, str]], controller_port: int) -> Con
     ports: dict[str, int] = {}
     addresses: dict[int, tuple[str, int]] = {}
     for broker_id in voters:
+        own = _control_listener(brokers[broker_id])
         host = _host(brokers[broker_id])
-        ports[host] = ports.get(host, controller_port - 1) + 1
-        addresses[broker_id] = host, ports[host]
+        if own is None:
+            ports[host] = ports.get(host, controller_port - 1) + 1
+        addresses[broker_id] = (host, ports[host]) if own is None else (own.host or host, own.port)
     quorum = ",".join(f"{broker_id}@{_in_uri(host)}:{port}" for broker_id, (host, port) in addresses.items())
     dropped: dict[str, None] = {}
     notes: dict[str, None] = {}
@@ -94,11 +108,11 @@ def convert(files: Mapping[str, Mapping[str, str]], controller_port: int) -> Con
         new["controller.quorum.voters"] = quorum
         for name, value in old.items():
             if name in _GONE or name.startswith(_GONE_PREFIXES):
-                if not name.startswith(("zookeeper.", "broker.id", "kconsole.")):
+                if name not in _REPLACED and not name.startswith(_GONE_PREFIXES):
                     dropped[name] = None
             elif name not in new:
                 new[name] = value
-        _listeners(new, addresses.get(broker_id), notes)
+        _listeners(new, _control_listener(old), addresses.get(broker_id), notes)
         authorizer = new.get("authorizer.class.name", "")
         if authorizer in _AUTHORIZERS:
             new["authorizer.class.name"] = _AUTHORIZERS[authorizer]
@@ -109,43 +123,65 @@ def convert(files: Mapping[str, Mapping[str, str]], controller_port: int) -> Con
     return Converted(nodes, list(dropped), list(notes))
 
 
-def _listeners(properties: dict[str, str], own: tuple[str, int] | None, notes: dict[str, None]) -> None:
-    """Add the controllers' listener, under a name that is free."""
-    listeners = properties.get("listeners") or _DEFAULT_LISTENERS
-    names = [each.partition("://")[0].strip() for each in listeners.split(",")]
-    name = "CONTROLLER" if "CONTROLLER" not in names else "KRAFT_CONTROLLER"
+def _control_listener(properties: Mapping[str, str]) -> _Listener | None:
+    """The listener that the controller has for itself already."""
+    name = properties.get("control.plane.listener.name") or properties.get("controller.listener.names", "")
+    return next((each for each in _parsed(properties.get("listeners", "")) if each.name == name.strip()), None)
+
+
+def _listeners(
+    properties: dict[str, str], control: _Listener | None, own: tuple[str, int] | None, notes: dict[str, None]
+) -> None:
+    """Let the voters have a listener for controllers: the one that there is, or another under a name that is free."""
+    listeners = _parsed(properties.get("listeners") or _DEFAULT_LISTENERS)
+    clients = [each for each in listeners if each != control]
+    name = "CONTROLLER" if all(each.name != "CONTROLLER" for each in clients) else "KRAFT_CONTROLLER"
+    name = name if control is None else control.name
     security = properties.get("listener.security.protocol.map") or ",".join(f"{each}:{each}" for each in _PROTOCOLS)
+    protocols = dict(each.strip().split(":", 1) for each in security.split(",") if ":" in each)
     between_brokers = properties.get("inter.broker.listener.name") or properties.get(
         "security.inter.broker.protocol", "PLAINTEXT"
     )
-    protocol = next(
-        (each.partition(":")[2] for each in security.split(",") if each.partition(":")[0].strip() == between_brokers),
-        "PLAINTEXT",
-    ).strip()
-    if protocol.startswith("SASL"):
-        notes[
-            f"the controllers' listener {name} is PLAINTEXT: users of SASL/SCRAM are known only once there is a "
-            "controller; keep it inside a trusted network, or give it SSL in every file"
-        ] = None
-        protocol = "PLAINTEXT"
+    if name not in protocols or protocols[name].startswith("SASL"):
+        protocol = protocols.get(between_brokers, "PLAINTEXT")
+        if protocol.startswith("SASL"):
+            notes[
+                f"the controllers' listener {name} is PLAINTEXT: users of SASL/SCRAM are known only once there is a "
+                "controller; keep it inside a trusted network, or give it SSL in every file"
+            ] = None
+            protocol = "PLAINTEXT"
+        protocols[name] = protocol
     if own is not None:
-        if not properties.get("advertised.listeners"):
-            properties["advertised.listeners"] = listeners
-            if any(each.partition("://")[2].startswith((":", "0.0.0.0:")) for each in listeners.split(",")):
-                del properties["advertised.listeners"]
-        listen_on = listeners.split(",")[0].partition("://")[2].rpartition(":")[0]
-        listeners += f",{name}://{listen_on}:{own[1]}"
-    properties["listeners"] = listeners
+        at = _Listener(name, clients[0].host, own[1]) if control is None else control
+        properties["listeners"] = ",".join(map(str, [*clients, at]))
+    else:
+        properties["listeners"] = ",".join(map(str, clients))
+    advertised = _parsed(properties.get("advertised.listeners", ""))
+    advertised = [each for each in advertised if control is None or each.name != control.name]
+    if not advertised and all(each.host not in _ANYWHERE for each in clients):
+        advertised = clients
+    properties.pop("advertised.listeners", None)
+    if advertised:
+        properties["advertised.listeners"] = ",".join(map(str, advertised))
     properties["controller.listener.names"] = name
-    properties["listener.security.protocol.map"] = f"{security},{name}:{protocol}"
+    properties["listener.security.protocol.map"] = ",".join(f"{each}:{how}" for each, how in protocols.items())
+
+
+def _parsed(listeners: str) -> list[_Listener]:
+    found = []
+    for each in filter(None, map(str.strip, listeners.split(","))):
+        name, _, place = each.partition("://")
+        host, _, port = place.rpartition(":")
+        found.append(_Listener(name, host.strip("[]"), int(port) if port.isdigit() else 0))
+    return found
 
 
 def _host(properties: Mapping[str, str]) -> str:
     """Where other brokers reach this one."""
-    for listeners in (properties.get("advertised.listeners", ""), properties.get("listeners", "")):
-        host = listeners.split(",")[0].partition("://")[2].rpartition(":")[0].strip("[]")
-        if host and host not in ("0.0.0.0", "::"):
-            return host
+    for name in ("advertised.listeners", "listeners"):
+        for each in _parsed(properties.get(name, ""))[:1]:
+            if each.host not in _ANYWHERE:
+                return each.host
     return "localhost"
 
 

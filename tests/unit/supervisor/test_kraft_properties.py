@@ -56,6 +56,29 @@ def test_a_secured_broker_keeps_its_listeners_and_gets_another_name_for_the_new_
     assert ["KRAFT_CONTROLLER is PLAINTEXT" in each for each in found.notes] == [True]
 
 
+@pytest.mark.parametrize("config", ["control.plane.listener.name", "controller.listener.names"])
+def test_a_listener_that_the_controller_has_already_stays_its_own(config: str) -> None:
+    files = {}
+    for broker_id in (1, 2, 3, 4):
+        listeners = f"PLAINTEXT://[::1]:909{broker_id},MINE://[::1]:1909{broker_id}"
+        files[str(broker_id)] = {
+            "broker.id": str(broker_id),
+            "listeners": listeners,
+            "advertised.listeners": listeners,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,MINE:SSL",
+            config: "MINE",
+        }
+    found = convert(files, 9093)
+    for node_id, node in found.nodes.items():
+        assert node.properties["controller.quorum.voters"] == "1@[::1]:19091,2@[::1]:19092,3@[::1]:19093"
+        assert node.properties["controller.listener.names"] == "MINE"
+        assert node.properties["advertised.listeners"] == f"PLAINTEXT://[::1]:909{node_id}"
+        assert node.properties["listener.security.protocol.map"] == "PLAINTEXT:PLAINTEXT,MINE:SSL"
+    assert found.nodes[3].properties["listeners"] == "PLAINTEXT://[::1]:9093,MINE://[::1]:19093"
+    assert found.nodes[4].properties["listeners"] == "PLAINTEXT://[::1]:9094"
+    assert not found.dropped and not found.notes
+
+
 def test_files_that_do_not_belong_together_are_named() -> None:
     with pytest.raises(UnusableProperties, match=r"two: broker.id 1 is in another file too"):
         convert({"one": plain(1, 1), "two": plain(1, 2)}, 9093)
