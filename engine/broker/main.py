@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable
 
 from engine.broker.broker import Broker, LogDirsRefused
+from engine.broker.coordination import CoordinationRefused
 from engine.broker.fault_switch import FaultSwitch
 from engine.broker.questions import Questions, is_question
 from engine.model.broker_config import BrokerConfig
@@ -210,7 +211,7 @@ def run_broker(
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
             return runner.run(_serve(config, facts_fd, supervised, cluster_id))
-        except (OSError, LogDirsRefused) as error:
+        except (OSError, LogDirsRefused, CoordinationRefused) as error:
             print(f"kconsole broker: {error}", file=sys.stderr)  # noqa: T201
             return 1
 

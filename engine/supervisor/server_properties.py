@@ -31,6 +31,8 @@ MANAGED: dict[str, str] = {
 
 # Kafka's is 18 s: on one machine nobody is that long out of reach. It outlives an election of the ensemble's servers.
 EMBEDDED_ZOOKEEPER_SESSION_MS = 6000
+# Who starts servers on purpose and brokers beside them does not want the brokers to give up first.
+_ZOOKEEPER_CONNECTION_MS = 60_000
 # The embedded servers take twice as much (engine.supervisor.zookeeper_files): they pack it once more for each other.
 MULTI_MAX_BYTES = 4 << 20
 # The quorum needs an odd number of voters to gain anything by one more.
@@ -121,6 +123,7 @@ def _zookeeper_identity(broker: BrokerSpec, zookeeper: ZooKeeperSpec, connect: s
     }
     if zookeeper.servers:
         found["zookeeper.session.timeout.ms"] = str(EMBEDDED_ZOOKEEPER_SESSION_MS)
+        found["zookeeper.connection.timeout.ms"] = str(_ZOOKEEPER_CONNECTION_MS)
         found["kconsole.zookeeper.multi.max.bytes"] = str(MULTI_MAX_BYTES)
     return found
 
