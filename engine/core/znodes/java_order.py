@@ -18,7 +18,8 @@ def scala_ordered(mapping: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def properties_ordered(mapping: Mapping[str, _T]) -> dict[str, _T]:
-    """The entries in the order of java.util.Properties, where keys in the same slot stay as they came."""
+    """The entries in the order of java.util.Properties, where keys in the same slot stay as they came (in Java not
+    always when there are a dozen or more)."""
     table = _table_of(len(mapping))
     return {key: mapping[key] for key in sorted(mapping, key=lambda key: _spread(key) & (table - 1))}
 

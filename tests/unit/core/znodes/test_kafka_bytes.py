@@ -10,6 +10,7 @@ from engine.core.znodes import paths
 from engine.core.znodes.broker_znodes import decode_ephemeral, encode_ephemeral
 from engine.core.znodes.cluster_znodes import decode_controller, encode_cluster_id, encode_controller
 from engine.core.znodes.config_znodes import encode_configs
+from engine.core.znodes.java_order import properties_ordered, scala_ordered
 from engine.core.znodes.operations import Znode
 from engine.core.znodes.topic_znodes import encode_state, encode_topic
 from engine.core.znodes.user_znodes import java_double
@@ -73,6 +74,15 @@ def test_a_topic_with_many_partitions_is_in_the_order_of_scalas_hash_map() -> No
         '{"partitions":{' + ",".join(f'"{each}":[1,2]' for each in order) + '},"topic_id":"8eDg9ciZTbmuGAVIt3upmw",'
         '"adding_replicas":{' + ",".join(f'"{each}":[2]' for each in adding) + '},"removing_replicas":{},"version":3}'
     )
+
+
+def test_a_table_grows_with_the_twelfth_entry() -> None:
+    assert list(scala_ordered({str(number): 0 for number in range(11)})) == [str(number) for number in range(11)]
+    assert list(scala_ordered({str(number): 0 for number in range(12)})) == [str(number) for number in (11, *range(11))]
+    names = {number: [f"c.{each}.x" for each in range(number)] for number in (11, 12)}
+    eleven, twelve = (list(properties_ordered(dict.fromkeys(each, 0))) for each in names.values())
+    assert [each.split(".")[1] for each in eleven] == ["9", "0", "1", "2", "3", "10", "4", "5", "6", "7", "8"]
+    assert [each.split(".")[1] for each in twelve] == ["0", "9", "1", "2", "3", "10", "11", "4", "5", "6", "7", "8"]
 
 
 def test_configs_are_in_the_order_of_javas_properties() -> None:

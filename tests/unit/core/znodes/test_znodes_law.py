@@ -13,6 +13,8 @@ from znode_tree import ZnodeTree
 
 from engine.core.controller.feature_control import bootstrap_records
 from engine.core.controller.image import MetadataDelta, MetadataImage
+from engine.core.znodes import paths
+from engine.core.znodes.notification_znodes import surplus_notifications
 from engine.core.znodes.reading import image_of, records_of
 from engine.core.znodes.writing import operations_of
 from engine.wire.messages.access_control_entry_record import AccessControlEntryRecord
@@ -153,6 +155,35 @@ def test_users_and_what_they_may_are_in_the_tree_after_each_batch(batches: list[
     cluster.write(list(bootstrap_records()))
     for records in batches:
         cluster.write(records)
+
+
+def test_a_user_goes_with_all_client_ids_and_a_tree_that_has_nothing_else_stays() -> None:
+    cluster = Cluster()
+    cluster.write(list(bootstrap_records()))
+    bare = cluster.tree.znodes.keys()
+    entities = [[("user", "u")], [("user", "u"), ("client-id", "c")], [("user", "u"), ("client-id", None)]]
+    quotas = [
+        ClientQuotaRecord(
+            entity=[EntityData(entity_type=kind, entity_name=name) for kind, name in each],
+            key="request_percentage",
+            value=1.0,
+            remove=remove,
+        )
+        for remove in (False, True)
+        for each in entities
+    ]
+    cluster.write(quotas[:3])
+    assert f"{paths.USER_CONFIGS}/u/clients/<default>" in cluster.tree.znodes
+    cluster.write(quotas[3:])
+    left = {each for each in cluster.tree.znodes if not each.startswith(f"{paths.CONFIG_CHANGES}/")}
+    assert left == {each for each in bare if not each.startswith(f"{paths.CONFIG_CHANGES}/")}
+
+
+def test_the_oldest_notifications_are_those_that_go() -> None:
+    names = [f"config_change_{number:010d}" for number in range(103)]
+    gone = surplus_notifications(paths.CONFIG_CHANGES, [*reversed(names), "somebody-elses"])
+    assert [paths.name_of(each.path) for each in gone] == names[:3]
+    assert surplus_notifications(paths.CONFIG_CHANGES, names[3:]) == []
 
 
 def test_a_tree_that_nobody_wrote_to_is_an_empty_image() -> None:
