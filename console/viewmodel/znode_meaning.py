@@ -212,7 +212,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(r"/kconsole/controllers(/\d+)?", "registrations of controllers"),
     Kind(r"/kconsole/features", "finalized features that Kafka 3.9 does not know"),
     Kind(r"/kconsole/config(/.+)?", "configs of kinds that Kafka 3.9 does not know"),
-    Kind(r"/kconsole/tokens(/.+)?", "delegation tokens"),
+    Kind(r"/kconsole/acls(/.+)?", "ACLs of resources whose names cannot be part of a path"),
+    Kind(r"/kconsole/epoch", "the epoch of the last controller that was kconsole's, not Apache Kafka's"),
+    Kind(r"/kconsole/migrated", "the metadata was moved to KRaft: this tree is of the past"),
 )
 _COMPILED = tuple((re.compile(kind.pattern), kind) for kind in KINDS)
 LOG_BATCH = re.compile(r"/kconsole/log/\d+")

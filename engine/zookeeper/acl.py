@@ -13,7 +13,6 @@ SENSITIVE_ROOTS = (
     "/config/brokers",
     "/delegation_token/tokens",
     "/kconsole/log",
-    "/kconsole/tokens",
 )
 
 # Consumers of old make their own znodes here.
