@@ -33,7 +33,7 @@ from engine.core.controller.feature_control import bootstrap_records
 from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.core.raft.identity import LeaderAndEpoch, OffsetAndEpoch
 from engine.core.znodes import paths
-from engine.core.znodes.adoption import adoption_of
+from engine.core.znodes.adoption import adoption_of, portions
 from engine.core.znodes.cluster_znodes import (
     MetadataMark,
     decode_controller,
@@ -67,8 +67,6 @@ RING_BATCHES = 512
 # How long to wait before another try of what ZooKeeper did not do.
 _RETRY_MS = 50
 _RETRY_MAX_MS = 1000
-# What a tree that Kafka wrote lacks is added in multis of so many operations.
-_ADOPTED_AT_ONCE = 200
 # Records that say something each for itself: Kafka's controller too may write many of them as several batches, and one
 # that dies in between has its successor find the rest to do (ControllerResult.of, not atomicOf).
 _INDEPENDENT = frozenset(("PartitionChangeRecord", "BrokerRegistrationChangeRecord", "RemoveTopicRecord"))
@@ -491,8 +489,8 @@ class ZooKeeperCoordinator(WithoutQuorum):
         now_ms = self._world.clock.now_ms()
         guard = Check(paths.CONTROLLER_EPOCH, epoch_version)
         lacking = adoption_of(tree, controller_epoch=epoch, now_ms=now_ms)
-        for begin in range(0, len(lacking), _ADOPTED_AT_ONCE):
-            await self._session.multi([guard, *lacking[begin : begin + _ADOPTED_AT_ONCE]])
+        for portion in portions(lacking, self._config.kconsole_zookeeper_multi_max_bytes // 2):
+            await self._session.multi([guard, *portion])
         stale = sorted(await self._session.children(paths.LOG))
         content = encode_mark(MetadataMark(offset, epoch, offset + 1))
         founding: list[Operation] = [

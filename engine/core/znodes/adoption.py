@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.core.znodes import paths
@@ -13,6 +13,8 @@ from engine.core.znodes.writing import operations_of
 
 # Roots of which not everything is made by the image: living brokers' own znodes, and the producer ids' fixed one.
 _OTHERS = (paths.BROKER_IDS, paths.PRODUCER_ID_BLOCK)
+# What an operation has in a request beside its path and data: chroot, lengths, ACL.
+_BESIDE = 256
 
 
 def adoption_of(tree: Mapping[str, Znode], *, controller_epoch: int, now_ms: int) -> list[Operation]:
@@ -25,7 +27,7 @@ def adoption_of(tree: Mapping[str, Znode], *, controller_epoch: int, now_ms: int
     - topics of Kafka before 2.8 get their id.
 
     A new controller asks for this before its first batch. The operations are in order and each is right by itself: they
-    may be spread over several multis, each with the check of the controller's epoch.
+    may be spread over several multis (:func:`portions`), each with the check of the controller's epoch.
 
     Raises:
         ZnodeCorrupt: see :func:`engine.core.znodes.reading.records_of`.
@@ -48,6 +50,21 @@ def adoption_of(tree: Mapping[str, Znode], *, controller_epoch: int, now_ms: int
         elif paths.parent_of(path) == paths.TOPICS and "topic_id" not in JsonFields.parse(path, tree[path].data):
             operations.append(SetData(path, data))
     return operations
+
+
+def portions(operations: Iterable[Operation], most_bytes: int) -> Iterator[list[Operation]]:
+    """The operations in the same order, so many at a time as one request holds (one that is larger is alone)."""
+    portion: list[Operation] = []
+    size = 0
+    for each in operations:
+        own = _BESIDE + len(each.path.encode()) + len(getattr(each, "data", b""))
+        if portion and size + own > most_bytes:
+            yield portion
+            portion, size = [], 0
+        portion.append(each)
+        size += own
+    if portion:
+        yield portion
 
 
 def _is_ours(path: str) -> bool:

@@ -53,7 +53,8 @@ class JsonFields:
         try:
             return cls(path, json.loads(data.decode(), parse_constant=_no_constant))
         except (ValueError, RecursionError) as error:
-            raise ZnodeCorrupt(path, f"{_shown(data)} is not JSON ({error})") from None
+            # What is in it may be secret.
+            raise ZnodeCorrupt(path, f"its {len(data)} bytes are not JSON ({error})") from None
 
     def corrupt(self, why: str) -> NoReturn:
         """Raises: ZnodeCorrupt: always."""
@@ -133,7 +134,7 @@ class JsonFields:
             self._wrong(name, value, "a string")
         # JSON can name half a character, which no other encoding can hold.
         if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
-            self._wrong(name, value, "valid Unicode")
+            self.corrupt(f"{self._named(name)} is not valid Unicode")
         return value
 
     def _get(self, name: str, default: Any) -> Any:
@@ -178,10 +179,6 @@ class JsonFields:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _shown(data: bytes) -> str:
-    return repr(bytes(data[:60])) + ("…" if len(data) > 60 else "")
 
 
 def _kind(value: Any) -> str:

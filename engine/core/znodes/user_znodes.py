@@ -120,7 +120,8 @@ def decode_user(
         try:
             quotas[name] = float(text)
         except ValueError:
-            raise ZnodeCorrupt(path, f"{name} is {text[:60]!r}, not a number") from None
+            # It may be a credential of a kind that is not known here, and is not shown.
+            raise ZnodeCorrupt(path, f"{name} is not a number") from None
     return quotas, credentials
 
 

@@ -10,7 +10,7 @@ from znode_tree import ZnodeTree
 from engine.core.controller.feature_control import BOOTSTRAP_FEATURES
 from engine.core.controller.image import MetadataDelta
 from engine.core.znodes import paths
-from engine.core.znodes.adoption import adoption_of
+from engine.core.znodes.adoption import adoption_of, portions
 from engine.core.znodes.broker_znodes import encode_ephemeral
 from engine.core.znodes.operations import Delete
 from engine.core.znodes.reading import image_of
@@ -62,8 +62,10 @@ def test_adopting_changes_nothing_that_is_read_and_is_done_once() -> None:
     tree = kafkas_tree()
     before = image_of(tree.znodes)
     operations = adoption_of(tree.znodes, controller_epoch=7, now_ms=5)
-    for each in operations:
-        tree.multi([each])
+    asked = list(portions(operations, 1_000))
+    assert [each for portion in asked for each in portion] == operations and 3 < len(asked) < len(operations)
+    for portion in asked:
+        tree.multi(portion)
     assert image_of(tree.znodes) == before
     assert adoption_of(tree.znodes, controller_epoch=8, now_ms=6) == []
     assert tree.znodes["/brokers/topics/t/partitions/0/state"].data == STATE
