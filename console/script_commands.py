@@ -95,6 +95,8 @@ async def _listed(gateway: Gateway, thing: str, names: tuple[str, ...], broker: 
     ignored += [] if thing == "quorum" else [QUORUM]
     found = await look(gateway, timeout_s, without=ignored)
     said = documents.problems(found.snapshot, found.missing)
+    if thing == "quorum" and found.snapshot.quorum is None and found.snapshot.coordination == "zookeeper":
+        said = [*said, "this cluster has no metadata quorum: ZooKeeper coordinates it"]
     if thing == "transactions":
         transactions = await gateway.transactions()
         rows = [documents.transaction_row(each) for each in transactions.rows]

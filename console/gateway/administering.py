@@ -10,7 +10,7 @@ from console.gateway.plain_errors import plain_errors, raise_failures
 from console.gateway.protocol import GatewayError
 from console.viewmodel.acls import AclRow, AclWish
 from console.viewmodel.client_quotas import QuotaChange, QuotaRow
-from console.viewmodel.configs import ConfigOf, ConfigValue, Edit, Synonym
+from console.viewmodel.configs import GROUP, ConfigOf, ConfigValue, Edit, Synonym
 from console.viewmodel.keeping import Told
 from console.viewmodel.log_dirs import LogDirRow, ReplicaRow
 from console.viewmodel.producers import ProducerRow
@@ -59,6 +59,9 @@ class ClusterAdministration:
             admin = await self._admin()
             await admin.metadata(())
             outcome = (await admin.describe_configs([resource], synonyms=True, documentation=True)).get(resource)
+            if isinstance(outcome, KafkaError) and of.kind == GROUP and outcome.code is ErrorCode.INVALID_REQUEST:
+                # As brokers say it that know no such kind of resource.
+                raise GatewayError("these brokers know no configs of groups: those of Kafka 4.0 and later do")
             if not isinstance(outcome, list):
                 raise outcome or GatewayError(f"nobody answered for {of.words()}")
             return [

@@ -28,7 +28,8 @@ class QuorumView(View):
         super().refresh_rows()
 
     def scope_word(self) -> str:
-        return "__cluster_metadata"
+        picture = self.console.picture()
+        return "none" if picture is not None and elsewhere_words(picture) else "__cluster_metadata"
 
     def remark(self) -> str:
         picture = self.console.picture()

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from console.viewmodel import text
-from console.viewmodel.health import is_unserved, leaderless_since_ms, silent_brokers
+from console.viewmodel.health import has_controller, is_unserved, silent_brokers
 from console.viewmodel.verdict import lost_brokers
 from engine.supervisor.snapshot import ClusterSnapshot, PartitionState
 
@@ -188,9 +188,9 @@ def _readings(
             said = f"broker {broker_id}: {lost[broker_id]}" if down else f"broker {broker_id} serves"
             yield f"broker {broker_id}", Reading(int(down) if asked.get(broker_id, metadata) else None, said)
     elif rule.when is Condition.NO_CONTROLLER:
-        led = snapshot.quorum is not None and snapshot.quorum.leader_id >= 0 and not leaderless_since_ms(snapshot)
+        led = has_controller(snapshot)
         # Before the first answer nobody knows; later its absence is the answer.
-        value = None if snapshot.quorum is None or not metadata else int(not led)
+        value = None if led is None or not metadata else int(not led)
         yield "cluster", Reading(value, "a controller is there" if led else "no controller")
     else:
         yield "cluster", _partitions(rule, snapshot, metadata, known)

@@ -26,6 +26,19 @@ def leaderless_since_ms(snapshot: ClusterSnapshot) -> int:
     return quorum_ms if quorum_ms and snapshot.metadata_observed_at_ms - quorum_ms > STALE_MS else 0
 
 
+def has_controller(snapshot: ClusterSnapshot) -> bool | None:
+    """Whether somebody is the active controller, as the metadata quorum, ZooKeeper or brokers tell; ``None`` before
+    anybody has told."""
+    if snapshot.quorum is not None:
+        return snapshot.quorum.leader_id >= 0 and not leaderless_since_ms(snapshot)
+    if snapshot.coordination != "zookeeper" or not snapshot.metadata_observed_at_ms:
+        return None
+    seen = snapshot.zookeeper
+    if seen is not None and seen.controller is not None and not seen.error:
+        return seen.controller.broker_id >= 0
+    return snapshot.controller_id is not None and snapshot.controller_id >= 0
+
+
 def is_unserved(partition: PartitionState, silent: frozenset[int]) -> bool:
     """Without a leader, or with one that does not answer."""
     return partition.is_offline or partition.leader in silent

@@ -65,7 +65,8 @@ def impact_of_losing(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> 
     if impact.no_majority:
         parts.append("the quorum has no majority, and metadata stands still")
     elif impact.controller:
-        parts.append("the quorum elects another controller")
+        by_quorum = not _has_zookeeper(snapshot)
+        parts.append("the quorum elects another controller" if by_quorum else "another controller is elected")
     sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
@@ -203,7 +204,18 @@ def _quorum(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> Iterator[
         why = f"{len(left)} of {plural(len(voters), 'voter')} are no majority: metadata stands still"
         yield Consequence(OFFLINE, "the quorum", before, (), why)
     elif controller is not None and controller in broker_ids:
+        if _has_zookeeper(snapshot):
+            others = tuple(
+                each.broker_id for each in snapshot.brokers if each.reachable and each.broker_id not in broker_ids
+            )
+            why = "whoever makes /controller first" if others else "nobody is left to make /controller"
+            yield Consequence(ELECTS, "ZooKeeper", before, others or None, why)
+            return
         yield Consequence(ELECTS, "the quorum", before, left or None, "one of the voters that are left" if left else "")
+
+
+def _has_zookeeper(snapshot: ClusterSnapshot) -> bool:
+    return snapshot.quorum is None and snapshot.coordination == "zookeeper"
 
 
 def has_no_majority(snapshot: ClusterSnapshot, broker_ids: Collection[int]) -> bool:

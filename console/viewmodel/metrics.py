@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from console.viewmodel.health import is_unserved, leaderless_since_ms, silent_brokers
+from console.viewmodel.health import has_controller, is_unserved, silent_brokers
 from console.viewmodel.verdict import lost_brokers
 from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, PartitionState, ProcessFacts
 
@@ -102,10 +102,11 @@ def _cluster(snapshot: ClusterSnapshot) -> Iterator[Family]:
     known = {each.broker_id for each in snapshot.brokers} | lost.keys()
     yield _one("kafka_brokers", "Brokers that the cluster has, up or not.", len(known))
     yield _one("kafka_brokers_down", "Brokers that do not answer, are fenced, or not registered.", len(lost))
-    has_controller = (
-        snapshot.quorum is not None and snapshot.quorum.leader_id >= 0 and not leaderless_since_ms(snapshot)
+    yield _one(
+        "kafka_active_controllers",
+        "Whether the metadata quorum has a leader, or ZooKeeper a controller.",
+        float(has_controller(snapshot) or False),
     )
-    yield _one("kafka_active_controllers", "Whether the metadata quorum has a leader.", float(has_controller))
     yield _one(
         "kafka_offline_partitions",
         "Partitions without a leader that answers.",

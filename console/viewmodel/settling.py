@@ -23,7 +23,7 @@ def missing(snapshot: ClusterSnapshot) -> list[str]:
         waited.append(f"broker {', '.join(map(str, not_asked))}")
     if snapshot.source is Source.EMBEDDED and not any(broker.process for broker in snapshot.brokers):
         waited.append("the supervisor")
-    if snapshot.quorum is None:
+    if snapshot.quorum is None and snapshot.coordination != "zookeeper":
         waited.append("the metadata quorum")
     unknown = [topic.name for topic in snapshot.topics if topic.min_insync_replicas is None and not topic.error]
     if unknown:

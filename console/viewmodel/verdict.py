@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from console.viewmodel import text
-from console.viewmodel.health import is_unserved, leaderless_since_ms, silent_brokers
+from console.viewmodel.health import has_controller, is_unserved, silent_brokers
 from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, PartitionState
 
 
@@ -100,7 +100,11 @@ def lost_brokers(snapshot: ClusterSnapshot) -> dict[int, str]:
 
 
 def _controller(snapshot: ClusterSnapshot) -> Iterator[Reason]:
-    if snapshot.quorum is None or snapshot.quorum.leader_id < 0 or leaderless_since_ms(snapshot):
+    if has_controller(snapshot):
+        return
+    if snapshot.coordination == "zookeeper":
+        yield Reason(Ailment.NO_CONTROLLER, (), "no controller: nobody has made /controller in ZooKeeper")
+    else:
         yield Reason(Ailment.NO_CONTROLLER, (), "no controller: nobody tells of a leader of the metadata quorum")
 
 

@@ -9,6 +9,10 @@ import pytest
 
 from console.gateway.metadata_batches import metadata_records
 from console.viewmodel.cells import plain
+from console.viewmodel.health import has_controller
+from console.viewmodel.impact import consequences, impact_of_losing
+from console.viewmodel.settling import missing
+from console.viewmodel.verdict import judge
 from console.viewmodel.znode_meaning import Meaning, kind_of, meaning_lines, meaning_of
 from console.viewmodel.zookeeper import (
     KRAFT,
@@ -27,7 +31,7 @@ from console.viewmodel.zookeeper import (
     znode_lines,
 )
 from engine.record.builder import NewRecord, build_batch
-from engine.supervisor.snapshot import ClusterSnapshot, QuorumState, Source
+from engine.supervisor.snapshot import BrokerState, ClusterSnapshot, QuorumState, Source
 from engine.supervisor.zookeeper_snapshot import (
     ZnodeSeen,
     ZooKeeperClient,
@@ -221,3 +225,27 @@ def test_every_znode_of_a_real_kafka_is_of_a_known_kind() -> None:
     paths = {znode["path"] for each in recorded.values() for znode in each["tree"]}
     assert len(paths) > 50
     assert [path for path in sorted(paths) if kind_of(path) is None] == []
+
+
+def test_a_controller_is_there_or_not_as_zookeeper_says_or_else_the_brokers() -> None:
+    picture = ClusterSnapshot(NOW, Source.ATTACHED, metadata_observed_at_ms=NOW, coordination="zookeeper")
+    assert has_controller(ClusterSnapshot(NOW, Source.ATTACHED)) is None
+    assert has_controller(picture) is False
+    assert has_controller(picture.with_facts(controller_id=2)) is True
+    seen = ZooKeeperState("h:1", controller=ZooKeeperController(-1, 7, None, None))
+    # Brokers tell a controller of the past for a while.
+    assert has_controller(picture.with_facts(controller_id=2, zookeeper=seen)) is False
+    assert has_controller(picture.with_facts(controller_id=2, zookeeper=seen._replace(error="no server"))) is True
+    verdict = judge(picture)
+    assert [each.said for each in verdict.reasons] == ["no controller: nobody has made /controller in ZooKeeper"]
+    assert judge(picture.with_facts(controller_id=2)).reasons == ()
+    assert "the metadata quorum" not in missing(picture)
+    assert "the metadata quorum" in missing(picture.with_facts(coordination=""))
+
+
+def test_losing_the_controller_has_zookeeper_elect_another() -> None:
+    brokers = tuple(BrokerState(each, "h", 9091 + each, reachable=True) for each in (1, 2, 3))
+    picture = ClusterSnapshot(NOW, Source.ATTACHED, brokers=brokers, controller_id=2, coordination="zookeeper")
+    (only,) = consequences(picture, [2])
+    assert (only.subject, only.before, only.after) == ("ZooKeeper", (2,), (1, 3))
+    assert "Another controller is elected" in impact_of_losing(picture, [2])
