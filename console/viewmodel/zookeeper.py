@@ -255,7 +255,9 @@ def _owner(row: SessionRow) -> Cell:
     said = owner_words(row.session)
     if not said:
         return UNKNOWN
-    return cell(said, "controller" if row.session.is_controller else "muted" if row.session.is_own else "text")
+    if row.session.is_controller and row.session.broker_id is not None:
+        return (Span("★ ", "controller"), Span(f"broker {row.session.broker_id}"))
+    return cell(said, "muted" if row.session.is_own else "text")
 
 
 def _connected(row: SessionRow) -> Cell:
@@ -284,7 +286,7 @@ def _ago(at_ms: int | None, row: SessionRow) -> Cell:
 
 SESSION_COLUMNS: tuple[Column, ...] = (
     Column("session", "SESSION", lambda row: cell(row.key), 18, lambda row: row.session.session_id),
-    Column("owner", "OWNER", _owner, 20, lambda row: owner_words(row.session), flashes=True),
+    Column("owner", "OWNER", _owner, 12, lambda row: owner_words(row.session), flashes=True),
     Column("timeout", "TIMEOUT", _timeout, 7, lambda row: row.session.timeout_ms or 0, right=True),
     Column("last", "LAST OP", _last, 7, lambda row: row.session.last_operation, max_width=14),
     Column("server", "AT SERVER", _connected, 15, lambda row: row.session.server, max_width=24),

@@ -52,7 +52,7 @@ async def test_from_an_ephemeral_znode_to_its_session_and_back() -> None:
         driver.view.table.select("/controller")
         await driver.press("o")
         assert driver.view.table.cursor_row.session.session_id == SESSIONS[2]
-        assert "broker 2, controller" in driver.screen
+        assert "★ broker 2" in driver.screen
         await driver.press("o")
         assert driver.view.table.cursor_key == "/brokers/ids/2"
 
