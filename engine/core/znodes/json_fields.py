@@ -19,8 +19,8 @@ class ZnodeCorrupt(Exception):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(
-            f"the znode {path} is not what Kafka writes there: {why}; put it right or delete it with ZooKeeper's "
-            "zkCli.sh (get, set, delete), or restore ZooKeeper's data from a backup"
+            f"the znode {path} is not what Kafka writes there: {why}; put it right with ZooKeeper's zkCli.sh (get, "
+            "set), or restore ZooKeeper's data from a backup"
         )
         self.path = path
         self.why = why
