@@ -296,6 +296,7 @@ configs:
   transaction.state.log.num.partitions: 3
   offsets.storage: {storage}
   authorizer.class.name: org.apache.kafka.metadata.authorizer.StandardAuthorizer
+  super.users: User:ANONYMOUS
 brokers: [{{id: 1}}, {{id: 2}}, {{id: 3}}]
 """
 
