@@ -15,11 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from engine.core.znodes.admin_znodes import decode_partitions, decode_reassignment, encode_reassignment
+from engine.core.znodes.json_fields import JsonFields, ZnodeCorrupt
+from engine.core.znodes.paths import (
+    DELETE_TOPICS,
+    ISR_CHANGES,
+    PREFERRED_ELECTION,
+    REASSIGN_PARTITIONS,
+    partition_state,
+)
 from engine.model.errors import ErrorCode
 from engine.model.topic_partition import TopicPartition
 from engine.wire.apis import ApiKey
@@ -44,11 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DELETE_TOPICS = "/admin/delete_topics"
-PREFERRED_ELECTION = "/admin/preferred_replica_election"
-REASSIGNMENTS = "/admin/reassign_partitions"
-ISR_CHANGES = "/isr_change_notification"
-_PATHS = (DELETE_TOPICS, PREFERRED_ELECTION, REASSIGNMENTS, ISR_CHANGES)
+_PATHS = (DELETE_TOPICS, PREFERRED_ELECTION, REASSIGN_PARTITIONS, ISR_CHANGES)
 
 # Versions of the requests that are asked with.
 _DELETE_TOPICS, _ELECT_LEADERS, _ALTER_REASSIGNMENTS, _LIST_REASSIGNMENTS, _ALTER_PARTITION = 6, 2, 1, 0, 3
@@ -131,7 +135,7 @@ class AdminZnodes:
             if path == ISR_CHANGES:
                 return await self._take_over_isrs(await self._session.children(path, watch))
             if await self._session.exists(path, watch) is None:
-                self._moving = [] if path == REASSIGNMENTS else self._moving
+                self._moving = [] if path == REASSIGN_PARTITIONS else self._moving
                 return True
             data = (await self._session.get(path)).data
         except NoNode:
@@ -187,7 +191,7 @@ class AdminZnodes:
     # -- replicas that are to move ------------------------------------------------------------------------------
 
     async def _reassign(self, data: bytes) -> bool:
-        wanted = _partitions_in(REASSIGNMENTS, data)
+        wanted = _partitions_in(REASSIGN_PARTITIONS, data)
         new = {each: replicas for each, replicas in wanted.items() if each not in self._moving}
         if new:
             request = AlterPartitionReassignmentsRequest(
@@ -209,7 +213,7 @@ class AdminZnodes:
             if response.error_code in _NOT_YET:
                 return False
             if response.error_code:
-                log.warning("%s: %s", REASSIGNMENTS, _reason(response))
+                log.warning("%s: %s", REASSIGN_PARTITIONS, _reason(response))
             for topic in response.responses:
                 for each in topic.partitions:
                     if each.error_code:
@@ -242,15 +246,15 @@ class AdminZnodes:
         if left and left == self._moving:
             return
         try:
-            znode = await self._session.get(REASSIGNMENTS)
+            znode = await self._session.get(REASSIGN_PARTITIONS)
             # What somebody added meanwhile stays in it.
             done = set(self._moving) - ongoing
-            wanted = _partitions_in(REASSIGNMENTS, znode.data)
+            wanted = _partitions_in(REASSIGN_PARTITIONS, znode.data)
             rest = {each: replicas for each, replicas in wanted.items() if each not in done}
             if rest:
-                await self._session.set(REASSIGNMENTS, _encode_reassignments(rest), version=znode.version)
+                await self._session.set(REASSIGN_PARTITIONS, encode_reassignment(rest), version=znode.version)
             else:
-                await self._session.delete(REASSIGNMENTS, version=znode.version)
+                await self._session.delete(REASSIGN_PARTITIONS, version=znode.version)
         except NoNode:
             pass
         self._moving = left
@@ -279,14 +283,14 @@ class AdminZnodes:
         known = None if topic is None else topic.partitions.get(partition.partition)
         if image is None or topic is None or known is None:
             return True
-        path = f"/brokers/topics/{partition.topic}/partitions/{partition.partition}/state"
+        path = partition_state(partition.topic, partition.partition)
         try:
-            state = json.loads((await self._session.get(path)).data)
-            isr, leader, leader_epoch = list(map(int, state["isr"])), int(state["leader"]), int(state["leader_epoch"])
+            state = JsonFields.parse(path, (await self._session.get(path)).data)
+            isr, leader, leader_epoch = state.integers("isr"), state.integer("leader"), state.integer("leader_epoch")
         except NoNode:
             return True
-        except (ValueError, KeyError, TypeError):
-            log.warning("%s is not understood", path)
+        except ZnodeCorrupt as error:
+            log.warning("%s", error)
             return True
         broker = image.brokers.get(leader)
         is_of_now = leader == known.leader and leader_epoch == known.leader_epoch and broker is not None
@@ -320,24 +324,12 @@ class AdminZnodes:
 def _partitions_in(path: str, data: bytes) -> dict[TopicPartition, list[int] | None]:
     """Partitions that a znode names, with their replicas where it gives some; none of what is not understood."""
     try:
-        return {
-            TopicPartition(str(each["topic"]), int(each["partition"])): (
-                list(map(int, each["replicas"])) if "replicas" in each else None
-            )
-            for each in json.loads(data)["partitions"]
-        }
-    except (ValueError, KeyError, TypeError):
-        log.warning("%s is not understood, and dropped: %s", path, data[:200])
+        if path == REASSIGN_PARTITIONS:
+            return dict(decode_reassignment(data))
+        return dict.fromkeys(decode_partitions(JsonFields.parse(path, data)))
+    except ZnodeCorrupt as error:
+        log.warning("%s is not understood, and dropped: %s", path, error.why)
         return {}
-
-
-def _encode_reassignments(partitions: dict[TopicPartition, list[int] | None]) -> bytes:
-    """``/admin/reassign_partitions`` as Kafka writes it (ReassignPartitionsZNode)."""
-    named = [
-        {"topic": each.topic, "partition": each.partition, "replicas": replicas or []}
-        for each, replicas in partitions.items()
-    ]
-    return json.dumps({"version": 1, "partitions": named}, separators=(",", ":")).encode()
 
 
 def _by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:

@@ -10,14 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from engine.broker.zookeeper_admin_znodes import (
-    DELETE_TOPICS,
-    ISR_CHANGES,
-    PREFERRED_ELECTION,
-    REASSIGNMENTS,
-    AdminZnodes,
-)
+from engine.broker.zookeeper_admin_znodes import AdminZnodes
 from engine.core.controller.error_responses import error_response
+from engine.core.znodes.paths import DELETE_TOPICS, ISR_CHANGES, PREFERRED_ELECTION, REASSIGN_PARTITIONS
 from engine.model.errors import ErrorCode
 from engine.wire.message import Message
 from engine.zookeeper.config import ZooKeeperConfig
@@ -141,11 +136,11 @@ async def test_replicas_move_and_the_znode_goes_with_the_last(ensemble: ZooKeepe
             {"topic": "orders", "partition": 1, "replicas": [1, 2]},
             {"topic": "unknown", "partition": 0, "replicas": [1]},
         ]
-        await there.put(REASSIGNMENTS, {"version": 1, "partitions": moves})
+        await there.put(REASSIGN_PARTITIONS, {"version": 1, "partitions": moves})
 
         async def only_the_first_is_left() -> bool:
             try:
-                left = json.loads((await there.tool.get(REASSIGNMENTS)).data)["partitions"]
+                left = json.loads((await there.tool.get(REASSIGN_PARTITIONS)).data)["partitions"]
             except NoNode:
                 return False
             return left == [{"topic": "orders", "partition": 0, "replicas": [3, 2]}]
@@ -154,7 +149,7 @@ async def test_replicas_move_and_the_znode_goes_with_the_last(ensemble: ZooKeepe
         await until("what is done left", only_the_first_is_left)
         assert there.harness.partition("orders", 1).replicas == (1, 2)
         rejoin(there.harness, "orders", 0, 3)
-        await until("it moved", lambda: there.is_gone(REASSIGNMENTS))
+        await until("it moved", lambda: there.is_gone(REASSIGN_PARTITIONS))
         assert there.harness.partition("orders", 0).replicas == (3, 2)
 
 
@@ -163,13 +158,13 @@ async def test_the_next_controller_goes_on_with_what_the_last_one_began(ensemble
         there.harness.create("orders", [1, 2])
         there.znodes.start()
         moves = [{"topic": "orders", "partition": 0, "replicas": [3, 2]}]
-        await there.put(REASSIGNMENTS, {"version": 1, "partitions": moves})
+        await there.put(REASSIGN_PARTITIONS, {"version": 1, "partitions": moves})
         await until("it has begun", lambda: adds_replicas(there))
         there.znodes.stop()
         rejoin(there.harness, "orders", 0, 3)
         await there.put(f"{DELETE_TOPICS}/orders-not", b"")
         there.znodes.start()
-        await until("it ended", lambda: there.is_gone(REASSIGNMENTS))
+        await until("it ended", lambda: there.is_gone(REASSIGN_PARTITIONS))
         await until("and all else was done", lambda: nothing_below(there, DELETE_TOPICS))
 
 

@@ -1,12 +1,12 @@
-"""What tools ask the controller for by znodes under /admin, as Kafka's own did before there were requests for it, and
-offsets as consumers of Kafka 0.8 kept them."""
+"""What tools ask the controller for by znodes under /admin, as Kafka's own did before there were requests for it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from engine.core.znodes import paths
-from engine.core.znodes.cluster_znodes import plain_number
-from engine.core.znodes.json_fields import JsonFields
-from engine.core.znodes.notification_znodes import TopicPartition, decode_partitions
+from engine.core.znodes.json_fields import JsonFields, json_bytes
+from engine.model.topic_partition import TopicPartition
 
 
 def decode_reassignment(data: bytes) -> dict[TopicPartition, list[int]]:
@@ -22,16 +22,21 @@ def decode_reassignment(data: bytes) -> dict[TopicPartition, list[int]]:
     }
 
 
-def decode_preferred_election(data: bytes) -> list[TopicPartition]:
-    """/admin/preferred_replica_election: the partitions whose first replica shall lead. Raises: ZnodeCorrupt."""
-    return decode_partitions(JsonFields.parse(paths.PREFERRED_ELECTION, data))
+def encode_reassignment(partitions: Mapping[TopicPartition, Sequence[int] | None]) -> bytes:
+    """The inverse of :func:`decode_reassignment`, in Kafka's order of fields."""
+    named = [
+        {"topic": each.topic, "partition": each.partition, "replicas": replicas or ()}
+        for each, replicas in partitions.items()
+    ]
+    return json_bytes({"version": 1, "partitions": named})
 
 
-def encode_offset(offset: int) -> bytes:
-    """/consumers/G/offsets/T/P: the offset in digits (ConsumerOffset)."""
-    return str(offset).encode()
+def decode_partitions(fields: JsonFields) -> list[TopicPartition]:
+    """The partitions that /admin/preferred_replica_election or a child of /isr_change_notification names.
 
-
-def decode_offset(path: str, data: bytes) -> int:
-    """The inverse of :func:`encode_offset`. Raises: ZnodeCorrupt."""
-    return plain_number(path, data, low=-1, high=2**63 - 1)
+    Raises:
+        ZnodeCorrupt: they are not what Kafka writes there.
+    """
+    return [
+        TopicPartition(each.text("topic"), each.integer("partition", low=0)) for each in fields.objects("partitions")
+    ]

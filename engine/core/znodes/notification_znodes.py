@@ -7,10 +7,9 @@ none of them; those of configs, ACLs and tokens are written for others that watc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from engine.core.znodes import paths
-from engine.core.znodes.json_fields import JsonFields, json_bytes
+from engine.core.znodes.json_fields import json_bytes
 from engine.core.znodes.operations import Create, Delete
 
 # How many are left under each parent; Kafka deletes them when they are 15 minutes old.
@@ -22,13 +21,6 @@ PREFIXES = {
     paths.EXTENDED_ACL_CHANGES: paths.ACL_CHANGE_PREFIX,
     paths.TOKEN_CHANGES: paths.TOKEN_CHANGE_PREFIX,
 }
-
-
-class TopicPartition(NamedTuple):
-    """A partition by the topic's name."""
-
-    topic: str
-    partition: int
 
 
 def config_changed(entity_path: str) -> Create:
@@ -60,29 +52,3 @@ def surplus_notifications(parent: str, names: Iterable[str]) -> list[Delete]:
     """Deletes the oldest of the children ``names`` of a parent in :data:`PREFIXES`, so that a hundred are left."""
     numbered = sorted(each for each in names if each.startswith(PREFIXES[parent]))
     return [Delete(f"{parent}/{each}") for each in numbered[:-NOTIFICATIONS_KEPT]]
-
-
-def decode_config_change(path: str, data: bytes) -> str:
-    """The path below /config of what changed. Raises: ZnodeCorrupt."""
-    fields = JsonFields.parse(path, data)
-    if "entity_path" in fields:
-        return fields.text("entity_path")
-    # Version 1 named type and entity.
-    return f"{fields.text('entity_type')}/{fields.text('entity_name')}"
-
-
-def decode_isr_change(path: str, data: bytes) -> list[TopicPartition]:
-    """Partitions whose in-sync replicas a leader changed (IsrChangeNotificationSequenceZNode). Raises: ZnodeCorrupt."""
-    return decode_partitions(JsonFields.parse(path, data))
-
-
-def decode_partitions(fields: JsonFields) -> list[TopicPartition]:
-    """The partitions in a list of objects with topic and partition. Raises: ZnodeCorrupt."""
-    return [
-        TopicPartition(each.text("topic"), each.integer("partition", low=0)) for each in fields.objects("partitions")
-    ]
-
-
-def decode_log_dir_event(path: str, data: bytes) -> int:
-    """The broker that lost a log directory (LogDirEventNotificationSequenceZNode). Raises: ZnodeCorrupt."""
-    return JsonFields.parse(path, data).integer("broker", low=0)

@@ -153,11 +153,6 @@ def log_entry(base_offset: int) -> str:
     return f"{LOG}/{base_offset:020d}"
 
 
-def consumer_offset(group: str, topic_name: str, partition_number: int) -> str:
-    """A consumer group's committed offset, kept as consumers of Kafka 0.8 did (ConsumerOffset)."""
-    return f"{CONSUMERS}/{group}/offsets/{topic_name}/{partition_number}"
-
-
 def delete_topic(name: str) -> str:
     """The request to delete a topic."""
     return f"{DELETE_TOPICS}/{name}"

@@ -15,7 +15,7 @@ from znode_tree import ZnodeTree
 
 from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.core.znodes import paths
-from engine.core.znodes.admin_znodes import decode_offset, decode_preferred_election, decode_reassignment
+from engine.core.znodes.admin_znodes import decode_partitions, decode_reassignment, encode_reassignment
 from engine.core.znodes.cluster_znodes import (
     decode_cluster_id,
     decode_controller,
@@ -23,12 +23,7 @@ from engine.core.znodes.cluster_znodes import (
     decode_mark,
 )
 from engine.core.znodes.json_fields import JsonFields, ZnodeCorrupt
-from engine.core.znodes.notification_znodes import (
-    PREFIXES,
-    decode_config_change,
-    decode_isr_change,
-    decode_log_dir_event,
-)
+from engine.core.znodes.notification_znodes import PREFIXES
 from engine.core.znodes.operations import Znode
 from engine.core.znodes.reading import SUBTREES, records_of
 from engine.core.znodes.writing import operations_of
@@ -169,15 +164,11 @@ def test_two_topics_with_one_id_are_refused() -> None:
 
 DECODERS: list[Any] = [
     decode_reassignment,
-    decode_preferred_election,
     decode_controller,
     decode_controller_epoch,
     decode_cluster_id,
     decode_mark,
-    *(
-        lambda data, decode=decode: decode("/p", data)
-        for decode in (decode_isr_change, decode_config_change, decode_log_dir_event, decode_offset, JsonFields.parse)
-    ),
+    lambda data: decode_partitions(JsonFields.parse("/p", data)),
 ]
 
 
@@ -208,8 +199,7 @@ def test_what_is_read_beside_the_metadata_is_read_or_refused() -> None:
 def test_requests_of_tools_are_decoded() -> None:
     moves = b'{"version":1,"partitions":[{"topic":"t","partition":3,"replicas":[2,1],"log_dirs":["any","any"]}]}'
     assert decode_reassignment(moves) == {("t", 3): [2, 1]}
-    assert decode_preferred_election(moves) == decode_isr_change("/p", moves) == [("t", 3)]
-    assert decode_log_dir_event("/p", b'{"version":1,"broker":4,"event":1}') == 4
-    assert decode_config_change("/p", b'{"version":2,"entity_path":"users/u"}') == "users/u"
-    assert decode_config_change("/p", b'{"version":1,"entity_type":"topics","entity_name":"t"}') == "topics/t"
-    assert (decode_offset("/p", b"42"), decode_controller_epoch(b"7")) == (42, 7)
+    assert encode_reassignment(decode_reassignment(moves)) == (
+        b'{"version":1,"partitions":[{"topic":"t","partition":3,"replicas":[2,1]}]}'
+    )
+    assert decode_partitions(JsonFields.parse("/p", moves)) == [("t", 3)]

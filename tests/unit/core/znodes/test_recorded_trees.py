@@ -15,7 +15,6 @@ from engine.core.controller.image import MetadataDelta, MetadataImage
 from engine.core.znodes import paths
 from engine.core.znodes.adoption import adoption_of
 from engine.core.znodes.cluster_znodes import decode_cluster_id, decode_controller, decode_controller_epoch
-from engine.core.znodes.notification_znodes import decode_config_change
 from engine.core.znodes.operations import Create, Znode
 from engine.core.znodes.reading import image_of
 from engine.core.znodes.writing import operations_of
@@ -96,12 +95,6 @@ def test_what_is_beside_the_metadata_is_read_too() -> None:
     assert (controller.broker_id, controller.address, controller.kraft_epoch) == (2, None, -1)
     assert decode_controller_epoch(tree[paths.CONTROLLER_EPOCH].data) == 1
     assert len(decode_cluster_id(tree[paths.CLUSTER_ID].data)) == 22
-    changes = [
-        decode_config_change(path, znode.data)
-        for path, znode in sorted(tree.items())
-        if paths.parent_of(path) == paths.CONFIG_CHANGES
-    ]
-    assert changes[:2] == ["topics/orders", "topics/alone"] and len(changes) == 25
 
 
 def test_the_roots_that_we_make_are_those_that_kafka_makes() -> None:
