@@ -257,15 +257,20 @@ def offsets(connect: str, bootstrap_servers: str, replace: bool, dry_run: bool, 
     servers = [host_and_port("--bootstrap-servers", each) for each in bootstrap_servers.split(",")]
 
     async def run() -> tuple[list[CommittedOffset], Committed | None]:
+        world = real_world()
         async with migrating.ZooKeeperTree(ZooKeeperConfig.of_connect(connect)) as tree:
-            found = committed_offsets(await tree.read())
-        if dry_run or not found:
-            return found, None
-        admin = AdminClient(real_world(), servers)
-        try:
-            return found, await commit_offsets(admin, found, replaces=replace)
-        finally:
-            admin.close()
+            seen = await tree.read()
+            found = committed_offsets(seen)
+            if dry_run or not found:
+                return found, None
+            admin = AdminClient(world, servers)
+            try:
+                done = await commit_offsets(admin, found, replaces=replace)
+            finally:
+                admin.close()
+            if migrating.marker_state(seen) == migrating.WRITTEN and not done.refused:
+                await tree.set_marker(migrating.DONE, world.clock.now_ms())
+            return found, done
 
     try:
         found, done = asyncio.run(run())

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBindingFilter,
     AclOperation,
@@ -111,6 +111,15 @@ def without_marker(tree: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # -- a recorded tree --------------------------------------------------------------------------------------------
 
 
+# A consumer of Kafka 0.8 kept its offsets here.
+OLD_CONSUMER: list[dict[str, Any]] = [
+    {"path": "/consumers/old", "data": ""},
+    {"path": "/consumers/old/offsets", "data": ""},
+    {"path": "/consumers/old/offsets/orders", "data": ""},
+    {"path": "/consumers/old/offsets/orders/0", "data": "1"},
+]
+
+
 async def restore(connect: str, tree: list[dict[str, Any]]) -> str:
     """Make the znodes of a recorded tree; the id of its cluster."""
     session = ZooKeeperSession(ZooKeeperConfig.of_connect(connect))
@@ -123,7 +132,7 @@ async def restore(connect: str, tree: list[dict[str, Any]]) -> str:
 
 
 def test_what_a_kafka_kept_in_zookeeper_is_served_under_kraft(tmp_path: Path) -> None:
-    recorded = json.loads(GOLDEN.read_text())["stopped"]["tree"]
+    recorded = json.loads(GOLDEN.read_text())["stopped"]["tree"] + OLD_CONSUMER
     with zookeeper(tmp_path) as ensemble:
         connect = f"{ensemble.connect}/kafka"
         cluster_id = asyncio.run(restore(connect, recorded))
@@ -152,34 +161,65 @@ def test_what_a_kafka_kept_in_zookeeper_is_served_under_kraft(tmp_path: Path) ->
         assert moved == {**shown, "dry_run": False, "files": moved["files"]}
         assert without_marker(tree_of(connect)) == before
         run(*words, code=1)
-    with brokers([Path(each) for each in moved["files"]]):
         bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports.values())
-        admin = AdminClient({"bootstrap.servers": bootstrap})
-        wait_until("both brokers serve", lambda: len(admin.list_topics(timeout=10).brokers) == 2)
-        topics = admin.list_topics(timeout=10).topics
-        assert sorted(topics) == sorted(
-            each["path"].rpartition("/")[2]
-            for each in recorded
-            if each["path"].count("/") == 3 and each["path"].startswith("/brokers/topics/")
-        )
-        assert [each.replicas for _, each in sorted(topics["orders"].partitions.items())] == [[2, 1], [1, 2], [2, 1]]
-        resource = ConfigResource(ResourceType.TOPIC, "orders")
-        configs = admin.describe_configs([resource])[resource].result(10)
-        assert configs["retention.ms"].value == "86400000" and configs["segment.bytes"].value == "1048576"
-        assert sorted(admin.describe_user_scram_credentials().result(10)) == ["alice", "an odd/name:with %, * and ü"]
-        everything = AclBindingFilter(
-            ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-        )
-        assert len(admin.describe_acls(everything).result(10)) == 10
-        producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
-        taken: list[Any] = []
-        producer.produce("orders", b"under KRaft", on_delivery=lambda error, message: taken.append((error, message)))
-        producer.flush(10)
-        [(error, message)] = taken
-        assert error is None
+        with brokers([Path(each) for each in moved["files"]]):
+            admin = AdminClient({"bootstrap.servers": bootstrap})
+            wait_until("both brokers serve", lambda: len(admin.list_topics(timeout=10).brokers) == 2)
+            check_served(admin, recorded)
+            partition = produce(bootstrap)
+            move_offsets(admin, "--connect", connect, "--bootstrap-servers", bootstrap)
     # Broker 2, which alone was in sync, leads in the epoch after that of ZooKeeper.
-    lines = (tmp_path / f"data-2/orders-{message.partition()}/leader-epoch-checkpoint").read_text().splitlines()
-    assert lines[2:] == [f"{epoch_of(recorded, message.partition()) + 1} 0"]
+    lines = (tmp_path / f"data-2/orders-{partition}/leader-epoch-checkpoint").read_text().splitlines()
+    assert lines[2:] == [f"{epoch_of(recorded, partition) + 1} 0"]
+
+
+def check_served(admin: AdminClient, recorded: list[dict[str, Any]]) -> None:
+    """Topics, configs, users and ACLs are those of the tree."""
+    topics = admin.list_topics(timeout=10).topics
+    assert sorted(topics) == sorted(
+        each["path"].rpartition("/")[2]
+        for each in recorded
+        if each["path"].count("/") == 3 and each["path"].startswith("/brokers/topics/")
+    )
+    assert [each.replicas for _, each in sorted(topics["orders"].partitions.items())] == [[2, 1], [1, 2], [2, 1]]
+    resource = ConfigResource(ResourceType.TOPIC, "orders")
+    configs = admin.describe_configs([resource])[resource].result(10)
+    assert configs["retention.ms"].value == "86400000" and configs["segment.bytes"].value == "1048576"
+    assert sorted(admin.describe_user_scram_credentials().result(10)) == ["alice", "an odd/name:with %, * and ü"]
+    everything = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    assert len(admin.describe_acls(everything).result(10)) == 10
+
+
+def produce(bootstrap: str) -> int:
+    """One record, acknowledged by all; its partition."""
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    taken: list[Any] = []
+    producer.produce("orders", b"under KRaft", on_delivery=lambda error, message: taken.append((error, message)))
+    producer.flush(10)
+    [(error, message)] = taken
+    assert error is None
+    return int(message.partition())
+
+
+def move_offsets(admin: AdminClient, *where: str) -> None:
+    """`kconsole zookeeper offsets`: what an old consumer committed to ZooKeeper."""
+    assert run("offsets", *where, "--dry-run") == "old  orders-0  1\n"
+    assert run("offsets", *where) == "1 offsets committed\n"
+    group = ConsumerGroupTopicPartitions("old")
+
+    def committed() -> list[tuple[str, int, int]]:
+        found = admin.list_consumer_group_offsets([group])["old"].result(10).topic_partitions
+        return [(each.topic, each.partition, each.offset) for each in found]
+
+    assert committed() == [("orders", 0, 1)]
+    assert json.loads(run("status", *where[:2], "--json"))["migrated"] == "done"
+    # Again: what the group has in the cluster counts, until it is said not to.
+    there = ConsumerGroupTopicPartitions("old", [TopicPartition("orders", 0, 0)])
+    admin.alter_consumer_group_offsets([there])["old"].result(10)
+    assert "1 left as they are" in run("offsets", *where) and committed() == [("orders", 0, 0)]
+    assert run("offsets", *where, "--replace") == "1 offsets committed\n" and committed() == [("orders", 0, 1)]
 
 
 def look_at(connect: str) -> None:
