@@ -514,17 +514,13 @@ class ZooKeeperCoordinator(WithoutQuorum):
 
     async def _load_tree(self) -> None:
         """Read the tree as it is at one offset."""
-        pause_ms = 1.0
-        while True:
-            before = await self._session.get(paths.METADATA)
-            tree = await self._session.read_tree(SUBTREES)
-            if before.version == (await self._session.get(paths.METADATA)).version:
-                mark = decode_mark(before.data)
-                self._load(mark.offset, mark.epoch, records_of(tree))
-                return
-            # Changed while it was read.
-            await asyncio.sleep(pause_ms / 1000)
-            pause_ms = min(pause_ms * 2, 100)
+        found = await self._session.get(paths.METADATA)
+        tree = await self._session.read_tree(SUBTREES)
+        if found.version != (await self._session.get(paths.METADATA)).version:
+            # It changed while it was read. Where it is large, or much is written, it would again and again.
+            found, tree = await self._session.read_tree_as_of(paths.METADATA, SUBTREES)
+        mark = decode_mark(found.data)
+        self._load(mark.offset, mark.epoch, records_of(tree))
 
     def _load(self, offset: int, epoch: int, records: list[Message]) -> None:
         self._applied = offset + 1

@@ -41,6 +41,8 @@ _FIRST_PAUSE_S = 0.05
 # Slow growth, so that who waits for the election of a new leader loses little when it is over.
 _GROWTH = 1.25
 _LONGEST_PAUSE_S = 1.0
+# Reads of a tree that may be unanswered at once.
+_OF_MANY_IN_FLIGHT = 256
 
 ACLS: dict[Access, list[Any]] = {
     Access.OPEN: OPEN_ACL_UNSAFE,
@@ -187,7 +189,7 @@ class Link:
         self._on_change = on_change
         self._max_in_flight = config.max_in_flight
         self._in_flight = 0
-        self._waiting: deque[tuple[Begin, Convert, str, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[int, Begin, Convert, str, asyncio.Future[Any]]] = deque()
         self._inbox: deque[Callable[[], None]] = deque()
         # Who made the link is called in its own context, not in that of kazoo's thread.
         self._context_of_owner = contextvars.copy_context()
@@ -225,22 +227,26 @@ class Link:
         """Begin to connect."""
         self._client.start_async()
 
-    def request(self, begin: Begin, convert: Convert, what: str) -> asyncio.Future[Any]:
+    def request(
+        self, begin: Begin, convert: Convert, what: str, *, is_one_of_many: bool = False
+    ) -> asyncio.Future[Any]:
         """Ask for something, after everything that was asked for before.
 
         ``begin`` asks kazoo, ``convert`` makes the result of what it answers, ``what`` is named in errors.
+        ``is_one_of_many``: of reads of a tree, of which more may be in flight than is configured.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
-        if self._in_flight < self._max_in_flight:
+        limit = max(self._max_in_flight, _OF_MANY_IN_FLIGHT) if is_one_of_many else self._max_in_flight
+        if not self._waiting and self._in_flight < limit:
             self._begin(begin, convert, what, future)
         else:
-            self._waiting.append((begin, convert, what, future))
+            self._waiting.append((limit, begin, convert, what, future))
         return future
 
     def fail_waiting(self, error: type[errors.ZooKeeperError]) -> None:
         """What was not sent yet is not sent."""
         while self._waiting:
-            _, _, what, future = self._waiting.popleft()
+            *_, what, future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(error(f"{what}: it was not sent, the connection is lost"))
 
@@ -295,10 +301,10 @@ class Link:
                     future.set_result(convert(answer.value))
                 except errors.ZooKeeperError as failure:
                     future.set_exception(failure)
-        while self._waiting and self._in_flight < self._max_in_flight:
-            following = self._waiting.popleft()
-            if not following[-1].done():
-                self._begin(*following)
+        while self._waiting and self._in_flight < self._waiting[0][0]:
+            _, begin, convert, what, future = self._waiting.popleft()
+            if not future.done():
+                self._begin(begin, convert, what, future)
 
     def _on_kazoo_state(self, state: KazooState) -> None:
         refused = self._client.client_state == KeeperState.AUTH_FAILED

@@ -25,6 +25,7 @@ from engine.zookeeper.errors import (
     ZooKeeperError,
 )
 from engine.zookeeper.stat import ZnodeStat
+from engine.zookeeper.watched_tree import WatchedTree, abandon
 
 if TYPE_CHECKING:
     from engine.zookeeper.link import Link
@@ -206,8 +207,18 @@ class ZooKeeperSession:
 
     async def get_with_stat(self, path: str, watch: Watch | None = None) -> tuple[Znode, ZnodeStat]:
         """A znode and all that ZooKeeper says of it. Raises: NoNode."""
-        read: tuple[Znode, ZnodeStat] = await self._get(path, watch)
+        read: tuple[Znode, ZnodeStat] = await self.ask(path, watch)
         return read
+
+    def ask(self, path: str, watch: Watch | None = None) -> asyncio.Future[tuple[Znode, ZnodeStat]]:
+        """:meth:`get_with_stat` without waiting, of any number of znodes at once."""
+        at, seen = self._at(path), self._watch(path, watch)
+        return self._request(lambda client: client.get_async(at, watch=seen), _znode, path, is_one_of_many=True)
+
+    def ask_children(self, path: str, watch: Watch | None = None) -> asyncio.Future[list[str]]:
+        """:meth:`children` without waiting, of any number of znodes at once."""
+        at, seen = self._at(path), self._watch(path, watch)
+        return self._request(lambda client: client.get_children_async(at, watch=seen), list, path, is_one_of_many=True)
 
     async def exists(self, path: str, watch: Watch | None = None) -> ZnodeStat | None:
         """What ZooKeeper says of a znode, ``None`` if there is none. ``watch``: it comes, changes or goes."""
@@ -219,7 +230,7 @@ class ZooKeeperSession:
 
     async def children(self, path: str, watch: Watch | None = None) -> list[str]:
         """Names of the znodes below one, in no order. ``watch``: one comes or goes. Raises: NoNode."""
-        found: list[str] = await self._children(path, watch)
+        found: list[str] = await self.ask_children(path, watch)
         return found
 
     async def sync(self, path: str) -> None:
@@ -240,7 +251,7 @@ class ZooKeeperSession:
     async def read_tree(self, roots: Iterable[str]) -> dict[str, Znode]:
         """All znodes at and below the roots that there are, by path. Not at one moment: changes may be seen in part."""
         tree: dict[str, Znode] = {}
-        reads = [(path, self._get(path, None)) for path in dict.fromkeys(roots)]
+        reads = [(path, self.ask(path, None)) for path in dict.fromkeys(roots)]
         lists: list[tuple[str, asyncio.Future[list[str]]]] = []
         try:
             while reads:
@@ -249,16 +260,22 @@ class ZooKeeperSession:
                     with contextlib.suppress(NoNode):
                         tree[path], stat = await read
                         if stat.num_children:
-                            lists.append((path, self._children(path, None)))
+                            lists.append((path, self.ask_children(path, None)))
                 reads = []
                 for path, names in lists:
                     above = "" if path == "/" else path
                     with contextlib.suppress(NoNode):
-                        reads += [(below, self._get(below, None)) for below in (f"{above}/{n}" for n in await names)]
+                        reads += [(below, self.ask(below, None)) for below in (f"{above}/{n}" for n in await names)]
         finally:
-            _abandon([read for _, read in reads])
-            _abandon([names for _, names in lists])
+            abandon([read for _, read in reads])
+            abandon([names for _, names in lists])
         return tree
+
+    async def read_tree_as_of(self, mark: str, roots: Iterable[str]) -> tuple[Znode, dict[str, Znode]]:
+        """All znodes at and below the roots, as they were when the znode ``mark`` was what is given back, while others
+        write. Raises: NoNode: there is no such mark."""
+        tree = WatchedTree(self, roots)
+        return await tree.read(mark), tree.znodes
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -340,17 +357,11 @@ class ZooKeeperSession:
 
     # ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _get(self, path: str, watch: Watch | None) -> asyncio.Future[tuple[Znode, ZnodeStat]]:
-        at, seen = self._at(path), self._watch(path, watch)
-        return self._request(lambda client: client.get_async(at, watch=seen), _znode, path)
-
-    def _children(self, path: str, watch: Watch | None) -> asyncio.Future[list[str]]:
-        at, seen = self._at(path), self._watch(path, watch)
-        return self._request(lambda client: client.get_children_async(at, watch=seen), list, path)
-
-    def _request(self, begin: Callable[[Any], Any], convert: Callable[[Any], Any], what: str) -> asyncio.Future[Any]:
+    def _request(
+        self, begin: Callable[[Any], Any], convert: Callable[[Any], Any], what: str, *, is_one_of_many: bool = False
+    ) -> asyncio.Future[Any]:
         if self._link is not None and self._state is SessionState.CONNECTED:
-            return self._link.request(begin, convert, what)
+            return self._link.request(begin, convert, what, is_one_of_many=is_one_of_many)
         lost = ConnectionLoss if self._state is SessionState.SUSPENDED else SessionExpired
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         future.set_exception(lost(f"{what}: the session is {self._state.value}"))
@@ -474,13 +485,6 @@ def _exists(client: Any, path: str) -> Any:
 
 def _make(client: Any, path: str, acl: list[Any]) -> Any:
     return client.create_async(path, b"", acl=acl)
-
-
-def _abandon(futures: Iterable[asyncio.Future[Any]]) -> None:
-    for each in futures:
-        if not each.cancel() and not each.cancelled():
-            # Looked at, so that nobody complains that it was not.
-            each.exception()
 
 
 def _stat(stat: Any) -> ZnodeStat:

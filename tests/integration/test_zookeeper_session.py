@@ -284,6 +284,46 @@ async def test_a_whole_tree_is_read(server: ZooKeeperServer) -> None:
         assert {path: znode.data for path, znode in tree.items()} == made | {"/brokers": b""}
 
 
+async def test_a_tree_is_read_as_it_was_at_one_moment_while_others_write(server: ZooKeeperServer) -> None:
+    async with session_with(at(server, "/moment")) as session, session_with(at(server, "/moment")) as writer:
+        made = [Create("/mark", b"0"), Create("/tree", b"0"), Create("/late", b"0")]
+        await writer.multi([*made, *(Create(f"/tree/{n}", b"0") for n in range(200))])
+        written = 0
+
+        async def write() -> None:
+            nonlocal written
+            while True:
+                written += 1
+                text = b"%d" % written
+                # Values change, znodes come and go, and so does one that has others below it.
+                comes = [Create("/roots", text), Create("/roots/a", text)]
+                goes = [Delete("/roots/a"), Delete("/roots")]
+                await writer.multi(
+                    [
+                        *(SetData(path, text) for path in ("/mark", "/tree", f"/tree/{written % 200}")),
+                        Create(f"/tree/new-{written}", text),
+                        *([Delete(f"/tree/new-{written - 1}")] if written > 1 else []),
+                        *(comes if written % 2 else goes),
+                    ]
+                )
+                await asyncio.sleep(0.002)
+
+        writing = asyncio.create_task(write())
+        await until(lambda: written > 5)
+        for _ in range(4):
+            mark, tree = await session.read_tree_as_of("/mark", ["/tree", "/roots", "/late"])
+            number = int(mark.data)
+            values = {path: int(znode.data) for path, znode in tree.items()}
+            last = {each % 200: each for each in range(1, number + 1)}
+            expected = {f"/tree/{n}": last.get(n, 0) for n in range(200)}
+            expected |= {"/tree": number, "/late": 0, f"/tree/new-{number}": number}
+            if number % 2:
+                expected |= {"/roots": number, "/roots/a": number}
+            assert values == expected
+        writing.cancel()
+        assert written > 20
+
+
 async def test_acls_are_kafkas(server: ZooKeeperServer) -> None:
     owner = replace(at(server, "/owned"), digest="kafka:secret", set_acl=True)
     async with session_with(owner) as ours, session_with(at(server, "/owned")) as others:
