@@ -193,6 +193,48 @@ async def story(photographer: Photographer, app: KConsole, pilot: Any, control: 
     take("events")
 
 
+_OVER_ZOOKEEPER = """
+coordination: zookeeper
+zookeeper: {servers: 3}
+durability: page-cache
+brokers: [{id: 1}, {id: 2}, {id: 3}]
+topics: [{name: orders, partitions: 3}, {name: payments, partitions: 3}]
+"""
+
+
+async def take_zookeeper(control_socket: str, directory: Path) -> None:
+    """A cluster over ZooKeeper: the server that led is killed, a broker too; who leads a partition now."""
+    gateway = EmbeddedGateway(control_socket, read_only=False)
+    app = KConsole(gateway)
+    async with app.run_test(size=(160, 48)) as pilot:
+        photographer = Photographer(app, pilot, directory)
+        press, until, wait = photographer.press, photographer.until, photographer.wait
+        try:
+            await until("the cluster", lambda app: app.snapshot is not None and app.snapshot.brokers_up == 3)
+            app.main.run_command("zookeeper")
+            await wait(4)
+            await press("shift+tab")
+            leading = next(at for at, row in enumerate(app.view.table.shown) if row.server.mode == "leader")
+            await press("g", *("j" * leading), "ctrl+k")
+            await wait(0.5)
+            await press("y")
+            await wait(2)
+            app.main.run_command("kill 2")
+            await until("another leader", lambda app: app.snapshot is not None and app.snapshot.under_replicated > 0)
+            await wait(4)
+            await press("tab")
+            for below in ("topics", "orders", "partitions", "0", "state"):
+                await press("right")
+                await wait(0.7)
+                path = app.view.table.cursor_key if below != "topics" else "/brokers"
+                app.view.table.select(f"{path}/{below}")
+            await wait(1.5)
+            photographer.take("zookeeper")
+        finally:
+            await gateway.close()
+    photographer.develop()
+
+
 async def kill(photographer: Photographer, *keys: str, take_after: float = 0) -> None:
     """Go to a screen and kill what it kills."""
     await photographer.press(*keys)
@@ -243,20 +285,33 @@ def take_web(data_dir: str, directory: Path) -> None:
 
 
 def main() -> None:
-    """Start the sample cluster, take the pictures, stop it."""
+    """Start the sample cluster, take the pictures, stop it; the same with one over ZooKeeper."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     directory.mkdir(parents=True, exist_ok=True)
     asyncio.run(take_simulation(directory))
     with tempfile.TemporaryDirectory(prefix="kconsole-pictures-") as data_dir:
-        up = [str(KCONSOLE), "up", "--json", "--config", str(ROOT / "sample_cluster.yaml"), "--data-dir", data_dir]
+        over_zookeeper = Path(data_dir) / "cluster.yaml"
+        over_zookeeper.write_text(_OVER_ZOOKEEPER)
+        with_cluster(over_zookeeper, lambda control_socket, _: asyncio.run(take_zookeeper(control_socket, directory)))
+
+    def take(control_socket: str, data_dir: str) -> None:
+        asyncio.run(take_all(control_socket, directory))
+        take_web(data_dir, directory)
+
+    with_cluster(ROOT / "sample_cluster.yaml", take)
+
+
+def with_cluster(config: Path, take: Callable[[str, str], None]) -> None:
+    """Have a cluster while pictures are taken, of its control socket and data directory."""
+    with tempfile.TemporaryDirectory(prefix="kconsole-pictures-") as data_dir:
+        up = [str(KCONSOLE), "up", "--json", "--config", str(config), "--data-dir", data_dir]
         process = subprocess.Popen(up, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line:
                 raise SystemExit("the cluster did not start")
-            asyncio.run(take_all(json.loads(line)["control_socket"], directory))
-            take_web(data_dir, directory)
+            take(json.loads(line)["control_socket"], data_dir)
         finally:
             process.terminate()
             process.wait(60)

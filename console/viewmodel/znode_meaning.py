@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from console.viewmodel import text
-from console.viewmodel.cells import Cell, Span, cell, harmless
+from console.viewmodel.cells import Cell, Span, cell, harmless, json_tone
 from console.viewmodel.records import hex_lines, json_lines
 
 # Batches of metadata records as plain documents; ``None`` where the bytes are none.
@@ -54,7 +54,7 @@ def _topic_words(found: Any) -> str:
     partitions = found.get("partitions", {})
     moving = sum(map(len, (found.get("adding_replicas") or {}, found.get("removing_replicas") or {})))
     replicas = max((len(each) for each in partitions.values()), default=0)
-    said = f"{text.plural(len(partitions), 'partition')} · replication factor {replicas}"
+    said = f"{text.plural(len(partitions), 'partition')} of {text.plural(replicas, 'replica')}"
     return said + (f" · {moving} move" if moving else "")
 
 
@@ -288,6 +288,15 @@ def without_secrets(document: Any, name: str = "") -> Any:
     return _HIDDEN if name and _SECRET.search(name) and document not in (None, "", {}) else document
 
 
+def _on_one_line(name: str, value: Any, comma: bool) -> list[Cell]:
+    """A list of ids or names, where it is short; else nothing."""
+    said = json.dumps(value, ensure_ascii=False)
+    if not (isinstance(value, list) and value and len(said) <= 60) or any(isinstance(e, list | dict) for e in value):
+        return []
+    end = Span(",", "muted") if comma else Span("", "muted")
+    return [(Span(f"  {json.dumps(name)}", "accent"), Span(": ", "muted"), Span(said, json_tone(value[0])), end)]
+
+
 def meaning_lines(meaning: Meaning, data: bytes) -> list[Cell]:
     """The value, field by field with what each means; what is no JSON as it is."""
     if not data:
@@ -301,7 +310,8 @@ def meaning_lines(meaning: Meaning, data: bytes) -> list[Cell]:
         return json_lines(document)
     lines: list[Cell] = [cell("{", "muted")]
     for at, (name, value) in enumerate(document.items()):
-        below = json_lines(value, 1, str(name), at < len(document) - 1)
+        comma = at < len(document) - 1
+        below = _on_one_line(str(name), value, comma) or json_lines(value, 1, str(name), comma)
         about = meaning.fields.get(name, "")
         if about:
             below[0] = (*below[0], Span(f"   ← {about}", "muted"))

@@ -3,7 +3,7 @@
     killed → (another controller) → fenced → new leaders committed → seen by each survivor
            → first acknowledged produce → first fetch
 
-Another controller, where one became active after the kill: its note, which says how it was elected. Fenced: the
+Another controller, where one became active after the kill: its note, which also says how it was elected. Fenced: the
 controller's note. Committed: the first moment at which any broker had applied, or the controller had noted, a new
 leader for each partition that the victim led. Seen by a survivor: the moment at which it had applied them all.
 Produce and fetch: what real clients measured, with records that were sent after the kill. Faults that last go on:
@@ -36,7 +36,7 @@ class Stopwatch:
         self._survivors = sorted(survivors)
         self._probed = probed
         self._fenced_ns: int | None = None
-        # When, who, and how: /controller made by a session, or elected by the quorum.
+        # When, who, and in which epoch.
         self._elected: tuple[int, int, str] | None = None
         self._committed_ns: dict[Place, int] = {}
         self._seen: dict[int, set[Place]] = {survivor: set() for survivor in self._survivors}
@@ -70,7 +70,7 @@ class Stopwatch:
         elif fact.get("kind") == "controller_activated":
             elected = detail.get("controller_id")
             if self._elected is None and isinstance(elected, int) and elected != self._victim:
-                self._elected = at, elected, str(fact.get("reason", ""))
+                self._elected = at, elected, f"epoch {detail.get('epoch')}"
         elif fact.get("kind") == "leader_changed" and detail.get("from") == self._victim:
             self._commit((str(detail.get("topic")), int(detail.get("partition", -1))), int(detail.get("to", -1)), at)
 
@@ -106,8 +106,8 @@ class Stopwatch:
         """What was reached so far, by time."""
         found = [StageTime(Stage.KILLED, 0.0)]
         if self._elected is not None:
-            at, who, how = self._elected
-            found.append(self._stage(Stage.CONTROLLER_ELECTED, at, who=who, detail=how))
+            at, who, epoch = self._elected
+            found.append(self._stage(Stage.CONTROLLER_ELECTED, at, who=who, detail=epoch))
         all_moved = bool(self._led) and len(self._committed_ns) == len(self._led)
         if self._fenced_ns is not None:
             fenced_ns = self._fenced_ns

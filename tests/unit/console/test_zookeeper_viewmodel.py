@@ -146,7 +146,7 @@ def test_of_very_many_children_it_says_how_many_are_not_shown() -> None:
     ("path", "value", "summary"),
     [
         ("/brokers/ids/1", {"endpoints": ["SSL://a:1"], "rack": "x"}, "SSL://a:1 · rack x"),
-        ("/brokers/topics/t", {"partitions": {"0": [1, 2], "1": [2, 1]}}, "2 partitions · replication factor 2"),
+        ("/brokers/topics/t", {"partitions": {"0": [1, 2], "1": [2, 1]}}, "2 partitions of 2 replicas"),
         (
             "/brokers/topics/t/partitions/0/state",
             {"leader": -1, "isr": [2], "leader_epoch": 5},
@@ -185,7 +185,7 @@ def test_fields_say_what_they_mean() -> None:
         for line in meaning_lines(meaning_of("/brokers/topics/t/partitions/0/state", data, no_records), data)
     ]
     assert lines[1] == '  "leader": 1,   ← the broker that leads; -1: none'
-    assert any("replicas that have all that is committed" in line for line in lines)
+    assert lines[2] == '  "isr": [1, 2],   ← replicas that have all that is committed'
 
 
 def test_a_batch_of_metadata_is_shown_as_its_records() -> None:
