@@ -125,6 +125,11 @@ class AdminZnodes:
                 # It is looked at again, all of it: a watch may have been lost.
                 log.info("requests in ZooKeeper cannot be read now: %s", error)
                 self._touched = dict.fromkeys(_PATHS)
+            except Exception:
+                # The controller failed at one, and is made anew: the others must not wait for ever.
+                log.exception("what %s ask for failed, and is tried again", ", ".join(due))
+                self._touched = dict.fromkeys(_PATHS)
+                await asyncio.sleep(_POLL_S)
 
     async def _look(self, path: str) -> bool:
         """Do what the znode asks for now, and watch it; ``False``: it has to be looked at again."""

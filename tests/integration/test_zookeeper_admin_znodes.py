@@ -38,9 +38,12 @@ class Cluster:
         self.harness = ControllerHarness()
         self.harness.start(1, 2, 3)
         self.refusals: list[ErrorCode] = []
+        self.failures: list[Exception] = []
         self.znodes = AdminZnodes(session, self.handle, image=lambda: self.harness.image)
 
     async def handle(self, api_key: int, request: Message, version: int) -> Message:
+        if self.failures:
+            raise self.failures.pop()
         if self.refusals:
             code = self.refusals.pop(0)
             refused: Message = error_response(api_key, request, code, "not now")
@@ -104,6 +107,7 @@ async def test_what_cannot_be_done_now_is_done_later(ensemble: ZooKeeperEnsemble
     async with cluster(ensemble, "later") as there:
         there.harness.create("orders", [1, 2])
         there.refusals = [ErrorCode.REQUEST_TIMED_OUT]
+        there.failures = [RuntimeError("the machine failed")]
         await there.put(f"{DELETE_TOPICS}/orders", b"")
         there.znodes.start()
         await until("it is gone", lambda: there.is_gone(f"{DELETE_TOPICS}/orders"))
@@ -123,8 +127,9 @@ async def test_preferred_leaders_are_elected(ensemble: ZooKeeperEnsemble) -> Non
         await until("it was acted on", lambda: there.is_gone(PREFERRED_ELECTION))
         assert there.harness.partition("orders", 0).leader == 1
         # What nobody understands goes too: it would stand in the way of the next.
-        await there.put(PREFERRED_ELECTION, b"all of them")
-        await until("it was dropped", lambda: there.is_gone(PREFERRED_ELECTION))
+        for nonsense in (b"all", b"[]", b"\xff", b'{"partitions":[{"topic":"t","partition":1e999}]}', b"[" * 9999):
+            await there.put(PREFERRED_ELECTION, nonsense)
+            await until("it was dropped", lambda: there.is_gone(PREFERRED_ELECTION))
 
 
 async def test_replicas_move_and_the_znode_goes_with_the_last(ensemble: ZooKeeperEnsemble) -> None:
