@@ -213,6 +213,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(r"/kconsole/features", "finalized features that Kafka 3.9 does not know"),
     Kind(r"/kconsole/config(/.+)?", "configs of kinds that Kafka 3.9 does not know"),
     Kind(r"/kconsole/acls(/.+)?", "ACLs of resources whose names cannot be part of a path"),
+    Kind(r"/kconsole/offsets(/.+)?", "of committed offsets, what /consumers has no place for"),
+    Kind(r"/kconsole/offsets_coordinators(/\d+)?", "the epoch of who keeps the offsets of a partition's groups"),
     Kind(r"/kconsole/epoch", "the epoch of the last controller that was kconsole's, not Apache Kafka's"),
     Kind(r"/kconsole/migrated", "the metadata was moved to KRaft: this tree is of the past"),
 )
