@@ -365,9 +365,9 @@ def committed_before(
     return [(each.committed_offset, each.error_code) for each in connection.ask(request, 0).topics[0].partitions]
 
 
-def commit_before(connection: RawConnection, group: str, offset: int, version: int) -> list[int]:
+def commit_before(connection: RawConnection, group: str, offset: int, version: int, metadata: str = "") -> list[int]:
     partitions = [
-        old_commit.OffsetCommitRequestPartition(number, offset, committed_metadata="", commit_timestamp=-1)
+        old_commit.OffsetCommitRequestPartition(number, offset, committed_metadata=metadata, commit_timestamp=-1)
         for number in (0, 9)
     ]
     request = old_commit.OffsetCommitRequest(group, topics=[old_commit.OffsetCommitRequestTopic("orders", partitions)])
@@ -405,6 +405,10 @@ def test_consumers_go_on_where_they_were_when_everything_was_killed(
             assert commit_before(old, "old", 11, 0) == [unknown, 0]
             assert commit_before(old, "old-but-coordinated", 12, 1) == [unknown, 0]
             assert committed_before(old, "orders-group") == [(7, 0)]
+            # As Kafka 3.9.1 answers.
+            assert commit_before(old, "any", -5, 0) == [unknown, 0]
+            assert commit_before(old, "any", 6, 0, "x" * 4097) == [unknown, int(ErrorCode.OFFSET_METADATA_TOO_LARGE)]
+            assert committed_before(old, "any") == [(-5, 0)]
         broker.kill()
         for server in ensemble.servers.values():
             server.kill()
