@@ -18,6 +18,7 @@ from engine.model.client_metrics_config import CLIENT_METRICS_CONFIGS
 from engine.model.configs import ConfigError, ConfigKey, UpdateMode
 from engine.model.group_config import GROUP_CONFIGS, broker_default
 from engine.model.topic_config import TOPIC_CONFIGS, TOPIC_SYNONYMS, LogConfig
+from engine.model.zookeeper_config import ZOOKEEPER_CONFIGS
 from engine.wire.messages.describe_configs_response import DescribeConfigsResourceResult, DescribeConfigsSynonym
 
 # Broker configs that name one thing in several units, each with all names of its family, finest unit first.
@@ -39,6 +40,8 @@ class ConfigDescriber:
         self._own = image.config(BROKER_RESOURCE, str(config.node_id))
         self._default = image.config(BROKER_RESOURCE, "")
         self._static: Mapping[str, str] = config.static
+        # Those of ZooKeeper are known where it coordinates, and nowhere else.
+        self._keys = BROKER_CONFIGS | ZOOKEEPER_CONFIGS if config.coordination == "zookeeper" else BROKER_CONFIGS
         try:
             self._config = config.with_dynamic(self._default, self._own)
         except ConfigError:
@@ -76,7 +79,7 @@ class ConfigDescriber:
         for name, value in sorted(values.items()):
             if wanted and name not in wanted:
                 continue
-            key = BROKER_CONFIGS.get(name)
+            key = self._keys.get(name)
             read_only = key is None or key.update_mode is UpdateMode.READ_ONLY
             shown = None if key is None or key.is_sensitive else value
             found = self._synonyms(_FAMILIES.get(name, (name,)), name)
@@ -91,7 +94,7 @@ class ConfigDescriber:
         for name, value in sorted(self._default.items()):
             if wanted and name not in wanted:
                 continue
-            key = BROKER_CONFIGS.get(name)
+            key = self._keys.get(name)
             shown = None if key is None or key.is_sensitive else value
             found = [DescribeConfigsSynonym(name=name, value=shown, source=ConfigSource.DYNAMIC_DEFAULT_BROKER)]
             results.append(_result(name, shown, found, key, False, synonyms, documentation))
@@ -148,7 +151,7 @@ class ConfigDescriber:
         ):
             for name in names:
                 if name in texts:
-                    key = BROKER_CONFIGS.get(name)
+                    key = self._keys.get(name)
                     hidden = key is None or key.is_sensitive
                     found.append(
                         DescribeConfigsSynonym(name=name, value=None if hidden else texts[name], source=source)
@@ -158,7 +161,7 @@ class ConfigDescriber:
 
 _BROKER_DEFAULTS: dict[str, str] = {
     name: key.default
-    for name, key in BROKER_CONFIGS.items()
+    for name, key in (BROKER_CONFIGS | ZOOKEEPER_CONFIGS).items()
     if key.default is not None and key.default != "!" and name not in ONLY_DYNAMIC
 }
 

@@ -1,14 +1,18 @@
 """How ZooKeeper is reached, and who may do what with our znodes."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from engine.broker.config_describer import ConfigDescriber
+from engine.core.controller.config_schema import ConfigSource
+from engine.core.controller.image import MetadataImage
 from engine.core.znodes.operations import Create, SetData
 from engine.model.broker_config import BrokerConfig
 from engine.zookeeper.acl import Access, access_of
 from engine.zookeeper.config import TlsConfig, ZooKeeperConfig, ZooKeeperConfigError
-from engine.zookeeper.errors import TooLarge
+from engine.zookeeper.errors import TooLarge, ZooKeeperError
 from engine.zookeeper.link import silence_s
 from engine.zookeeper.session import SessionState, ZooKeeperSession
 
@@ -92,6 +96,26 @@ def test_secrets_are_for_who_made_them_and_the_rest_for_all_to_read(path: str, a
 def test_a_silent_server_is_left_in_time_for_others() -> None:
     assert [silence_s(each) for each in (18, 6, 3, 60)] == [3, 2, 2, 10]
     assert silence_s(1.5) == 1
+
+
+def test_tools_are_shown_the_configs_without_their_secrets() -> None:
+    config = BrokerConfig.from_properties({**NODE, "kconsole.zookeeper.digest": "kafka:secret"})
+    shown = {
+        each.name: each
+        for each in ConfigDescriber(config, MetadataImage()).broker(None, synonyms=True, documentation=False)
+    }
+    assert shown["zookeeper.connect"].value == NODE["zookeeper.connect"]
+    assert shown["zookeeper.set.acl"].value == "false"
+    assert [each.source for each in shown["zookeeper.set.acl"].synonyms] == [ConfigSource.DEFAULT]
+    digest = shown["kconsole.zookeeper.digest"]
+    assert digest.value is None and digest.is_sensitive and [each.value for each in digest.synonyms] == [None]
+
+
+async def test_without_kazoo_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kazoo", None)
+    monkeypatch.delitem(sys.modules, "engine.zookeeper.link", raising=False)
+    with pytest.raises(ZooKeeperError, match=r"pip install 'kconsole\[zookeeper\]'"):
+        await ZooKeeperSession(ZooKeeperConfig.of_connect("one")).connect()
 
 
 async def test_what_servers_would_cut_the_connection_for_is_not_sent() -> None:
