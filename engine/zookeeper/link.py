@@ -90,8 +90,16 @@ def silence_s(session_timeout_s: float) -> float:
     return min(max(session_timeout_s / 6, _LEAST_SILENCE_S), session_timeout_s * 2 / 3)
 
 
+def _pause(seconds: float) -> None:
+    """Between two tries to connect. time.sleep fails where libfaketime turns a process' clock (engine.chaos), and what
+    fails there ends kazoo's thread, and the session with it."""
+    select.poll().poll(max(0.0, seconds) * 1000)
+
+
 class Handler(SequentialThreadingHandler):  # type: ignore[misc]
     """kazoo's view of threads and sockets: results and watches are called in the connection's own thread."""
+
+    sleep_func = staticmethod(_pause)
 
     def __init__(self, context: ssl.SSLContext | None, connect_s: float) -> None:
         super().__init__()
@@ -203,7 +211,9 @@ class Link:
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in config.servers
         )
         silence = silence_s(self._session_timeout_s)
-        retry = KazooRetry(max_tries=-1, delay=_FIRST_PAUSE_S, backoff=_GROWTH, max_delay=_LONGEST_PAUSE_S)
+        retry = KazooRetry(
+            max_tries=-1, delay=_FIRST_PAUSE_S, backoff=_GROWTH, max_delay=_LONGEST_PAUSE_S, sleep_func=_pause
+        )
         self._client = client = _Client(
             hosts=self._client_hosts,
             timeout=self._session_timeout_s,
