@@ -7,7 +7,7 @@ import asyncio
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -58,6 +58,13 @@ Exit codes: 0 moved (or shown), 1 the cluster is not ready (nothing is written),
 )
 @click.option("--connect", metavar="H:P,…/CHROOT", help="ZooKeeper, instead of zookeeper.connect of those files.")
 @click.option("--controller-port", default=9093, show_default=True, help="Of the voters among --properties.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=int,
+    metavar="BROKER",
+    help="Whose directories are on this machine, of the brokers of --properties; run it on each machine.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would move; write nothing.")
 @click.option("--undo", is_flag=True, help="Back to ZooKeeper, as long as no broker was started under KRaft.")
 @JSON
@@ -66,6 +73,7 @@ def migrate(
     files: tuple[str, ...],
     connect: str | None,
     controller_port: int,
+    only: tuple[int, ...],
     dry_run: bool,
     undo: bool,
     as_json: bool,
@@ -80,11 +88,21 @@ def migrate(
         raise click.UsageError("--properties and --data-dir each say which cluster is meant: give one of them")
     if connect is not None and not files:
         raise click.UsageError("--connect goes with --properties")
+    if only and not files:
+        raise click.UsageError("--only goes with --properties")
     if undo and dry_run:
         raise click.UsageError("--undo is not shown first: leave out --dry-run")
-    answer = _carry_out(files, data_dir, connect, controller_port, is_dry=dry_run, undo=undo, as_json=as_json)
+    wish = _Wish(only or None, dry_run, undo, as_json)
+    answer = _carry_out(files, data_dir, connect, controller_port, wish)
     if as_json:
         click.echo(json.dumps(answer))
+
+
+class _Wish(NamedTuple):
+    only: tuple[int, ...] | None
+    is_dry: bool
+    undo: bool
+    as_json: bool
 
 
 def _carry_out(
@@ -92,10 +110,7 @@ def _carry_out(
     data_dir: str | None,
     connect: str | None,
     controller_port: int,
-    *,
-    is_dry: bool,
-    undo: bool,
-    as_json: bool,
+    wish: _Wish,
 ) -> dict[str, Any]:
     from engine.supervisor import migration_sources
     from engine.supervisor.kraft_directories import DirectoryProblem
@@ -110,21 +125,21 @@ def _carry_out(
             cluster = migration_sources.of_properties(
                 world.disk, files, connect=connect, controller_port=controller_port
             )
-            return (await _in_zookeeper(world, cluster, is_dry, undo, as_json))[0]
+            return (await _in_zookeeper(world, cluster, wish))[0]
         embedded = migration_sources.of_data_dir(directory_of(data_dir), world.disk)
         async with migration_sources.running_zookeeper(world, embedded) as place:
             cluster = migration_sources.cluster_of(embedded, place)
-            answer, offsets = await _in_zookeeper(world, cluster, is_dry, undo, as_json, embedded)
+            answer, offsets = await _in_zookeeper(world, cluster, wish, embedded)
         if offsets:
             done = await migration_sources.commit_offsets_to(world, embedded, offsets)
             answer |= {"committed_offsets": done.committed, "refused_offsets": len(done.refused)}
-            _print_committed(done, as_json)
+            _print_committed(done, wish.as_json)
             if done.refused:
                 raise NotMigratable("the metadata moved, but not all offsets: mend that and run this again")
             async with migration_sources.running_zookeeper(world, embedded) as place:
                 cluster = migration_sources.cluster_of(embedded, place)
                 async with migrating.ZooKeeperTree(cluster.zookeeper) as tree:
-                    await tree.set_marker(migrating.DONE, world.clock.now_ms())
+                    await tree.set_marker(migrating.Marker(migrating.DONE), world.clock.now_ms())
         return answer
 
     from engine.supervisor import migrating
@@ -138,29 +153,29 @@ def _carry_out(
 
 
 async def _in_zookeeper(
-    world: World, cluster: Cluster, is_dry: bool, undo: bool, as_json: bool, embedded: Embedded | None = None
+    world: World, cluster: Cluster, wish: _Wish, embedded: Embedded | None = None
 ) -> tuple[dict[str, Any], list[CommittedOffset]]:
     """What is done while ZooKeeper can be asked; what to answer, and offsets that are to be committed."""
     from engine.supervisor import migrating
     from engine.supervisor.zookeeper_migration import committed_offsets
 
     async with migrating.ZooKeeperTree(cluster.zookeeper) as tree:
-        if undo:
-            was_there = await migrating.undo(world, tree, cluster)
-            if not as_json:
+        if wish.undo:
+            was_there = await migrating.undo(world, tree, cluster, wish.only)
+            if not wish.as_json:
                 back = f"back under ZooKeeper at {cluster.zookeeper}"
                 click.echo(back if was_there else f"no migration has begun at {cluster.zookeeper}: nothing was undone")
             return {"undone": was_there}, []
         found = await tree.read()
-        if embedded is not None and not is_dry and migrating.marker_state(found) == migrating.WRITTEN:
+        if embedded is not None and not wish.is_dry and migrating.is_written(found):
             # Only the offsets are missing: it was cut before they were committed.
             return {}, committed_offsets(found)
-        plan = migrating.make_plan(world, cluster, found)
-        if not is_dry:
+        plan = migrating.make_plan(world, cluster, found, wish.only)
+        if not wish.is_dry:
             await migrating.carry_out(world, tree, plan)
-        if not as_json:
-            _print_plan(plan, is_dry, embedded is not None)
-        return migrating.as_json(plan, is_dry=is_dry), [] if is_dry else plan.metadata.offsets
+        if not wish.as_json:
+            _print_plan(plan, wish.is_dry, embedded is not None)
+        return migrating.as_json(plan, is_dry=wish.is_dry), [] if wish.is_dry else plan.metadata.offsets
 
 
 def _print_committed(done: Committed, as_json: bool) -> None:
@@ -189,11 +204,14 @@ def _print_plan(plan: Plan, is_dry: bool, is_embedded: bool) -> None:
         click.echo(f"Note: {note}.")
     if is_dry:
         click.echo("Nothing was written.")
+    elif plan.still_to_move:
+        rest = ", ".join(map(str, plan.still_to_move))
+        click.echo(f"Still to move, on their machines: brokers {rest}. Start none before that.")
     elif not is_embedded:
         click.echo(
             "Start each broker in the directory of Kafka 4.3's distribution, or with `kconsole broker --properties`:"
         )
-        for file in cluster.files:
+        for file in plan.files:
             click.echo(f"  {_START_SCRIPT} {shlex.quote(file.path)}")
 
 
@@ -268,8 +286,8 @@ def offsets(connect: str, bootstrap_servers: str, replace: bool, dry_run: bool, 
                 done = await commit_offsets(admin, found, replaces=replace)
             finally:
                 admin.close()
-            if migrating.marker_state(seen) == migrating.WRITTEN and not done.refused:
-                await tree.set_marker(migrating.DONE, world.clock.now_ms())
+            if migrating.is_written(seen) and not done.refused:
+                await tree.set_marker(migrating.Marker(migrating.DONE), world.clock.now_ms())
             return found, done
 
     try:

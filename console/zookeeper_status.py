@@ -20,7 +20,7 @@ def cluster_in(config: ZooKeeperConfig) -> dict[str, Any]:
     """Who is the controller, of which epoch, which brokers live, how far kconsole's metadata is. Ends the process with
     a sentence if ZooKeeper cannot be asked."""
     from engine.core.znodes import paths
-    from engine.supervisor.migrating import ZooKeeperTree, marker_state
+    from engine.supervisor.migrating import ZooKeeperTree, marker_in
     from engine.zookeeper.errors import ZooKeeperError
 
     async def read() -> dict[str, Znode]:
@@ -34,7 +34,8 @@ def cluster_in(config: ZooKeeperConfig) -> dict[str, Any]:
         found = asyncio.run(read())
     except ZooKeeperError as error:
         fail(str(error), FAILED)
-    return {**_said(found), "migrated": marker_state(found) or None}
+    marker = marker_in(found)
+    return {**_said(found), "migrated": None if marker is None else marker.state}
 
 
 def _said(found: Mapping[str, Znode]) -> dict[str, Any]:

@@ -8,19 +8,23 @@ anywhere is done again from its beginning, or undone. In order:
 the cluster is coordinated, of which a copy is kept; 5. the marker, as written. Offsets that groups committed to
 ZooKeeper are the sixth: they are committed to the cluster once it runs (:mod:`engine.supervisor.zookeeper_offsets`).
 Then, or if there are none, the marker says done.
+
+Brokers on several machines move machine by machine (``only``): the marker keeps where the metadata begins, a digest of
+it, and whose directories are written; the last one makes it written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.core.controller.feature_control import bootstrap_records
-from engine.core.raft.identity import VoterSet
+from engine.core.raft.identity import OffsetAndEpoch, VoterSet
 from engine.core.znodes.operations import Znode
 from engine.supervisor import kraft_directories
 from engine.supervisor.kraft_directories import NodeDirectories
@@ -32,6 +36,7 @@ from engine.supervisor.zookeeper_migration import (
     cluster_id_of,
     metadata_of,
 )
+from engine.wire.record_frames import encode_metadata_record
 from engine.world import Disk, World
 from engine.zookeeper.config import ZooKeeperConfig
 from engine.zookeeper.errors import NodeExists, NoNode
@@ -42,11 +47,13 @@ BEGUN, WRITTEN, DONE = "begun", "written", "done"
 
 
 class NewFile(NamedTuple):
-    """A file that is written in the end; ``backup``: where the one that is there now is kept, if it is to be."""
+    """A file that is written in the end; ``backup``: where the one that is there now is kept, if it is to be;
+    ``broker_id``: whose it is, if it is one broker's."""
 
     path: str
     content: bytes
     backup: str | None = None
+    broker_id: int | None = None
 
 
 class Cluster(NamedTuple):
@@ -59,23 +66,52 @@ class Cluster(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Marker(NamedTuple):
+    """``/kconsole/migrated``. ``brokers``: whose directories are written, where they move machine by machine, with
+    where the metadata begins and its digest; else ``None``."""
+
+    state: str
+    brokers: tuple[int, ...] | None = None
+    snapshot_id: OffsetAndEpoch | None = None
+    digest: str = ""
+
+    def encode(self, now_ms: int) -> bytes:
+        """Its value."""
+        fields: dict[str, Any] = {"version": 1, "state": self.state, "timestamp": str(now_ms)}
+        if self.brokers is not None and self.snapshot_id is not None:
+            fields |= {"brokers": self.brokers, "snapshot": self.snapshot_id, "digest": self.digest}
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+
 class Plan(NamedTuple):
-    """What would be written."""
+    """What would be written: the directories of ``nodes``, all of the cluster's or those on this machine. ``marker`` is
+    what an earlier run left."""
 
     cluster: Cluster
     metadata: Metadata
     directory_ids: Mapping[int, dict[str, bytes]]
-    state: str
+    nodes: tuple[NodeDirectories, ...]
+    marker: Marker | None
+    digest: str
+    moves_by_machine: bool
 
     @property
     def voters(self) -> list[int]:
         """Who votes on the metadata from now on."""
         return [each.node_id for each in self.cluster.nodes if each.is_voter]
 
+    @property
+    def files(self) -> tuple[NewFile, ...]:
+        """The files that change, of the brokers that move now."""
+        here = {each.node_id for each in self.nodes}
+        return tuple(each for each in self.cluster.files if each.broker_id is None or each.broker_id in here)
 
-def marker_of(state: str, now_ms: int) -> bytes:
-    """The marker's value."""
-    return json.dumps({"version": 1, "state": state, "timestamp": str(now_ms)}, separators=(",", ":")).encode()
+    @property
+    def still_to_move(self) -> list[int]:
+        """Brokers whose directories are not written when this plan is carried out."""
+        before = (self.marker.brokers if self.marker is not None else None) or ()
+        written = {*before, *(each.node_id for each in self.nodes)}
+        return sorted(each.node_id for each in self.cluster.nodes if each.node_id not in written)
 
 
 class ZooKeeperTree:
@@ -107,9 +143,9 @@ class ZooKeeperTree:
             if self._chroot or not (path == "/zookeeper" or path.startswith("/zookeeper/"))
         }
 
-    async def set_marker(self, state: str, now_ms: int) -> None:
+    async def set_marker(self, marker: Marker, now_ms: int) -> None:
         """Say how far the migration is. Raises: ZooKeeperError."""
-        data = marker_of(state, now_ms)
+        data = marker.encode(now_ms)
         path = self._chroot + MARKER
         try:
             await self._session.create(path, data, make_parents=True)
@@ -125,43 +161,81 @@ class ZooKeeperTree:
         return True
 
 
-def marker_state(tree: Mapping[str, Znode]) -> str:
-    """How far an earlier migration came, "" if there was none."""
+def marker_in(tree: Mapping[str, Znode]) -> Marker | None:
+    """How far an earlier migration came, ``None`` if there was none."""
     if MARKER not in tree:
-        return ""
+        return None
     try:
-        return str(json.loads(tree[MARKER].data)["state"])
+        said = json.loads(tree[MARKER].data)
+        if "brokers" not in said:
+            return Marker(str(said["state"]))
+        offset, epoch = map(int, said["snapshot"])
+        return Marker(
+            str(said["state"]), tuple(map(int, said["brokers"])), OffsetAndEpoch(offset, epoch), str(said["digest"])
+        )
     except (ValueError, KeyError, TypeError):
-        return BEGUN
+        return Marker(BEGUN)
 
 
-def make_plan(world: World, cluster: Cluster, tree: Mapping[str, Znode]) -> Plan:
-    """Check everything, and say what moves. Changes nothing.
+def is_written(tree: Mapping[str, Znode]) -> bool:
+    """Whether all directories are KRaft's, and only committed offsets are missing."""
+    marker = marker_in(tree)
+    return marker is not None and marker.state == WRITTEN
+
+
+def make_plan(world: World, cluster: Cluster, tree: Mapping[str, Znode], only: Collection[int] | None = None) -> Plan:
+    """Check everything, and say what moves. Changes nothing. ``only``: the brokers whose directories are on this
+    machine, if the others are elsewhere.
 
     Raises:
-        NotMigratable: somebody is alive, or the tree is no cluster's.
+        NotMigratable: somebody is alive, the tree is no cluster's, or an earlier run was another one.
         DirectoryProblem: a log directory is missing, in use or another's.
         OSError: one cannot be read.
     """
     check_stopped(tree)
-    state = marker_state(tree)
-    if state in (WRITTEN, DONE):
+    marker = marker_in(tree)
+    if marker is not None and marker.state in (WRITTEN, DONE):
         raise NotMigratable(
             f"this cluster was moved to KRaft already ({MARKER} in ZooKeeper): start it as it is now, or take that "
             "back with --undo, as long as it was not started"
         )
+    if marker is not None and (only is None) != (marker.brokers is None):
+        raise NotMigratable(
+            "an earlier run moved "
+            + ("some brokers with --only" if only is None else "all brokers at once, and was cut")
+            + f" ({MARKER} in ZooKeeper): go on in that way, or take it back with --undo"
+        )
+    nodes = _chosen(cluster, only)
     cluster_id = cluster_id_of(tree)
     found = {
         node.node_id: kraft_directories.look(world.disk, node, cluster_id, [world.random.uuid() for _ in node.log_dirs])
-        for node in cluster.nodes
+        for node in nodes
     }
+    # What only this machine knows must not be in what every voter has to have the same: brokers tell in which directory
+    # they found a replica when they come up.
     metadata = metadata_of(
         tree,
-        directories={node_id: each.replicas for node_id, each in found.items()},
-        used_offsets=[epoch for each in found.values() for epoch in each.broker_epochs],
+        directories={} if only is not None else {node_id: each.replicas for node_id, each in found.items()},
+        used_offsets=[] if only is not None else [epoch for each in found.values() for epoch in each.broker_epochs],
     )
     _check_owners(metadata, cluster.nodes)
-    return Plan(cluster, metadata, {node_id: each.directory_ids for node_id, each in found.items()}, state)
+    digest = hashlib.sha256(b"".join(map(encode_metadata_record, metadata.records))).hexdigest()
+    if marker is not None and marker.snapshot_id is not None:
+        if marker.digest != digest:
+            raise NotMigratable(
+                "what ZooKeeper has is not what it had when the first brokers were moved: take these back with --undo "
+                "on their machines, and begin anew"
+            )
+        metadata = metadata._replace(snapshot_id=marker.snapshot_id)
+    ids = {node_id: each.directory_ids for node_id, each in found.items()}
+    return Plan(cluster, metadata, ids, nodes, marker, digest, only is not None)
+
+
+def _chosen(cluster: Cluster, only: Collection[int] | None) -> tuple[NodeDirectories, ...]:
+    unknown = sorted(set(only or ()) - {each.node_id for each in cluster.nodes})
+    if unknown:
+        raise NotMigratable(f"--only {unknown[0]}: broker {unknown[0]} is none of those whose files were given")
+    return tuple(each for each in cluster.nodes if only is None or each.node_id in only)
 
 
 def _check_owners(metadata: Metadata, nodes: Sequence[NodeDirectories]) -> None:
@@ -188,16 +262,24 @@ async def carry_out(world: World, tree: ZooKeeperTree, plan: Plan) -> None:
         OSError: a file cannot be written.
     """
     now_ms = world.clock.now_ms()
-    await tree.set_marker(BEGUN, now_ms)
+    before = (plan.marker.brokers if plan.marker is not None else None) or ()
+    marker = Marker(BEGUN)
+    if plan.moves_by_machine:
+        marker = Marker(BEGUN, before, plan.metadata.snapshot_id, plan.digest)
+    await tree.set_marker(marker, now_ms)
     await world.disk.run_blocking(lambda: write(world.disk, plan, now_ms))
-    await tree.set_marker(WRITTEN if plan.metadata.offsets else DONE, world.clock.now_ms())
+    if marker.brokers is not None:
+        marker = marker._replace(brokers=tuple(sorted({*before, *(each.node_id for each in plan.nodes)})))
+    if not plan.still_to_move:
+        marker = marker._replace(state=WRITTEN if plan.metadata.offsets else DONE)
+    await tree.set_marker(marker, world.clock.now_ms())
 
 
 def write(disk: Disk, plan: Plan, now_ms: int) -> None:
     """The files, each synced before the next. Raises ``OSError``."""
     metadata = plan.metadata
     snapshot = kraft_directories.snapshot_of(metadata.records, metadata.snapshot_id, now_ms)
-    for node in plan.cluster.nodes:
+    for node in plan.nodes:
         if node.is_voter:
             kraft_directories.write_voter(
                 disk,
@@ -208,17 +290,18 @@ def write(disk: Disk, plan: Plan, now_ms: int) -> None:
                 bootstrap=bootstrap_records(),
                 now_ms=now_ms,
             )
-    for node in plan.cluster.nodes:
+    for node in plan.nodes:
         kraft_directories.write_properties(disk, node, metadata.cluster_id, plan.directory_ids[node.node_id])
-    for file in plan.cluster.files:
+    for file in plan.files:
         if file.backup is not None and disk.exists(file.path) and not disk.exists(file.backup):
             disk.make_dirs(os.path.dirname(file.backup))
             disk.write_atomic(file.backup, disk.read(file.path))
         disk.write_atomic(file.path, file.content)
 
 
-async def undo(world: World, tree: ZooKeeperTree, cluster: Cluster) -> bool:
-    """Back to ZooKeeper, as long as no broker was started under KRaft; whether there was anything to undo.
+async def undo(world: World, tree: ZooKeeperTree, cluster: Cluster, only: Collection[int] | None = None) -> bool:
+    """Back to ZooKeeper, as long as no broker was started under KRaft; whether there was anything to undo. ``only``: as
+    in :func:`make_plan`.
 
     Raises:
         NotMigratable: somebody is alive.
@@ -227,8 +310,17 @@ async def undo(world: World, tree: ZooKeeperTree, cluster: Cluster) -> bool:
     """
     found = await tree.read()
     check_stopped(found)
-    await world.disk.run_blocking(lambda: restore(world.disk, cluster))
+    marker = marker_in(found)
+    here = cluster._replace(nodes=_chosen(cluster, only))
+    if marker is not None and (only is None) != (marker.brokers is None):
+        how = "with --only, on each machine" if only is None else "all at once: leave out --only"
+        raise NotMigratable(f"the brokers were moved {how}: undo it in the same way")
+    await world.disk.run_blocking(lambda: restore(world.disk, here))
     # Last: until here no broker starts under ZooKeeper.
+    left = set() if marker is None or only is None else {*(marker.brokers or ())} - set(only)
+    if marker is not None and left:
+        await tree.set_marker(marker._replace(state=BEGUN, brokers=tuple(sorted(left))), world.clock.now_ms())
+        return True
     return await tree.remove_marker()
 
 
@@ -269,7 +361,8 @@ def as_json(plan: Plan, *, is_dry: bool) -> dict[str, Any]:
             }
             for each in metadata.offsets
         ],
-        "log_dirs": {str(node.node_id): list(node.log_dirs) for node in plan.cluster.nodes},
-        "files": [each.path for each in plan.cluster.files],
+        "still_to_move": plan.still_to_move,
+        "log_dirs": {str(node.node_id): list(node.log_dirs) for node in plan.nodes},
+        "files": [each.path for each in plan.files],
         "notes": list(plan.cluster.notes),
     }

@@ -97,7 +97,11 @@ def of_properties(
             for each in converted.nodes.values()
         ),
         tuple(
-            NewFile(_beside(path_of[each.node_id]), properties_text(each.properties, _HEADING).encode())
+            NewFile(
+                _beside(path_of[each.node_id]),
+                properties_text(each.properties, _HEADING).encode(),
+                broker_id=each.node_id,
+            )
             for each in converted.nodes.values()
         ),
         tuple(notes),

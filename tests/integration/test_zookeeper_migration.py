@@ -265,13 +265,15 @@ def work(bootstrap: str, replication_factor: int) -> None:
 
 @pytest.mark.slow
 @at_length
-def test_everything_of_a_real_kafka_3_9_is_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moves", ["at once", "machine by machine"])
+def test_everything_of_a_real_kafka_3_9_is_the_same(tmp_path: Path, moves: str) -> None:
     with zookeeper(tmp_path) as ensemble:
         files, bootstrap, before, described = run_kafka_3(tmp_path, ensemble)
         connect = f"{ensemble.connect}/kafka"
         tree = tree_of(connect)
         words = ["migrate", "--controller-port", str(two_free_ports()), *(f"--properties={each}" for each in files)]
-        print(run(*words))
+        for only in [[]] if moves == "at once" else [["--only", "2"], ["--only", "1"]]:
+            print(run(*words, *only))
         assert without_marker(tree_of(connect)) == tree
         # No broker of Apache Kafka's gets in again either: its directories are not ZooKeeper's any more.
         again = ZooKeeperKafka(tmp_path / "again", connect, ports={1: free_port()}, log_dirs={1: log_dir(files[0])})
@@ -294,7 +296,11 @@ def test_everything_of_a_real_kafka_3_9_is_the_same(tmp_path: Path) -> None:
 def run_kafka_3(directory: Path, ensemble: ZooKeeperEnsemble) -> tuple[list[Path], str, list[str], dict[str, Any]]:
     """Two brokers that were given something of every kind, and are stopped now: their properties, where they were,
     what a Java client saw, what Kafka's tools said."""
-    with zookeeper_kafka(directory / "kafka", f"{ensemble.connect}/kafka", brokers=2) as kafka:
+    # One of them has two disks.
+    log_dirs = {1: f"{directory}/kafka-1a,{directory}/kafka-1b", 2: f"{directory}/kafka-2"}
+    ports = {1: free_port(), 2: free_port()}
+    connect = f"{ensemble.connect}/kafka"
+    with zookeeper_kafka(directory / "kafka", connect, ports=ports, log_dirs=log_dirs) as kafka:
         bootstrap = kafka.bootstrap
         work(bootstrap, 2)
         set_configs_and_acls(bootstrap)
