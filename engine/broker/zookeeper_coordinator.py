@@ -441,8 +441,10 @@ class ZooKeeperCoordinator(WithoutQuorum):
             Create(paths.CONTROLLER, content, ephemeral=True),
             # In the same multi: who was deposed writes nothing more, and of two who depose only one does.
             SetData(paths.CONTROLLER_EPOCH, encode_controller_epoch(epoch), known.version),
-            SetData(paths.EPOCH, encode_controller_epoch(epoch)),
         ]
+        if not is_foreign:
+            # What others did is to be read by whoever comes next, until one has done it.
+            operations.append(SetData(paths.EPOCH, encode_controller_epoch(epoch)))
         try:
             await self._session.multi(operations)
         except MultiFailed as error:
@@ -496,6 +498,7 @@ class ZooKeeperCoordinator(WithoutQuorum):
         founding: list[Operation] = [
             guard,
             Create(paths.METADATA, content) if known is None else SetData(paths.METADATA, content, known.version),
+            SetData(paths.EPOCH, encode_controller_epoch(epoch)),
             *(Delete(f"{paths.LOG}/{each}") for each in stale),
         ]
         await self._session.multi(founding)
