@@ -352,6 +352,34 @@ async def who_missed_more_than_is_kept_has_it_all_the_same(cluster: CoordinatedC
     assert told[0][0] > base, "it was told of everything that it had missed, one by one"
 
 
+async def who_comes_while_others_write_is_level_with_them(cluster: CoordinatedCluster) -> None:
+    leader = await cluster.controller()
+    late = next(node_id for node_id in NODES if node_id != leader)
+    await cluster.kill(late)
+    appends = [cluster.append(leader, f"before-{number}") for number in range(300)]
+    await cluster.until(lambda: all(each.committed for each in appends), "all are committed")
+
+    written = 0
+    coordinator = cluster.brokers[leader].coordinator
+    epoch = coordinator.leader_and_epoch.epoch
+
+    async def write() -> None:
+        nonlocal written
+        while not is_level.is_set():
+            record = ConfigRecord(_GROUP, f"meanwhile-{written % 20}", "contract", str(written))
+            await coordinator.wait_committed(coordinator.propose([record], epoch=epoch), epoch)
+            written += 1
+
+    is_level = asyncio.Event()
+    cluster.run_on(leader, write())
+    await cluster.until(lambda: written > 20, "somebody writes")
+    before = written
+    await cluster.start(late)
+    is_level.set()
+    assert written > before
+    await cluster.settle()
+
+
 async def of_a_burst_everybody_sees_the_end(cluster: CoordinatedCluster) -> None:
     leader = await cluster.controller()
     appends = [cluster.append(leader, f"burst-{number % 10}", value=str(number)) for number in range(_BURST)]
@@ -399,6 +427,7 @@ CONTRACT: list[Callable[[CoordinatedCluster], Awaitable[None]]] = [
     a_broker_whose_session_ended_is_told_down_and_comes_back_with_a_higher_epoch,
     requests_of_an_earlier_life_are_refused,
     who_missed_more_than_is_kept_has_it_all_the_same,
+    who_comes_while_others_write_is_level_with_them,
     of_a_burst_everybody_sees_the_end,
     blocks_of_producer_ids_never_overlap,
 ]
