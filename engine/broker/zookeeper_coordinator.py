@@ -337,7 +337,9 @@ class ZooKeeperCoordinator(WithoutQuorum):
         if self._stopping:
             return
         self._stopping = True
-        log.critical("this broker does not understand what ZooKeeper holds, and stops", exc_info=error)
+        # A refusal says all there is to say, and the node tells it when it stops.
+        if not isinstance(error, CoordinationRefused):
+            log.critical("this broker does not understand what ZooKeeper holds, and stops", exc_info=error)
         self._waiters.fail(f"the coordination failed on this node: {error}")
         if self._on_fatal is not None:
             self._on_fatal(error)
