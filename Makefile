@@ -113,9 +113,10 @@ zookeeper-migration: dev tools jars zookeeper ## move clusters from ZooKeeper to
 	KCONSOLE_ZOOKEEPER_MIGRATION=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_migration.py -q -s
 
 WALK ?= 600
-walk: dev jars ## go through every screen for ten minutes while brokers die and come back: embedded, then attached to Apache Kafka
+walk: dev jars zookeeper ## go through every screen for ten minutes while brokers die and come back: embedded, then attached to Apache Kafka, of today and over ZooKeeper
 	$(BIN)/python -m tests.integration.walk_screens --seconds $(WALK)
 	$(BIN)/python -m tests.integration.walk_screens --seconds $(WALK) --kafka
+	$(BIN)/python -m tests.integration.walk_screens --seconds $(WALK) --kafka-3
 
 protocol-page: dev ## write docs/protocol.md anew from the code, after a change of an API
 	$(BIN)/python tools/protocol_page.py

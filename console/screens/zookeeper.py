@@ -16,7 +16,7 @@ from console.screens.base import View, view_bindings
 from console.viewmodel import text
 from console.viewmodel.cells import Column
 from console.viewmodel.health import STALE_MS
-from console.viewmodel.znode_meaning import meaning_of
+from console.viewmodel.znode_meaning import meaning_of, private
 from console.viewmodel.zookeeper import (
     SERVER_COLUMNS,
     SESSION_COLUMNS,
@@ -204,7 +204,8 @@ class ZooKeeperView(View):
                     new = new or before.znode.children != znode.children
                     continue
             new = True
-            self._looked[path] = Looked(znode, meaning_of(path, znode.data, metadata_records), seen.observed_at_ms)
+            meaning = private(path) if znode.is_private else meaning_of(path, znode.data, metadata_records)
+            self._looked[path] = Looked(znode, meaning, seen.observed_at_ms)
         self._asked_at_ms = seen.observed_at_ms
         if new:
             # Children that were just heard of have not been looked at.

@@ -19,6 +19,7 @@ from console.viewmodel.records import hex_lines, json_lines
 RecordsOf = Callable[[bytes], Sequence[Mapping[str, Any]] | None]
 
 _HIDDEN = "(not shown)"
+_PRIVATE = "its ACL keeps it from this console"
 _SECRET = re.compile(r"scram-|password|secret|hmac|jaas|stored_?key|server_?key|salt", re.IGNORECASE)
 
 
@@ -227,6 +228,12 @@ def kind_of(path: str) -> Kind | None:
     return next((kind for pattern, kind in _COMPILED if pattern.fullmatch(path)), None)
 
 
+def private(path: str) -> Meaning:
+    """Of a znode whose ACL keeps its value from this console."""
+    kind = kind_of(path)
+    return Meaning(kind.what if kind is not None else "", _PRIVATE)
+
+
 def meaning_of(path: str, data: bytes, records_of: RecordsOf) -> Meaning:
     """What a znode's value says."""
     kind = kind_of(path)
@@ -302,7 +309,7 @@ def _on_one_line(name: str, value: Any, comma: bool) -> list[Cell]:
 def meaning_lines(meaning: Meaning, data: bytes) -> list[Cell]:
     """The value, field by field with what each means; what is no JSON as it is."""
     if not data:
-        return [cell("no value", "muted")]
+        return [cell(meaning.summary or "no value", "muted")]
     document = meaning.document
     if document is None or document == "":
         return hex_lines(data)

@@ -400,7 +400,7 @@ def _value(row: TreeRow) -> Cell:
 
 
 def _of_znode(row: TreeRow, made: str) -> Cell:
-    return UNKNOWN if row.znode is None else cell(made)
+    return UNKNOWN if row.znode is None or row.znode.is_private else cell(made)
 
 
 TREE_COLUMNS: tuple[Column, ...] = (
@@ -437,6 +437,11 @@ def stat_lines(row: TreeRow, owner: str, now_ms: int) -> list[Cell]:
     if znode is None:
         return [cell(f"{row.path} is not there any more" if row.looked is not None else "asking …", "muted")]
     about = row.looked.meaning.what if row.looked is not None else ""
+    if znode.is_private:
+        return [
+            (Span(harmless(row.path), "accent"), Span(f"   {about}" if about else "", "muted")),
+            cell("kconsole.zookeeper.digest, or a certificate, says to ZooKeeper who this console is", "muted"),
+        ]
     made = text.date_time(znode.created_at_ms)
     changed = text.date_time(znode.modified_at_ms)
     lines: list[Cell] = [

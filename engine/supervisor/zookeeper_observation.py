@@ -218,7 +218,7 @@ class ZooKeeperObserver:
         return (self._chroot + path if path != "/" else self._chroot) or "/"
 
     async def znodes(self, opened: Sequence[str], wanted: Sequence[str]) -> ZnodesSeen:
-        """These znodes, ``opened`` with their children. A value that may not be read is empty, its stat is there.
+        """These znodes, ``opened`` with their children. One that may not be read is there, and private.
 
         Raises:
             ZooKeeperError: there is no session that answers.
@@ -244,8 +244,8 @@ class ZooKeeperObserver:
         except NoNode:
             return None
         except NoAuth:
-            seen = await self._session.exists(at)
-            return None if seen is None else _seen(path, b"", seen, names)._replace(is_private=True)
+            # Neither its value nor its stat is told, nor what is below it.
+            return ZnodeSeen(path, b"", -1, 0, 0, 0, 0, 0, 0, 0, is_private=True)
         return _seen(path, znode.data, stat, names)
 
 

@@ -101,7 +101,7 @@ class ZnodeSeen(NamedTuple):
     children: tuple[str, ...] | None = None
     children_version: int = 0
     acl_version: int = 0
-    # Its ACL does not let us read the value.
+    # Its ACL does not let us read it: neither value nor stat are known.
     is_private: bool = False
 
 

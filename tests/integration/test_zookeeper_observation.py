@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -39,7 +40,7 @@ class Watched:
         self._changed.set()
 
     async def until(self, holds: Callable[[ZooKeeperState], object]) -> ZooKeeperState:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             while not holds(self.observer.state):
                 self._changed.clear()
                 await self._changed.wait()
@@ -108,6 +109,18 @@ async def test_znodes_are_read_with_their_stat_and_none_is_made(server: ZooKeepe
         assert sorted(top.children or ()) == ["brokers", "controller_epoch"]
         assert (epoch.data, epoch.version, epoch.child_count, epoch.children) == (b"12", 0, 0, None)
         assert found.znodes["/gone"] is None
+
+
+async def test_a_znode_that_an_acl_keeps_from_us_is_there_all_the_same(server: ZooKeeperServer) -> None:
+    config = ZooKeeperConfig.of_connect(f"{server.address}/three", digest="me:secret")
+    async with session(replace(config, set_acl=True)) as owner:
+        await owner.create("/config/users/alice", b"{}", make_parents=True)
+        for reader, private in ((config, False), (replace(config, digest=None), True)):
+            async with watched(reader) as watch:
+                await watch.until(lambda state: state.tree_observed_at_ms)
+                found = (await watch.observer.znodes([], ["/config/users/alice"])).znodes["/config/users/alice"]
+                assert found is not None
+                assert (found.is_private, found.data) == (private, b"" if private else b"{}")
 
 
 async def test_a_server_that_is_gone_keeps_its_figures(server: ZooKeeperServer) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.integration.walk_screens --seconds 600 [--kafka]``: every screen, while brokers die and come back.
+"""``python -m tests.integration.walk_screens --seconds 600 [--kafka | --kafka-3]``: every screen, while brokers die.
 
 A broker of three is killed every few seconds and started again some seconds later. Meanwhile each screen is opened in
 turn, its rows gone through, a row looked at whole, the help opened, a filter typed. Each screen must come within its
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import re
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from textual.worker import Worker, WorkerState
 
 from bench.clusters import ApacheKafkaCluster, ClusterUnderTest, KconsoleCluster
+from bench.zookeeper import ZooKeeperModeKafka
 from console.acts import Need, reason_against, reason_against_view
 from console.app import KConsole
 from console.commands import COMMANDS, Command
@@ -29,6 +31,7 @@ from console.gateway.opening import open_gateway
 from console.options import ConsoleOptions
 from tests.console.live import LiveConsole
 from tests.integration.test_attached_console import Traffic
+from tests.integration.zookeeper_server import zookeeper
 
 # What a screen has to say something within, whatever the brokers do.
 _PATIENCE_S = 5.0
@@ -187,15 +190,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--kafka", action="store_true", help="attached to Apache Kafka, else embedded")
+    parser.add_argument("--kafka-3", action="store_true", help="attached to Apache Kafka 3.9.1 over ZooKeeper")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kconsole-walk-") as name:
-        cluster: Any = ApacheKafkaCluster(Path(name) / "kafka") if options.kafka else KconsoleCluster(Path(name) / "k")
+    with tempfile.TemporaryDirectory(prefix="kconsole-walk-") as name, contextlib.ExitStack() as ensembles:
+        properties: dict[str, str] = {}
+        cluster: Any
+        if options.kafka_3:
+            ensemble = ensembles.enter_context(zookeeper(Path(name) / "zookeeper", servers=3))
+            cluster = ZooKeeperModeKafka(Path(name) / "kafka", ensemble.connect)
+            properties["zookeeper.connect"] = f"{ensemble.connect}/kafka"
+        elif options.kafka:
+            cluster = ApacheKafkaCluster(Path(name) / "kafka")
+        else:
+            cluster = KconsoleCluster(Path(name) / "k")
         traffic = Traffic(cluster.bootstrap)
         try:
             chosen = (
-                ConsoleOptions(bootstrap_servers=cluster.bootstrap)
-                if options.kafka
+                ConsoleOptions(bootstrap_servers=cluster.bootstrap, command_config=properties)
+                if options.kafka or options.kafka_3
                 else ConsoleOptions(control_socket=str(cluster.data_dir / "control.sock"))
             )
             walked = asyncio.run(walk(open_gateway(chosen), cluster, options.seconds, options.seed))

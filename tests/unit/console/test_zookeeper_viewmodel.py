@@ -13,7 +13,7 @@ from console.viewmodel.health import has_controller
 from console.viewmodel.impact import consequences, impact_of_losing
 from console.viewmodel.settling import missing
 from console.viewmodel.verdict import judge
-from console.viewmodel.znode_meaning import Meaning, kind_of, meaning_lines, meaning_of
+from console.viewmodel.znode_meaning import Meaning, kind_of, meaning_lines, meaning_of, private
 from console.viewmodel.zookeeper import (
     KRAFT,
     MOST_CHILDREN,
@@ -218,6 +218,12 @@ def test_secrets_are_not_shown(value: object) -> None:
     said = found.summary + "".join(plain(line) for line in znode_lines(row, "", NOW))
     assert "hush" not in said
     assert "(not shown)" in said
+
+
+def test_what_an_acl_hides_is_not_taken_for_no_value() -> None:
+    meaning = private("/config/users/alice")
+    assert plain(meaning_lines(meaning, b"")[0]) == "its ACL keeps it from this console"
+    assert plain(meaning_lines(meaning_of("/brokers", b"", no_records), b"")[0]) == "no value"
 
 
 def test_every_znode_of_a_real_kafka_is_of_a_known_kind() -> None:

@@ -127,6 +127,7 @@ def test_the_election_of_another_controller_is_a_stage_with_its_epoch() -> None:
     watch = stopwatch(led=0, probed=False)
     how = "epoch 5: /controller was made by session 0x2f"
     assert not watch.on_fact(active(-1, 1, "before the kill"))
+    assert not watch.on_fact(active(1, 1, "it is no other one"))
     assert watch.on_fact(active(90, 3, how))
     assert not watch.on_fact(active(95, 2, "and once more"))
     assert watch.on_fact(fenced(100))
