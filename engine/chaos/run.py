@@ -26,6 +26,7 @@ from engine.chaos.machine import Machine
 from engine.chaos.nemesis import Nemesis
 from engine.chaos.power import sweep, why_no_power_cuts
 from engine.chaos.workload import LYING, SAFE, UNCLEAN, WEAK, Workload
+from engine.chaos.zookeeper_tree import wait_tree_agrees
 from engine.sim.history import Event, History, HistoryError, from_lines, to_line
 from engine.sim.history_checker import Verdict, check
 from engine.sim.history_findings import Kind, Promises
@@ -255,6 +256,7 @@ class Run:
         self._problem(f"not whole {self._options.whole_within_s:g} s after the last fault", missing)
         if not missing:
             self.say(f"whole again after {time.monotonic() - healed_at:.1f} s")
+        self._problem("after the last fault", await wait_tree_agrees(cluster, self._options.whole_within_s))
         if not await asyncio.to_thread(workload.wait_acknowledged, self._options.whole_within_s):
             self._problem("after the last fault", "not every partition acknowledges records")
 
