@@ -1,0 +1,104 @@
+"""What a table is made of while the topology is built: a supplier of its node, which can also give its values by key.
+
+A table needs a store when somebody queries it, joins it, or needs its old values. Tables that have none compute their
+values from those of the table they come from, by a *getter* (Kafka's ``KTableValueGetter``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from engine.streams.processors.node import Node, TaskContext
+from engine.streams.stores.builders import KIND_TIMESTAMPED_KEY_VALUE, StoreBuilder
+from engine.streams.stores.key_value import TimestampedKeyValueStore
+
+ValueGetter: TypeAlias = Callable[[Any], tuple[Any, int] | None]
+"""``key -> (value, timestamp)`` as the table is now, None when it has none."""
+
+
+class GetterSupplier(NamedTuple):
+    """How a node gets at a table's values: the stores it must be connected to, and the getter of a task."""
+
+    stores: tuple[str, ...]
+    make: Callable[[TaskContext], ValueGetter]
+
+
+class Supplier:
+    """Makes a node for each task, and says which stores it brings."""
+
+    record_by_record = False
+
+    def make(self) -> Node:
+        """The node of one task."""
+        raise NotImplementedError
+
+    def stores(self) -> list[StoreBuilder]:
+        """The stores that come with the node."""
+        return []
+
+
+class PlainSupplier(Supplier):
+    """A node by its factory."""
+
+    def __init__(self, factory: Callable[[], Node], stores: list[StoreBuilder] | None = None) -> None:
+        self._factory = factory
+        self._stores = stores or []
+
+    def make(self) -> Node:
+        """The node of one task."""
+        return self._factory()
+
+    def stores(self) -> list[StoreBuilder]:
+        """The stores that come with the node."""
+        return self._stores
+
+
+class TableSupplier(Supplier):
+    """Makes the node of a table."""
+
+    send_old_values = False
+
+    def enable_sending_old_values(self, force: bool) -> bool:
+        """From now on the node hands on old values as well; ``force`` lets the table be materialized for it.
+
+        False when that would need a store and ``force`` does not allow one.
+        """
+        self.send_old_values = True
+        return True
+
+    def view(self) -> GetterSupplier:
+        """How the table's values are got by key."""
+        raise NotImplementedError
+
+
+def store_getter(name: str) -> GetterSupplier:
+    """The values of a store."""
+
+    def make(context: TaskContext) -> ValueGetter:
+        store = context.store(name)
+        if isinstance(store, TimestampedKeyValueStore):
+            return store.find
+        return _plain_getter(store)
+
+    return GetterSupplier((name,), make)
+
+
+def _plain_getter(store: Any) -> ValueGetter:
+    def get(key: Any) -> tuple[Any, int] | None:
+        found = store.get(key)
+        return None if found is None else (found[0], found[1])
+
+    return get
+
+
+def timestamped_store(context: TaskContext, name: str) -> TimestampedKeyValueStore[Any, Any]:
+    """A table's own store."""
+    store = context.store(name)
+    assert isinstance(store, TimestampedKeyValueStore), f"{name} is a {store.kind} store"
+    return store
+
+
+def is_table_store(builder: StoreBuilder) -> bool:
+    """Whether a builder makes what a table can be kept in."""
+    return builder.kind == KIND_TIMESTAMPED_KEY_VALUE

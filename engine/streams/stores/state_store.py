@@ -1,0 +1,96 @@
+"""What every state store has in common: a name, an engine, a changelog that is written and restored from.
+
+A store that is logged appends every change to :attr:`StateStore.changes`; the task takes them after each batch and
+gives them to its collector. A restored batch goes past the changelog, straight into the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from engine.streams.errors import InvalidStateStoreError
+from engine.streams.records import NO_TIMESTAMP, ChangelogRecord
+from engine.streams.stores.engines import Engine
+
+
+class StoreContext(Protocol):
+    """What a store asks of the task it belongs to."""
+
+    def timestamp(self) -> int:
+        """The time (ms) of the record in work, -1 outside of one."""
+
+    def dropped(self, where: str, count: int = 1) -> None:
+        """Count records that were dropped (metric ``dropped-records-total``)."""
+
+
+class _NoContext:
+    def timestamp(self) -> int:
+        return NO_TIMESTAMP
+
+    def dropped(self, where: str, count: int = 1) -> None:
+        return None
+
+
+class StateStore:
+    """A store of one task. ``kind`` is ``key-value``, ``window`` or ``session``, for those who show it."""
+
+    kind = "key-value"
+
+    def __init__(self, name: str, engine: Engine, *, logged: bool) -> None:
+        self.name = name
+        self.logged = logged
+        self.changes: list[ChangelogRecord] = []
+        """Changes since the task last took them, for the changelog."""
+        self.context: StoreContext = _NoContext()
+        self._engine = engine
+
+    def init(self, context: StoreContext) -> None:
+        """Join a task."""
+        self.context = context
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the store's bytes outlive the process."""
+        return self._engine.persistent
+
+    def take_changes(self) -> list[ChangelogRecord]:
+        """What must be written to the changelog, in order; the store forgets it."""
+        changes = self.changes
+        self.changes = []
+        return changes
+
+    def restore(self, records: Iterable[ChangelogRecord]) -> None:
+        """Put what a changelog (or a source topic that serves as one) says, in its order."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Before a commit: write to the changelog what the store still holds back."""
+
+    def commit(self, changelog_offset: int | None) -> None:
+        """Make the store durable as of ``changelog_offset``, the next offset of its changelog to read."""
+        self._engine.commit(changelog_offset)
+
+    def changelog_offset(self) -> int | None:
+        """Where restoring goes on from; None is the beginning of the changelog."""
+        return self._engine.changelog_offset()
+
+    def wipe(self) -> None:
+        """Forget everything: the changelog is read from its beginning again."""
+        self.changes = []
+        self._engine.wipe()
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._engine.close()
+
+
+Writer = Callable[[Any], bytes]
+Reader = Callable[[bytes], Any]
+
+
+def key_bytes(store: StateStore, write: Writer, key: Any) -> bytes:
+    """The bytes of a key, with an error that names the store."""
+    if key is None:
+        raise InvalidStateStoreError(f"store {store.name}: a key cannot be None")
+    return write(key)

@@ -1,0 +1,68 @@
+"""Names, numbers and ``describe()`` are Kafka Streams' to the letter: the texts were printed by Kafka Streams 4.3.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.streams import Consumed, Grouped, Materialized, Serdes, StreamsBuilder, TopologyError
+
+TEXT = Serdes.string()
+WORD_COUNT = """Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [lines])
+      --> KSTREAM-FLATMAPVALUES-0000000001
+    Processor: KSTREAM-FLATMAPVALUES-0000000001 (stores: [])
+      --> KSTREAM-KEY-SELECT-0000000002
+      <-- KSTREAM-SOURCE-0000000000
+    Processor: KSTREAM-KEY-SELECT-0000000002 (stores: [])
+      --> counts-repartition-filter
+      <-- KSTREAM-FLATMAPVALUES-0000000001
+    Processor: counts-repartition-filter (stores: [])
+      --> counts-repartition-sink
+      <-- KSTREAM-KEY-SELECT-0000000002
+    Sink: counts-repartition-sink (topic: counts-repartition)
+      <-- counts-repartition-filter
+
+  Sub-topology: 1
+    Source: counts-repartition-source (topics: [counts-repartition])
+      --> KSTREAM-AGGREGATE-0000000003
+    Processor: KSTREAM-AGGREGATE-0000000003 (stores: [counts])
+      --> KTABLE-TOSTREAM-0000000007
+      <-- counts-repartition-source
+    Processor: KTABLE-TOSTREAM-0000000007 (stores: [])
+      --> KSTREAM-SINK-0000000008
+      <-- KSTREAM-AGGREGATE-0000000003
+    Sink: KSTREAM-SINK-0000000008 (topic: word-counts)
+      <-- KTABLE-TOSTREAM-0000000007
+
+"""
+
+
+def word_count() -> StreamsBuilder:
+    builder = StreamsBuilder()
+    lines = builder.stream("lines", Consumed(key_serde=TEXT, value_serde=TEXT))
+    words = lines.flat_map_values(str.split).group_by(lambda _, word: word, Grouped(key_serde=TEXT, value_serde=TEXT))
+    words.count(Materialized("counts")).to_stream().to("word-counts")
+    return builder
+
+
+def test_word_count_is_described_as_kafka_streams_does() -> None:
+    assert word_count().build().describe() == WORD_COUNT
+
+
+def test_a_sub_topology_names_its_topics_as_the_cluster_will() -> None:
+    first, second = word_count().build().sub_topologies("app")
+    assert first.repartition_sinks == ("app-counts-repartition",)
+    assert second.repartition_sources["app-counts-repartition"].config["retention.ms"] == "-1"
+    assert second.changelogs["app-counts-changelog"].config == {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": "CreateTime",
+    }
+
+
+def test_a_topic_read_twice_by_unequal_sources_is_refused() -> None:
+    builder = StreamsBuilder()
+    builder.stream("a")
+    builder.stream(["a", "b"])
+    with pytest.raises(TopologyError, match="overlapping but not equal"):
+        builder.build()
