@@ -64,7 +64,8 @@ def _open(options: ConsoleOptions) -> AttachedGateway:
             read_only=options.read_only,
             client_config=without_zookeeper_properties(options.command_config),
             pace=pace,
-            zookeeper=zookeeper_config(options.command_config),
+            # Of several side by side their ensembles are not looked at.
+            zookeeper=None if options.watching else zookeeper_config(options.command_config),
         )
     except (SecurityError, ZooKeeperOptionsError) as error:
         raise GatewayError(str(error)) from None

@@ -235,7 +235,9 @@ class ZooKeeperView(View):
         sessions.update_rows(session_rows(state, self._now_ms))
         tree = self._of("tree")
         tree.empty = "" if reason else self._problem or UNASKED
-        tree.update_rows(self._tree() if state is not None and self._asked_at_ms else ())
+        # No record has the tree.
+        known = state is not None and self._asked_at_ms and not self.console.travel.is_past
+        tree.update_rows(self._tree() if known else ())
         for pane in PANES:
             self._of(pane).tick()
         self._share_height()

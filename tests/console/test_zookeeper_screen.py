@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from driving import READ_ONLY, Driver, driving
 from sample_zookeeper import SESSIONS, coordinated, sample_ensemble
-from scripted import ATTACHED
-from tests_frame import settle
+from scripted import ATTACHED, EMBEDDED
+from test_time_travel import until
+from tests_frame import make_app, populate, settle
 
 from console.modals.confirm import Confirm
+from console.recording.options import Recording
 
 
 async def coordinate(driver: Driver, **how: Any) -> None:
@@ -108,3 +111,21 @@ async def test_kraft_says_so_and_acts_are_grey_where_they_cannot_be_done() -> No
         await driver.press("tab", "tab", "ctrl+k")
         assert "read-only" in driver.flash
         assert driver.calls("zookeeper_servers") == []
+
+
+async def test_in_the_past_servers_are_as_they_were_and_the_tree_of_now_is_not_taken_for_theirs(tmp_path: Path) -> None:
+    app, gateway = make_app(EMBEDDED, recording=Recording(str(tmp_path / "recording.db")))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await populate(app, gateway, pilot)
+        driver = Driver(app, gateway, pilot)
+        await coordinate(driver)
+        gateway.clock.advance(5_000)
+        gateway.tell("zookeeper_killed", "ZooKeeper server 3", "SIGKILL, asked for", "supervisor")
+        gateway.clock.advance(500)
+        gateway.show(coordinated(gateway.snapshot, sample_ensemble(gateway.clock.at_ms, down=3)))
+        await driver.settle()
+        assert "✗ killed" in driver.screen and "▾ brokers" in driver.screen
+        await until(driver, lambda screen: "◀ PAST" in screen and "★ leader" in screen, "left_parenthesis")
+        assert "▾ brokers" not in driver.screen
+        assert "this is the past: ~ goes back to now" in driver.screen
+        await until(driver, lambda screen: "✗ killed" in screen and "▾ brokers" in screen, "tilde")
