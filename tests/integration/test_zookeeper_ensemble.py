@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from engine.supervisor.broker_questions import CommandError
+from engine.supervisor.control_client import ControlClient
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import FactBus
 from engine.supervisor.ports import choose_zookeeper_ports
@@ -33,12 +34,20 @@ restart: {backoff_ms: 50}
 """
 
 
-def servers(cluster: Cluster) -> dict[int, dict[str, Any]]:
-    return {each["id"]: each for each in json.loads(cluster.cli("zookeeper", "status", "--json").stdout)["servers"]}
+class Console:
+    """Commands to the cluster's supervisor; each by a process of its own would take most of the time."""
 
+    def __init__(self, cluster: Cluster) -> None:
+        self._client = ControlClient(cluster.line["control_socket"])
 
-def modes(cluster: Cluster) -> list[str]:
-    return sorted(each["mode"] for each in servers(cluster).values())
+    def call(self, command: str, **arguments: Any) -> Any:
+        return self._client.call(command, **arguments)
+
+    def servers(self) -> dict[int, dict[str, Any]]:
+        return {each["id"]: each for each in self.call("status")["zookeeper"]["servers"]}
+
+    def modes(self) -> list[str]:
+        return sorted(each["mode"] for each in self.servers().values())
 
 
 def produce(cluster: Cluster, value: str) -> None:
@@ -67,34 +76,38 @@ def is_running(process: psutil.Process) -> bool:
 
 def test_servers_broker_and_supervisor_die_and_the_cluster_goes_on(tmp_path: Path) -> None:
     cluster = start_cluster(tmp_path, SPEC)
-    connect, rows = cluster.line["zookeeper"]["connect"], cluster.line["zookeeper"]["servers"]
-    leaders = [each["id"] for each in rows if each["mode"] == "leader"]
-    assert sorted(each["mode"] for each in rows) == ["follower", "follower", "leader"]
-    produce(cluster, "before")
-
-    # Killed on purpose, it stays down, and the two others go on.
-    (killed,) = json.loads(cluster.cli("zookeeper", "kill", "leader", "--json").stdout)["servers"]
-    assert [killed["id"]] == leaders and killed["state"] == "killed" and killed["next_restart_at_ms"] is None
-    cluster.wait_for("another leader", lambda: modes(cluster) == ["", "follower", "leader"])
-    produce(cluster, "without one")
-    cluster.cli("zookeeper", "start")
-    assert modes(cluster) == ["follower", "follower", "leader"]
-    # One that ends by itself comes back by itself.
-    victim = next(each for each in servers(cluster).values() if each["mode"] == "follower")
-    os.kill(victim["pid"], signal.SIGKILL)
-    cluster.wait_for("its restart", lambda: servers(cluster)[victim["id"]]["restarts"] == 1)
-
-    # A broker's session is expired while it runs: it has another one, and serves.
-    expired = json.loads(cluster.cli("zookeeper", "expire", "1", "--json").stdout)["session"]
-    produce(cluster, "in another session")
-    assert json.loads(cluster.cli("zookeeper", "expire", "1", "--json").stdout)["session"] != expired
-
-    # Nobody is left to stop them.
     assert cluster.process is not None
     started = psutil.Process(cluster.process.pid).children(recursive=True)
-    assert sum(each.name() == "java" for each in started) == 3
-    cluster.process.kill()
+    connect, rows = cluster.line["zookeeper"]["connect"], cluster.line["zookeeper"]["servers"]
+    leaders = [each["id"] for each in rows if each["mode"] == "leader"]
+    try:
+        assert sorted(each["mode"] for each in rows) == ["follower", "follower", "leader"]
+        assert sum(each.name() == "java" for each in started) == 3
+        console = Console(cluster)
+        produce(cluster, "before")
+
+        # Killed on purpose, it stays down, and the two others go on.
+        (killed,) = json.loads(cluster.cli("zookeeper", "kill", "leader", "--json").stdout)["servers"]
+        assert [killed["id"]] == leaders and killed["state"] == "killed" and killed["next_restart_at_ms"] is None
+        cluster.wait_for("another leader", lambda: console.modes() == ["", "follower", "leader"])
+        produce(cluster, "without one")
+        console.call("zookeeper", act="start")
+        assert console.modes() == ["follower", "follower", "leader"]
+        # One that ends by itself comes back by itself.
+        victim = next(each for each in console.servers().values() if each["mode"] == "follower")
+        os.kill(victim["pid"], signal.SIGKILL)
+        cluster.wait_for("its restart", lambda: console.servers()[victim["id"]]["restarts"] == 1)
+
+        # A broker's session is expired while it runs: it has another one, and serves.
+        expired = console.call("expire_session", broker=1)["session"]
+        produce(cluster, "in another session")
+        assert console.call("expire_session", broker=1)["session"] != expired
+        started = psutil.Process(cluster.process.pid).children(recursive=True)
+    finally:
+        # Nobody is left to stop the others.
+        cluster.process.kill()
     cluster.wait_for("all of them to go", lambda: not any(map(is_running, started)))
+
     cluster = start_cluster(tmp_path, SPEC, fresh=False)
     try:
         assert cluster.line["zookeeper"]["connect"] == connect
