@@ -47,7 +47,6 @@ from tests.integration.test_graduation import (
     create_topics,
     end_open,
     fill,
-    leave_open,
     picture,
     set_config,
     start_again,
@@ -260,7 +259,14 @@ def work(bootstrap: str, replication_factor: int) -> None:
     commit(bootstrap, "billing", 17)
     consume(bootstrap, "readers", "zstded")
     transact(bootstrap, 7)
-    leave_open(bootstrap)
+    # Left open, for as long as it takes to move.
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "transactional.id": "left-open", "transaction.timeout.ms": 600_000}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce("lz4ed", b"open", b"k", 0)
+    assert producer.flush(30) == 0
 
 
 @pytest.mark.slow
