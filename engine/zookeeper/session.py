@@ -274,8 +274,7 @@ class ZooKeeperSession:
     async def read_tree_as_of(self, mark: str, roots: Iterable[str]) -> tuple[Znode, dict[str, Znode]]:
         """All znodes at and below the roots, as they were when the znode ``mark`` was what is given back, while others
         write. Raises: NoNode: there is no such mark."""
-        tree = WatchedTree(self, roots)
-        return await tree.read(mark), tree.znodes
+        return await WatchedTree(self, roots).read(mark)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

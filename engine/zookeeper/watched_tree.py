@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WatchedTree:
-    """All znodes at and below some roots.
+    """All znodes at and below some roots; for one reading.
 
     Everything is watched from when it is read, and what changed until the end of a round is read again. ZooKeeper tells
     of a change before it answers anything that is asked later, so nothing is missed; and each round asks, all at once,
@@ -23,15 +23,15 @@ class WatchedTree:
     """
 
     def __init__(self, session: ZooKeeperSession, roots: Iterable[str]) -> None:
-        self.znodes: dict[str, Znode] = {}
+        self._znodes: dict[str, Znode] = {}
         self._session = session
         self._roots = frozenset(roots)
         self._below: dict[str, set[str]] = {}
         self._stale_values: set[str] = set()
         self._stale_lists: set[str] = set()
 
-    async def read(self, mark: str) -> Znode:
-        """Fill ``znodes`` with what there was when ``mark`` was what is given back.
+    async def read(self, mark: str) -> tuple[Znode, dict[str, Znode]]:
+        """The znode ``mark``, and the tree by path as it was at that moment.
 
         Raises: ZooKeeperError, NoNode: there is no such mark.
         """
@@ -49,7 +49,9 @@ class WatchedTree:
             finally:
                 abandon([*(each for _, each in asked), *(each for _, each in listed), marked])
             if not self._stale_values and not self._stale_lists:
-                return found
+                # Watches of what does not change stay, and must not hold the tree.
+                read, self._znodes, self._below = self._znodes, {}, {}
+                return found, read
 
     async def _take(
         self,
@@ -58,7 +60,7 @@ class WatchedTree:
     ) -> None:
         for path, value in asked:
             try:
-                self.znodes[path] = (await value)[0]
+                self._znodes[path] = (await value)[0]
             except NoNode:
                 await self._is_gone(path)
         for path, names in listed:
@@ -86,7 +88,7 @@ class WatchedTree:
             self._is_new(path)
 
     def _forget(self, path: str) -> None:
-        self.znodes.pop(path, None)
+        self._znodes.pop(path, None)
         for name in self._below.pop(path, ()):
             self._forget(f"{path}/{name}")
 
