@@ -332,6 +332,8 @@ class GroupCoordinatorService:
 
     async def commit_offsets(self, context: ClientContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
         """OffsetCommit; returns when the offsets are committed. Every topic must have its name."""
+        if self.offset_storage is not None and not self.offset_storage.takes(request.group_id):
+            return commit_error_response(request, ErrorCode.INVALID_GROUP_ID)
         try:
             answer: OffsetCommitResponse = await self.runtime.submit(
                 self.partition_for(request.group_id),
@@ -346,7 +348,9 @@ class GroupCoordinatorService:
         self, context: ClientContext, request: TxnOffsetCommitRequest
     ) -> TxnOffsetCommitResponse:
         """TxnOffsetCommit; returns when the offsets are in the log for the transaction's end to decide on."""
-        if not request.group_id:
+        if not request.group_id or (
+            self.offset_storage is not None and not self.offset_storage.takes(request.group_id)
+        ):
             return txn_commit_error_response(request, ErrorCode.INVALID_GROUP_ID)
         number = self.partition_for(request.group_id)
         try:

@@ -23,6 +23,9 @@ class OffsetStorage(CoordinatorLogs, Protocol):
     def keeps_offsets_in_log(self) -> bool:
         """Whether committed offsets are records of the log, like everything else."""
 
+    def takes(self, group_id: str) -> bool:
+        """Whether offsets of a group with this id can be kept; to be asked before they come to the coordinator."""
+
     async def complete_loading(
         self, number: int, leader_epoch: int, shard: GroupCoordinatorShard, owns: Callable[[str], bool]
     ) -> None:

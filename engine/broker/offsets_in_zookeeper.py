@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_NAME_BYTES = 4096
 _OFFSET_KEY_TYPES = (b"\x00\x00", b"\x00\x01")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
@@ -84,6 +85,10 @@ class OffsetsInZooKeeper:
     def keeps_offsets_in_log(self) -> bool:
         """Whether committed offsets are records of the log."""
         return not self._is_in_use
+
+    def takes(self, group_id: str) -> bool:
+        """Whether ZooKeeper would take its offsets: each is in a path, and up to seven paths are in one request."""
+        return not self._is_in_use or len(consumer_offsets.name_of(group_id).encode()) <= _MOST_NAME_BYTES
 
     def read(self, partition: int, offset: int, max_bytes: int) -> Buffer:
         """As the log."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from engine.core.znodes import consumer_offsets
@@ -31,8 +31,14 @@ Key = tuple[str, int]
 
 T = TypeVar("T")
 
-# In one multi, so that it stays far below jute.maxbuffer (1 MiB): each has two znodes, of at most a metadata string.
-_MOST_OFFSETS, _MOST_BYTES = 500, 256 * 1024
+# In one multi: it keeps others waiting, and ZooKeeper takes so much only.
+_MOST_BYTES = 256 * 1024
+# More than an operation takes beside names, and than the detail of an offset takes beside metadata.
+_OPERATION_BYTES, _DETAIL_BYTES = 192, 256
+# What JSON makes at most of one character: two of UTF-16, with six of ASCII each.
+_CHARACTER_BYTES = 12
+# Of group and topic, in both trees.
+_MOST_PARENTS = 5
 _READ_AT_ONCE = 500
 # How often a write is put together anew because others made or deleted its znodes.
 _MOST_ATTEMPTS = 8
@@ -154,7 +160,7 @@ class CoordinatedOffsets:
             group.writing, group.pending = group.pending, {}
             waiting, group.waiting = group.waiting, []
             try:
-                for part in _parts(group.writing):
+                for part in self._parts(group_id, group.writing):
                     await self._write_part(group, part)
                 if None in group.writing.values():
                     await self._remove_empty(group)
@@ -195,6 +201,26 @@ class CoordinatedOffsets:
                     raise
                 await self._look_again(group, [each.path for each in operations[1:]])
         raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, "others make and delete the same znodes all the time")
+
+    def _parts(self, group_id: str, changes: dict[Key, KeptOffset | None]) -> Iterator[dict[Key, KeptOffset | None]]:
+        """As much as goes into one multi each, however many of the znodes above have to be made."""
+        limit = min(_MOST_BYTES, self._session.config.largest_request // 2)
+        name = len(consumer_offsets.name_of(group_id).encode()) + len(self._session.config.chroot)
+        part: dict[Key, KeptOffset | None] = {}
+        size = 0
+        topics: set[str] = set()
+        for (topic, partition), kept in changes.items():
+            operation = _OPERATION_BYTES + name + len(topic)
+            cost = operation * (2 if topic in topics else 2 + _MOST_PARENTS)
+            cost += 0 if kept is None else _DETAIL_BYTES + _CHARACTER_BYTES * len(kept.metadata)
+            if part and size + cost > limit:
+                yield part
+                part, size, topics = {}, 0, set()
+            part[topic, partition] = kept
+            size += cost
+            topics.add(topic)
+        if part:
+            yield part
 
     async def _look_again(self, group: _Group, paths: Iterable[str]) -> None:
         """Others have made or deleted znodes: find out which of these, and of their parents, are there."""
@@ -285,19 +311,6 @@ async def in_turn(work: Iterable[Awaitable[T]]) -> list[T]:
             results += await asyncio.gather(*batch)
             batch = []
     return results + list(await asyncio.gather(*batch))
-
-
-def _parts(changes: dict[Key, KeptOffset | None]) -> Iterable[dict[Key, KeptOffset | None]]:
-    part: dict[Key, KeptOffset | None] = {}
-    size = 0
-    for key, kept in changes.items():
-        part[key] = kept
-        size += 0 if kept is None else len(kept.metadata) * 4
-        if len(part) >= _MOST_OFFSETS or size >= _MOST_BYTES:
-            yield part
-            part, size = {}, 0
-    if part:
-        yield part
 
 
 async def _get(session: ZooKeeperSession, path: str) -> tuple[Znode, ZnodeStat] | None:

@@ -216,7 +216,11 @@ async def test_what_was_acknowledged_is_there_for_the_next_coordinator(session: 
         codes = await asyncio.gather(*(commit(service, "g", "t", {0: offset}) for offset in range(10, 60)))
         assert set(codes) == {0}
         assert (await session.get("/consumers/g/offsets/t/0")).data == b"59"
-    assert logs.ends == {0: 0, 1: 0}
+        # More than one request to ZooKeeper holds, and an id that is none of its paths.
+        assert await commit(service, "much", "t", dict.fromkeys(range(50), 1), committed_metadata="\0" * 4096) == 0
+        assert await commit(service, "g" * 5000, "t", {0: 1}) == ErrorCode.INVALID_GROUP_ID
+        assert logs.ends == {0: 0, 1: 0}
+        assert [each.error_code for each in await service.delete_groups(["much"])] == [0]
     async with coordinator(session, logs, 1) as service:
         assert await fetched(service, "g", "t") == {0: (59, ""), 2: (7, "mé")} == await fetched(service, "g")
         assert await fetched(service, "a/b %é") == {0: (1, "")}
