@@ -523,7 +523,7 @@ class ZooKeeperCoordinator(WithoutQuorum):
         tree = await self._session.read_tree(SUBTREES)
         if found.version != (await self._session.get(paths.METADATA)).version:
             # It changed while it was read. Where it is large, or much is written, it would again and again.
-            found, tree = await self._session.read_tree_as_of(paths.METADATA, SUBTREES)
+            found, tree = await self._session.read_tree_as_of(paths.METADATA, SUBTREES, is_leaf=paths.is_leaf)
         mark = decode_mark(found.data)
         self._load(mark.offset, mark.epoch, records_of(tree))
 

@@ -271,10 +271,12 @@ class ZooKeeperSession:
             abandon([names for _, names in lists])
         return tree
 
-    async def read_tree_as_of(self, mark: str, roots: Iterable[str]) -> tuple[Znode, dict[str, Znode]]:
+    async def read_tree_as_of(
+        self, mark: str, roots: Iterable[str], *, is_leaf: Callable[[str], bool] = lambda _: False
+    ) -> tuple[Znode, dict[str, Znode]]:
         """All znodes at and below the roots, as they were when the znode ``mark`` was what is given back, while others
-        write. Raises: NoNode: there is no such mark."""
-        return await WatchedTree(self, roots).read(mark)
+        write. ``is_leaf``: which znodes never have others below them. Raises: NoNode: there is no such mark."""
+        return await WatchedTree(self, roots, is_leaf).read(mark)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from engine.core.znodes.operations import Znode
@@ -22,10 +22,12 @@ class WatchedTree:
     only for what changed during the one before, so it comes to an end however much is written.
     """
 
-    def __init__(self, session: ZooKeeperSession, roots: Iterable[str]) -> None:
+    def __init__(self, session: ZooKeeperSession, roots: Iterable[str], is_leaf: Callable[[str], bool]) -> None:
+        """``is_leaf``: of znodes that never have others below them nothing but the value is asked."""
         self._znodes: dict[str, Znode] = {}
         self._session = session
         self._roots = frozenset(roots)
+        self._is_leaf = is_leaf
         self._below: dict[str, set[str]] = {}
         self._stale_values: set[str] = set()
         self._stale_lists: set[str] = set()
@@ -77,7 +79,8 @@ class WatchedTree:
 
     def _is_new(self, path: str) -> None:
         self._stale_values.add(path)
-        self._stale_lists.add(path)
+        if not self._is_leaf(path):
+            self._stale_lists.add(path)
 
     async def _is_gone(self, path: str) -> None:
         self._forget(path)

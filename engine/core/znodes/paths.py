@@ -113,6 +113,19 @@ PERSISTENT_ROOTS: tuple[Create, ...] = (
 )
 
 
+_PARENTS_OF_LEAVES = tuple(
+    f"{each}/" for each in (TOPIC_CONFIGS, BROKER_CONFIGS, IP_CONFIGS, GROUP_CONFIGS, CLIENT_METRICS_CONFIGS, TOKENS)
+)
+
+
+def is_leaf(path: str) -> bool:
+    """Whether a znode at this path, beside which there may be thousands, never has any below it."""
+    if path.startswith(TOPICS):
+        # A topic may be called "state" as well.
+        return path.endswith("/state") and path.count("/") == 6
+    return path.startswith(_PARENTS_OF_LEAVES)
+
+
 def broker_id(number: int) -> str:
     """The ephemeral znode of a broker that lives."""
     return f"{BROKER_IDS}/{number}"

@@ -103,3 +103,13 @@ def test_the_roots_that_we_make_are_those_that_kafka_makes() -> None:
     beneath = (paths.LITERAL_ACLS, paths.LITERAL_ACL_CHANGES, paths.EXTENDED_ACL_CHANGES)
     single = {path for path in theirs if path.startswith(beneath)} | {paths.CONTROLLER_EPOCH, paths.CLUSTER_ID}
     assert {path for path in theirs - single if path.count("/") <= 2} <= ours | {"/controller"}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_is_called_a_leaf_has_nothing_below_it(name: str) -> None:
+    tree = recorded(name)
+    parents = {paths.parent_of(path) for path in tree}
+    leaves = {path for path in tree if paths.is_leaf(path)}
+    assert not leaves & parents
+    assert {path.split("/")[-1] for path in leaves} >= {"state", "<default>"}
+    assert not paths.is_leaf("/brokers/topics/state") and paths.is_leaf("/brokers/topics/state/partitions/0/state")
