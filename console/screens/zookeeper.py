@@ -152,8 +152,9 @@ class ZooKeeperView(View):
         while True:
             if self._state is not None:
                 try:
-                    self._take(await self.console.gateway.znodes(self._opened_paths(), self._wanted_paths()))
-                    self._problem = ""
+                    self._problem = self._take(
+                        await self.console.gateway.znodes(self._opened_paths(), self._wanted_paths())
+                    )
                 except GatewayError as error:
                     # The tree stays, and grows old.
                     self._problem = str(error)
@@ -187,7 +188,10 @@ class ZooKeeperView(View):
         wanted = [row.path for row in rows if not row.hidden]
         return wanted if selected is None or selected.path in wanted else [*wanted, selected.path]
 
-    def _take(self, seen: ZnodesSeen) -> None:
+    def _take(self, seen: ZnodesSeen) -> str:
+        """Keep what was seen; what is wrong with it, if something is."""
+        if seen.znodes.get("/", seen) is None:
+            return f"there is no {self.scope_word()} in this ZooKeeper: nothing is coordinated below it"
         new = False
         for path, znode in seen.znodes.items():
             before = self._looked.get(path)
@@ -196,13 +200,11 @@ class ZooKeeperView(View):
                     self._looked[path] = before._replace(znode=None, at_ms=seen.observed_at_ms)
                 self._opened.discard(path)
                 continue
-            if before is not None and before.znode is not None:
-                if znode.children is None and path in self._opened:
-                    znode = znode._replace(children=before.znode.children)
-                if before.znode.mzxid == znode.mzxid and before.znode.czxid == znode.czxid:
-                    self._looked[path] = before._replace(znode=znode, at_ms=seen.observed_at_ms)
-                    new = new or before.znode.children != znode.children
-                    continue
+            was = before.znode if before is not None else None
+            if before is not None and was is not None and (was.czxid, was.mzxid) == (znode.czxid, znode.mzxid):
+                self._looked[path] = before._replace(znode=znode, at_ms=seen.observed_at_ms)
+                new = new or was.children != znode.children
+                continue
             new = True
             meaning = private(path) if znode.is_private else meaning_of(path, znode.data, metadata_records)
             self._looked[path] = Looked(znode, meaning, seen.observed_at_ms)
@@ -210,6 +212,7 @@ class ZooKeeperView(View):
         if new:
             # Children that were just heard of have not been looked at.
             self._look_again()
+        return ""
 
     def _look_again(self) -> None:
         self._soon.set()
@@ -235,9 +238,7 @@ class ZooKeeperView(View):
         sessions.update_rows(session_rows(state, self._now_ms))
         tree = self._of("tree")
         tree.empty = "" if reason else self._problem or UNASKED
-        # No record has the tree.
-        known = state is not None and self._asked_at_ms and not self.console.travel.is_past
-        tree.update_rows(self._tree() if known else ())
+        tree.update_rows(self._tree() if state is not None and self._asked_at_ms else ())
         for pane in PANES:
             self._of(pane).tick()
         self._share_height()

@@ -300,3 +300,57 @@ async def test_large_segments_are_not_counted(
         (row,) = (await gateway.segments("orders", 0)).rows
         assert (row.batches, row.records, row.end_offset) == expected
         assert row.first_ms == 7_000
+
+
+def cluster_fact(connect: str) -> dict[str, Any]:
+    return {
+        "type": "cluster",
+        "cluster_id": "c",
+        "ready": True,
+        "data_dir": "/d",
+        "bootstrap_servers": NOWHERE,
+        "brokers": [],
+        "zookeeper_connect": connect,
+    }
+
+
+def server_fact(state: str, pid: int | None, why: str) -> dict[str, Any]:
+    fields = dict.fromkeys(("started_at_ms", "exit_code", "cpu_percent", "rss_bytes", "next_restart_at_ms"))
+    about = {"server": 2, "address": NOWHERE, "state": state, "pid": pid, "why": why, "mode": "", "log_file": "/l"}
+    return {"type": "zookeeper", "incarnation": 1, "restarts": 0, **fields, **about}
+
+
+@pytest.mark.parametrize("cluster_first", [True, False])
+async def test_the_clusters_own_zookeeper_is_found_by_what_the_supervisor_tells(
+    supervisor: Supervisor, gateway: EmbeddedGateway, cluster_first: bool
+) -> None:
+    if cluster_first:
+        supervisor.bus.publish(cluster_fact(f"{NOWHERE}/kafka"))
+        await picture(gateway, lambda each: each.zookeeper is not None)
+        assert "are not this cluster's own" in gateway.capabilities.no_ensemble_control
+    supervisor.bus.publish(server_fact("killed", None, "SIGKILL, asked for"))
+    if not cluster_first:
+        supervisor.bus.publish(cluster_fact(f"{NOWHERE}/kafka"))
+    snapshot = await picture(gateway, lambda each: each.zookeeper and each.zookeeper.servers[0].state)
+    (server,) = snapshot.zookeeper.servers
+    assert (server.server_id, server.state, server.error) == (2, "killed", "SIGKILL, asked for")
+    assert (snapshot.coordination, snapshot.zookeeper.chroot) == ("zookeeper", "/kafka")
+    assert gateway.capabilities.no_ensemble_control == ""
+    with pytest.raises(GatewayError, match=r"ZooKeeper|session"):
+        await gateway.znodes(["/"], [])
+    await gateway.zookeeper_servers("start", [2])
+    await gateway.expire_session(1)
+    assert supervisor.asked[-2:] == [
+        ("zookeeper", {"act": "start", "servers": [2]}),
+        ("expire_session", {"broker": 1}),
+    ]
+
+
+async def test_a_cluster_of_its_own_quorum_has_no_servers_to_kill(
+    supervisor: Supervisor, gateway: EmbeddedGateway
+) -> None:
+    supervisor.process(1, "running", 71)
+    supervisor.bus.publish(cluster_fact(""))
+    snapshot = await picture(gateway, lambda _: gateway.capabilities.no_ensemble_control)
+    assert snapshot.zookeeper is None
+    assert "coordinated by KRaft" in gateway.capabilities.no_ensemble_control

@@ -13,6 +13,7 @@ from tests_frame import make_app, populate, settle
 
 from console.modals.confirm import Confirm
 from console.recording.options import Recording
+from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 
 async def coordinate(driver: Driver, **how: Any) -> None:
@@ -92,6 +93,17 @@ async def test_what_nobody_tells_any_more_stays_and_grows_old() -> None:
         assert "! ZooKeeper did not answer within 2,000 ms, the tree is 8s old" in driver.screen
         assert "✗ killed" in driver.screen
         assert "was leader" in driver.screen
+
+
+async def test_a_chroot_that_is_not_there_is_named() -> None:
+    async with driving() as driver:
+
+        async def nothing(opened: Any, wanted: Any) -> ZnodesSeen:
+            return ZnodesSeen(dict.fromkeys((*opened, *wanted)), driver.gateway.clock.at_ms)
+
+        driver.gateway.znodes = nothing
+        await coordinate(driver)
+        assert "there is no /kafka in this ZooKeeper" in driver.screen
 
 
 async def test_kraft_says_so_and_acts_are_grey_where_they_cannot_be_done() -> None:
