@@ -54,14 +54,19 @@ from engine.streams.processors.endpoints import (
 from engine.streams.records import KeyValue, Record, RecordMetadata, ValueAndTimestamp, Window, Windowed
 from engine.streams.serdes import Serde, Serdes
 from engine.streams.stores.builders import StoreBuilder, Stores
+from engine.streams.suppressed import BufferConfig, Suppressed
 from engine.streams.test_driver import TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver
 from engine.streams.topology import SubTopology, Topology
+from engine.streams.windowed import ON_WINDOW_CLOSE, ON_WINDOW_UPDATE
 from engine.streams.windows import JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows
 
 __all__ = [
+    "ON_WINDOW_CLOSE",
+    "ON_WINDOW_UPDATE",
     "STREAM_TIME",
     "WALL_CLOCK_TIME",
     "BranchedKStream",
+    "BufferConfig",
     "Consumed",
     "ConsumedRecord",
     "ErrorContext",
@@ -97,6 +102,7 @@ __all__ = [
     "StreamsError",
     "StreamsSerializationError",
     "SubTopology",
+    "Suppressed",
     "TableJoined",
     "TestInputTopic",
     "TestOutputTopic",

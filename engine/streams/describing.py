@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.streams.java_order import hash_set_order
+from engine.streams.java_order import TreeSet, hash_set_order
 from engine.streams.topology import NodeSpec, ProcessorSpec, SinkSpec, SourceSpec
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ class _Described:
         self.spec = spec
         self.name = spec.name
         self.size = 1
-        self.predecessors: list[_Described] = []
-        self.successors: list[_Described] = []
+        self.predecessors: TreeSet[_Described] = TreeSet(_bigger_first)
+        self.successors: TreeSet[_Described] = TreeSet(_bigger_first)
 
     def grow(self, by: int) -> None:
         self.size += by
@@ -27,17 +27,16 @@ class _Described:
             node.grow(by)
 
 
-def _insert(ordered: list[_Described], node: _Described) -> None:
-    # Bigger ones first, as of now: Java's sorted sets are not sorted anew when a size grows later.
-    if node in ordered:
-        return
-    index = 0
-    while index < len(ordered) and (-ordered[index].size, ordered[index].name) < (-node.size, node.name):
-        index += 1
-    ordered.insert(index, node)
+def _bigger_first(first: _Described, second: _Described) -> int:
+    # By the sizes as they are now: Java's sorted sets are not sorted anew when a size grows later.
+    if first is second:
+        return 0
+    if first.size != second.size:
+        return second.size - first.size
+    return -1 if first.name < second.name else 1
 
 
-def _names(nodes: list[_Described]) -> str:
+def _names(nodes: TreeSet[_Described]) -> str:
     return ", ".join(node.name for node in nodes) or "none"
 
 
@@ -63,8 +62,8 @@ def _sub_topology(topology: Topology, number: int, group: list[str]) -> str:
     for node in nodes.values():
         for name in node.spec.predecessors:
             predecessor = nodes[name]
-            _insert(node.predecessors, predecessor)
-            _insert(predecessor.successors, node)
+            node.predecessors.add(predecessor)
+            predecessor.successors.add(node)
             predecessor.grow(node.size)
     ordered = sorted(nodes.values(), key=lambda node: (-node.size, node.name))
     lines = "".join(f"    {_text(node)}\n" for node in ordered)
@@ -75,8 +74,8 @@ def _global_store(topology: Topology, number: int, group: list[str]) -> str:
     source = next(topology.nodes[name] for name in group if isinstance(topology.nodes[name], SourceSpec))
     processor = next(topology.nodes[name] for name in group if isinstance(topology.nodes[name], ProcessorSpec))
     first, second = _Described(source), _Described(processor)
-    first.successors.append(second)
-    second.predecessors.append(first)
+    first.successors.add(second)
+    second.predecessors.add(first)
     return (
         f"Sub-topology: {number} for global store (will not generate tasks)\n    {_text(first)}\n    {_text(second)}\n"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode, RepartitionGraphNode
 from engine.streams.kstream import SINK_NAME, SOURCE_NAME, KStream, repartition_node
@@ -12,6 +12,11 @@ from engine.streams.params import Grouped, Materialized, check_name
 from engine.streams.processors.aggregate import ChangedSerde, StreamAggregate, TableAggregate
 from engine.streams.processors.table_supplier import TableSupplier
 from engine.streams.serdes import LONG, Serde
+from engine.streams.windows import SessionWindows, SlidingWindows, Windows
+
+if TYPE_CHECKING:
+    from engine.streams.cogrouped import CogroupedKStream
+    from engine.streams.windowed import SessionWindowedKStream, TimeWindowedKStream
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -120,6 +125,26 @@ class KGroupedStream(Generic[K, V]):
             self._repartition = made
         self.graph.add(self.stream.node, self._repartition)
         return self._repartition, {made.name}
+
+    @overload
+    def windowed_by(self, windows: SessionWindows) -> SessionWindowedKStream[K, V]: ...
+
+    @overload
+    def windowed_by(self, windows: Windows | SlidingWindows) -> TimeWindowedKStream[K, V]: ...
+
+    def windowed_by(self, windows: Windows | SlidingWindows | SessionWindows) -> Any:
+        """By key and window of time."""
+        from engine.streams.windowed import SessionWindowedKStream, TimeWindowedKStream
+
+        if isinstance(windows, SessionWindows):
+            return SessionWindowedKStream(self, windows)
+        return TimeWindowedKStream(self, windows)
+
+    def cogroup(self, aggregator: Callable[[K, V, A], A]) -> CogroupedKStream[K, A]:
+        """The beginning of an aggregation of several grouped streams into one table."""
+        from engine.streams.cogrouped import CogroupedKStream
+
+        return CogroupedKStream(self.graph, [(self, aggregator)])
 
 
 class KGroupedTable(Generic[K, V]):

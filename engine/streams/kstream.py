@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from engine.streams.errors import TopologyError
 from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode, RepartitionGraphNode, SinkGraphNode
-from engine.streams.params import Grouped, Materialized, Produced, Repartitioned, check_name
+from engine.streams.params import Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, check_name
 from engine.streams.processors.node import Node, PassThrough
 from engine.streams.processors.stateless import (
     BranchNode,
@@ -30,13 +30,15 @@ from engine.streams.topology import SinkSpec, TopicNameExtractor
 
 if TYPE_CHECKING:
     from engine.streams.kgrouped import KGroupedStream
-    from engine.streams.ktable import KTable
+    from engine.streams.ktable import GlobalKTable, KTable
     from engine.streams.processor_api import FixedKeyProcessor, Processor
+    from engine.streams.windows import JoinWindows
 
 K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
+V3 = TypeVar("V3")
 
 SOURCE_NAME = "KSTREAM-SOURCE-"
 SINK_NAME = "KSTREAM-SINK-"
@@ -249,6 +251,82 @@ class KStream(Generic[K, V]):
         node = ProcessorGraphNode(name, source)
         graph.add(parent, node)
         return KTable(graph, name, key_serde, value_serde, sources, given.name, source, node)
+
+    # Joins: engine.streams.joining has them.
+
+    def join(self, other: KTable[K, V2], joiner: Callable[[V, V2], V3], joined: Joined | None = None) -> KStream[K, V3]:
+        """Each record with the table's value of its key; records whose key the table does not have are left out."""
+        from engine.streams.joining import join_table
+
+        return join_table(self, other, joiner, joined or Joined(), left=False)
+
+    def left_join(
+        self, other: KTable[K, V2], joiner: Callable[[V, V2 | None], V3], joined: Joined | None = None
+    ) -> KStream[K, V3]:
+        """Each record with the table's value of its key, or None."""
+        from engine.streams.joining import join_table
+
+        return join_table(self, other, joiner, joined or Joined(), left=True)
+
+    def join_global(
+        self,
+        table: GlobalKTable[K2, V2],
+        key_selector: Callable[[K, V], K2],
+        joiner: Callable[[V, V2], V3],
+        named: str | None = None,
+    ) -> KStream[K, V3]:
+        """Each record with the global table's value of any key that its key and value give."""
+        from engine.streams.joining import join_global
+
+        return join_global(self, table, key_selector, joiner, named, left=False)
+
+    def left_join_global(
+        self,
+        table: GlobalKTable[K2, V2],
+        key_selector: Callable[[K, V], K2],
+        joiner: Callable[[V, V2 | None], V3],
+        named: str | None = None,
+    ) -> KStream[K, V3]:
+        """The same, with None where the table has nothing."""
+        from engine.streams.joining import join_global
+
+        return join_global(self, table, key_selector, joiner, named, left=True)
+
+    def join_stream(
+        self,
+        other: KStream[K, V2],
+        joiner: Callable[[V, V2], V3],
+        windows: JoinWindows,
+        joined: StreamJoined | None = None,
+    ) -> KStream[K, V3]:
+        """Pairs of records of both streams with the same key whose times are near enough."""
+        from engine.streams.joining import join_streams
+
+        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=False, outer=False)
+
+    def left_join_stream(
+        self,
+        other: KStream[K, V2],
+        joiner: Callable[[V, V2 | None], V3],
+        windows: JoinWindows,
+        joined: StreamJoined | None = None,
+    ) -> KStream[K, V3]:
+        """The same, and records of this stream alone once their window is closed."""
+        from engine.streams.joining import join_streams
+
+        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=True, outer=False)
+
+    def outer_join_stream(
+        self,
+        other: KStream[K, V2],
+        joiner: Callable[[V | None, V2 | None], V3],
+        windows: JoinWindows,
+        joined: StreamJoined | None = None,
+    ) -> KStream[K, V3]:
+        """The same, and records of either stream alone once their window is closed."""
+        from engine.streams.joining import join_streams
+
+        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=True, outer=True)
 
     # Processors of the user's.
 

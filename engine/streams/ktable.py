@@ -17,11 +17,13 @@ from engine.streams.stores.builders import KIND_TIMESTAMPED_KEY_VALUE, StoreBuil
 if TYPE_CHECKING:
     from engine.streams.kgrouped import KGroupedTable
     from engine.streams.processor_api import ValueTransformer
+    from engine.streams.suppressed import Suppressed
 
 K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
+V3 = TypeVar("V3")
 
 TABLE_SOURCE_NAME = "KTABLE-SOURCE-"
 
@@ -183,6 +185,48 @@ class KTable(Generic[K, V]):
         self.graph.add(self.node, node)
         self.enable_sending_old_values(True)
         return KGroupedTable(self.graph, given, node)
+
+    def join(
+        self,
+        other: KTable[K, V2],
+        joiner: Callable[[V, V2], V3],
+        materialized: Materialized | None = None,
+        named: str | None = None,
+    ) -> KTable[K, V3]:
+        """Rows of both tables by key; a key that one of them lacks is left out."""
+        from engine.streams.joining import join_tables
+
+        return join_tables(self, other, joiner, materialized, named, left=False, outer=False)
+
+    def left_join(
+        self,
+        other: KTable[K, V2],
+        joiner: Callable[[V, V2 | None], V3],
+        materialized: Materialized | None = None,
+        named: str | None = None,
+    ) -> KTable[K, V3]:
+        """Rows of this table with the other's of the same key, or None."""
+        from engine.streams.joining import join_tables
+
+        return join_tables(self, other, joiner, materialized, named, left=True, outer=False)
+
+    def outer_join(
+        self,
+        other: KTable[K, V2],
+        joiner: Callable[[V | None, V2 | None], V3],
+        materialized: Materialized | None = None,
+        named: str | None = None,
+    ) -> KTable[K, V3]:
+        """Rows of either table, with None for what the other lacks."""
+        from engine.streams.joining import join_tables
+
+        return join_tables(self, other, joiner, materialized, named, left=True, outer=True)
+
+    def suppress(self, suppressed: Suppressed) -> KTable[K, V]:
+        """Hold changes back: until their window is closed, or for some time."""
+        from engine.streams.suppressed import suppress
+
+        return suppress(self, suppressed)
 
 
 def _new_value(change: tuple[Any, Any]) -> Any:

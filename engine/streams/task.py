@@ -98,6 +98,8 @@ class StreamTask:
         self.partition = partition
         self.task_partition = partition
         self.stream_time = NO_TIMESTAMP
+        self.processor_metadata: dict[str, int] = {}
+        """What nodes want to find again: to be committed with the offsets, and set before :meth:`init`."""
         self.row: Row | None = None
         self.dropped_records: dict[str, int] = {}
         """Metric ``dropped-records-total``, by node or store."""
@@ -405,7 +407,7 @@ class StreamTask:
 
     def store(self, name: str) -> StateStore:
         """A store of the task, or a global one."""
-        found = self.stores.get(name) or self.global_stores.get(name)
+        found = self.stores.get(name, self.global_stores.get(name))
         if found is None:
             raise InvalidStateStoreError(f"task {self.task_id} has no store {name}")
         return found

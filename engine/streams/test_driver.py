@@ -21,6 +21,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from engine.streams.error_handlers import ErrorHandlers
 from engine.streams.errors import StreamsError
 from engine.streams.global_task import GlobalTask
+from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG as JOIN_EMIT_INTERVAL
+from engine.streams.processors.window_aggregate import EMIT_INTERVAL_CONFIG as WINDOW_EMIT_INTERVAL
 from engine.streams.records import NO_HEADERS, ChangelogRecord, Headers, InputRecord, OutputRecord
 from engine.streams.serdes import Serde
 from engine.streams.stores.engines import Engines
@@ -64,7 +66,9 @@ class TopologyTestDriver:
         handlers: ErrorHandlers | None = None,
         engines_by_type: Mapping[str, Engines] | None = None,
     ) -> None:
-        self.config: dict[str, Any] = {"application.id": "test", **(config or {})}
+        # As Java's driver: what is closed goes on at once, not once a second of a clock that stands still.
+        at_once = {WINDOW_EMIT_INTERVAL: 0, JOIN_EMIT_INTERVAL: 0}
+        self.config: dict[str, Any] = {"application.id": "test", **at_once, **(config or {})}
         self.wall_clock_ms = wall_clock_ms
         self.topology = topology
         self._outputs: dict[str, deque[OutputRecord]] = {}

@@ -25,6 +25,8 @@ class TaskContext(Protocol):
     partition: int
     stream_time: int
     """The greatest timestamp the task has seen (ms), -1 before the first record."""
+    processor_metadata: dict[str, int]
+    """What nodes want to find again after a restart; committed with the offsets (Kafka's ProcessorMetadata)."""
     row: Row | None
     """The record in work, where a node works record by record (processors of the user's)."""
 

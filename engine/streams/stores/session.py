@@ -12,6 +12,7 @@ from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, Wi
 from engine.streams.serdes import Serde, session_store_key, split_session_store_key
 from engine.streams.stores.engines import SessionEngine, SessionItem
 from engine.streams.stores.state_store import StateStore, key_bytes
+from engine.streams.stores.window import segment_is_gone
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,7 +50,8 @@ class SessionStore(StateStore, Generic[K, V]):
             self.observed_stream_time = end
             self._bytes.remove_before(end - self.retention_ms + 1)
         if end <= self.observed_stream_time - self.retention_ms:
-            self.context.dropped(self.name)
+            if segment_is_gone(end, self.observed_stream_time, self.retention_ms):
+                self.context.dropped(self.name)
         else:
             self._bytes.put(raw_key, start, end, raw)
         if self.logged:

@@ -23,6 +23,16 @@ _pack, _unpack_from = _TIME.pack, _TIME.unpack_from
 _MAX_TIME = 2**63 - 1
 
 
+def segment_is_gone(time: int, stream_time: int, retention_ms: int) -> bool:
+    """Whether Kafka's default stores would have counted a put at ``time`` as dropped.
+
+    They keep whole segments of time, and drop, and count, only what falls before the first one that is kept; what is
+    too old within it is put, and never seen again.
+    """
+    interval = max(retention_ms // 2, 60_000)
+    return time // interval < (stream_time - retention_ms) // interval
+
+
 class _Windows(StateStore, Generic[K, V]):
     """What plain and timestamped window stores share. ``_wrap`` and ``_unwrap`` put the time to a value's bytes."""
 
@@ -58,7 +68,8 @@ class _Windows(StateStore, Generic[K, V]):
             self._bytes.remove_before(start - self.retention_ms + 1)
         elif start <= self.observed_stream_time - self.retention_ms:
             # It is logged all the same, as Kafka's layers have it: the changelog's own retention ends it.
-            self.context.dropped(self.name)
+            if segment_is_gone(start, self.observed_stream_time, self.retention_ms):
+                self.context.dropped(self.name)
             self._log(raw_key, start, logged, timestamp)
             return
         if self._retain_duplicates:
