@@ -69,6 +69,11 @@ def _endpoints(found: Any) -> str:
     return said + (f" · rack {found['rack']}" if found.get("rack") else "")
 
 
+def _registration_words(found: Any) -> str:
+    leaving = " · leaves" if found.get("in_controlled_shutdown") else ""
+    return f"{'fenced' if found['fenced'] else 'up'}{leaving} · broker epoch {found['broker_epoch']:,}"
+
+
 _VERSION = "of this JSON's format"
 _STATE_FIELDS = {
     "leader": "the broker that leads; -1: none",
@@ -209,7 +214,21 @@ KINDS: tuple[Kind, ...] = (
     Kind(r"/kconsole/log", "the last batches of metadata records, by base offset"),
     Kind(r"/kconsole/log/\d+", "a batch of metadata records, as it was written in one transaction"),
     Kind(r"/kconsole/brokers", "registrations, also of brokers that are down"),
-    Kind(r"/kconsole/brokers/\d+", "a broker's registration: it outlives the broker"),
+    Kind(
+        r"/kconsole/brokers/\d+",
+        "a broker's registration: it outlives the broker",
+        {
+            "broker_epoch": "of this registration: requests with an older one are refused",
+            "incarnation_id": "of the process that registered",
+            "fenced": "true: the controller counts it as down",
+            "in_controlled_shutdown": "it is leaving, and leads nothing any more",
+            "changed_ms": "since when it is as it is, ms since 1970",
+            "log_dirs": "ids of its log directories that work",
+            "features": "the levels that it can do",
+            "version": _VERSION,
+        },
+        _registration_words,
+    ),
     Kind(r"/kconsole/controllers(/\d+)?", "registrations of controllers"),
     Kind(r"/kconsole/features", "finalized features that Kafka 3.9 does not know"),
     Kind(r"/kconsole/config(/.+)?", "configs of kinds that Kafka 3.9 does not know"),

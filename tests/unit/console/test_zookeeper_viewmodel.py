@@ -157,6 +157,7 @@ def test_of_very_many_children_it_says_how_many_are_not_shown() -> None:
         ("/config/topics/t", {"config": {}}, "no overrides"),
         ("/latest_producer_id_block", {"broker": 1, "block_start": "0", "block_end": "999"}, "0–999 to broker 1"),
         ("/kconsole/metadata", {"offset": 1234, "epoch": 7, "first": 8}, "offset 1,234 · controller epoch 7"),
+        ("/kconsole/brokers/1", {"fenced": True, "broker_epoch": 9}, "fenced · broker epoch 9"),
         ("/feature", {"features": {}, "status": 1}, "no feature is finalized"),
         # Not as Kafka writes it: shown as it is.
         ("/latest_producer_id_block", [1], "[1]"),
