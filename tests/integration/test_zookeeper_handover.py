@@ -20,10 +20,11 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from bench.clusters import free_port
 from tests.integration import record_zookeeper_trees as recorded
 from tests.integration import test_graduation as graduation
-from tests.integration.conftest import KCONSOLE
+from tests.integration.apache_kafka import KafkaBroker
+from tests.integration.conftest import KCONSOLE, start_cluster, stop_cluster
 from tests.integration.java_tools import kafka_tool
 from tests.integration.raw_client import wait_until
-from tests.integration.zookeeper_kafka import ZooKeeperKafka, read_by_kafka, tree_of
+from tests.integration.zookeeper_kafka import KAFKA_3_LIBS, ZooKeeperKafka, read_by_kafka, tree_of
 from tests.integration.zookeeper_server import zookeeper
 
 pytestmark = [
@@ -52,6 +53,21 @@ _KINDS = ("topics", "brokers", "users", "clients", "ips")
 _LASTING = ("cluster ", "topic ", "replicas ", "config ", "acl ", "producer ids ", "to be ", "feature ")
 
 
+def is_led(bootstrap: str, connect: str) -> bool:
+    """Whether each broker knows all of them, and of every topic a leader for each partition."""
+    paths = [each["path"].split("/") for each in tree_of(connect)]
+    topics = {path[3] for path in paths if path[1:3] == ["brokers", "topics"] and len(path) > 3}
+    addresses = bootstrap.split(",")
+    for address in addresses:
+        metadata = AdminClient({"bootstrap.servers": address}).list_topics(timeout=20)
+        partitions = [each for topic in metadata.topics.values() for each in topic.partitions.values()]
+        if len(metadata.brokers) != len(addresses) or set(metadata.topics) != topics:
+            return False
+        if any(each.leader < 0 for each in partitions):
+            return False
+    return True
+
+
 class Cluster:
     """Brokers 1 and 2, run by one or by the other."""
 
@@ -75,24 +91,8 @@ class Cluster:
     def run_by(self, who: str) -> Iterator[None]:
         """All brokers, whole, until the end."""
         with self._kafka() if who == "Kafka" else self._kconsole():
-            wait_until(f"all is led under {who}", self.is_led, 60)
+            wait_until(f"all is led under {who}", lambda: is_led(self.bootstrap, self.connect), 60)
             yield
-
-    def is_led(self) -> bool:
-        """Whether each broker knows both, and of every topic a leader for each partition."""
-        topics = {
-            each["path"].split("/")[3] for each in tree_of(self.connect) if each["path"].startswith("/brokers/topics/")
-        }
-        for address in self.bootstrap.split(","):
-            metadata = AdminClient({"bootstrap.servers": address}).list_topics(timeout=20)
-            partitions = [each for topic in metadata.topics.values() for each in topic.partitions.values()]
-            if (
-                len(metadata.brokers) != 2
-                or set(metadata.topics) != topics
-                or any(each.leader < 0 for each in partitions)
-            ):
-                return False
-        return True
 
     @contextmanager
     def _kafka(self) -> Iterator[None]:
@@ -259,3 +259,47 @@ def test_each_finds_everything_as_the_other_left_it(first: str, second: str, tmp
             left = cluster.everything()
         with cluster.run_by(second):
             assert_same(left, cluster.everything())
+
+
+UP = """
+coordination: zookeeper
+zookeeper.connect: {connect}/up
+brokers: [{{id: 1}}, {{id: 2}}, {{id: 3}}]
+configs:
+  group.initial.rebalance.delay.ms: 0
+  offsets.topic.num.partitions: 4
+  transaction.state.log.num.partitions: 3
+"""
+
+
+def test_kafka_starts_with_the_files_that_kconsole_up_wrote(tmp_path: Path) -> None:
+    with zookeeper(tmp_path / "zookeeper") as ensemble:
+        cluster = start_cluster(tmp_path, UP.format(connect=ensemble.connect))
+        bootstrap = cluster.bootstrap
+        graduation.create_topics(bootstrap)
+        graduation.fill(bootstrap, 0, 100)
+        graduation.commit(bootstrap, "billing", 7)
+        graduation.transact(bootstrap, 7)
+        left = graduation.picture(bootstrap)
+        stop_cluster(cluster)
+
+        files = {each: tmp_path / f"data/broker-{each}/server.properties" for each in (1, 2, 3)}
+        brokers = [KafkaBroker(file, tmp_path / f"kafka-{each}.log", KAFKA_3_LIBS) for each, file in files.items()]
+        try:
+            for broker, address in zip(brokers, bootstrap.split(","), strict=True):
+                broker.wait_until_it_listens(address)
+            wait_until("all is led under Kafka", lambda: is_led(bootstrap, f"{ensemble.connect}/up"), 60)
+            graduation.assert_same(left, graduation.picture(bootstrap), at_least=500)
+            graduation.fill(bootstrap, 100, 50)
+            graduation.transact(bootstrap, 9)
+            left = graduation.picture(bootstrap)
+            for broker in brokers:
+                broker.process.terminate()
+            assert {broker.process.wait(60) for broker in brokers} <= {0, 143}
+        finally:
+            for broker in brokers:
+                broker.kill()
+
+        back = graduation.start_again(tmp_path)
+        graduation.assert_same(left, graduation.picture(bootstrap), at_least=500)
+        stop_cluster(back)
