@@ -290,9 +290,9 @@ class ZooKeeperView(View):
         if state is None:
             return ""
         said = [(ensemble_words(state, self._now_ms), 3), (controller_words(state, self._now_ms), 2)]
-        problem = self._problem or state.error
+        problem = self._problem or state.error or (state.sessions_error if self._pane == "sessions" else "")
         if problem:
-            age_ms = text.age_ms(self._now_ms, self._asked_at_ms)
+            age_ms = text.age_ms(self._now_ms, self._asked_at_ms) if self._problem else 0.0
             old = f", the tree is {text.age(age_ms)} old" if age_ms > STALE_MS else ""
             said.insert(0, (f"! {problem}{old}", 4))
         return text.joined(said, max(40, self.size.width - 6))

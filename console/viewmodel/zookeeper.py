@@ -208,11 +208,12 @@ SERVER_COLUMNS: tuple[Column, ...] = (
 
 
 class SessionRow(NamedTuple):
-    """A session of a client."""
+    """A session of a client; ``is_told``: servers tell who is connected to them."""
 
     session: ZooKeeperClient
     now_ms: int
     age_ms: float
+    is_told: bool = True
 
     @property
     def key(self) -> str:
@@ -221,8 +222,8 @@ class SessionRow(NamedTuple):
 
     @property
     def is_healthy(self) -> bool:
-        """A server has its connection."""
-        return self.session.is_connected
+        """A server has its connection, as far as servers tell."""
+        return self.session.is_connected or not self.is_told
 
 
 def owner_words(session: ZooKeeperClient) -> str:
@@ -238,7 +239,8 @@ def session_rows(state: ZooKeeperState | None, now_ms: int) -> list[SessionRow]:
     """Brokers' first."""
     if state is None:
         return []
-    rows = [SessionRow(each, now_ms, text.age_ms(now_ms, each.observed_at_ms)) for each in state.sessions]
+    told = not state.sessions_error
+    rows = [SessionRow(each, now_ms, text.age_ms(now_ms, each.observed_at_ms), told) for each in state.sessions]
     return sorted(
         rows,
         key=lambda row: (
@@ -261,6 +263,8 @@ def _owner(row: SessionRow) -> Cell:
 
 
 def _connected(row: SessionRow) -> Cell:
+    if not row.session.is_connected and not row.is_told:
+        return UNKNOWN
     if not row.session.is_connected:
         return cell("✗ not connected", "under_replicated")
     return cell(row.session.server, "muted")

@@ -18,6 +18,7 @@ from console.viewmodel.zookeeper import (
     KRAFT,
     MOST_CHILDREN,
     NOT_OPENED,
+    SESSION_COLUMNS,
     UNASKED,
     Looked,
     controller_words,
@@ -118,6 +119,11 @@ def test_sessions_are_named_by_what_they_own_brokers_first() -> None:
     assert [owner_words(row.session) for row in rows] == ["broker 1", "broker 2, controller", "", "this console"]
     # Nobody has it as a connection, and its znodes are there still: it will expire, or come back.
     assert [row.is_healthy for row in rows] == [True, False, True, True]
+    # Where servers do not say who is connected, nobody is taken for lost.
+    untold = session_rows(state._replace(sessions_error="h:1 does not answer cons"), NOW)
+    assert [row.is_healthy for row in untold] == [True] * 4
+    (connected,) = [column for column in SESSION_COLUMNS if column.key == "server"]
+    assert [plain(connected.cell(row)) for row in (rows[1], untold[1])] == ["✗ not connected", "–"]
 
 
 def test_the_tree_has_what_is_open_numbers_in_their_order() -> None:
