@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode
 from engine.streams.kstream import KStream
-from engine.streams.params import Grouped, Materialized, check_name
+from engine.streams.params import Grouped, Materialized, TableJoined, check_name
 from engine.streams.processors.stateless import MapValuesNode
 from engine.streams.processors.table_supplier import GetterSupplier, PlainSupplier, TableSupplier, store_getter
 from engine.streams.processors.tables import TableFilter, TableMapValues, TableTransformValues
@@ -221,6 +221,32 @@ class KTable(Generic[K, V]):
         from engine.streams.joining import join_tables
 
         return join_tables(self, other, joiner, materialized, named, left=True, outer=True)
+
+    def join_on_foreign_key(
+        self,
+        other: KTable[K2, V2],
+        foreign_key: Callable[[V], K2 | None],
+        joiner: Callable[[V, V2], V3],
+        materialized: Materialized | None = None,
+        joined: TableJoined | None = None,
+    ) -> KTable[K, V3]:
+        """Rows of this table with the other's row of a key that the value names."""
+        from engine.streams.foreign_key_joining import join_on_foreign_key
+
+        return join_on_foreign_key(self, other, foreign_key, joiner, materialized, joined or TableJoined(), left=False)
+
+    def left_join_on_foreign_key(
+        self,
+        other: KTable[K2, V2],
+        foreign_key: Callable[[V], K2 | None],
+        joiner: Callable[[V, V2 | None], V3],
+        materialized: Materialized | None = None,
+        joined: TableJoined | None = None,
+    ) -> KTable[K, V3]:
+        """The same, with None for what the other table lacks."""
+        from engine.streams.foreign_key_joining import join_on_foreign_key
+
+        return join_on_foreign_key(self, other, foreign_key, joiner, materialized, joined or TableJoined(), left=True)
 
     def suppress(self, suppressed: Suppressed) -> KTable[K, V]:
         """Hold changes back: until their window is closed, or for some time."""

@@ -12,7 +12,7 @@ from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, Wi
 from engine.streams.serdes import Serde, session_store_key, split_session_store_key
 from engine.streams.stores.engines import SessionEngine, SessionItem
 from engine.streams.stores.state_store import StateStore, key_bytes
-from engine.streams.stores.window import segment_is_gone
+from engine.streams.stores.window import first_kept
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,6 +38,7 @@ class SessionStore(StateStore, Generic[K, V]):
         super().__init__(name, engine, logged=logged)
         self.retention_ms = retention_ms
         self.observed_stream_time = NO_TIMESTAMP
+        self._kept_from = 0
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
@@ -48,14 +49,19 @@ class SessionStore(StateStore, Generic[K, V]):
         raw = None if value is None else self._write(value)
         if end > self.observed_stream_time:
             self.observed_stream_time = end
-            self._bytes.remove_before(end - self.retention_ms + 1)
-        if end <= self.observed_stream_time - self.retention_ms:
-            if segment_is_gone(end, self.observed_stream_time, self.retention_ms):
-                self.context.dropped(self.name)
+            self._forget()
+        if end < self._kept_from:
+            self.context.dropped(self.name)
         else:
             self._bytes.put(raw_key, start, end, raw)
         if self.logged:
             self.changes.append((session_store_key(raw_key, start, end), raw, timestamp, NO_HEADERS))
+
+    def _forget(self) -> None:
+        first = first_kept(self.observed_stream_time, self.retention_ms)
+        if first > self._kept_from:
+            self._kept_from = first
+            self._bytes.remove_before(first)
 
     def put(self, session: Windowed[K], value: V | None) -> None:
         """Set the value of a session; None deletes it."""
@@ -99,9 +105,12 @@ class SessionStore(StateStore, Generic[K, V]):
         return self._find(None, None, 0, _MAX_TIME, reverse=False)
 
     def ended_between(self, earliest_end: int, latest_end: int) -> Iterator[tuple[Windowed[K], V]]:
-        """Sessions of all keys that end in that span, both inclusive, by end (``findSessions(earliest, latest)``)."""
-        found = [item for item in self._raw(None, None, earliest_end, latest_end) if item[2] <= latest_end]
-        found.sort(key=lambda item: (item[2], item[0], item[1]))
+        """Sessions of all keys that end in that span, both inclusive, by end (``findSessions(earliest, latest)``).
+
+        Those too old for every other read are among them: this is how closed sessions are emitted.
+        """
+        found = [item for item in self._bytes.find(None, None, earliest_end, latest_end) if item[2] <= latest_end]
+        found.sort(key=lambda item: (item[2], item[1], item[0]))
         return map(self._typed, found)
 
     def _raw(
@@ -134,9 +143,10 @@ class SessionStore(StateStore, Generic[K, V]):
         self._bytes.put_many(items)
         if latest > self.observed_stream_time:
             self.observed_stream_time = latest
-            self._bytes.remove_before(latest - self.retention_ms + 1)
+            self._forget()
 
     def wipe(self) -> None:
         """Forget everything, time as well."""
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
+        self._kept_from = 0

@@ -23,14 +23,14 @@ _pack, _unpack_from = _TIME.pack, _TIME.unpack_from
 _MAX_TIME = 2**63 - 1
 
 
-def segment_is_gone(time: int, stream_time: int, retention_ms: int) -> bool:
-    """Whether Kafka's default stores would have counted a put at ``time`` as dropped.
+def first_kept(stream_time: int, retention_ms: int) -> int:
+    """The time before which everything is removed, and puts are counted as dropped.
 
-    They keep whole segments of time, and drop, and count, only what falls before the first one that is kept; what is
-    too old within it is put, and never seen again.
+    Kafka's default stores keep whole segments of time, of a minute or more: what is too old within the first of them
+    is there, but is not seen. So nothing is looked for at every put, and removed at most once a segment.
     """
     interval = max(retention_ms // 2, 60_000)
-    return time // interval < (stream_time - retention_ms) // interval
+    return (stream_time - retention_ms) // interval * interval
 
 
 class _Windows(StateStore, Generic[K, V]):
@@ -56,6 +56,7 @@ class _Windows(StateStore, Generic[K, V]):
         self.observed_stream_time = NO_TIMESTAMP
         self._retain_duplicates = retain_duplicates
         self._sequence = 0
+        self._kept_from = 0
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
@@ -63,19 +64,25 @@ class _Windows(StateStore, Generic[K, V]):
     def _put(self, raw_key: bytes, start: int, raw: bytes | None, logged: bytes | None, timestamp: int) -> None:
         if raw is None and self._retain_duplicates:
             return  # which of them, it does not say
+        if self._retain_duplicates:
+            self._sequence = (self._sequence + 1) & 0x7FFFFFFF
         if start > self.observed_stream_time:
             self.observed_stream_time = start
-            self._bytes.remove_before(start - self.retention_ms + 1)
+            self._forget()
         elif start <= self.observed_stream_time - self.retention_ms:
             # It is logged all the same, as Kafka's layers have it: the changelog's own retention ends it.
-            if segment_is_gone(start, self.observed_stream_time, self.retention_ms):
+            if start < self._kept_from:
                 self.context.dropped(self.name)
             self._log(raw_key, start, logged, timestamp)
             return
-        if self._retain_duplicates:
-            self._sequence = (self._sequence + 1) & 0x7FFFFFFF
         self._bytes.put(raw_key, start, self._sequence, raw)
         self._log(raw_key, start, logged, timestamp)
+
+    def _forget(self) -> None:
+        first = first_kept(self.observed_stream_time, self.retention_ms)
+        if first > self._kept_from:
+            self._kept_from = first
+            self._bytes.remove_before(first)
 
     def _log(self, raw_key: bytes, start: int, logged: bytes | None, timestamp: int) -> None:
         if self.logged:
@@ -145,6 +152,8 @@ class _Windows(StateStore, Generic[K, V]):
         items: list[tuple[bytes, int, int, bytes | None]] = []
         for key, value, timestamp, _ in records:
             raw_key, start, sequence = split_window_store_key(key)
+            if sequence > self._sequence:
+                self._sequence = sequence  # a put after this must not take the place of what is restored
             if start > latest:
                 latest = start
             if start > latest - self.retention_ms:
@@ -153,12 +162,13 @@ class _Windows(StateStore, Generic[K, V]):
         self._bytes.put_many(items)
         if latest > self.observed_stream_time:
             self.observed_stream_time = latest
-            self._bytes.remove_before(latest - self.retention_ms + 1)
+            self._forget()
 
     def wipe(self) -> None:
         """Forget everything, time as well."""
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
+        self._kept_from = 0
 
 
 class WindowStore(_Windows[K, V]):
