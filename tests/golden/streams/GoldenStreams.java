@@ -1,0 +1,56 @@
+import org.apache.kafka.streams.*; import org.apache.kafka.streams.kstream.*; import org.apache.kafka.common.serialization.*; import java.util.*; import java.time.*; import java.nio.file.*;
+import org.apache.kafka.streams.test.*;
+public class GoldenStreams {
+ static Serde<String> S=Serdes.String();
+ static String hx(byte[] b){ return b==null?"null":java.util.HexFormat.of().formatHex(b); }
+ static String w(Windowed<String> k){ return k.key()+"@"+k.window().start()+"-"+k.window().end(); }
+ static void build(String n, StreamsBuilder b){
+  KStream<String,String> a=b.stream("a",Consumed.with(S,S));
+  Duration D10=Duration.ofMillis(10), D5=Duration.ofMillis(5), D20=Duration.ofMillis(20);
+  switch(n){
+  case "count": a.groupByKey().count().toStream().mapValues(v->""+v).to("out"); break;
+  case "groupby": a.groupBy((k,v)->v.substring(0,1)).count().toStream().mapValues(v->""+v).to("out"); break;
+  case "reduce": a.groupByKey().reduce((x,y)->x+y).toStream().to("out"); break;
+  case "branch": { Map<String,KStream<String,String>> m=a.split(Named.as("sp-")).branch((k,v)->v.compareTo("m")<0).branch((k,v)->v.compareTo("t")<0,Branched.as("x")).defaultBranch(); m.get("sp-1").mapValues(v->v+"1").merge(m.get("sp-x").mapValues(v->v+"x")).merge(m.get("sp-0").filterNot((k,v)->v.equals("z"))).to("out"); break; }
+  case "tumbling": a.groupByKey().windowedBy(TimeWindows.ofSizeAndGrace(D10,D5)).count().toStream((k,v)->w(k)).mapValues(v->""+v).to("out",Produced.with(S,S)); break;
+  case "hopping": a.groupByKey().windowedBy(TimeWindows.ofSizeAndGrace(D10,D5).advanceBy(Duration.ofMillis(3))).reduce((x,y)->x+y).toStream((k,v)->w(k)).to("out",Produced.with(S,S)); break;
+  case "sliding": a.groupByKey().windowedBy(SlidingWindows.ofTimeDifferenceAndGrace(D10,D20)).reduce((x,y)->x+y).toStream((k,v)->w(k)).to("out",Produced.with(S,S)); break;
+  case "session": a.groupByKey().windowedBy(SessionWindows.ofInactivityGapAndGrace(D5,D20)).reduce((x,y)->x+y).toStream((k,v)->w(k)).to("out",Produced.with(S,S)); break;
+  case "suppress": a.groupByKey().windowedBy(TimeWindows.ofSizeAndGrace(D10,D5)).reduce((x,y)->x+y,Materialized.with(S,S)).suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded())).toStream((k,v)->w(k)).to("out",Produced.with(S,S)); break;
+  case "suppresstime": b.table("t",Consumed.with(S,S)).suppress(Suppressed.untilTimeLimit(D10,Suppressed.BufferConfig.maxRecords(3).emitEarlyWhenFull())).toStream().to("out"); break;
+  case "onclose": a.groupByKey().windowedBy(TimeWindows.ofSizeAndGrace(D10,D5)).emitStrategy(EmitStrategy.onWindowClose()).count().toStream((k,v)->w(k)).mapValues(v->""+v).to("out",Produced.with(S,S)); break;
+  case "sessionclose": a.groupByKey().windowedBy(SessionWindows.ofInactivityGapAndGrace(D5,D5)).emitStrategy(EmitStrategy.onWindowClose()).count().toStream((k,v)->w(k)).mapValues(v->""+v).to("out",Produced.with(S,S)); break;
+  case "jstream": a.join(b.stream("b",Consumed.with(S,S)),(x,y)->x+y,JoinWindows.ofTimeDifferenceAndGrace(D5,D10),StreamJoined.with(S,S,S)).to("out"); break;
+  case "ljstream": a.leftJoin(b.stream("b",Consumed.with(S,S)),(x,y)->x+y,JoinWindows.ofTimeDifferenceAndGrace(D5,D10),StreamJoined.with(S,S,S)).to("out"); break;
+  case "ojstream": a.outerJoin(b.stream("b",Consumed.with(S,S)),(x,y)->x+y,JoinWindows.ofTimeDifferenceWithNoGrace(D5).after(Duration.ofMillis(2)),StreamJoined.with(S,S,S)).to("out"); break;
+  case "selfjoin": a.join(a,(x,y)->x+y,JoinWindows.ofTimeDifferenceAndGrace(D5,D10),StreamJoined.with(S,S,S)).to("out"); break;
+  case "rejoin": a.selectKey((k,v)->v.substring(0,1)).leftJoin(b.stream("b",Consumed.with(S,S)).selectKey((k,v)->k),(x,y)->x+y,JoinWindows.ofTimeDifferenceAndGrace(D5,D10),StreamJoined.with(S,S,S)).to("out"); break;
+  case "jtable": a.leftJoin(b.table("t",Consumed.with(S,S)),(x,y)->x+y).to("out"); break;
+  case "jtable2": a.map((k,v)->KeyValue.pair(k+"",v)).join(b.table("t",Consumed.with(S,S)).filter((k,v)->v.compareTo("c")>0),(x,y)->x+y,Joined.with(S,S,S)).to("out"); break;
+  case "ttjoin": b.table("t",Consumed.with(S,S)).join(b.table("u",Consumed.with(S,S)),(x,y)->x+y).toStream().to("out"); break;
+  case "ttleft": b.table("t",Consumed.with(S,S)).leftJoin(b.table("u",Consumed.with(S,S)),(x,y)->x+y,Materialized.<String,String,org.apache.kafka.streams.state.KeyValueStore<org.apache.kafka.common.utils.Bytes,byte[]>>as("jj").withValueSerde(S)).toStream().to("out"); break;
+  case "ttouter": b.table("t",Consumed.with(S,S)).outerJoin(b.table("u",Consumed.with(S,S)).filter((k,v)->v.compareTo("p")<0),(x,y)->x+y).filter((k,v)->!v.equals("ab")).toStream().to("out"); break;
+  case "tagg": b.table("t",Consumed.with(S,S)).groupBy((k,v)->KeyValue.pair(v.substring(0,1),v),Grouped.with(S,S)).aggregate(()->"",(k,v,g)->g+"+"+v,(k,v,g)->g+"-"+v,Materialized.with(S,S)).toStream().to("out"); break;
+  case "tcount": b.table("t",Consumed.with(S,S)).mapValues(v->v+"!").groupBy((k,v)->KeyValue.pair(v.substring(0,1),v),Grouped.with(S,S)).count().toStream().mapValues(v->""+v).to("out"); break;
+  case "tred": b.table("t",Consumed.with(S,S)).filter((k,v)->v.compareTo("m")<0).groupBy((k,v)->KeyValue.pair(v.substring(0,1),v),Grouped.with(S,S)).reduce((x,y)->x+"+"+y,(x,y)->x+"-"+y).toStream().to("out"); break;
+  case "totable": a.toTable().join(a.groupByKey().reduce((x,y)->x+y),(x,y)->x+y).toStream().to("out"); break;
+  case "global": a.leftJoin(b.globalTable("t",Consumed.with(S,S)),(k,v)->k,(x,y)->x+y).join(b.globalTable("u",Consumed.with(S,S)),(k,v)->v.substring(0,1),(x,y)->x+y).to("out"); break;
+  case "cogroup": a.groupByKey().<String>cogroup((k,v,g)->g+v).cogroup(b.stream("b",Consumed.with(S,S)).groupBy((k,v)->k,Grouped.with(S,S)),(k,v,g)->g+v.toUpperCase()).aggregate(()->"",Materialized.with(S,S)).toStream().to("out"); break;
+  case "fk": b.table("t",Consumed.with(S,S)).join(b.table("u",Consumed.with(S,S)),v->v.equals("z")?null:v.substring(0,1),(x,y)->x+y).toStream().to("out"); break;
+  case "fkleft": b.table("t",Consumed.with(S,S)).leftJoin(b.table("u",Consumed.with(S,S)),v->v.equals("z")?null:v.substring(0,1),(x,y)->x+y,Materialized.<String,String,org.apache.kafka.streams.state.KeyValueStore<org.apache.kafka.common.utils.Bytes,byte[]>>as("fkk").withKeySerde(S).withValueSerde(S)).toStream().to("out"); break;
+  default: throw new RuntimeException(n);
+  }
+  if(!List.of("suppresstime","ttjoin","ttleft","ttouter","tagg","tcount","tred","fk","fkleft").contains(n)) return; a.foreach((k,v)->{}); }
+ public static void main(String[] z) throws Exception{
+  List<String> lines=Files.readAllLines(Path.of(System.getProperty("input")));
+  for(String n: z){ StreamsBuilder b=new StreamsBuilder(); build(n,b); Topology t=b.build(); System.out.println("=== "+n); System.out.print(t.describe());
+   Properties p=new Properties(); p.put("application.id","test"); p.put("bootstrap.servers","x:1"); p.put("default.key.serde",Serdes.StringSerde.class); p.put("default.value.serde",Serdes.StringSerde.class); p.put("statestore.cache.max.bytes","0"); p.put("state.dir","/tmp/golden-streams-state");
+   try(TopologyTestDriver d=new TopologyTestDriver(t,p,Instant.ofEpochMilli(0))){
+    Map<String,TestInputTopic<String,String>> in=new HashMap<>(); for(String x: List.of("a","b","t","u")) in.put(x,d.createInputTopic(x,S.serializer(),S.serializer()));
+    TestOutputTopic<String,String> o=d.createOutputTopic("out",S.deserializer(),S.deserializer());
+    for(String l: lines){ String[] f=l.split(","); if(f[0].equals("clock")){ d.advanceWallClockTime(Duration.ofMillis(Long.parseLong(f[1]))); continue; }
+      try{ in.get(f[0]).pipeInput(f[1].equals("null")?null:f[1], f[2].equals("null")?null:f[2], Long.parseLong(f[3])); }catch(IllegalArgumentException e){ if(!(""+e.getMessage()).contains("Unknown topic")) throw e; }
+      for(TestRecord<String,String> r: o.readRecordsToList()) System.out.println(l+" -> "+r.key()+","+r.value()+","+r.timestamp()); }
+    for(String tp: new TreeSet<>(d.producedTopicNames())){ if(tp.equals("out")) continue; TestOutputTopic<byte[],byte[]> q=d.createOutputTopic(tp,new ByteArrayDeserializer(),new ByteArrayDeserializer()); System.out.println("TOPIC "+tp); for(TestRecord<byte[],byte[]> r: q.readRecordsToList()) System.out.println(hx(r.key())+" "+hx(r.value())+" "+(tp.contains("SUPPRESS")?"":r.timestamp())); }
+ double dr=0; for(Map.Entry<org.apache.kafka.common.MetricName,? extends org.apache.kafka.common.Metric> m: d.metrics().entrySet()) if(m.getKey().name().equals("dropped-records-total")) dr+=(Double)m.getValue().metricValue(); System.out.println("dropped "+dr);
+   } } } }
