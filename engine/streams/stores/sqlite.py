@@ -34,9 +34,15 @@ class SqliteBackend:
         try:
             # Reads by interactive queries come from another thread, never at the same time (engines.py).
             self._connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
-            self._execute = self._connection.execute
-            self._open(layout)
         except sqlite3.Error as error:
+            raise _failed(path, "open", error) from error
+        self._execute = self._connection.execute
+        try:
+            self._open(layout)
+        except (sqlite3.Error, StateStoreError) as error:
+            self._connection.close()
+            if isinstance(error, StateStoreError):
+                raise
             raise _failed(path, "open", error) from error
 
     def _open(self, layout: str) -> None:
