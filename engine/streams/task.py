@@ -111,6 +111,7 @@ class StreamTask:
         self._collector = collector
         self._handlers = handlers or ErrorHandlers()
         self._now = 0
+        self._punctuation_time: int | None = None
         self._queues: dict[tuple[str, int], _Queue] = {}
         self._order = 0
         self._raw: list[list[InputRecord]] = []
@@ -359,7 +360,9 @@ class StreamTask:
             return 0
         self._now = now_ms
         self.topic, self.row = None, None
+        self._punctuation_time = time
         called = queue.punctuate(time, lambda punctuator, at: punctuator.callback(at))
+        self._punctuation_time = None
         self._log_changes()
         return called
 
@@ -398,8 +401,10 @@ class StreamTask:
         return self._now
 
     def timestamp(self) -> int:
-        """The time of the record in work."""
-        return self.stream_time if self.row is None else self.row[2]
+        """The time of the record, or of the punctuation, in work."""
+        if self.row is not None:
+            return self.row[2]
+        return self.stream_time if self._punctuation_time is None else self._punctuation_time
 
     def dropped(self, where: str, count: int = 1) -> None:
         """Count dropped records."""

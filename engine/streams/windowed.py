@@ -138,6 +138,7 @@ class TimeWindowedKStream(Generic[K, V]):
         store_name = queryable or grouped.graph.new_store_name(prefix)
         name = grouped.graph.name(named, prefix)
         builder = window_store_builder(materialized, store_name, windows, grouped.key_serde, value_serde)
+        builder.emits_on_close = self._on_close
         supplier = WindowAggregateSupplier(
             builder, windows, Aggregation(initializer, aggregator), on_close=self._on_close
         )

@@ -61,6 +61,8 @@ class StoreBuilder:
     retention_ms: int | None = None
     window_size: int | None = None
     retain_duplicates: bool = False
+    emits_on_close: bool = False
+    """Whether a windowed table's windows go on once, when they are closed."""
     engine: str | None = None
     """``memory``, ``sqlite`` or ``rocksdb``; None is what the application's config says."""
     make: Callable[[StoreBuilder, BuildContext], StateStore] | None = None
@@ -117,6 +119,7 @@ class StoreBuilder:
             retention_ms=self.retention_ms,
             window_size=self.window_size or 0,
             retain_duplicates=self.retain_duplicates,
+            emits_on_close=self.emits_on_close,
         )
 
     def serdes(self, context: BuildContext) -> tuple[Serde[Any], Serde[Any]]:

@@ -49,6 +49,7 @@ class _Windows(StateStore, Generic[K, V]):
         retention_ms: int,
         window_size: int,
         retain_duplicates: bool = False,
+        emits_on_close: bool = False,
     ) -> None:
         super().__init__(name, engine, logged=logged)
         self.retention_ms = retention_ms
@@ -57,6 +58,8 @@ class _Windows(StateStore, Generic[K, V]):
         self._retain_duplicates = retain_duplicates
         self._sequence = 0
         self._kept_from = 0
+        # Kafka keeps windows that are emitted on close in a store ordered by time, whose reads see 1 ms more.
+        self._unseen = retention_ms if emits_on_close else retention_ms - 1
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
@@ -69,7 +72,7 @@ class _Windows(StateStore, Generic[K, V]):
         if start > self.observed_stream_time:
             self.observed_stream_time = start
             self._forget()
-        elif start <= self.observed_stream_time - self.retention_ms:
+        elif start < self.observed_stream_time - self._unseen:
             # It is logged all the same, as Kafka's layers have it: the changelog's own retention ends it.
             if start < self._kept_from:
                 self.context.dropped(self.name)
@@ -90,12 +93,12 @@ class _Windows(StateStore, Generic[K, V]):
             self.changes.append((key, logged, timestamp, NO_HEADERS))
 
     def _get(self, key: K, start: int) -> bytes | None:
-        if start <= self.observed_stream_time - self.retention_ms:
+        if start < self.observed_stream_time - self._unseen:
             return None
         return self._bytes.get(key_bytes(self, self._write_key, key), start)
 
     def _fetch(self, key: K, earliest: int, latest: int, *, reverse: bool) -> Iterator[tuple[int, bytes]]:
-        earliest = max(earliest, self.observed_stream_time - self.retention_ms + 1)
+        earliest = max(earliest, self.observed_stream_time - self._unseen)
         if latest < earliest:
             return iter(())
         return self._bytes.fetch(key_bytes(self, self._write_key, key), earliest, latest, reverse=reverse)
@@ -103,7 +106,7 @@ class _Windows(StateStore, Generic[K, V]):
     def _fetch_range(
         self, low: K | None, high: K | None, earliest: int, latest: int, *, reverse: bool
     ) -> Iterator[WindowItem]:
-        earliest = max(earliest, self.observed_stream_time - self.retention_ms + 1)
+        earliest = max(earliest, self.observed_stream_time - self._unseen)
         if latest < earliest:
             return iter(())
         raw_low = None if low is None else self._write_key(low)
@@ -196,7 +199,7 @@ class TimestampedWindowStore(_Windows[K, V]):
 
     def find(self, key: K, start: int) -> tuple[V, int] | None:
         """``(value, timestamp)`` of ``key`` in the window that starts at ``start``, None when there is none."""
-        if start <= self.observed_stream_time - self.retention_ms:
+        if start < self.observed_stream_time - self._unseen:
             return None
         raw = self._bytes.get(self._write_key(key), start)
         if raw is None:

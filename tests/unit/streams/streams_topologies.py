@@ -7,23 +7,33 @@ from typing import Any
 
 from engine.streams import (
     ON_WINDOW_CLOSE,
+    STREAM_TIME,
+    WALL_CLOCK_TIME,
     BufferConfig,
     Consumed,
+    FixedKeyProcessor,
     Grouped,
     Joined,
     JoinWindows,
     KStream,
     KTable,
     Materialized,
+    Processor,
+    ProcessorContext,
     Produced,
+    Record,
+    Repartitioned,
     Serdes,
     SessionWindows,
     SlidingWindows,
+    Stores,
     StreamJoined,
     StreamsBuilder,
     Suppressed,
     TimeWindows,
     Topology,
+    UnlimitedWindows,
+    ValueTransformer,
     Windowed,
 )
 
@@ -79,6 +89,52 @@ def _branch(b: StreamsBuilder, a: Stream) -> None:
     first = split["sp-1"].map_values(lambda v: v + "1")
     merged = first.merge(split["sp-x"].map_values(lambda v: v + "x"))
     out(merged.merge(split["sp-0"].filter_not(lambda k, v: v == "z")))
+
+
+class Counting(Processor[str, str, str, str]):
+    """Counts in a store, tells what it has every 20 ms of stream time, forgets two keys every second."""
+
+    def init(self, context: ProcessorContext) -> None:
+        super().init(context)
+        self.store = context.get_state_store("st")
+        context.schedule(20, STREAM_TIME, self.tell)
+        context.schedule(1000, WALL_CLOCK_TIME, self.forget)
+
+    def tell(self, time: int) -> None:
+        for key, count in self.store.all():
+            self.context.forward(Record(key, f"S{count}", time))
+
+    def forget(self, time: int) -> None:
+        self.context.forward(Record("wall", f"W{self.context.current_stream_time_ms()}", time))
+        for key in "ab":
+            self.store.delete(key)
+
+    def process(self, record: Record[str, str]) -> None:
+        self.store.put(record.key, (self.store.get(record.key) or 0) + 1)
+        metadata = self.context.record_metadata()
+        assert metadata is not None
+        value = f"{record.value}{metadata.offset}@{self.context.current_stream_time_ms()}"
+        self.context.forward(record.with_value(value))
+
+
+class Twice(FixedKeyProcessor[str, str, str]):
+    """Forwards each record with the stream time, and once more."""
+
+    def process(self, record: Record[str, str]) -> None:
+        self.context.forward(record.with_value(f"{record.value}{self.context.current_stream_time_ms()}"))
+        self.context.forward(record.with_value("2" + record.value))
+
+
+class Bracketed(ValueTransformer[str, str, str]):
+    """A value with its key."""
+
+    def transform(self, key: str, value: str | None) -> str:
+        return f"{key}<{text(value)}>"
+
+
+def _process(b: StreamsBuilder, a: Stream) -> None:
+    b.add_state_store(Stores.key_value("st", S, Serdes.long()))
+    a.process(Counting, ["st"]).to("out", Produced(key_serde=S, value_serde=S))
 
 
 def _foreign(value: str) -> str | None:
@@ -175,9 +231,104 @@ BUILDERS: dict[str, Callable[[StreamsBuilder, Stream], None]] = {
     "fkleft": lambda b, a: out(
         b.table("t", C).left_join_on_foreign_key(b.table("u", C), _foreign, both, stored("fkk")).to_stream()
     ),
+    "procvals": lambda b, a: out(a.process_values(Twice).group_by_key().count().to_stream().map_values(str)),
+    "process": _process,
+    "repart": lambda b, a: out(
+        a.repartition(Repartitioned(key_serde=S, value_serde=S, name="rp", partitions=3)).merge(a.repartition())
+    ),
+    "named": lambda b, a: (
+        a.filter(lambda k, v: True, "f1")
+        .map_values(lambda v: v, "m1")
+        .select_key(lambda k, v: v, "sk")
+        .group_by_key(Grouped(key_serde=S, value_serde=S, name="grp"))
+        .count(Materialized("cs"), "cnt")
+        .filter(lambda k, v: v > 1, Materialized("fs"), "tf")
+        .map_values(str, Materialized("ms", value_serde=S), "tm")
+        .to_stream("ts")
+        .to("out", Produced(key_serde=S, value_serde=S, name="sinkk"))
+    ),
+    "namedjoin": lambda b, a: out(
+        a.left_join_stream(
+            b.stream("b", Consumed(key_serde=S, value_serde=S, name="bsrc")),
+            both,
+            JoinWindows.of_time_difference_with_no_grace(5),
+            StreamJoined(key_serde=S, value_serde=S, other_value_serde=S, name="jn", store_name="jst"),
+        )
+    ),
+    "slidingclose": lambda b, a: windows_out(
+        a.group_by_key()
+        .windowed_by(SlidingWindows.of_time_difference_and_grace(5, 5))
+        .emit_strategy(ON_WINDOW_CLOSE)
+        .reduce(append)
+    ),
+    "hopclose": lambda b, a: windows_out(
+        a.group_by_key().windowed_by(_tumbling().advance_by(4)).emit_strategy(ON_WINDOW_CLOSE).reduce(append)
+    ),
+    "cowin": lambda b, a: windows_out(
+        a.group_by_key()
+        .cogroup(lambda k, v, g: g + v)
+        .cogroup(b.stream("b", C).group_by_key(), lambda k, v, g: g + v.upper())
+        .windowed_by(_tumbling())
+        .aggregate(str, stored())
+    ),
+    "coses": lambda b, a: windows_out(
+        a.group_by_key()
+        .cogroup(lambda k, v, g: g + v)
+        .windowed_by_session(_sessions(5))
+        .aggregate(str, lambda k, x, y: x + y, stored(), "cg")
+    ),
+    "three": lambda b, a: out(
+        b.table("t", C)
+        .join(b.table("u", C), both)
+        .outer_join(a.to_table(), lambda x, y: f"{text(x)}/{text(y)}")
+        .group_by(_initial, G)
+        .count()
+        .to_stream()
+        .map_values(str)
+    ),
+    "ttname": lambda b, a: out(
+        b.table("t", Consumed(key_serde=S, value_serde=S, name="tt"), Materialized("tst"))
+        .left_join(b.table("u", C), both, named="nj")
+        .map_values(lambda v: v + "!")
+        .filter(lambda k, v: len(v) > 3)
+        .join(a.group_by_key().reduce(append), both)
+        .to_stream()
+    ),
+    "suppjoin": lambda b, a: out(
+        a.group_by_key()
+        .count()
+        .suppress(Suppressed.until_time_limit(10, BufferConfig(max_bytes=200).emit_early_when_full()))
+        .join(b.table("t", C), both)
+        .to_stream()
+    ),
+    "ttrans": lambda b, a: out(
+        b.table("t", C).transform_values(Bracketed).filter(lambda k, v: "q" not in v).to_stream()
+    ),
+    "flat": lambda b, a: out(
+        a.flat_map(lambda k, v: [(letter, k) for letter in v])
+        .flat_map_values(lambda v: [v, v + v])
+        .peek(lambda k, v: None)
+        .group_by_key(G)
+        .aggregate(str, lambda k, v, g: g + v, Materialized("agg", value_serde=S))
+        .to_stream()
+    ),
+    "outofrange": lambda b, a: out(
+        a.join_stream(b.stream("b", C), both, JoinWindows.of_time_difference_and_grace(5, 0).before(-2), SJ)
+    ),
+    "multi": lambda b, a: (
+        b.stream(["b", "u"], C)
+        .merge(a)
+        .group_by_key()
+        .windowed_by(UnlimitedWindows.of(20))
+        .count()
+        .to_stream()
+        .select_key(lambda k, v: f"{k.key}{k.window.start}")
+        .map_values(str)
+        .to("out", Produced(key_serde=S, value_serde=S))
+    ),
 }
 
-_LEAVES_A_UNREAD = {"suppresstime", "ttjoin", "ttleft", "ttouter", "tagg", "tcount", "tred", "fk", "fkleft"}
+_LEAVES_A_UNREAD = {"suppresstime", "ttjoin", "ttleft", "ttouter", "tagg", "tcount", "tred", "fk", "fkleft", "ttrans"}
 
 
 def topology(name: str) -> Topology:
