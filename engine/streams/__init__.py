@@ -54,6 +54,7 @@ from engine.streams.processors.endpoints import (
 from engine.streams.records import KeyValue, Record, RecordMetadata, ValueAndTimestamp, Window, Windowed
 from engine.streams.serdes import Serde, Serdes
 from engine.streams.stores.builders import StoreBuilder, Stores
+from engine.streams.stores.ttl import TtlKeyValueStore, key_value_with_ttl
 from engine.streams.suppressed import BufferConfig, Suppressed
 from engine.streams.test_driver import TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver
 from engine.streams.topology import SubTopology, Topology
@@ -111,12 +112,14 @@ __all__ = [
     "Topology",
     "TopologyError",
     "TopologyTestDriver",
+    "TtlKeyValueStore",
     "UnlimitedWindows",
     "ValueAndTimestamp",
     "ValueTransformer",
     "Window",
     "Windowed",
     "fail_on_invalid_timestamp",
+    "key_value_with_ttl",
     "log_and_skip_on_invalid_timestamp",
     "use_partition_time_on_invalid_timestamp",
 ]

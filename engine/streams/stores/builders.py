@@ -91,13 +91,7 @@ class StoreBuilder:
         """The store, empty or as its engine's files have it."""
         if self.make is not None:
             return self.make(self, context)
-        engines = context.engines
-        if self.engine is not None:
-            found = MemoryEngines() if self.engine == "memory" else context.by_type.get(self.engine)
-            if found is None:
-                known = ", ".join(sorted({"memory", *context.by_type}))
-                raise TopologyError(f"store {self.name}: there is no engine {self.engine!r}, only {known}")
-            engines = found
+        engines = self.engines(context)
         key, value = self.serdes(context)
         logged, name, directory = self.logging_enabled, self.name, context.directory
         if self.kind == KIND_KEY_VALUE:
@@ -121,6 +115,16 @@ class StoreBuilder:
             retain_duplicates=self.retain_duplicates,
             emits_on_close=self.emits_on_close,
         )
+
+    def engines(self, context: BuildContext) -> Engines:
+        """The engines the store is made in: those that the builder names, or else the application's."""
+        if self.engine is None:
+            return context.engines
+        found = MemoryEngines() if self.engine == "memory" else context.by_type.get(self.engine)
+        if found is None:
+            known = ", ".join(sorted({"memory", *context.by_type}))
+            raise TopologyError(f"store {self.name}: there is no engine {self.engine!r}, only {known}")
+        return found
 
     def serdes(self, context: BuildContext) -> tuple[Serde[Any], Serde[Any]]:
         """The serdes of the store, for its changelog topic; the config's where the builder has none."""
