@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from engine.streams.errors import TopologyError
@@ -115,6 +115,27 @@ class KStream(Generic[K, V]):
     def map_values_with_key(self, mapper: Callable[[K, V], V2], named: str | None = None) -> KStream[K, V2]:
         """Another value for each record, from its key and value."""
         return self._below("KSTREAM-MAPVALUES-", named, lambda: MapValuesWithKeyNode(mapper), value_changing=True)
+
+    def map_values_async(
+        self,
+        mapper: Callable[[K, V], Awaitable[V2]],
+        concurrency: int = 16,
+        timeout_s: float | None = None,
+        named: str | None = None,
+    ) -> KStream[K, V2]:
+        """Another value for each record, by a coroutine of key and value: a look-up in a service, say.
+
+        Up to ``concurrency`` run at once; those of one key follow one another, and the order of records stays. One that
+        takes longer than ``timeout_s`` fails its record. Ours: Kafka Streams has nothing like it.
+        """
+        from engine.streams.processors.async_values import AsyncMapValues
+
+        check_name(named)
+        name = self.graph.name(named, "KSTREAM-MAPVALUES-ASYNC-")
+        node = ProcessorGraphNode(name, AsyncMapValues(mapper, concurrency, timeout_s))
+        node.value_changing = True
+        self.graph.add(self.node, node)
+        return KStream(self.graph, name, self.key_serde, None, self.source_nodes, self.repartition_required, node)
 
     def flat_map(self, mapper: Callable[[K, V], Iterable[tuple[K2, V2]]], named: str | None = None) -> KStream[K2, V2]:
         """Any number of keys and values for each record."""

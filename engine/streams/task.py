@@ -40,6 +40,10 @@ from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.state_store import StateStore
 from engine.streams.topology import ProcessorSpec, SinkSpec, SourceSpec, Topology
 
+# Keys of the processors' metadata, beside those of Kafka's own, which are names of stores.
+_TASK_TIME = "kconsole.stream-time"
+_NODE_TIME = "kconsole.stream-time."
+
 
 class Collector(Protocol):
     """Where the output of tasks goes: to a producer, or to a test."""
@@ -213,8 +217,13 @@ class StreamTask:
         self._now = now_ms
         for store in self.stores.values():
             store.init(self)
+        self.stream_time = max(self.stream_time, self.processor_metadata.get(_TASK_TIME, NO_TIMESTAMP))
         for name in self._ordered:
-            self.nodes[name].init(self)
+            node = self.nodes[name]
+            node.init(self)
+            time = self.processor_metadata.get(f"{_NODE_TIME}{name}")
+            if time is not None:
+                node.resume_time(time)
 
     def close(self, *, wipe: bool = False) -> None:
         """Close nodes, then stores. What was not committed may be lost; ``wipe`` makes sure of it."""
@@ -383,6 +392,12 @@ class StreamTask:
         for store in self.stores.values():
             store.flush()
         self._log_changes()
+        if self.stream_time != NO_TIMESTAMP:
+            self.processor_metadata[_TASK_TIME] = self.stream_time
+        for name, node in self.nodes.items():
+            time = node.time_to_keep()
+            if time is not None and time != NO_TIMESTAMP:
+                self.processor_metadata[f"{_NODE_TIME}{name}"] = time
 
     def offsets_to_commit(self) -> dict[tuple[str, int], int]:
         """The next offset to process, by partition; only of partitions of which something was processed."""

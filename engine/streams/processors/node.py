@@ -78,6 +78,13 @@ class Node:
         """Take records, in their order."""
         raise NotImplementedError
 
+    def time_to_keep(self) -> int | None:
+        """The node's own stream time, which must survive a restart; None for nodes that have none."""
+        return None
+
+    def resume_time(self, time: int) -> None:
+        """The stream time that the node had before a restart; called before the first record."""
+
     def close(self) -> None:
         """The task ends."""
 

@@ -77,6 +77,14 @@ class _SessionAggregateNode(Node):
         self._next_emit = 0
         self._interval = 1000
 
+    def time_to_keep(self) -> int | None:
+        """The greatest timestamp so far: it tells what is late."""
+        return self._stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self._stream_time = time
+
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)

@@ -247,6 +247,14 @@ class _StreamJoinNode(Node):
         self._interval = 1000
         self._task_key = ""
 
+    def time_to_keep(self) -> int | None:
+        """The greatest timestamp so far, of both sides: it tells what is late."""
+        return self._tracker.stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self._tracker.stream_time = max(self._tracker.stream_time, time)
+
     def init(self, context: TaskContext) -> None:
         """Find the stores, and the other side's time."""
         super().init(context)

@@ -285,6 +285,14 @@ class _SuppressNode(Node):
         self._buffer: SuppressionBuffer
         self._stream_time = NO_TIMESTAMP
 
+    def time_to_keep(self) -> int | None:
+        """The greatest timestamp so far: it tells what is late."""
+        return self._stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self._stream_time = time
+
     def init(self, context: TaskContext) -> None:
         """Find the buffer."""
         super().init(context)

@@ -1,0 +1,96 @@
+"""A task that ends after a commit and begins anew from its changelogs goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.streams.global_task import GlobalTask
+from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG as JOINS
+from engine.streams.processors.window_aggregate import EMIT_INTERVAL_CONFIG as WINDOWS
+from engine.streams.records import InputRecord
+from engine.streams.task import StreamTask
+from engine.streams.topology import Topology
+from tests.unit.streams.streams_topologies import S, topology
+from tests.unit.streams.test_streams_batches import RECORDS, Collected
+
+CONFIG = {"application.id": "test", "default.key.serde": S, "default.value.serde": S, JOINS: 0, WINDOWS: 0}
+NAMES = [
+    "fkleft",
+    "hopclose",
+    "hopping",
+    "ojstream",
+    "session",
+    "sliding",
+    "suppress",
+    "suppresstime",
+    "tagg",
+    "ttleft",
+]
+
+
+class Worker:
+    """A task of one sub-topology, with what it wrote to the cluster."""
+
+    def __init__(self, built: Topology, number: int) -> None:
+        self.built = built
+        self.number = number
+        self.collected = Collected()
+        self.globals = GlobalTask(built, CONFIG)
+        self.globals.init(0)
+        self.task = self.begin()
+        self.task.init(0)
+
+    def begin(self) -> StreamTask:
+        return StreamTask(
+            self.built,
+            CONFIG,
+            sub_topology=self.number,
+            partition=0,
+            collector=self.collected,
+            global_stores=self.globals.stores,
+        )
+
+    def process(self, records: list[tuple[str, InputRecord]]) -> None:
+        for topic, record in records:
+            try:
+                self.task.add_records(topic, 0, [record])
+            except KeyError:
+                continue
+            while self.task.process(0, limit=10):
+                pass
+        self.task.prepare_commit()
+        self.task.committed()
+
+    def restart(self) -> None:
+        metadata = self.task.processor_metadata
+        self.task.close()
+        self.task = self.begin()
+        for store, changelog in self.task.changelog_topics().items():
+            self.task.restore(store, self.collected.changes.get(changelog, []))
+        self.task.processor_metadata.update(metadata)
+        self.task.init(0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(records=RECORDS, cut=st.integers(0, 25))
+@settings(max_examples=12, deadline=None)
+def test_output_is_that_of_a_task_that_never_ended(
+    name: str, records: list[tuple[str, str | None, str | None, int]], cut: int
+) -> None:
+    built = topology(name)
+    fetched = [
+        (topic, InputRecord(at, time, key and key.encode(), value and value.encode()))
+        for at, (topic, key, value, time) in enumerate(records)
+        if value is not None or topic in "tu"
+    ]
+    for number in range(len(built.node_groups())):
+        whole, ended = Worker(built, number), Worker(built, number)
+        for part in (fetched[:cut], fetched[cut:]):
+            whole.process(part)
+        ended.process(fetched[:cut])
+        ended.restart()
+        ended.process(fetched[cut:])
+        assert ended.collected.output == whole.collected.output
+        assert ended.collected.changes == whole.collected.changes
