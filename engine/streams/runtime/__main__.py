@@ -1,0 +1,74 @@
+"""``python -m engine.streams.runtime module:topology --config FILE``: one worker, until SIGTERM or an error."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from engine.model.errors import KafkaError
+from engine.streams.builder import StreamsBuilder
+from engine.streams.errors import StreamsError
+from engine.streams.runtime.config import StreamsConfig, StreamsConfigError, load_object, read_properties
+from engine.streams.runtime.worker import Worker
+from engine.streams.topology import Topology
+
+
+def load_topology(reference: str) -> Topology:
+    """The topology, builder, or function that gives one, at ``module:attribute``.
+
+    Raises:
+        StreamsConfigError: there is none.
+    """
+    found = load_object(reference, "topology")
+    if callable(found) and not isinstance(found, Topology | StreamsBuilder):
+        found = found()
+    if isinstance(found, StreamsBuilder):
+        found = found.build()
+    if not isinstance(found, Topology):
+        raise StreamsConfigError(f"topology: {reference} is {type(found).__name__}, no Topology and no StreamsBuilder")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 after SIGTERM or SIGINT, 1 after an error, 2 for wrong arguments or configs."""
+    parser = argparse.ArgumentParser(prog="python -m engine.streams.runtime", description=__doc__)
+    parser.add_argument("topology", help="module:attribute; a Topology, a StreamsBuilder, or a function that gives one")
+    parser.add_argument("--config", metavar="FILE", help="properties of the application, name=value a line")
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="a config; wins over the file's"
+    )
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=given.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("engine.streams.runtime.clients.librdkafka").setLevel(logging.ERROR)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        text = Path(given.config).read_text() if given.config else ""
+        properties = read_properties(text, given.config or "")
+        properties |= read_properties("\n".join(given.set), "--set")
+        worker = Worker(load_topology(given.topology), StreamsConfig(properties))
+    except OSError as error:
+        sys.stderr.write(f"{given.config}: {error.strerror}\n")
+        return 2
+    except StreamsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: worker.stop())
+    try:
+        worker.run()
+    except (StreamsError, KafkaException, KafkaError) as error:
+        logging.getLogger(__name__).error("%s", error, exc_info=error.__cause__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

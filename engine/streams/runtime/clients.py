@@ -1,0 +1,140 @@
+"""The librdkafka clients of a worker. Only here and in the modules beside it is confluent-kafka imported."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import admin as confluent_admin
+
+from engine.streams.errors import StreamsError
+from engine.streams.records import InputRecord
+from engine.streams.runtime.config import StreamsConfig
+
+log = logging.getLogger(__name__)
+
+Partition = tuple[str, int]
+
+_METADATA_TIMEOUT_S = 5.0
+_QUIET = logging.getLogger(f"{__name__}.librdkafka")
+
+
+def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
+    """A consumer whose partitions are assigned by hand; ``kind`` is main, restore or global.
+
+    It tells where partitions end, which is how its position gets past what is never delivered (transaction markers,
+    aborted records), and never chooses an offset by itself.
+    """
+    settings = config.librdkafka("consumer.", f"{kind}.consumer.")
+    return Consumer(
+        {
+            "fetch.wait.max.ms": 100,
+            # A broker that comes back is found soon.
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            **settings,
+            "client.id": f"{client_id}-{kind}-consumer",
+            # librdkafka wants one; nothing is ever asked or committed under it.
+            "group.id": config.application_id,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed" if config.exactly_once else "read_uncommitted",
+        },
+        logger=_QUIET,
+    )
+
+
+def input_records(messages: list[Any]) -> tuple[dict[Partition, list[InputRecord]], list[tuple[Partition, Any]]]:
+    """What a consumer gave, by partition, and what it said besides: ``(partition, message with an error)``."""
+    records: dict[Partition, list[InputRecord]] = {}
+    told: list[tuple[Partition, Any]] = []
+    for message in messages:
+        at = message.topic(), message.partition()
+        if message.error() is not None:
+            told.append((at, message))
+            continue
+        found = records.get(at)
+        if found is None:
+            found = records[at] = []
+        found.append(
+            InputRecord(
+                message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
+            )
+        )
+    return records, told
+
+
+def is_end(message: Any) -> bool:
+    """Whether a message only says that its partition ends here; ``message.offset()`` is the next to be written."""
+    return bool(message.error().code() == KafkaError._PARTITION_EOF)
+
+
+def is_out_of_range(message: Any) -> bool:
+    """Whether a message says that the offset asked for is not there (any more)."""
+    return message.error().code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+
+
+class Topics:
+    """What a worker asks about topics: partitions, offsets of their ends; and the purge of repartition topics."""
+
+    def __init__(self, config: StreamsConfig, client_id: str) -> None:
+        self.admin = confluent_admin.AdminClient(
+            {**config.librdkafka(), "client.id": f"{client_id}-admin"}, logger=_QUIET
+        )
+        self._partitions: dict[str, int] = {}
+        self._timeout_s = config["task.timeout.ms"] / 1000
+
+    def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic has; waits for brokers that are away.
+
+        Raises:
+            StreamsError: there is no such topic, or nobody answers within task.timeout.ms.
+        """
+        known = self._partitions.get(topic)
+        if known is not None:
+            return known
+        until = time.monotonic() + self._timeout_s
+        missing_until = time.monotonic() + _METADATA_TIMEOUT_S
+        while True:
+            try:
+                found = self.admin.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
+                if found is not None and found.error is None and found.partitions:
+                    self._partitions[topic] = len(found.partitions)
+                    return len(found.partitions)
+                why, limit = "it does not exist: create it", missing_until
+            except KafkaException as error:
+                why, limit = str(error), until
+            if time.monotonic() > limit:
+                raise StreamsError(f"topic {topic}: {why}")
+            time.sleep(0.05)
+
+    def ask_offsets(self, partitions: list[Partition], *, latest: bool) -> dict[Partition, Any]:
+        """Futures of the first offset of each partition, or of the one after the last that is replicated.
+
+        Open transactions do not count: the end is that of all records, whatever becomes of them.
+        """
+        spec: Any = confluent_admin
+        spec = spec.OffsetSpec.latest() if latest else spec.OffsetSpec.earliest()
+        asked = self.admin.list_offsets(
+            {TopicPartition(*each): spec for each in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=10,
+        )
+        return {(each.topic, each.partition): future for each, future in asked.items()}
+
+    def delete_records(self, offsets: Mapping[Partition, int]) -> None:
+        """Have what is before these offsets deleted, in the background; a failure does not matter."""
+        asked = self.admin.delete_records([TopicPartition(topic, each, at) for (topic, each), at in offsets.items()])
+        for future in asked.values():
+            future.add_done_callback(_note_failure)
+
+
+def _note_failure(future: Any) -> None:
+    error = future.exception()
+    if error is not None:
+        log.info("repartition topic not purged: %s", error)

@@ -1,0 +1,312 @@
+"""The configs of an application, under the names and with the defaults of Kafka's ``StreamsConfig`` (4.3)."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.client.security.librdkafka import librdkafka_security
+from engine.client.security.properties import SecurityError
+from engine.streams.error_handlers import Handler, fail, go_on
+from engine.streams.errors import StreamsError
+from engine.streams.processors.endpoints import (
+    fail_on_invalid_timestamp,
+    log_and_skip_on_invalid_timestamp,
+    use_partition_time_on_invalid_timestamp,
+)
+from engine.streams.serdes import Serde, Serdes
+
+AT_LEAST_ONCE = "at_least_once"
+EXACTLY_ONCE = "exactly_once_v2"
+
+DEFAULTS: dict[str, Any] = {
+    "application.id": None,
+    "application.server": "",
+    "auto.offset.reset": "earliest",
+    "bootstrap.servers": None,
+    "buffered.records.per.partition": 1000,
+    "client.id": "",
+    "client.rack": None,
+    "commit.interval.ms": 30_000,
+    "default.key.serde": None,
+    "default.timestamp.extractor": "FailOnInvalidTimestamp",
+    "default.value.serde": None,
+    "deserialization.exception.handler": "LogAndFailExceptionHandler",
+    "errors.dead.letter.queue.topic.name": None,
+    "group.protocol": "streams",
+    "max.poll.interval.ms": 300_000,
+    "max.task.idle.ms": 0,
+    "num.standby.replicas": None,
+    "poll.ms": 100,
+    "processing.exception.handler": "LogAndFailProcessingExceptionHandler",
+    "processing.guarantee": AT_LEAST_ONCE,
+    "production.exception.handler": "DefaultProductionExceptionHandler",
+    "repartition.purge.interval.ms": 30_000,
+    "replication.factor": -1,
+    "request.timeout.ms": 30_000,
+    "state.dir": "/tmp/kafka-streams",
+    "task.timeout.ms": 300_000,
+    "transaction.timeout.ms": 10_000,
+    "windowstore.changelog.additional.retention.ms": 86_400_000,
+}
+"""Every config that is known, and its default; ``transaction.timeout.ms`` is Streams' for exactly-once."""
+
+_EXACTLY_ONCE_COMMIT_INTERVAL_MS = 100
+_SECURITY = ("security.protocol", "sasl.", "ssl.")
+_PREFIXES = ("main.consumer.", "restore.consumer.", "global.consumer.", "consumer.", "producer.")
+# What the runtime depends on; Kafka Streams refuses or overrides these too.
+_OURS = (
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "isolation.level",
+    "partitioner",
+    "transactional.id",
+)
+_HANDLERS: dict[str, Handler] = {
+    "LogAndFailExceptionHandler": fail,
+    "LogAndContinueExceptionHandler": go_on,
+    "LogAndFailProcessingExceptionHandler": fail,
+    "LogAndContinueProcessingExceptionHandler": go_on,
+    "DefaultProductionExceptionHandler": fail,
+}
+_EXTRACTORS = {
+    "FailOnInvalidTimestamp": fail_on_invalid_timestamp,
+    "LogAndSkipOnInvalidTimestamp": log_and_skip_on_invalid_timestamp,
+    "UsePartitionTimeOnInvalidTimestamp": use_partition_time_on_invalid_timestamp,
+}
+_SERDES = {
+    "StringSerde": Serdes.string,
+    "ByteArraySerde": Serdes.bytes,
+    "BytesSerde": Serdes.bytes,
+    "LongSerde": Serdes.long,
+    "IntegerSerde": Serdes.integer,
+    "ShortSerde": Serdes.short,
+    "DoubleSerde": Serdes.double,
+    "FloatSerde": Serdes.float,
+    "BooleanSerde": Serdes.boolean,
+    "UUIDSerde": Serdes.uuid,
+    "string": Serdes.string,
+    "bytes": Serdes.bytes,
+    "long": Serdes.long,
+    "integer": Serdes.integer,
+    "short": Serdes.short,
+    "double": Serdes.double,
+    "float": Serdes.float,
+    "boolean": Serdes.boolean,
+    "uuid": Serdes.uuid,
+    "json": Serdes.json,
+}
+
+
+class StreamsConfigError(StreamsError):
+    """A config is wrong or missing; the message names it and the remedy (``ConfigException``)."""
+
+
+class StreamsConfig:
+    """Configs of one application, checked. ``config["commit.interval.ms"]`` gives a value of the default's type."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        """Check ``given``, texts as from a file or Python's own values.
+
+        Raises:
+            StreamsConfigError: unknown name, wrong value, or something that is needed is missing.
+        """
+        self._values = dict(DEFAULTS)
+        self._clients: dict[str, str] = {}
+        self._security: dict[str, str] = {}
+        for name, value in given.items():
+            if name.startswith(_PREFIXES):
+                bare = next(name.removeprefix(each) for each in _PREFIXES if name.startswith(each))
+                if bare in _OURS:
+                    raise StreamsConfigError(f"{name}: the runtime sets {bare} itself; leave it out")
+                self._clients[name] = _text(value)
+            elif name.startswith(_SECURITY):
+                self._security[name] = _text(value)
+            elif name in DEFAULTS:
+                self._values[name] = self._converted(name, value)
+            else:
+                near = difflib.get_close_matches(name, DEFAULTS, 1)
+                hint = f"did you mean {near[0]}?" if near else "configs of clients begin with consumer. or producer."
+                raise StreamsConfigError(f"{name}: no such config; {hint}")
+        self._check(given)
+        try:
+            self._librdkafka = librdkafka_security(self._security)
+        except SecurityError as error:
+            raise StreamsConfigError(str(error)) from error
+
+    def _converted(self, name: str, value: Any) -> Any:
+        default = DEFAULTS[name]
+        if isinstance(default, int) or name == "num.standby.replicas":
+            try:
+                return int(value)
+            except (TypeError, ValueError):
+                raise StreamsConfigError(f"{name}: {value!r} is no whole number") from None
+        return value
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        values = self._values
+        for name, what in (
+            ("application.id", "the name of the application, the same for all of its workers"),
+            ("bootstrap.servers", "brokers to begin with, as host:port,host:port"),
+        ):
+            if not values[name]:
+                raise StreamsConfigError(f"{name} is missing: give {what}")
+        guarantee = values["processing.guarantee"]
+        if guarantee not in (AT_LEAST_ONCE, EXACTLY_ONCE):
+            raise StreamsConfigError(
+                f"processing.guarantee: {guarantee!r} is neither {AT_LEAST_ONCE} nor {EXACTLY_ONCE}"
+            )
+        if self.exactly_once and "commit.interval.ms" not in given:
+            values["commit.interval.ms"] = _EXACTLY_ONCE_COMMIT_INTERVAL_MS
+        if values["group.protocol"] != "streams":
+            raise StreamsConfigError(
+                f"group.protocol: {values['group.protocol']!r} is not built; only streams is (KIP-1071), "
+                "which wants Apache Kafka 4.2 or later, or kconsole's own brokers"
+            )
+        for name in ("commit.interval.ms", "poll.ms", "request.timeout.ms", "task.timeout.ms"):
+            if values[name] < 0:
+                raise StreamsConfigError(f"{name}: {values[name]} is less than 0")
+        for name in ("buffered.records.per.partition", "max.poll.interval.ms", "transaction.timeout.ms"):
+            if values[name] < 1:
+                raise StreamsConfigError(f"{name}: {values[name]} is less than 1")
+        if values["max.task.idle.ms"] < -1:
+            raise StreamsConfigError(f"max.task.idle.ms: {values['max.task.idle.ms']} is less than -1 (never wait)")
+        if not _is_reset(values["auto.offset.reset"]):
+            raise StreamsConfigError(
+                f"auto.offset.reset: {values['auto.offset.reset']!r} is none of earliest, latest, none"
+            )
+        values["default.timestamp.extractor"] = _one_of(
+            "default.timestamp.extractor", values["default.timestamp.extractor"], _EXTRACTORS
+        )
+        for name in ("deserialization", "processing", "production"):
+            config = f"{name}.exception.handler"
+            values[config] = _one_of(config, values[config], _HANDLERS)
+        for name in ("default.key.serde", "default.value.serde"):
+            if values[name] is not None and not isinstance(values[name], Serde):
+                made = _one_of(name, values[name], _SERDES)
+                values[name] = made if isinstance(made, Serde) else made()
+        server = values["application.server"]
+        if server and not _is_address(server):
+            raise StreamsConfigError(f"application.server: {server!r} is not host:port")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    @property
+    def application_id(self) -> str:
+        """``application.id``, which is the group's id as well."""
+        return str(self._values["application.id"])
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether ``processing.guarantee`` is exactly_once_v2."""
+        return bool(self._values["processing.guarantee"] == EXACTLY_ONCE)
+
+    @property
+    def bootstrap(self) -> list[tuple[str, int]]:
+        """``bootstrap.servers`` as addresses."""
+        found = []
+        for each in str(self._values["bootstrap.servers"]).split(","):
+            if not _is_address(each.strip()):
+                raise StreamsConfigError(f"bootstrap.servers: {each.strip()!r} is not host:port")
+            host, _, port = each.strip().rpartition(":")
+            found.append((host.strip("[]"), int(port)))
+        return found
+
+    @property
+    def security(self) -> dict[str, str]:
+        """Configs of TLS and SASL, by Kafka's names; never print them."""
+        return dict(self._security)
+
+    @property
+    def state_directory(self) -> Path:
+        """``<state.dir>/<application.id>``."""
+        return Path(self._values["state.dir"]) / self.application_id
+
+    def for_tasks(self) -> dict[str, Any]:
+        """What a StreamTask wants to know."""
+        names = ("application.id", "default.key.serde", "default.value.serde", "default.timestamp.extractor")
+        return {name: self._values[name] for name in names}
+
+    def librdkafka(self, *prefixes: str) -> dict[str, Any]:
+        """The settings of a client: addresses, security, and what was given under the prefixes, the last wins."""
+        found: dict[str, Any] = {"bootstrap.servers": self._values["bootstrap.servers"], **self._librdkafka}
+        if self._values["client.rack"]:
+            found["client.rack"] = self._values["client.rack"]
+        for prefix in prefixes:
+            found |= {
+                name.removeprefix(prefix): value for name, value in self._clients.items() if name.startswith(prefix)
+            }
+        return found
+
+
+def read_properties(text: str, where: str = "the file") -> dict[str, str]:
+    """A Java properties file: ``name=value`` lines, ``#`` comments.
+
+    Raises:
+        StreamsConfigError: a line is neither.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#!":
+            continue
+        name, equals, value = stripped.partition("=")
+        if not equals:
+            raise StreamsConfigError(f"{where}, line {number}: {stripped!r} is not name=value")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def load_object(reference: str, what: str) -> Any:
+    """What ``package.module:attribute`` names.
+
+    Raises:
+        StreamsConfigError: it cannot be imported, or is not there.
+    """
+    module, colon, attribute = reference.partition(":")
+    if not colon or not module or not attribute:
+        raise StreamsConfigError(f"{what}: {reference!r} is not module:attribute")
+    try:
+        found: Any = importlib.import_module(module)
+    except ImportError as error:
+        raise StreamsConfigError(f"{what}: {module} cannot be imported: {error}") from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise StreamsConfigError(f"{what}: {module} has no {attribute}")
+        found = getattr(found, name)
+    return found
+
+
+def _one_of(name: str, value: Any, known: Mapping[str, Any]) -> Any:
+    """A thing by Kafka's name for it, its Java class, ``module:attribute``, or itself."""
+    if not isinstance(value, str):
+        if isinstance(value, Callable):  # type: ignore[arg-type]
+            return value
+        raise StreamsConfigError(f"{name}: {value!r} is neither a name nor a function")
+    found = known.get(value.rsplit(".", 1)[-1].rsplit("$", 1)[-1])
+    if found is not None:
+        return found
+    if ":" in value:
+        return load_object(value, name)
+    raise StreamsConfigError(f"{name}: {value!r} is none of {', '.join(known)}, nor module:attribute")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_reset(value: Any) -> bool:
+    return value in ("earliest", "latest", "none")
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdigit()

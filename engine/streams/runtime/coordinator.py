@@ -1,0 +1,205 @@
+"""The group's coordinator as a worker speaks to it: found, found again, and asked with patience."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.client.broker_pool import BrokerPool
+from engine.client.channel import Address, Channel
+from engine.client.errors import ClientError, ConnectionLost, RequestTimedOut, UnsupportedApi
+from engine.model.errors import ErrorCode, KafkaError
+from engine.wire.messages.find_coordinator_request import FindCoordinatorRequest
+from engine.wire.messages.incremental_alter_configs_request import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
+from engine.wire.messages.metadata_request import MetadataRequest
+from engine.wire.messages.offset_commit_request import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
+from engine.wire.messages.offset_fetch_request import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from engine.wire.message import Message
+    from engine.world import World
+
+log = logging.getLogger(__name__)
+
+Partition = tuple[str, int]
+
+# Version 10 names topics by id.
+_OFFSETS_BY_NAME = 9
+_GROUP_RESOURCE = 32
+_RETRY_S = 0.1
+_MOVED = frozenset(
+    (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+)
+_PASSING = _MOVED | {
+    ErrorCode.UNSTABLE_OFFSET_COMMIT,
+    ErrorCode.REQUEST_TIMED_OUT,
+    ErrorCode.NETWORK_EXCEPTION,
+    ErrorCode.NOT_ENOUGH_REPLICAS,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+}
+
+
+class GroupCoordinator:
+    """Requests to the coordinator of one group. All methods belong to one event loop."""
+
+    def __init__(
+        self, world: World, bootstrap: list[Address], group_id: str, client_id: str, request_timeout_ms: int
+    ) -> None:
+        self.group_id = group_id
+        self._pool = BrokerPool(world, bootstrap, client_id=client_id)
+        self._address: Address | None = None
+        self._channel = Channel(world, lambda: self._address, client_id, negotiate=True)
+        self._timeout_ms = min(request_timeout_ms, 10_000)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._channel.close()
+        self._pool.close()
+
+    async def send(self, request: Message, *, max_version: int | None = None, timeout_ms: float | None = None) -> Any:
+        """Ask the coordinator once.
+
+        Raises:
+            ClientError: it is not known, or did not answer; the next call looks for it again.
+            UnsupportedApi: it does not serve the request at all.
+        """
+        try:
+            async with asyncio.timeout((timeout_ms or self._timeout_ms) / 1000):
+                if self._address is None:
+                    self._address = await self._find()
+                connection = await self._channel.connection()
+                version = connection.version_for(request.API_KEY)
+                if max_version is not None:
+                    version = min(version, max_version)
+                return await connection.post(request, version=version, timeout_ms=0)
+        except UnsupportedApi:
+            raise
+        except TimeoutError:
+            self.forget()
+            self._channel.drop()
+            raise RequestTimedOut(
+                f"the coordinator of {self.group_id} did not answer {type(request).__name__}"
+            ) from None
+        except ClientError:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Look for the coordinator anew before the next request."""
+        self._address = None
+
+    async def _find(self) -> Address:
+        metadata = await self._pool.send_any(MetadataRequest(topics=[], allow_auto_topic_creation=False))
+        if metadata.brokers:
+            self._pool.learn({each.node_id: (each.host, each.port) for each in metadata.brokers})
+        answer = await self._pool.send_any(FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group_id]))
+        found = answer.coordinators[0]
+        if found.error_code:
+            code = ErrorCode(found.error_code)
+            if code in _PASSING:
+                raise ConnectionLost(f"the group {self.group_id} has no coordinator now: {code.name}")
+            raise KafkaError(code, f"group {self.group_id}: {found.error_message or code.name}")
+        return found.host, found.port
+
+    async def set_group_config(self, name: str, value: str) -> None:
+        """Set a config of the group.
+
+        Raises:
+            KafkaError: the cluster refuses.
+            ClientError: nobody answers.
+        """
+        resource = AlterConfigsResource(
+            resource_type=_GROUP_RESOURCE,
+            resource_name=self.group_id,
+            configs=[AlterableConfig(name=name, config_operation=0, value=value)],
+        )
+        answer = await self._pool.send_any(IncrementalAlterConfigsRequest(resources=[resource]))
+        for each in answer.responses:
+            if each.error_code:
+                raise KafkaError(ErrorCode(each.error_code), each.error_message or ErrorCode(each.error_code).name)
+
+    async def fetch_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Committed offsets, of partitions that have one, once no transaction is about to change them.
+
+        Asked as nobody in particular: a member's epoch may be another one when the question arrives.
+
+        Raises:
+            ClientError, KafkaError: as :meth:`commit_offsets`.
+        """
+        by_topic: dict[str, list[int]] = {}
+        for topic, partition in partitions:
+            by_topic.setdefault(topic, []).append(partition)
+        group = OffsetFetchRequestGroup(
+            group_id=self.group_id,
+            topics=[OffsetFetchRequestTopics(name=name, partition_indexes=each) for name, each in by_topic.items()],
+        )
+        request = OffsetFetchRequest(groups=[group], require_stable=True)
+        answer = await self.send(request, max_version=_OFFSETS_BY_NAME)
+        found: dict[Partition, int] = {}
+        told = answer.groups[0]
+        self._check(told.error_code)
+        for topic in told.topics:
+            for each in topic.partitions:
+                self._check(each.error_code)
+                if each.committed_offset >= 0:
+                    found[topic.name, each.partition_index] = each.committed_offset
+        return found
+
+    async def commit_offsets(self, offsets: Mapping[Partition, int], member_id: str, member_epoch: int) -> None:
+        """Commit as a member of the group.
+
+        Raises:
+            ClientError: no answer, or one that another try may change.
+            KafkaError: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH and other refusals.
+        """
+        by_topic: dict[str, list[OffsetCommitRequestPartition]] = {}
+        for (topic, partition), offset in offsets.items():
+            by_topic.setdefault(topic, []).append(
+                OffsetCommitRequestPartition(partition_index=partition, committed_offset=offset, committed_metadata="")
+            )
+        request = OffsetCommitRequest(
+            group_id=self.group_id,
+            generation_id_or_member_epoch=member_epoch,
+            member_id=member_id,
+            topics=[OffsetCommitRequestTopic(name=name, partitions=each) for name, each in by_topic.items()],
+        )
+        answer = await self.send(request, max_version=_OFFSETS_BY_NAME)
+        for topic in answer.topics:
+            for each in topic.partitions:
+                self._check(each.error_code)
+
+    def _check(self, error_code: int) -> None:
+        if not error_code:
+            return
+        code = ErrorCode(error_code)
+        if code in _PASSING:
+            if code in _MOVED:
+                self.forget()
+            raise ConnectionLost(f"the coordinator of {self.group_id} answered {code.name}")
+        raise KafkaError(code, f"group {self.group_id}: {code.name}")
+
+
+def is_passing(error_code: int) -> bool:
+    """Whether another try may bring another answer."""
+    return error_code in _PASSING
+
+
+async def pause() -> None:
+    """Between two tries."""
+    await asyncio.sleep(_RETRY_S)

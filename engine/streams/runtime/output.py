@@ -1,0 +1,272 @@
+"""Where the output of a worker's tasks goes: one producer, transactional under exactly-once."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from engine.streams.error_handlers import ErrorContext, ErrorHandlers
+from engine.streams.errors import StreamsError
+from engine.streams.records import ChangelogRecord, OutputRecord
+from engine.streams.runtime.clients import Partition
+from engine.streams.runtime.config import StreamsConfig
+
+log = logging.getLogger(__name__)
+
+_QUIET = logging.getLogger(f"{__name__}.librdkafka")
+_CALL_S = 10.0
+
+
+class TransactionLost(StreamsError):
+    """The transaction was aborted, or the producer was fenced: nothing since the last commit has happened."""
+
+
+def group_metadata(group_id: str, member_id: str, member_epoch: int) -> bytes:
+    """The opaque bytes that librdkafka takes for a member of a group (``rd_kafka_consumer_group_metadata_write``)."""
+    names = b"".join(each.encode() + b"\0" for each in (group_id, member_id))
+    # Streams groups have no static members: the flag says that there is no instance id.
+    return b"CGMDv2:" + struct.pack("=i", member_epoch) + names + b"\1"
+
+
+class Output:
+    """A collector of tasks over a producer. Not for several threads."""
+
+    def __init__(
+        self,
+        config: StreamsConfig,
+        client_id: str,
+        transactional_id: str,
+        partitions_of: Callable[[str], int],
+        handlers: ErrorHandlers,
+    ) -> None:
+        self.partitions_of = partitions_of
+        self.in_transaction = False
+        self.sent = 0
+        self.changelog_ends: dict[Partition, int] = {}
+        """The next offset of changelogs that were written to, as far as brokers have told."""
+        self._config = config
+        self._client_id = client_id
+        self._transactional_id = transactional_id if config.exactly_once else None
+        self._handlers = handlers
+        self._failure: StreamsError | None = None
+        self._producer: Any = None
+        # In a transaction a failure shows in the commit; otherwise every record's fate must be looked at.
+        self._on_delivery = None if config.exactly_once else self._delivered
+
+    def open(self) -> None:
+        """Make the producer; under exactly-once this fences whoever had its transactional id before.
+
+        Raises:
+            StreamsError: the cluster does not let it, or is not there within task.timeout.ms.
+        """
+        config = self._config
+        settings: dict[str, Any] = {
+            "linger.ms": 5 if config.exactly_once else 100,
+            "batch.size": 256 * 1024,
+            "queue.buffering.max.messages": 500_000,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "message.timeout.ms": 120_000,
+            **config.librdkafka("producer."),
+            "client.id": f"{self._client_id}-producer",
+            # Java's: a record and its table must meet in one partition, whoever wrote them.
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+        }
+        if self._transactional_id is None:
+            self._producer = Producer(settings, logger=_QUIET)
+            return
+        settings["transactional.id"] = self._transactional_id
+        settings["transaction.timeout.ms"] = config["transaction.timeout.ms"]
+        settings["message.timeout.ms"] = min(settings["message.timeout.ms"], config["transaction.timeout.ms"])
+        self._producer = Producer(settings, logger=_QUIET)
+        self._retry("init_transactions", lambda: self._producer.init_transactions(_CALL_S))
+        self.in_transaction = False
+
+    def close(self) -> None:
+        """Let go of the producer without waiting for anything."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(1)
+            self._producer = None
+
+    # -- the collector ------------------------------------------------------------------------------------------
+
+    def send(self, topic: str, records: list[OutputRecord]) -> None:
+        """Records for a sink topic, in order."""
+        self._begin()
+        produce = self._producer.produce
+        on_delivery = self._on_delivery
+        for record in records:
+            key, value, timestamp, headers, partition = record
+            while True:
+                try:
+                    # librdkafka takes a time of 0 for "now".
+                    produce(
+                        topic,
+                        value,
+                        key,
+                        -1 if partition is None else partition,
+                        on_delivery=on_delivery,
+                        timestamp=timestamp or 1,
+                        headers=list(headers) or None,
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+                except KafkaException as error:
+                    self._refused(topic, record, error)
+                    break
+        self.sent += len(records)
+        self._producer.poll(0)
+
+    def log_changes(self, topic: str, partition: int, records: list[ChangelogRecord]) -> None:
+        """Records for a changelog topic, in order."""
+        self._begin()
+        produce = self._producer.produce
+        on_delivery, last = self._on_delivery, len(records) - 1
+        for index, (key, value, timestamp, headers) in enumerate(records):
+            while True:
+                try:
+                    produce(
+                        topic,
+                        value,
+                        key,
+                        partition,
+                        on_delivery=self._logged if index == last else on_delivery,
+                        timestamp=max(timestamp, 1),
+                        headers=list(headers) or None,
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+                except KafkaException as error:
+                    raise StreamsError(f"changelog {topic}-{partition}: {error}") from error
+        self._producer.poll(0)
+
+    def _refused(self, topic: str, record: OutputRecord, error: KafkaException) -> None:
+        if error.args[0].fatal() or error.args[0].code() == KafkaError._STATE:
+            raise TransactionLost(f"topic {topic}: {error}") from error
+        if not self._handlers.production(_context(topic, record), error):
+            raise StreamsError(f"topic {topic}: a record cannot be written: {error}") from error
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is None or self._failure is not None or error.code() == KafkaError._PURGE_QUEUE:
+            return
+        topic = message.topic()
+        record = OutputRecord(message.key(), message.value(), message.timestamp()[1], message.headers() or ())
+        failure = KafkaException(error)
+        if error.fatal() or not self._handlers.production(_context(topic, record), failure):
+            self._failure = StreamsError(f"topic {topic}: a record was not written: {error}")
+
+    def _logged(self, error: Any, message: Any) -> None:
+        if error is None:
+            self.changelog_ends[message.topic(), message.partition()] = message.offset() + 1
+        elif self._on_delivery is not None and self._failure is None and error.code() != KafkaError._PURGE_QUEUE:
+            self._failure = StreamsError(f"changelog {message.topic()}-{message.partition()} was not written: {error}")
+
+    # -- commits ------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Learn what became of records.
+
+        Raises:
+            StreamsError: one was lost.
+        """
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise self._failure
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all is written (at-least-once).
+
+        Raises:
+            StreamsError: not all is, within the time.
+        """
+        left = self._producer.flush(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        if left:
+            raise StreamsError(f"{left} records were not written within {timeout_s:.0f} s (task.timeout.ms)")
+
+    def _begin(self) -> None:
+        if self._transactional_id is not None and not self.in_transaction:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise TransactionLost(f"begin_transaction: {error}") from error
+            self.in_transaction = True
+
+    def commit_transaction(
+        self, offsets: Mapping[Partition, int], send: Callable[[Callable[[bytes], None]], None]
+    ) -> None:
+        """Commit what was sent, and these offsets with it.
+
+        ``send`` calls what it is given with the member's metadata, while its epoch stands still.
+
+        Raises:
+            TransactionLost: it is aborted, or will be.
+        """
+        self._begin()
+        if offsets:
+            listed = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
+            self._retry(
+                "send_offsets_to_transaction",
+                lambda: send(lambda metadata: self._producer.send_offsets_to_transaction(listed, metadata, _CALL_S)),
+            )
+        self._retry("commit_transaction", lambda: self._producer.commit_transaction(_CALL_S))
+        self.in_transaction = False
+
+    def abort(self) -> None:
+        """Drop what was sent since the last commit; makes a new producer where the old one is done for."""
+        if self._transactional_id is None or self._producer is None:
+            return
+        if not self.in_transaction:
+            return
+        self.in_transaction = False
+        self.changelog_ends.clear()
+        try:
+            self._producer.purge()
+            self._retry("abort_transaction", lambda: self._producer.abort_transaction(_CALL_S))
+        except (TransactionLost, StreamsError) as error:
+            log.warning("the transaction could not be aborted, a new producer takes over: %s", error)
+            self.close()
+            self.open()
+
+    def _retry(self, what: str, call: Callable[[], object]) -> None:
+        until = time.monotonic() + self._config["task.timeout.ms"] / 1000
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                told = error.args[0]
+                if told.fatal() or told.txn_requires_abort():
+                    raise TransactionLost(f"{what}: {error}") from error
+                passing = told.retriable() or told.code() == KafkaError._TIMED_OUT
+                if not passing or time.monotonic() > until:
+                    raise StreamsError(f"{what}: {error}") from error
+                log.info("%s: %s; again", what, error)
+                time.sleep(0.05)
+
+
+def _context(topic: str, record: OutputRecord) -> ErrorContext:
+    return ErrorContext(
+        "production",
+        "",
+        "",
+        None,
+        -1,
+        -1,
+        record.key,
+        record.value,
+        record.timestamp,
+        record.headers,
+        None,
+        topic,
+    )

@@ -1,0 +1,37 @@
+"""Topologies that workers of the tests run, as users name them: ``tests.integration.streams_topologies:windows``."""
+
+from __future__ import annotations
+
+from engine.streams import (
+    Consumed,
+    Grouped,
+    Materialized,
+    Produced,
+    Serdes,
+    StreamsBuilder,
+    TimeWindows,
+    Topology,
+)
+
+WINDOW_MS = 10_000
+TEXT, LONG = Serdes.string(), Serdes.long()
+
+
+def windows() -> Topology:
+    """Amounts by customer, summed up in windows after a repartition; the value of an order is customer and amount."""
+    builder = StreamsBuilder()
+    orders = builder.stream("orders", Consumed(key_serde=TEXT, value_serde=TEXT))
+    amounts = orders.map(lambda _, value: (value.split()[0], int(value.split()[1])))
+    sums = (
+        amounts.group_by_key(Grouped(key_serde=TEXT, value_serde=LONG))
+        .windowed_by(TimeWindows.of_size_and_grace(WINDOW_MS, 86_400_000))
+        .aggregate(lambda: "0 0", add, Materialized("sums", value_serde=TEXT))
+    )
+    sums.to_stream().to("sums", Produced(key_serde=Serdes.time_windowed(TEXT, WINDOW_MS), value_serde=TEXT))
+    return builder.build()
+
+
+def add(_: str, amount: int, before: str) -> str:
+    """``count sum``, one further."""
+    count, total = before.split()
+    return f"{int(count) + 1} {int(total) + amount}"
