@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ drills: setup zookeeper ## carry out the drills that come along: brokers die, re
 EXACTLY_ONCE_RECORDS ?= 100000
 exactly-once: dev tools jars ## copy 100,000 records in transactions while brokers and clients die; Java and librdkafka
 	KCONSOLE_EXACTLY_ONCE_RECORDS=$(EXACTLY_ONCE_RECORDS) $(BIN)/python -m pytest tests/integration/test_exactly_once.py tests/integration/test_late_frames.py -q -s
+
+STREAMS_RECORDS ?= 100000
+streams-exactly-once: dev ## 100,000 records through windowed sums of a streams application while brokers and its 3 workers die
+	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
 
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file

@@ -24,9 +24,9 @@ from tests.integration.raw_client import wait_until
 from tests.integration.streams_topologies import WINDOW_MS
 from tests.integration.test_exactly_once import create
 
-RECORDS = int(os.environ.get("KCONSOLE_STREAMS_RECORDS", "2000"))
+RECORDS = int(os.environ.get("KCONSOLE_STREAMS_RECORDS", "1500"))
 IS_LONG = RECORDS > 20_000
-FEEDING_S = RECORDS / 1500 if IS_LONG else 2.0
+FEEDING_S = RECORDS / 1500 if IS_LONG else 1.2
 WORKERS = 3 if IS_LONG else 2
 CUSTOMERS = 40
 PARTITIONS = 3

@@ -18,6 +18,8 @@ from engine.streams.processors.endpoints import (
     use_partition_time_on_invalid_timestamp,
 )
 from engine.streams.serdes import Serde, Serdes
+from engine.streams.stores.errors import StateStoreError
+from engine.streams.stores.kinds import engines_named
 
 AT_LEAST_ONCE = "at_least_once"
 EXACTLY_ONCE = "exactly_once_v2"
@@ -31,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "client.id": "",
     "client.rack": None,
     "commit.interval.ms": 30_000,
+    "default.dsl.store": "sqlite",
     "default.key.serde": None,
     "default.timestamp.extractor": "FailOnInvalidTimestamp",
     "default.value.serde": None,
@@ -47,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "repartition.purge.interval.ms": 30_000,
     "replication.factor": -1,
     "request.timeout.ms": 30_000,
+    "state.cleanup.delay.ms": 600_000,
     "state.dir": "/tmp/kafka-streams",
     "task.timeout.ms": 300_000,
     "transaction.timeout.ms": 10_000,
@@ -192,6 +196,10 @@ class StreamsConfig:
             if values[name] is not None and not isinstance(values[name], Serde):
                 made = _one_of(name, values[name], _SERDES)
                 values[name] = made if isinstance(made, Serde) else made()
+        try:
+            engines_named(values["default.dsl.store"])
+        except StateStoreError as error:
+            raise StreamsConfigError(f"default.dsl.store: {error}") from error
         server = values["application.server"]
         if server and not _is_address(server):
             raise StreamsConfigError(f"application.server: {server!r} is not host:port")

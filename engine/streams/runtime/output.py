@@ -219,6 +219,8 @@ class Output:
                 "send_offsets_to_transaction",
                 lambda: send(lambda metadata: self._producer.send_offsets_to_transaction(listed, metadata, _CALL_S)),
             )
+        # Delivery reports come in here: the ends of changelogs.
+        self._producer.flush(self._config["transaction.timeout.ms"] / 1000)
         self._retry("commit_transaction", lambda: self._producer.commit_transaction(_CALL_S))
         self.in_transaction = False
 

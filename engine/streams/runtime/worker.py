@@ -30,10 +30,13 @@ from engine.streams.runtime.global_reader import GlobalReader
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, group_topology
 from engine.streams.runtime.membership import Membership, MembershipLost
 from engine.streams.runtime.output import Output, TransactionLost, group_metadata
+from engine.streams.runtime.process_id import ProcessId
 from engine.streams.runtime.restore import ChangelogReader
-from engine.streams.runtime.state_directory import StateDirectory
 from engine.streams.runtime.worker_task import Phase, WorkerTask
-from engine.streams.stores.engines import Engines
+from engine.streams.stores.errors import TaskLockedError
+from engine.streams.stores.kinds import engines_by_name, engines_named
+from engine.streams.stores.memory import MemoryEngines
+from engine.streams.stores.state_directory import StateDirectory, TaskDirectory
 from engine.streams.task import StreamTask
 from engine.streams.topology import SourceSpec, Topology
 from engine.world.real import real_world
@@ -64,22 +67,20 @@ class Worker:
         topology: Topology,
         config: StreamsConfig,
         *,
-        engines: Engines | None = None,
-        engines_by_type: Mapping[str, Engines] | None = None,
         on_state: Callable[[WorkerState], None] | None = None,
     ) -> None:
         """Nothing runs before :meth:`run`.
 
         Raises:
             StreamsConfigError: the topology asks for what is not built.
-            StreamsError: the state directory belongs to another worker.
+            StreamsError: state.dir cannot be used.
         """
         self.topology = topology
         self.config = config
         self.state = WorkerState.CREATED
         self.tasks: dict[TaskId, WorkerTask] = {}
-        self._engines = engines
-        self._engines_by_type = dict(engines_by_type or {})
+        self._engines = engines_named(config["default.dsl.store"])
+        self._engines_by_type = engines_by_name()
         self._on_state = on_state
         self._stop = threading.Event()
         self._sub_topologies = {
@@ -91,7 +92,9 @@ class Worker:
         described = group_topology(self._sub_topologies.values(), config["replication.factor"])
         self._resets = self._reset_policies()
         self._directory = StateDirectory(config.state_directory)
-        process_id = self._directory.process_id
+        self._directories: dict[TaskId, TaskDirectory] = {}
+        self._process_id = ProcessId(config.state_directory)
+        process_id = self._process_id.value
         self.client_id = config["client.id"] or f"{config.application_id}-{process_id}"
         self._topics = Topics(config, self.client_id)
         self._handlers = error_handlers(config, lambda topic, records: self._output.send(topic, records))
@@ -105,13 +108,15 @@ class Worker:
         self._consumer: Any = None
         self._changelogs = ChangelogReader(config, self._topics, self.client_id)
         self._global_task = GlobalTask(
-            topology, config.for_tasks(), engines=engines, directory=None, handlers=self._handlers
+            topology, config.for_tasks(), engines=MemoryEngines(), directory=None, handlers=self._handlers
         )
         self._globals = GlobalReader(config, self._topics, self.client_id, self._global_task)
         self.membership = self._make_membership(described)
         self._assigned = NO_TASKS
+        self._unmade: dict[TaskId, str] = {}
         self._next_commit = 0.0
         self._next_purge = 0.0
+        self._next_clean_up = 0.0
         self._to_purge: dict[Partition, int] = {}
 
     def _make_membership(self, described: Any) -> Membership:
@@ -125,7 +130,7 @@ class Worker:
                 world, config.bootstrap, config.application_id, self.client_id, config["request.timeout.ms"]
             ),
             described,
-            process_id=self._directory.process_id,
+            process_id=self._process_id.value,
             rebalance_timeout_ms=config["max.poll.interval.ms"],
             rack_id=config["client.rack"],
             endpoint=(host, int(port)) if server else None,
@@ -214,7 +219,7 @@ class Worker:
             if self._consumer is not None:
                 self._consumer.close()
             self._output.close()
-            self._directory.release()
+            self._process_id.release()
             self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)
 
     def _become(self, state: WorkerState) -> None:
@@ -232,6 +237,8 @@ class Worker:
             return
         if self.membership.wanted != self._assigned:
             self._reconcile(self.membership.wanted)
+        elif self._unmade:
+            self._make_tasks()
         restored = self._changelogs.poll(0.1 if self._waits_for_restore() else 0)
         self._advance_tasks()
         self._globals.poll(0)
@@ -242,7 +249,12 @@ class Worker:
         if now >= self._next_commit:
             self._next_commit = now + self.config["commit.interval.ms"] / 1000
             self._commit(self._active())
-        ready = all(each.phase is Phase.RUNNING for each in self._active()) and self.membership.is_settled
+            self._clean_up()
+        ready = (
+            not self._unmade
+            and all(each.phase is Phase.RUNNING for each in self._active())
+            and self.membership.is_settled
+        )
         self._become(WorkerState.RUNNING if ready else WorkerState.REBALANCING)
 
     def _active(self) -> list[WorkerTask]:
@@ -281,11 +293,13 @@ class Worker:
         for task_id, role in sorted(roles.items()):
             has = self.tasks.get(task_id)
             if has is None:
-                self.tasks[task_id] = self._make_task(task_id, role)
+                self._unmade[task_id] = role
             elif role == "active" and not has.is_active:
                 has.role, has.phase = role, Phase.CREATED
             else:
                 has.role = role
+        self._unmade = {task_id: role for task_id, role in self._unmade.items() if task_id in roles}
+        self._make_tasks()
         self._assigned = wanted
         self.membership.report(wanted)
         log.info(
@@ -295,11 +309,22 @@ class Worker:
             _named(wanted.warmup),
         )
 
+    def _make_tasks(self) -> None:
+        """Make what is wanted and not there yet; a task whose directory somebody else still has waits for it."""
+        for task_id, role in list(self._unmade.items()):
+            try:
+                self.tasks[task_id] = self._make_task(task_id, role)
+            except TaskLockedError as error:
+                log.info("%s", error)
+            else:
+                del self._unmade[task_id]
+
     def _make_task(self, task_id: TaskId, role: str) -> WorkerTask:
         sub_topology = self._sub_topologies[task_id.sub_topology]
         directory: Path | None = None
-        if sub_topology.stores and self._engines is not None:
-            directory = self._directory.of_task(task_id)
+        if sub_topology.stores:
+            held = self._directories[task_id] = self._directory.acquire(str(task_id))
+            directory = held.path
         task = StreamTask(
             self.topology,
             self.config.for_tasks(),
@@ -382,23 +407,26 @@ class Worker:
         for each in gone:
             if not each.is_active:
                 each.task.committed(self._changelogs.positions(each))
-            self._let_go(each, wipe=False)
+            self._let_go(each)
 
-    def _let_go(self, each: WorkerTask, *, wipe: bool) -> None:
+    def _let_go(self, each: WorkerTask) -> None:
         self._changelogs.remove(each)
         if each.offsets is not None:
             each.offsets.cancel()
         if each.is_active and each.phase is Phase.RUNNING and each.inputs:
             self._consumer.incremental_unassign([TopicPartition(*at) for at in each.inputs])
-        each.task.close(wipe=wipe)
+        each.task.close()
         del self.tasks[each.id]
+        held = self._directories.pop(each.id, None)
+        if held is not None:
+            held.release()
 
     def _drop_all(self, *, reopen: bool = True) -> None:
-        """Put everything down without a commit; under exactly-once stores may hold what never happened: wipe them."""
+        """Put everything down without a commit; stores go back to their last one."""
         for each in list(self.tasks.values()):
-            dirty = self.config.exactly_once and each.is_active and each.phase is Phase.RUNNING
-            self._let_go(each, wipe=dirty)
+            self._let_go(each)
         self._assigned = NO_TASKS
+        self._unmade.clear()
         self._to_purge.clear()
         if reopen or self._output.in_transaction:
             self._output.abort()
@@ -499,6 +527,14 @@ class Worker:
             if epoch <= 0:
                 raise MembershipLost("the group has no such member any more")
             send(group_metadata(self.config.application_id, self.membership.member_id, epoch))
+
+    def _clean_up(self) -> None:
+        """Delete what tasks left here that have long been elsewhere."""
+        now = time.monotonic()
+        if now >= self._next_clean_up:
+            delay_ms = self.config["state.cleanup.delay.ms"]
+            self._next_clean_up = now + delay_ms / 1000
+            self._directory.clean(_now_ms(), delay_ms)
 
     def _purge(self, offsets: Mapping[Partition, int]) -> None:
         """What was read of repartition topics is needed by nobody any more."""

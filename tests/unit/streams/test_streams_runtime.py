@@ -15,7 +15,7 @@ from engine.streams.runtime.config import StreamsConfig, StreamsConfigError, rea
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.group_topology import TaskId, group_topology, owned, tasks_of
 from engine.streams.runtime.output import group_metadata
-from engine.streams.runtime.state_directory import StateDirectory
+from engine.streams.runtime.process_id import ProcessId
 from engine.streams.runtime.worker_task import WorkerTask
 from engine.streams.task import StreamTask
 
@@ -120,14 +120,17 @@ def test_librdkafka_takes_our_group_metadata() -> None:
     assert caught.value.args[0].code() == KafkaError._NOT_CONFIGURED
 
 
-def test_a_state_directory_has_one_owner_and_keeps_its_id(tmp_path: Path) -> None:
-    first = StateDirectory(tmp_path / "app")
-    with pytest.raises(StreamsError, match=r"give each worker a state\.dir of its own"):
-        StateDirectory(tmp_path / "app")
+def test_workers_that_share_a_directory_have_ids_of_their_own_and_find_them_again(tmp_path: Path) -> None:
+    first, second = ProcessId(tmp_path / "app"), ProcessId(tmp_path / "app")
+    assert first.value != second.value
     first.release()
-    again = StateDirectory(tmp_path / "app")
-    assert again.process_id == first.process_id
+    again = ProcessId(tmp_path / "app")
+    assert again.value == first.value
     again.release()
+    second.release()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StreamsError, match=r"set state\.dir"):
+        ProcessId(tmp_path / "file")
 
 
 class Sent:
