@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.client.broker_pool import BrokerPool
 from engine.client.channel import Address, Channel
@@ -53,6 +53,13 @@ _PASSING = _MOVED | {
     ErrorCode.NOT_ENOUGH_REPLICAS,
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
 }
+
+
+class Committed(NamedTuple):
+    """The next offset to process, and what was committed beside it."""
+
+    offset: int
+    metadata: str = ""
 
 
 class GroupCoordinator:
@@ -134,7 +141,7 @@ class GroupCoordinator:
             if each.error_code:
                 raise KafkaError(ErrorCode(each.error_code), each.error_message or ErrorCode(each.error_code).name)
 
-    async def fetch_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    async def fetch_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
         """Committed offsets, of partitions that have one, once no transaction is about to change them.
 
         Asked as nobody in particular: a member's epoch may be another one when the question arrives.
@@ -151,17 +158,17 @@ class GroupCoordinator:
         )
         request = OffsetFetchRequest(groups=[group], require_stable=True)
         answer = await self.send(request, max_version=_OFFSETS_BY_NAME)
-        found: dict[Partition, int] = {}
+        found: dict[Partition, Committed] = {}
         told = answer.groups[0]
         self._check(told.error_code)
         for topic in told.topics:
             for each in topic.partitions:
                 self._check(each.error_code)
                 if each.committed_offset >= 0:
-                    found[topic.name, each.partition_index] = each.committed_offset
+                    found[topic.name, each.partition_index] = Committed(each.committed_offset, each.metadata or "")
         return found
 
-    async def commit_offsets(self, offsets: Mapping[Partition, int], member_id: str, member_epoch: int) -> None:
+    async def commit_offsets(self, offsets: Mapping[Partition, Committed], member_id: str, member_epoch: int) -> None:
         """Commit as a member of the group.
 
         Raises:
@@ -169,9 +176,11 @@ class GroupCoordinator:
             KafkaError: UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH and other refusals.
         """
         by_topic: dict[str, list[OffsetCommitRequestPartition]] = {}
-        for (topic, partition), offset in offsets.items():
+        for (topic, partition), (offset, metadata) in offsets.items():
             by_topic.setdefault(topic, []).append(
-                OffsetCommitRequestPartition(partition_index=partition, committed_offset=offset, committed_metadata="")
+                OffsetCommitRequestPartition(
+                    partition_index=partition, committed_offset=offset, committed_metadata=metadata
+                )
             )
         request = OffsetCommitRequest(
             group_id=self.group_id,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.client.errors import AuthenticationFailed, ClientError, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
 from engine.streams.errors import StreamsError
-from engine.streams.runtime.coordinator import GroupCoordinator, Partition, is_passing, pause
+from engine.streams.runtime.coordinator import Committed, GroupCoordinator, Partition, is_passing, pause
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, owned, tasks_of
 from engine.wire.messages.streams_group_heartbeat_request import Endpoint, StreamsGroupHeartbeatRequest
 
@@ -129,14 +129,14 @@ class Membership:
 
         self._loop.call_soon_threadsafe(take)
 
-    def fetch_offsets(self, partitions: list[Partition], timeout_s: float) -> Future[dict[Partition, int]]:
+    def fetch_offsets(self, partitions: list[Partition], timeout_s: float) -> Future[dict[Partition, Committed]]:
         """Ask for committed offsets. Tries until ``timeout_s`` is over, as long as the membership is not lost.
 
         The future fails with ClientError, KafkaError or MembershipLost.
         """
         return self._ask(lambda: self._coordinator.fetch_offsets(partitions), timeout_s)
 
-    def commit_offsets(self, offsets: Mapping[Partition, int], timeout_s: float) -> None:
+    def commit_offsets(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:
         """Commit as this member, in its present epoch.
 
         Raises:

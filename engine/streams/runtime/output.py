@@ -15,6 +15,7 @@ from engine.streams.errors import StreamsError
 from engine.streams.records import ChangelogRecord, OutputRecord
 from engine.streams.runtime.clients import Partition
 from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.coordinator import Committed
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class Output:
             self.in_transaction = True
 
     def commit_transaction(
-        self, offsets: Mapping[Partition, int], send: Callable[[Callable[[bytes], None]], None]
+        self, offsets: Mapping[Partition, Committed], send: Callable[[Callable[[bytes], None]], None]
     ) -> None:
         """Commit what was sent, and these offsets with it.
 
@@ -214,7 +215,10 @@ class Output:
         """
         self._begin()
         if offsets:
-            listed = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
+            listed = [
+                TopicPartition(topic, partition, offset, metadata)
+                for (topic, partition), (offset, metadata) in offsets.items()
+            ]
             self._retry(
                 "send_offsets_to_transaction",
                 lambda: send(lambda metadata: self._producer.send_offsets_to_transaction(listed, metadata, _CALL_S)),

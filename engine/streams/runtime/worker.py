@@ -361,7 +361,7 @@ class Worker:
             each.offsets = self.membership.fetch_offsets(list(each.inputs), self.config["task.timeout.ms"] / 1000)
         if not each.offsets.done():
             return
-        each.committed = each.offsets.result()
+        each.resume(each.offsets.result())
         each.offsets = None
         if self._changelogs.follows(each):
             self._changelogs.promote(each)
@@ -498,7 +498,7 @@ class Worker:
         running = [each for each in tasks if each.phase is Phase.RUNNING]
         for each in running:
             each.task.prepare_commit()
-        offsets = {at: offset for each in running for at, offset in each.changes().items()}
+        offsets = {at: committed for each in running for at, committed in each.to_commit().items()}
         if self.config.exactly_once:
             if offsets or self._output.in_transaction:
                 self._output.commit_transaction(offsets, self._send_offsets)
@@ -507,8 +507,7 @@ class Worker:
             if offsets:
                 self.membership.commit_offsets(offsets, self.config["task.timeout.ms"] / 1000)
         for each in running:
-            mine = {at: offset for at, offset in offsets.items() if at in each.inputs}
-            each.committed.update(mine)
+            each.committed.update({at: offsets[at].offset for at in each.inputs if at in offsets})
             ends = self._output.changelog_ends
             each.task.committed(
                 {
@@ -520,7 +519,7 @@ class Worker:
         for each in self.tasks.values():
             if not each.is_active:
                 each.task.committed(self._changelogs.positions(each))
-        self._purge(offsets)
+        self._purge({at: each.offset for at, each in offsets.items()})
 
     def _send_offsets(self, send: Callable[[bytes], None]) -> None:
         with self.membership.standing_still() as epoch:

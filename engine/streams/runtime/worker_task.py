@@ -9,7 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from engine.streams.runtime.clients import Partition
+from engine.streams.runtime.coordinator import Committed
 from engine.streams.runtime.group_topology import TaskId
+from engine.streams.runtime.offset_metadata import decode_metadata, encode_metadata
 from engine.streams.task import StreamTask
 
 
@@ -33,7 +35,7 @@ class WorkerTask:
         self.task = task
         self.inputs = frozenset(inputs)
         self.phase = Phase.CREATED
-        self.offsets: Future[dict[Partition, int]] | None = None
+        self.offsets: Future[dict[Partition, Committed]] | None = None
         """Committed offsets, asked."""
         self.committed: dict[Partition, int] = {}
         """The next offset of each input partition, as committed last."""
@@ -49,6 +51,23 @@ class WorkerTask:
     def is_active(self) -> bool:
         """Whether the task is to process."""
         return self.role == "active"
+
+    def resume(self, committed: dict[Partition, Committed]) -> None:
+        """Go on, once the stores are restored, where these commits were, in time as well."""
+        self.committed = {at: each.offset for at, each in committed.items()}
+        for each in committed.values():
+            partition_time, times = decode_metadata(each.metadata)
+            self.task.stream_time = max(self.task.stream_time, partition_time)
+            known = self.task.processor_metadata
+            known.update({name: max(time, known.get(name, time)) for name, time in times.items()})
+
+    def to_commit(self) -> dict[Partition, Committed]:
+        """What :meth:`changes` says, with the times that go with it."""
+        changes = self.changes()
+        if not changes:
+            return {}
+        metadata = encode_metadata(self.task.stream_time, self.task.processor_metadata)
+        return {at: Committed(offset, metadata) for at, offset in changes.items()}
 
     def changes(self) -> dict[Partition, int]:
         """Offsets that differ from what is committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from engine.streams.runtime.__main__ import load_topology, main
 from engine.streams.runtime.config import StreamsConfig, StreamsConfigError, read_properties
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.group_topology import TaskId, group_topology, owned, tasks_of
+from engine.streams.runtime.offset_metadata import decode_metadata, encode_metadata
 from engine.streams.runtime.output import group_metadata
 from engine.streams.runtime.process_id import ProcessId
 from engine.streams.runtime.worker_task import WorkerTask
@@ -202,6 +204,26 @@ def test_offsets_go_past_markers_once_nothing_waits() -> None:
     assert each.changes() == {("a", 0): 2}
     each.committed["a", 0] = 2
     assert each.changes() == {}
+
+
+def test_times_are_committed_in_kafka_streams_bytes() -> None:
+    # As TopicPartitionMetadata writes them: version, time, number of names, and each name with its length and time.
+    text = base64.b64encode(b"\2" + (1_000).to_bytes(8, "big") + b"\0\0\0\1" + b"\0\0\0\1n" + (7).to_bytes(8, "big"))
+    assert encode_metadata(1_000, {"n": 7}) == text.decode()
+    assert decode_metadata(text.decode()) == (1_000, {"n": 7})
+    assert decode_metadata(encode_metadata(5, {})) == (5, {})
+    assert decode_metadata("somebody's note") == (-1, {})
+    assert decode_metadata(encode_metadata(5, {"x" * 300 + str(each): each for each in range(20)})) == (5, {})
+
+
+def test_the_next_owner_of_a_task_goes_on_at_its_time() -> None:
+    before, after = joined_task(), joined_task()
+    before.task.add_records("a", 0, [InputRecord(0, 4_711, b"k", b"v")])
+    before.task.process(0)
+    before.task.prepare_commit()
+    after.resume(before.to_commit())
+    assert after.committed == {("a", 0): 1}
+    assert after.task.stream_time == 4_711
 
 
 def test_a_topology_is_found_by_its_reference(capsys: pytest.CaptureFixture[str]) -> None:
