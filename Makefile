@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,16 @@ streams-exactly-once: dev ## 100,000 records through windowed sums of a streams 
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
 	KCONSOLE_STREAMS_AND_CONNECT=1 $(BIN)/python -m pytest tests/integration/test_streams_and_connect.py -q -s
+
+# New random records each time: what differs is a finding, whatever the corpus of `make test` says.
+STREAMS_SEEDS ?= $(shell date +%s | awk '{print $$1 ":" $$1 + 5}')
+streams-java: dev tools ## the same topologies and records through Kafka Streams' TopologyTestDriver and ours: the same output
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams-test kafka-streams-test-utils
+	$(BIN)/python tests/integration/compare_streams_with_java.py --seeds $(STREAMS_SEEDS) --length 120
+
+record-streams-java: dev tools ## keep anew what Kafka Streams makes of the topologies (tests/golden/streams-4.3.1.json.gz)
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams-test kafka-streams-test-utils
+	$(BIN)/python tests/integration/compare_streams_with_java.py --seeds 0:3 --record
 
 zookeeper-migration: dev tools jars zookeeper ## move clusters from ZooKeeper to KRaft: a real Kafka 3.9.1, and embedded ones; compare all that clients see
 	KCONSOLE_ZOOKEEPER_MIGRATION=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_migration.py -q -s

@@ -360,7 +360,9 @@ class KStream(Generic[K, V]):
         """A processor of the user's, with the stores it names; what it forwards is the new stream."""
         from engine.streams.processors.user import UserSupplier
 
-        name = self.graph.name(named, "KSTREAM-PROCESSOR-")
+        check_name(named)
+        # Unlike other operators, a processor with a name of its own takes no number.
+        name = named or self.graph.new_processor_name("KSTREAM-PROCESSOR-")
         names = tuple(stores)
         node = ProcessorGraphNode(name, UserSupplier(supplier), lambda: names)
         node.key_changing = True
@@ -376,7 +378,8 @@ class KStream(Generic[K, V]):
         """A processor that cannot change keys, so that nothing is repartitioned after it."""
         from engine.streams.processors.user import FixedKeySupplier
 
-        name = self.graph.name(named, "KSTREAM-PROCESSVALUES-")
+        check_name(named)
+        name = named or self.graph.new_processor_name("KSTREAM-PROCESSVALUES-")
         names = tuple(stores)
         node = ProcessorGraphNode(name, FixedKeySupplier(supplier), lambda: names)
         node.value_changing = True

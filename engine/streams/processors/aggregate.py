@@ -102,7 +102,7 @@ class _StreamAggregateNode(Node):
                     new = aggregator(key, value, old)
                 if send_old and found is not None and new is old:
                     old = self._again(key)  # the aggregator changed its aggregate in place
-                put(key, new, timestamp)
+                put(key, new, row[2] if new is None else timestamp)  # a deletion is logged as of the record
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
@@ -181,7 +181,7 @@ class _TableAggregateNode(Node):
                 if send_old and old is not None and (new is old or between is old):
                     again = store.find(key)
                     old = None if again is None else again[0]
-                store.set(key, new, timestamp)
+                store.set(key, new, row[2] if new is None else timestamp)
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue

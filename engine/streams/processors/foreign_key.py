@@ -240,7 +240,7 @@ class _ReceiveNode(_SubscriptionNode):
         """Keep or delete the subscription, forward it."""
         out: list[Row] = []
         for row in rows:
-            foreign, subscription, timestamp, _, _ = row
+            foreign, subscription, timestamp, headers, _ = row
             instruction = subscription.instruction
             if foreign is None:
                 if instruction != PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE:
@@ -250,7 +250,7 @@ class _ReceiveNode(_SubscriptionNode):
                 raw_primary = self._primary.serialize(subscription.primary_key)
                 key = subscription_key(self._foreign.serialize(foreign), raw_primary)
                 gone = instruction in (DELETE_KEY_AND_PROPAGATE, DELETE_KEY_NO_PROPAGATE)
-                self._store.set(key, None if gone else subscription, timestamp)
+                self._store.set(key, None if gone else subscription, timestamp, headers)
             out.append(row)
         self.forward(out)
 

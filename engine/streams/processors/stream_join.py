@@ -187,9 +187,9 @@ class _JoinWindowNode(Node):
         """Forward, then keep: a record does not see itself."""
         self.forward(rows)
         put = self._store.put_at
-        for key, value, timestamp, _, _ in rows:
-            if key is not None and value is not None:
-                put(key, value, timestamp, timestamp)
+        for key, value, timestamp, headers, _ in rows:
+            if key is not None:
+                put(key, value, timestamp, timestamp, headers)
 
 
 def join_store(context: TaskContext, name: str) -> WindowStore[Any, Any]:
@@ -333,6 +333,8 @@ class _StreamJoinNode(Node):
             look_back = windows.after_ms if left else windows.before_ms
             if timestamp + look_back + windows.grace_ms >= tracker.stream_time:
                 left_open, right_open = left_open or left, right_open or not left
+                if left_open and right_open and len(values) > 1:
+                    break  # Kafka's iterator gives one value at a time, and stops at the key's second one
                 continue
             for value in values:
                 joined = joiner(value, None) if left else joiner(None, value)

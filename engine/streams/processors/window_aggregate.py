@@ -208,7 +208,7 @@ class WindowAggregateNode(WindowedNode):
                     if send_old and new is old and found is not None:
                         again = find(key, start)  # the aggregator changed its aggregate in place
                         old = None if again is None else again[0]
-                    put(key, start, new, at)
+                    put(key, start, new, timestamp if new is None else at)
                 except Exception as error:
                     self.context.failed(self.name, row, error)
                     continue

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from engine.streams.records import NO_HEADERS, ChangelogRecord, ValueAndTimestamp
+from engine.streams.records import NO_HEADERS, ChangelogRecord, Headers, ValueAndTimestamp
 from engine.streams.serdes import Serde
 from engine.streams.stores.engines import KeyValueEngine
 from engine.streams.stores.state_store import StateStore, key_bytes
@@ -124,8 +124,8 @@ class TimestampedKeyValueStore(StateStore, Generic[K, V]):
             return None
         return self._read(raw[8:]), _unpack_from(raw)[0]
 
-    def set(self, key: K, value: V | None, timestamp: int) -> None:
-        """Set the value of ``key`` as of ``timestamp``; None deletes it."""
+    def set(self, key: K, value: V | None, timestamp: int, headers: Headers = NO_HEADERS) -> None:
+        """Set the value of ``key`` as of ``timestamp``; None deletes it. ``headers`` are logged."""
         raw_key = self._write_key(key)
         if value is None:
             raw = None
@@ -134,7 +134,7 @@ class TimestampedKeyValueStore(StateStore, Generic[K, V]):
             raw = self._write(value)
             self._put(raw_key, _pack(timestamp) + raw)
         if self.logged:
-            self.changes.append((raw_key, raw, timestamp, NO_HEADERS))
+            self.changes.append((raw_key, raw, timestamp, headers))
 
     def get(self, key: K) -> ValueAndTimestamp[V] | None:
         """The value of ``key`` and its time, None when there is none."""

@@ -10,7 +10,15 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, ValueAndTimestamp, Window, Windowed
+from engine.streams.records import (
+    NO_HEADERS,
+    NO_TIMESTAMP,
+    ChangelogRecord,
+    Headers,
+    ValueAndTimestamp,
+    Window,
+    Windowed,
+)
 from engine.streams.serdes import Serde, split_window_store_key, window_store_key
 from engine.streams.stores.engines import WindowEngine, WindowItem
 from engine.streams.stores.state_store import StateStore, key_bytes
@@ -64,11 +72,21 @@ class _Windows(StateStore, Generic[K, V]):
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
 
-    def _put(self, raw_key: bytes, start: int, raw: bytes | None, logged: bytes | None, timestamp: int) -> None:
-        if raw is None and self._retain_duplicates:
-            return  # which of them, it does not say
+    def _put(
+        self,
+        raw_key: bytes,
+        start: int,
+        raw: bytes | None,
+        logged: bytes | None,
+        timestamp: int,
+        headers: Headers = NO_HEADERS,
+    ) -> None:
         if self._retain_duplicates:
             self._sequence = (self._sequence + 1) & 0x7FFFFFFF
+            if raw is None:
+                # Which of them, it does not say: none is deleted. Kafka takes a number and logs it all the same.
+                self._log(raw_key, start, None, timestamp, headers)
+                return
         if start > self.observed_stream_time:
             self.observed_stream_time = start
             self._forget()
@@ -76,10 +94,10 @@ class _Windows(StateStore, Generic[K, V]):
             # It is logged all the same, as Kafka's layers have it: the changelog's own retention ends it.
             if start < self._kept_from:
                 self.context.dropped(self.name)
-            self._log(raw_key, start, logged, timestamp)
+            self._log(raw_key, start, logged, timestamp, headers)
             return
         self._bytes.put(raw_key, start, self._sequence, raw)
-        self._log(raw_key, start, logged, timestamp)
+        self._log(raw_key, start, logged, timestamp, headers)
 
     def _forget(self) -> None:
         first = first_kept(self.observed_stream_time, self.retention_ms)
@@ -87,10 +105,10 @@ class _Windows(StateStore, Generic[K, V]):
             self._kept_from = first
             self._bytes.remove_before(first)
 
-    def _log(self, raw_key: bytes, start: int, logged: bytes | None, timestamp: int) -> None:
+    def _log(self, raw_key: bytes, start: int, logged: bytes | None, timestamp: int, headers: Headers) -> None:
         if self.logged:
             key = window_store_key(raw_key, start, self._sequence)
-            self.changes.append((key, logged, timestamp, NO_HEADERS))
+            self.changes.append((key, logged, timestamp, headers))
 
     def _get(self, key: K, start: int) -> bytes | None:
         if start < self.observed_stream_time - self._unseen:
@@ -159,7 +177,7 @@ class _Windows(StateStore, Generic[K, V]):
                 self._sequence = sequence  # a put after this must not take the place of what is restored
             if start > latest:
                 latest = start
-            if start > latest - self.retention_ms:
+            if start >= latest - self._unseen:
                 raw = None if value is None else self._engine_value(value, timestamp)
                 items.append((raw_key, start, sequence, raw))
         self._bytes.put_many(items)
@@ -183,10 +201,10 @@ class WindowStore(_Windows[K, V]):
         raw = None if value is None else self._write(value)
         self._put(raw_key, start, raw, raw, self.context.timestamp())
 
-    def put_at(self, key: K, value: V, start: int, timestamp: int) -> None:
-        """A put by a processor of a batch: ``timestamp`` is that of the record in work."""
-        raw = self._write(value)
-        self._put(self._write_key(key), start, raw, raw, timestamp)
+    def put_at(self, key: K, value: V | None, start: int, timestamp: int, headers: Headers) -> None:
+        """A put by a processor of a batch, with the time and the headers of the record in work: both are logged."""
+        raw = None if value is None else self._write(value)
+        self._put(self._write_key(key), start, raw, raw, timestamp, headers)
 
     def get(self, key: K, start: int) -> V | None:
         """The value of ``key`` in the window that starts at ``start``."""

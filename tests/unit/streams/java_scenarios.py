@@ -13,9 +13,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.unit.streams.java_twins import build
-
 from engine.streams import Serdes, TopologyTestDriver
+from tests.unit.streams.java_twins import build
 
 ROOT = Path(__file__).resolve().parents[3]
 JAVA_SOURCE = ROOT / "tests" / "integration" / "java" / "StreamsTopologies.java"
@@ -203,5 +202,3 @@ def read_corpus() -> dict[str, Any]:
     """``version``, ``commit``, ``java``, ``scenarios``, and by topology ``describe`` and, by scenario, the answer."""
     corpus: dict[str, Any] = json.loads(gzip.decompress(CORPUS.read_bytes()))
     return corpus
-
-
