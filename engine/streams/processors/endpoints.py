@@ -11,6 +11,8 @@ from engine.streams.records import Headers, InputRecord, OutputRecord, RecordMet
 from engine.streams.serdes import Serde, SessionWindowedSerde, TimeWindowedSerde
 from engine.streams.topology import SinkSpec, SourceSpec, StreamPartitioner, TimestampExtractor, TopicNameExtractor
 
+_KNOWN_PARTITIONS = 100_000
+
 
 class ConsumedRecord(NamedTuple):
     """A record as a timestamp extractor sees it."""
@@ -138,7 +140,7 @@ class SourceTask(Protocol):
 class SinkNode(Node):
     """Writes to a topic, or to the one a function says."""
 
-    __slots__ = ("_extractor", "_key", "_partitioner", "_serdes", "_topic", "_value")
+    __slots__ = ("_extractor", "_key", "_partitioner", "_partitions", "_serdes", "_topic", "_value")
 
     def __init__(self, spec: SinkSpec, topic: str | None, key: Serde[Any], value: Serde[Any]) -> None:
         super().__init__()
@@ -146,6 +148,8 @@ class SinkNode(Node):
         self._extractor: TopicNameExtractor | None = spec.topic_extractor
         self._key, self._value = key, value
         self._partitioner: StreamPartitioner | None = spec.partitioner
+        self._partitions: dict[int, dict[bytes, int]] = {}
+        """Partitions of keys that were seen, by number of partitions: the hash costs more than all else here."""
         self._serdes: dict[str, tuple[Serde[Any], Serde[Any]]] = {}
 
     def process(self, rows: list[Row]) -> None:
@@ -191,13 +195,19 @@ class SinkNode(Node):
 
         def partitioned(todo: Iterator[Row]) -> Iterable[OutputRecord]:
             count = context.partitions_of(topic)
+            known = self._partitions.setdefault(count, {})
+            inner_end = -8 if isinstance(found[0], TimeWindowedSerde) else -16
             for key, value, timestamp, headers, _ in todo:
                 partition = None
                 raw_key = None if key is None else write_key(key)
                 if windowed and isinstance(key, Windowed) and raw_key is not None:
                     # By the key alone, so that all windows of a key are in one partition (WindowedStreamPartitioner).
-                    inner = raw_key[:-8] if isinstance(found[0], TimeWindowedSerde) else raw_key[:-16]
-                    partition = partition_of_key(inner, count)
+                    inner = raw_key[:inner_end]
+                    partition = known.get(inner)
+                    if partition is None:
+                        if len(known) > _KNOWN_PARTITIONS:
+                            known.clear()
+                        partition = known[inner] = partition_of_key(inner, count)
                 elif partition_of is not None:
                     partition = partition_of(topic, key, value, count)
                 yield OutputRecord(

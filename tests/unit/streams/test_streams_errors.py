@@ -1,0 +1,164 @@
+"""What fails is named, and goes alone when a handler says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.streams import (
+    Consumed,
+    ErrorContext,
+    ErrorHandlers,
+    FixedKeyProcessor,
+    Materialized,
+    Processor,
+    Produced,
+    Record,
+    SerdeMissingError,
+    Serdes,
+    StreamsBuilder,
+    StreamsError,
+    StreamsSerializationError,
+    TopologyError,
+    TopologyTestDriver,
+    log_and_skip_on_invalid_timestamp,
+)
+from engine.streams.error_handlers import go_on
+from engine.streams.errors import ProcessingError
+
+S = Serdes.string()
+LONGS = Consumed(key_serde=S, value_serde=Serdes.long())
+
+
+def halves() -> StreamsBuilder:
+    builder = StreamsBuilder()
+    stream = builder.stream("in", LONGS)
+    stream.map_values(lambda value: 100 // value, "halve").to("out", Produced(key_serde=S, value_serde=S))
+    return builder
+
+
+def test_bytes_that_no_serde_reads_stop_the_task_and_say_where() -> None:
+    with (
+        TopologyTestDriver(halves().build()) as driver,
+        pytest.raises(StreamsSerializationError, match=r"in-0 offset 0: a long takes 8 bytes, these are 2"),
+    ):
+        driver.pipe_raw("in", b"k", b"no", 5)
+
+
+def test_a_function_that_fails_stops_the_task_and_names_its_node() -> None:
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).map_values(lambda value: 100 // value, "halve").foreach(lambda k, v: None)
+    with TopologyTestDriver(builder.build()) as driver:
+        topic = driver.create_input_topic("in", S, Serdes.long())
+        with pytest.raises(ProcessingError, match="node halve, record of in-0 offset 0: ZeroDivisionError") as raised:
+            topic.pipe_input("k", 0)
+        assert raised.value.node == "halve"
+
+
+def test_handlers_are_told_what_failed_and_the_rest_goes_on() -> None:
+    told: list[ErrorContext] = []
+
+    def handler(context: ErrorContext, error: Exception) -> bool:
+        told.append(context)
+        return True
+
+    handlers = ErrorHandlers(deserialization=handler, processing=handler, production=handler)
+    with TopologyTestDriver(halves().build(), handlers=handlers) as driver:
+        topic = driver.create_input_topic("in", S, Serdes.long())
+        driver.pipe_raw("in", b"k", b"no", 5)
+        topic.pipe_input("zero", 0)
+        topic.pipe_input("five", 5)  # 20 is no string
+        assert [(context.kind, context.node, context.offset) for context in told] == [
+            ("deserialization", "KSTREAM-SOURCE-0000000000", 0),
+            ("processing", "halve", 1),
+            ("production", "KSTREAM-SINK-0000000002", 2),
+        ]
+        assert told[1].source is not None and told[1].source.key == b"zero"
+        assert sum(driver.dropped_records.values()) == 3
+
+
+def test_only_the_record_that_fails_is_left_out_of_a_list() -> None:
+    from engine.streams.records import InputRecord, OutputRecord
+    from engine.streams.task import StreamTask
+
+    sent: list[OutputRecord] = []
+
+    class Sent:
+        def send(self, topic: str, records: list[OutputRecord]) -> None:
+            sent.extend(records)
+
+        def log_changes(self, topic: str, partition: int, records: object) -> None: ...
+
+        def partitions_of(self, topic: str) -> int:
+            return 1
+
+    builder = StreamsBuilder()
+    mapped = builder.stream("in", LONGS).map_values(lambda value: 100 // value)
+    mapped.to("out", Produced(key_serde=S, value_serde=Serdes.long()))
+    task = StreamTask(
+        builder.build(),
+        {"application.id": "test"},
+        sub_topology=0,
+        partition=0,
+        collector=Sent(),
+        handlers=ErrorHandlers(processing=go_on),
+    )
+    task.init(0)
+    values = [Serdes.long().serialize(value) for value in (1, 0, 2, 0, 0, 4)]
+    task.add_records("in", 0, [InputRecord(at, at, b"k", value) for at, value in enumerate(values)])
+    assert task.process(0, limit=10) == 6
+    assert [Serdes.long().deserialize(record.value or b"") for record in sent] == [100, 50, 25]
+    assert task.offsets_to_commit() == {("in", 0): 6}
+
+
+def test_a_negative_timestamp_stops_the_task_unless_it_is_to_be_skipped() -> None:
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).foreach(lambda k, v: None)
+    with TopologyTestDriver(builder.build()) as driver, pytest.raises(StreamsError, match="negative"):
+        driver.pipe_raw("in", None, None, -1)
+    builder = StreamsBuilder()
+    skipping = Consumed(key_serde=S, value_serde=S, timestamp_extractor=log_and_skip_on_invalid_timestamp)
+    seen: list[str] = []
+    builder.stream("in", skipping).foreach(lambda k, v: seen.append(v))
+    with TopologyTestDriver(builder.build()) as driver:
+        driver.pipe_raw("in", b"k", b"gone", -1)
+        driver.pipe_raw("in", b"k", b"here", 1)
+    assert seen == ["here"]
+
+
+def test_a_serde_that_nobody_gave_is_asked_for_by_name() -> None:
+    builder = StreamsBuilder()
+    builder.stream("in").group_by_key().count()
+    with pytest.raises(SerdeMissingError, match="KSTREAM-SOURCE-0000000000: no key serde"):
+        TopologyTestDriver(builder.build())
+
+
+def test_what_cannot_be_built_says_why() -> None:
+    builder = StreamsBuilder()
+    with pytest.raises(TopologyError, match='Name "a b" is illegal'):
+        Materialized("a b")
+    with pytest.raises(TopologyError, match=r"not built here: merge.repartition.topics"):
+        builder.build("merge.repartition.topics")
+    builder.stream("in", LONGS).process(Processor, ["missing"])
+    with pytest.raises(TopologyError, match="StateStore missing is not added yet"):
+        builder.build()
+
+
+def test_process_values_cannot_change_a_key() -> None:
+    class Renames(FixedKeyProcessor[str, int, int]):
+        def process(self, record: Record[str, int]) -> None:
+            self.context.forward(record.with_key("other"))
+
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).process_values(Renames).foreach(lambda k, v: None)
+    with TopologyTestDriver(builder.build()) as driver:
+        topic = driver.create_input_topic("in", S, Serdes.long())
+        with pytest.raises(ProcessingError, match="cannot change the key from 'k' to 'other'"):
+            topic.pipe_input("k", 1)
+
+
+def test_tables_are_restored_from_their_source_when_it_is_asked_for() -> None:
+    builder = StreamsBuilder()
+    builder.table("in", LONGS, Materialized("table"))
+    (sub_topology,) = builder.build("reuse.ktable.source.topics").sub_topologies("app")
+    assert sub_topology.changelogs == {}
+    assert sub_topology.changelog_of_store == {"table": "in"}
