@@ -1,13 +1,14 @@
 """A process that writes to stores is killed (SIGKILL) again and again: each store is whole, as of its own offset.
 
 What a store holds at an offset is a function of the offset alone, so that after each kill the contents can be told
-from the offset that is found beside them. ``KCONSOLE_STORE_KILLS`` is how often, 3 unless it is set.
+from the offset that is found beside them. ``KCONSOLE_STORE_KILLS`` is how often, 2 unless it is set.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from engine.streams.stores.rocksdb import RocksDbBackend
 from engine.streams.stores.sqlite import SqliteBackend
 
 PLACES = {"sqlite": SqliteBackend, "rocksdb": RocksDbBackend}
-KILLS = int(os.environ.get("KCONSOLE_STORE_KILLS", "3"))
+KILLS = int(os.environ.get("KCONSOLE_STORE_KILLS", "2"))
 
 
 def engines(place: str, directory: Path) -> tuple[Any, Any]:
@@ -89,6 +90,46 @@ def test_a_killed_writer_leaves_whole_stores_and_their_offsets(place: str, tmp_p
         assert list(windows.fetch_range(None, None, 0, 2**40)) == list(window_model.fetch_range(None, None, 0, 2**40))
         items.close()
         windows.close()
+
+
+def test_at_each_statement_of_sqlite_the_files_are_a_whole_store(tmp_path: Path) -> None:
+    path = tmp_path / "live" / "counts.db"
+    backend = SqliteBackend(path, "key-value")
+    engine = BufferedEngine(backend, stage_at=3)
+    taken: list[Path] = []
+
+    def take(statement: str) -> None:
+        """What a kill before this statement would leave behind."""
+        to = tmp_path / f"{len(taken)}"
+        to.mkdir()
+        for each in path.parent.iterdir():
+            shutil.copy(each, to)
+        taken.append(to / path.name)
+
+    engine.put(b"key-0", b"before")
+    engine.commit(0)
+    backend._connection.set_trace_callback(take)
+    model = MemoryKeyValueEngine()
+    model.put(b"key-0", b"before")
+    expected = {0: list(model.range(None, None))}
+    for offset in range(1, 25):
+        for each in (engine, model):
+            each.put(b"key-%d" % (offset % 7), None if offset % 5 == 0 else b"%d" % offset)
+        if offset % 8 == 0:
+            engine.commit(offset)
+            expected[offset] = list(model.range(None, None))
+    backend._connection.set_trace_callback(None)
+    engine.close()
+    found = set()
+    for each in taken:
+        left = BufferedEngine(SqliteBackend(each, "key-value"))
+        offset = left.changelog_offset()
+        assert offset is not None
+        assert list(left.range(None, None)) == expected[offset]
+        found.add(offset)
+        left.close()
+    assert found == {0, 8, 16}
+    assert len(taken) > 30
 
 
 if __name__ == "__main__":

@@ -101,6 +101,19 @@ def test_what_is_over_is_deleted_and_the_changelog_told(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_was_put_again_lives_on(tmp_path: Path) -> None:
+    store = store_in("memory", tmp_path)
+    clock = Clock()
+    store.init(clock)
+    clock.time = 0
+    store.put("k", "old", 500)
+    store.put("k", "new", 9_000)
+    clock.time = 2_000
+    store.put("other", "v")
+    assert store.get("k") == "new"
+    assert [value for _, value, _, _ in store.take_changes()] == [b"old", b"new", b"v"]
+
+
 def test_a_record_without_a_time_lives_as_long_as_the_store_has_it(tmp_path: Path) -> None:
     store = store_in("memory", tmp_path)
     store.restore([(b"java", b"v", 500, ())])
