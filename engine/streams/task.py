@@ -257,13 +257,16 @@ class StreamTask:
         if not records:
             return len(queue.rows)
         rows = queue.node.read(topic, partition, records, queue.time, self)
-        if not queue.rows and rows:
+        if not rows:
+            if not queue.rows:  # else what waits would count as processed
+                queue.position = records[-1].offset + 1
+            return len(queue.rows)
+        if not queue.rows:
             self._order += 1
             queue.order = self._order
-            queue.raw.clear()
-        if not rows:
-            queue.position = records[-1].offset + 1
-            return len(queue.rows)
+        waiting_from = queue.rows[0][4] if queue.rows else rows[0][4]
+        while queue.raw and queue.raw[0][-1].offset < waiting_from:
+            del queue.raw[0]
         queue.rows.extend(rows)
         queue.raw.append(records)
         queue.time = max(queue.time, max(row[2] for row in rows))

@@ -24,6 +24,8 @@ from engine.streams import (
 )
 from engine.streams.error_handlers import go_on
 from engine.streams.errors import ProcessingError
+from engine.streams.records import InputRecord, OutputRecord
+from engine.streams.task import StreamTask
 
 S = Serdes.string()
 LONGS = Consumed(key_serde=S, value_serde=Serdes.long())
@@ -76,38 +78,63 @@ def test_handlers_are_told_what_failed_and_the_rest_goes_on() -> None:
         assert sum(driver.dropped_records.values()) == 3
 
 
-def test_only_the_record_that_fails_is_left_out_of_a_list() -> None:
-    from engine.streams.records import InputRecord, OutputRecord
-    from engine.streams.task import StreamTask
+class Sent:
+    """A collector that keeps what is sent."""
 
-    sent: list[OutputRecord] = []
+    def __init__(self) -> None:
+        self.values: list[int] = []
 
-    class Sent:
-        def send(self, topic: str, records: list[OutputRecord]) -> None:
-            sent.extend(records)
+    def send(self, topic: str, records: list[OutputRecord]) -> None:
+        self.values += [Serdes.long().deserialize(record.value or b"") for record in records]
 
-        def log_changes(self, topic: str, partition: int, records: object) -> None: ...
+    def log_changes(self, topic: str, partition: int, records: object) -> None: ...
 
-        def partitions_of(self, topic: str) -> int:
-            return 1
+    def partitions_of(self, topic: str) -> int:
+        return 1
 
+
+def dividing(sent: Sent) -> StreamTask:
     builder = StreamsBuilder()
     mapped = builder.stream("in", LONGS).map_values(lambda value: 100 // value)
     mapped.to("out", Produced(key_serde=S, value_serde=Serdes.long()))
-    task = StreamTask(
-        builder.build(),
-        {"application.id": "test"},
-        sub_topology=0,
-        partition=0,
-        collector=Sent(),
-        handlers=ErrorHandlers(processing=go_on),
-    )
+    handlers = ErrorHandlers(processing=go_on, deserialization=go_on)
+    config = {"application.id": "test"}
+    task = StreamTask(builder.build(), config, sub_topology=0, partition=0, collector=sent, handlers=handlers)
     task.init(0)
-    values = [Serdes.long().serialize(value) for value in (1, 0, 2, 0, 0, 4)]
-    task.add_records("in", 0, [InputRecord(at, at, b"k", value) for at, value in enumerate(values)])
+    return task
+
+
+def longs(*values: int, first: int = 0) -> list[InputRecord]:
+    return [InputRecord(at, at, b"k", Serdes.long().serialize(value)) for at, value in enumerate(values, first)]
+
+
+def test_only_the_record_that_fails_is_left_out_of_a_list() -> None:
+    sent = Sent()
+    task = dividing(sent)
+    task.add_records("in", 0, longs(1, 0, 2, 0, 0, 4))
     assert task.process(0, limit=10) == 6
-    assert [Serdes.long().deserialize(record.value or b"") for record in sent] == [100, 50, 25]
+    assert sent.values == [100, 50, 25]
     assert task.offsets_to_commit() == {("in", 0): 6}
+
+
+def test_records_that_are_dropped_unread_do_not_commit_those_that_wait() -> None:
+    task = dividing(Sent())
+    task.add_records("in", 0, longs(1, 2))
+    task.add_records("in", 0, [InputRecord(2, 2, b"k", b"no")])
+    task.process(0, limit=1)
+    assert task.offsets_to_commit() == {("in", 0): 1}
+    task.process(0, limit=1)
+    task.add_records("in", 0, [InputRecord(3, 3, b"k", b"no")])
+    assert task.offsets_to_commit() == {("in", 0): 4}
+
+
+def test_fetched_records_are_not_kept_for_ever_while_some_always_wait() -> None:
+    task = dividing(Sent())
+    for number in range(20):
+        task.add_records("in", 0, longs(1, 1, first=number * 2))
+        task.process(0, limit=1 if number == 0 else 2)
+    (queue,) = task._queues.values()
+    assert len(queue.raw) <= 3
 
 
 def test_a_negative_timestamp_stops_the_task_unless_it_is_to_be_skipped() -> None:
