@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from engine.streams import Consumed, Grouped, Materialized, Serdes, StreamsBuilder, TopologyError
+from engine.streams import (
+    Consumed,
+    Grouped,
+    Materialized,
+    Processor,
+    Record,
+    Serdes,
+    Stores,
+    StreamsBuilder,
+    Topology,
+    TopologyError,
+)
 
 TEXT = Serdes.string()
 WORD_COUNT = """Topologies:
@@ -37,6 +48,37 @@ WORD_COUNT = """Topologies:
 
 """
 
+BY_HAND = """Topologies:
+   Sub-topology: 0
+    Source: src (topics: [zeta, in, alpha])
+      --> p1, p2
+    Source: pat (topics: logs-.*)
+      --> p2
+    Processor: p1 (stores: [s1])
+      --> p3, snk
+      <-- src
+    Processor: p2 (stores: [])
+      --> p3, snk2
+      <-- src, pat
+    Processor: p3 (stores: [another, s1])
+      --> snk
+      <-- p1, p2
+    Sink: snk (topic: out)
+      <-- p3, p1
+    Sink: snk2 (topic: out2)
+      <-- p2
+
+  Sub-topology: 1
+    Source: lone (topics: [solo])
+      --> x
+    Processor: x (stores: [])
+      --> y
+      <-- lone
+    Sink: y (topic: z)
+      <-- x
+
+"""
+
 
 def word_count() -> StreamsBuilder:
     builder = StreamsBuilder()
@@ -48,6 +90,23 @@ def word_count() -> StreamsBuilder:
 
 def test_word_count_is_described_as_kafka_streams_does() -> None:
     assert word_count().build().describe() == WORD_COUNT
+
+
+class Passes(Processor[str, str, str, str]):
+    def process(self, record: Record[str, str]) -> None:
+        self.context.forward(record)
+
+
+def test_a_topology_made_by_hand_is_described_in_the_order_of_javas_sets() -> None:
+    topology = Topology()
+    topology.add_source("src", "in", "zeta", "alpha").add_source("pat", pattern="logs-.*")
+    topology.add_processor("p1", Passes, "src").add_processor("p2", Passes, "src", "pat")
+    topology.add_processor("p3", Passes, "p1", "p2")
+    topology.add_state_store(Stores.key_value("s1", TEXT, Serdes.long()), "p1", "p3")
+    topology.add_state_store(Stores.key_value("another", TEXT, Serdes.long()), "p3")
+    topology.add_sink("snk", "out", "p3", "p1").add_sink("snk2", "out2", "p2")
+    topology.add_source("lone", "solo").add_processor("x", Passes, "lone").add_sink("y", "z", "x")
+    assert topology.describe() == BY_HAND
 
 
 def test_a_sub_topology_names_its_topics_as_the_cluster_will() -> None:
