@@ -165,16 +165,18 @@ class StreamsBuilder:
     def build(self, optimize: str = "none") -> Topology:
         """The topology. ``optimize`` is Kafka's ``topology.optimization``: ``none``, ``all`` or words with commas.
 
-        Built is ``reuse.ktable.source.topics``: tables are restored from their source topics, not from changelogs.
+        ``reuse.ktable.source.topics`` restores tables from their source topics, not from changelogs;
+        ``merge.repartition.topics`` writes one repartition topic where several would hold the same. ``all`` is both.
         """
         words = {word.strip() for word in optimize.split(",")}
-        known = {"none", "all", "reuse.ktable.source.topics"}
+        known = {"none", "all", "reuse.ktable.source.topics", "merge.repartition.topics"}
         if words - known:
             raise TopologyError(
                 f"topology.optimization: unknown or not built here: {', '.join(sorted(words - known))}; "
                 f"known: {', '.join(sorted(known))}"
             )
         self._graph.reuse_source_topics = bool(words & {"all", "reuse.ktable.source.topics"})
+        self._graph.merge_repartition_topics = bool(words & {"all", "merge.repartition.topics"})
         return self._graph.build()
 
 

@@ -186,6 +186,8 @@ class Graph:
         self.topology = Topology()
         self.root = GraphNode("root")
         self.reuse_source_topics = False
+        self.merge_repartition_topics = False
+        self._added: list[GraphNode] = []
         self._index = 0
         self._priority = 0
         self._built = False
@@ -218,6 +220,7 @@ class Graph:
             parent.add_child(child)
             child.priority = self._priority
             self._priority += 1
+            self._added.append(child)
 
     def build(self) -> Topology:
         """Write the topology. Once: the graph is used up."""
@@ -225,6 +228,10 @@ class Graph:
             return self.topology
         self._built = True
         self._merge_sources()
+        if self.merge_repartition_topics:
+            from engine.streams.merging import merge_repartition_topics
+
+            merge_repartition_topics(self, self._added)
         self._drop_null_keys()
         waiting: list[tuple[int, int, GraphNode]] = [(0, 0, self.root)]
         order = 0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from engine.streams import (
     Consumed,
     Grouped,
+    JoinWindows,
+    KStream,
     Materialized,
     Processor,
     Record,
     Serdes,
     Stores,
     StreamsBuilder,
+    TimeWindows,
     Topology,
     TopologyError,
 )
@@ -125,3 +131,46 @@ def test_a_topic_read_twice_by_unequal_sources_is_refused() -> None:
     builder.stream(["a", "b"])
     with pytest.raises(TopologyError, match="overlapping but not equal"):
         builder.build()
+
+
+def _branches(builder: StreamsBuilder, stream: KStream[Any, Any]) -> None:
+    keyed = stream.select_key(lambda k, v: v)
+    keyed.group_by_key().count().to_stream().to("o1")
+    keyed.filter(lambda k, v: True).group_by_key().reduce(lambda x, y: x).to_stream().to("o2")
+
+
+def _named(builder: StreamsBuilder, stream: KStream[Any, Any]) -> None:
+    keyed = stream.map(lambda k, v: (v, k))
+    keyed.group_by_key(Grouped(name="g")).count(Materialized("c1")).to_stream().to("o1")
+    keyed.map_values(lambda v: v).group_by_key().count().to_stream().to("o2")
+    keyed.group_by_key().windowed_by(TimeWindows.of_size_with_no_grace(5)).count().to_stream().to("o3")
+
+
+def _joined(builder: StreamsBuilder, stream: KStream[Any, Any]) -> None:
+    keyed = stream.select_key(lambda k, v: v)
+    keyed.join(builder.table("t"), lambda x, y: x + y).to("o1")
+    keyed.group_by_key().count()
+    windows = JoinWindows.of_time_difference_with_no_grace(5)
+    keyed.join_stream(builder.stream("b"), lambda x, y: x, windows).to("o2")
+
+
+def _merged(builder: StreamsBuilder, stream: KStream[Any, Any]) -> None:
+    other = builder.stream("b")
+    merged = stream.select_key(lambda k, v: v).merge(other.select_key(lambda k, v: v))
+    merged.group_by_key().count().to_stream().to("o1")
+    merged.group_by_key().reduce(lambda x, y: x)
+
+
+def _explicit(builder: StreamsBuilder, stream: KStream[Any, Any]) -> None:
+    stream.group_by(lambda k, v: v).count()
+    stream.select_key(lambda k, v: v).repartition().group_by_key().count()
+
+
+def test_repartition_topics_are_merged_as_kafka_streams_merges_them() -> None:
+    described = ""
+    for build in (_branches, _named, _joined, _merged, _explicit):
+        builder = StreamsBuilder()
+        build(builder, builder.stream("a"))
+        described += builder.build("all").describe()
+    golden = Path(__file__).parents[2] / "golden" / "streams" / "merged-repartition-topics-4.3.1.txt"
+    assert described == golden.read_text()
