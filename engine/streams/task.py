@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.streams.batching import batchable_sources
+from engine.streams.caching import TaskCache
 from engine.streams.error_handlers import ErrorContext, ErrorHandlers
 from engine.streams.errors import (
     InvalidStateStoreError,
@@ -34,7 +35,7 @@ from engine.streams.processors.node import Node
 from engine.streams.punctuation import STREAM_TIME, Cancellable, PunctuationQueue
 from engine.streams.records import NO_TIMESTAMP, ChangelogRecord, InputRecord, OutputRecord, Row
 from engine.streams.serdes import Serde
-from engine.streams.stores.builders import BuildContext
+from engine.streams.stores.builders import BuildContext, StoreBuilder
 from engine.streams.stores.engines import Engines
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.state_store import StateStore
@@ -92,6 +93,7 @@ class StreamTask:
         handlers: ErrorHandlers | None = None,
         global_stores: Mapping[str, StateStore] | None = None,
         batching: bool = True,
+        cache_max_bytes: int = 0,
     ) -> None:
         self.topology = topology
         self.config: dict[str, Any] = dict(config)
@@ -125,6 +127,8 @@ class StreamTask:
         self._patterns: list[tuple[re.Pattern[str], SourceNode]] = []
         self._changelogs: dict[str, str] = {}
         self._batchable = batchable_sources(topology)
+        self._cache = TaskCache(cache_max_bytes)
+        self._cached_nodes: dict[str, tuple[Serde[Any], bool]] = {}
         self._build(engines or MemoryEngines(), engines_by_type or {}, directory)
 
     # Building.
@@ -158,18 +162,42 @@ class StreamTask:
         for store in wanted:
             builder = self.topology.store_builders.get(store) or self.topology.global_store_builders[store]
             topic = self.topology.changelog_name(store, self.application_id)
-            self.stores[store] = builder.build(
-                BuildContext(
-                    engines,
-                    directory,
-                    self.config.get("default.key.serde"),
-                    self.config.get("default.value.serde"),
-                    topic,
-                    by_type,
-                )
+            context = BuildContext(
+                engines,
+                directory,
+                self.config.get("default.key.serde"),
+                self.config.get("default.value.serde"),
+                topic,
+                by_type,
             )
+            self.stores[store] = builder.build(context)
             if builder.logging_enabled:
                 self._changelogs[store] = topic
+            if builder.caching_enabled and self._cache.max_bytes > 0:
+                self._cache_store(builder, builder.serdes(context)[0])
+        self._hold_forwards()
+
+    def _cache_store(self, builder: StoreBuilder, key: Serde[Any]) -> None:
+        """Hold back the store's changelog, and what the node of its table hands on, until the next commit."""
+        if builder.logging_enabled:
+            self._cache.hold(builder.name)
+        for name in self._ordered:
+            table = self.nodes[name].cached_table()
+            if table is not None and table[0] == builder.name:
+                self._cached_nodes[name] = key, table[1]
+
+    def _hold_forwards(self) -> None:
+        for name in self._ordered:
+            if name in self._cached_nodes:
+                key, send_old = self._cached_nodes[name]
+                batchable = self._batching and self._sources_above(name) <= self._batchable
+                self._cache.hold_forwards(
+                    self.nodes[name], self, key.serialize, send_old_values=send_old, batchable=batchable
+                )
+
+    def _sources_above(self, name: str) -> set[str]:
+        parents = self.topology.nodes[name].predecessors
+        return {name} if not parents else set().union(*map(self._sources_above, parents))
 
     def _is_global(self, group: list[str]) -> bool:
         return any(self.topology.is_global_source(name) for name in group)
@@ -348,7 +376,20 @@ class StreamTask:
     def _log_changes(self) -> None:
         for name, store in self.stores.items():
             if store.changes:
-                self._collector.log_changes(self._changelogs[name], self.task_partition, store.take_changes())
+                changes = store.take_changes()
+                if not self._cache.add(name, changes):
+                    self._collector.log_changes(self._changelogs[name], self.task_partition, changes)
+        if self._cache.is_full():
+            self._flush_cache()
+
+    def _flush_cache(self) -> None:
+        """Hand on, and log, what was held back of updates."""
+        self._cache.forward()
+        for name, store in self.stores.items():
+            changes = self._cache.take_changes(name)
+            changes += store.take_changes()
+            if changes:
+                self._collector.log_changes(self._changelogs[name], self.task_partition, changes)
 
     # Time.
 
@@ -391,7 +432,8 @@ class StreamTask:
     # Commit.
 
     def prepare_commit(self) -> None:
-        """Flush the stores, so that the collector has everything that the offsets cover."""
+        """Flush the cache and the stores, so that the collector has everything that the offsets cover."""
+        self._flush_cache()
         for store in self.stores.values():
             store.flush()
         self._log_changes()

@@ -70,6 +70,10 @@ class _StreamAggregateNode(Node):
         self._send_old = send_old
         self._store: TimestampedKeyValueStore[Any, Any] | None = None
 
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Its store's updates may be merged."""
+        return self._store_name, self._send_old
+
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
@@ -143,6 +147,10 @@ class _TableAggregateNode(Node):
         self._supplier = supplier
         self._send_old = supplier.send_old_values
         self._store: TimestampedKeyValueStore[Any, Any] | None = None
+
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Its store's updates may be merged."""
+        return self._supplier.builder.name, self._send_old
 
     def init(self, context: TaskContext) -> None:
         """Find the store."""

@@ -78,6 +78,10 @@ class Node:
         """Take records, in their order."""
         raise NotImplementedError
 
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Of a table's node: the store whose updates it hands on, and whether with old values (the record cache)."""
+        return None
+
     def time_to_keep(self) -> int | None:
         """The node's own stream time, which must survive a restart; None for nodes that have none."""
         return None

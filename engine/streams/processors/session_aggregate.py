@@ -85,6 +85,10 @@ class _SessionAggregateNode(Node):
         """Go on from there."""
         self._stream_time = time
 
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Its store's updates may be merged."""
+        return None if self._supplier.on_close else (self._supplier.builder.name, self._send_old)
+
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)

@@ -66,6 +66,10 @@ class TableSourceNode(Node):
         self._send_old = send_old
         self._store: TimestampedKeyValueStore[Any, Any] | None = None
 
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Its store's updates may be merged."""
+        return None if self._store_name is None else (self._store_name, self._send_old)
+
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)

@@ -113,6 +113,10 @@ class WindowedNode(Node):
         """Go on from there."""
         self._stream_time = time
 
+    def cached_table(self) -> tuple[str, bool] | None:
+        """Its store's updates may be merged."""
+        return None if self._on_close else (self._store_name, self._send_old)
+
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
