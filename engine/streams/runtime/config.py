@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "request.timeout.ms": 30_000,
     "state.cleanup.delay.ms": 600_000,
     "state.dir": "/tmp/kafka-streams",
+    "statestore.cache.max.bytes": 0,
     "task.timeout.ms": 300_000,
     "transaction.timeout.ms": 10_000,
     "windowstore.changelog.additional.retention.ms": 86_400_000,
@@ -174,7 +175,13 @@ class StreamsConfig:
                 f"group.protocol: {values['group.protocol']!r} is not built; only streams is (KIP-1071), "
                 "which wants Apache Kafka 4.2 or later, or kconsole's own brokers"
             )
-        for name in ("commit.interval.ms", "poll.ms", "request.timeout.ms", "task.timeout.ms"):
+        for name in (
+            "commit.interval.ms",
+            "poll.ms",
+            "request.timeout.ms",
+            "statestore.cache.max.bytes",
+            "task.timeout.ms",
+        ):
             if values[name] < 0:
                 raise StreamsConfigError(f"{name}: {values[name]} is less than 0")
         for name in ("buffered.records.per.partition", "max.poll.interval.ms", "transaction.timeout.ms"):

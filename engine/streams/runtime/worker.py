@@ -336,6 +336,7 @@ class Worker:
             directory=directory,
             handlers=self._handlers,
             global_stores=self._global_task.stores,
+            cache_max_bytes=self.config["statestore.cache.max.bytes"],
         )
         inputs = [
             (topic, task_id.partition)

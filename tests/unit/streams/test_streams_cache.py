@@ -105,3 +105,23 @@ def test_a_full_cache_goes_on_before_the_commit_and_a_store_without_one_at_once(
     assert 60 < len(collected.output["counts"]) < 3_000
     collected, _ = run(counting(Materialized("counts", caching_enabled=False)), 0, words(300, 3), 1_000_000)
     assert len(collected.output["counts"]) == 300
+
+
+def test_the_old_value_is_that_of_before_the_first_update() -> None:
+    builder = StreamsBuilder()
+    table = builder.table("colours", Consumed(key_serde=TEXT, value_serde=TEXT))
+    grouped = table.group_by(
+        lambda _, value: (value, value), Grouped(name="by-colour", key_serde=TEXT, value_serde=TEXT)
+    )
+    grouped.count().to_stream().to("counts")
+    values = [b"red", None, b"green", b"blue"]
+    steps = [value and ("colours", InputRecord(at, at, b"car", value)) for at, value in enumerate(values)]
+    collected, _ = run(builder.build(), 0, steps, 1_000_000)
+    assert [each.key for each in collected.output["test-by-colour-repartition"]] == [b"red", b"red", b"blue"]
+
+
+def test_a_held_change_is_still_a_record_of_its_topic() -> None:
+    steps: list[tuple[str, InputRecord] | None] = [("a", InputRecord(0, 0, b"a", b"ax"))]
+    cached, _ = run(topology("suppress"), 0, steps, 1_000_000)
+    plain, _ = run(topology("suppress"), 0, steps, 0)
+    assert cached.changes == plain.changes
