@@ -2,7 +2,7 @@
 
     compare_streams_with_java.py [--seeds FIRST:LAST] [--length N] [--only WORD] [--record]
 
-Runs every topology of tests/unit/streams/java_twins.py over the hand-written scenarios and one of random records for
+Runs every topology of tests/unit/streams/java_twins*.py over the hand-written scenarios and one of random records for
 each seed, in one JVM (tests/integration/java/StreamsTopologies.java), and compares describe() and every record of every
 output, repartition and changelog topic. ``--record`` keeps Java's answers as tests/golden/streams-4.3.1.json.gz,
 which `make test` replays without Java. Ends with 1 when something differs.
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.unit.streams.java_scenarios import (  # noqa: E402
     JAVA_SOURCE,
+    TOPOLOGIES,
     difference,
     java_digest,
     run_ours,
@@ -31,7 +32,6 @@ from tests.unit.streams.java_scenarios import (  # noqa: E402
     topics_of,
     write_corpus,
 )
-from tests.unit.streams.java_twins import TOPOLOGIES  # noqa: E402
 
 LIBS = ROOT / ".cache" / "kafka-4.3.1-streams-test" / "libs"
 

@@ -110,6 +110,7 @@ class _SessionAggregateNode(Node):
                 self._take(row, close_time, out)
             except Exception as error:
                 self.context.failed(self.name, row, error)
+                continue
             if self._supplier.on_close:
                 self._emit_closed(close_time, row, out)
         self.forward(out)

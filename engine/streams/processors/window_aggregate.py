@@ -215,11 +215,12 @@ class WindowAggregateNode(WindowedNode):
                     put(key, start, new, timestamp if new is None else at)
                 except Exception as error:
                     self.context.failed(self.name, row, error)
-                    continue
+                    break  # earlier windows stay; the record's others are left out with it, as in Kafka
                 if not on_close:
                     out.append((Windowed(key, window), (new, old if send_old else None), at, headers, offset))
-            if on_close:
-                self.emit_closed(close_time, headers, offset, out)
+            else:
+                if on_close:
+                    self.emit_closed(close_time, headers, offset, out)
         self.forward(out)
 
     def emit_range(self, close_time: int) -> tuple[int, int] | None:

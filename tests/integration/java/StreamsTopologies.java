@@ -290,6 +290,175 @@ public class StreamsTopologies {
             .stream("left", Consumed.with(S, S)).process(() -> new Recent(), "recent").to("out", Produced.with(S, S)));
         add("punctuate_stream_time", b -> in(b, "left").process(() -> new Ticker(PunctuationType.STREAM_TIME)).to("out", Produced.with(S, S)));
         add("punctuate_wall_clock", b -> in(b, "left").process(() -> new Ticker(PunctuationType.WALL_CLOCK_TIME)).to("out", Produced.with(S, S)));
+
+        // Several of these in one.
+        add("diamond_count", b -> {
+            KStream<String, String> left = in(b, "left").filter((k, v) -> v != null);
+            out(left.filter((k, v) -> even(v)).merge(left.mapValues(v -> plus(v, "1"))).groupByKey(Grouped.with(S, S)).count(Materialized.as("counts")));
+        });
+        add("two_joins_one_repartition", b -> {
+            KStream<String, String> letters = in(b, "left").selectKey((k, v) -> letter(v));
+            letters.join(table(b, "right"), StreamsTopologies::both, Joined.with(S, S, S)).to("out");
+            letters.leftJoin(table(b, "third"), StreamsTopologies::both, Joined.with(S, S, S)).to("out-2");
+        });
+        add("two_groups_two_repartitions", b -> {
+            KStream<String, String> letters = in(b, "left").map((k, v) -> KeyValue.pair(letter(v), v));
+            out(letters.groupByKey(Grouped.with(S, S)).count());
+            letters.groupByKey(Grouped.with(S, S)).reduce(StreamsTopologies::plus).toStream().to("out-2");
+        });
+        add("split_and_merge", b -> {
+            Map<String, KStream<String, String>> parts = in(b, "left").split(Named.as("s-")).branch((k, v) -> even(v), Branched.as("even")).defaultBranch(Branched.as("rest"));
+            parts.get("s-rest").mapValues(v -> v + "r").merge(parts.get("s-even"), Named.as("again")).to("out");
+        });
+        add("merge_three_windowed", b -> out(in(b, "left").merge(in(b, "right")).merge(in(b, "third")).groupBy((k, v) -> letter(v), Grouped.with(S, S)).windowedBy(sliding).count(Materialized.as("windows"))));
+        add("windowed_named", b -> out(in(b, "left").groupBy((k, v) -> letter(v), Grouped.with("letters", S, S)).windowedBy(late).count(Named.as("counter"), Materialized.as("windows"))));
+        add("windowed_regrouped", b -> grouped(b).windowedBy(late).count(Materialized.as("windows")).groupBy((k, v) -> KeyValue.pair(k.key(), String.valueOf(v)), Grouped.with(S, S))
+            .reduce(StreamsTopologies::plus, StreamsTopologies::minus, as("sums")).toStream().to("out"));
+        add("suppressed_regrouped", b -> out(grouped(b).windowedBy(late).count(Materialized.as("windows")).suppress(Suppressed.untilWindowCloses(BufferConfig.unbounded()))
+            .toStream().map((k, v) -> KeyValue.pair(k.key(), String.valueOf(v))).groupByKey(Grouped.with(S, S)).count(Materialized.as("finals"))));
+        add("table_self_join", b -> {
+            KTable<String, String> left = table(b, "left");
+            left.join(left, StreamsTopologies::both).toStream().to("out");
+        });
+        add("table_join_suppressed", b -> table(b, "left").join(table(b, "right"), StreamsTopologies::both, as("joined")).suppress(Suppressed.untilTimeLimit(ms(20), BufferConfig.maxRecords(3))).toStream().to("out"));
+        add("tables_optimized", b -> table(b, "left").leftJoin(table(b, "right").filter((k, v) -> even(v)), StreamsTopologies::both, as("joined")).toStream().to("out"));
+        add("to_table_join", b -> in(b, "left").toTable(as("rows")).join(table(b, "right"), StreamsTopologies::both).toStream().to("out"));
+        add("stream_stream_table", b -> in(b, "left").join(in(b, "right"), StreamsTopologies::both, near, StreamJoined.with(S, S, S)).leftJoin(table(b, "third"), StreamsTopologies::both).to("out"));
+        add("stream_stream_outer_count", b -> out(in(b, "left").outerJoin(in(b, "right"), StreamsTopologies::both, near, StreamJoined.with(S, S, S)).groupByKey(Grouped.with(S, S)).count(Materialized.as("counts"))));
+        add("foreign_key_of_filtered", b -> table(b, "left").filter((k, v) -> even(v)).leftJoin(table(b, "right").mapValues(v -> v + "m", Materialized.with(S, S)), StreamsTopologies::letter, StreamsTopologies::both).toStream().to("out"));
+        add("repartition_partitions", b -> in(b, "left").repartition(Repartitioned.<String, String>numberOfPartitions(1).withName("one").withKeySerde(S).withValueSerde(S)).groupByKey(Grouped.with(S, S)).reduce(StreamsTopologies::both, as("all")).toStream().to("out"));
+        add("long_keys", b -> in(b, "left").filter((k, v) -> v != null).map((k, v) -> KeyValue.pair(Long.parseLong(v) - 10, k)).groupByKey(Grouped.with(Serdes.Long(), S)).windowedBy(late)
+            .count(Materialized.as("windows")).toStream().map((k, v) -> KeyValue.pair(k.toString(), String.valueOf(v))).to("out", Produced.with(S, S)));
+        add("double_values", b -> grouped(b).aggregate(() -> 0.5, (k, v, a) -> a * 0.75 + Long.parseLong(v), Materialized.<String, Double, KeyValueStore<Bytes, byte[]>>as("decayed").withKeySerde(S).withValueSerde(Serdes.Double()))
+            .toStream().to("out", Produced.with(S, Serdes.Double())));
+
+        // Failures, and going on after them.
+        add("fails", b -> in(b, "left").mapValues(StreamsTopologies::not14).to("out"));
+        add("aggregator_fails", b -> grouped(b).reduce((a, v) -> plus(a, not14(v)), as("sums")).toStream().to("out"));
+        add("bad_bytes", b -> b.stream("left", Consumed.with(S, Serdes.Short())).mapValues(v -> String.valueOf(v)).to("out"));
+        add("bad_bytes_continue", b -> b.stream("left", Consumed.with(S, Serdes.Short())).mapValues(v -> String.valueOf(v)).to("out"));
+        add("fails_continue", b -> in(b, "left").mapValues(StreamsTopologies::not14).to("out"));
+        add("aggregator_fails_continue", b -> grouped(b).windowedBy(hopping).reduce((a, v) -> plus(a, not14(v)), windowsAs("sums")).toStream().to("out"));
+
+        // Processors and their stores.
+        add("process_sessions", b -> b.addStateStore(Stores.sessionStoreBuilder(Stores.persistentSessionStore("recent", ms(100)), S, S)).stream("left", Consumed.with(S, S))
+            .process(() -> new Sessions(), "recent").to("out", Produced.with(S, S)));
+        add("process_timestamped", b -> b.addStateStore(Stores.timestampedKeyValueStoreBuilder(Stores.persistentTimestampedKeyValueStore("first"), S, S)).stream("left", Consumed.with(S, S))
+            .process(() -> new First(), "first").to("out", Produced.with(S, S)));
+        add("process_duplicates", b -> b.addStateStore(Stores.windowStoreBuilder(Stores.persistentWindowStore("recent", ms(100), ms(10), true), S, S))
+            .stream("left", Consumed.with(S, S)).process(() -> new Recent(), "recent").to("out", Produced.with(S, S)));
+        add("process_shared_store", b -> {
+            b.addStateStore(Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore("seen"), S, S));
+            in(b, "left").process(() -> new Keep(), "seen").to("out", Produced.with(S, S));
+            in(b, "right").process(() -> new Keep(), Named.as("keeper"), "seen").to("out-2", Produced.with(S, S));
+        });
+        add("process_children", b -> {
+            KStream<String, String> chosen = in(b, "left").process(() -> new Choose(), Named.as("choose"));
+            chosen.mapValues(v -> v + "e", Named.as("evens")).to("out", Produced.with(S, S));
+            chosen.mapValues(v -> v + "o", Named.as("odds")).to("out-2", Produced.with(S, S));
+        });
+        add("global_store", b -> {
+            b.addGlobalStore(Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore("all"), S, S).withLoggingDisabled(), "right", Consumed.with(S, S), () -> new Fill());
+            in(b, "left").process(() -> new Ask()).to("out", Produced.with(S, S));
+        });
+        add("punctuate_both", b -> b.addStateStore(Stores.keyValueStoreBuilder(Stores.persistentKeyValueStore("ticks"), S, S)).stream("left", Consumed.with(S, S))
+            .process(() -> new Ticks(), "ticks").to("out", Produced.with(S, S)));
+    }
+
+    /** A value that is not 14; 14 raises. */
+    static String not14(String value) {
+        if ("14".equals(value)) {
+            throw new IllegalArgumentException("14");
+        }
+        return value;
+    }
+
+    /** A session from 5 ms before the record to its time; all of the key; null removes it. */
+    static class Sessions extends ContextualProcessor<String, String, String, String> {
+        public void process(Record<String, String> record) {
+            SessionStore<String, String> store = context().getStateStore("recent");
+            if (record.key() == null) {
+                return;
+            }
+            store.put(new Windowed<>(record.key(), new org.apache.kafka.streams.kstream.internals.SessionWindow(Math.max(0, record.timestamp() - 5), record.timestamp())), record.value());
+            StringBuilder all = new StringBuilder();
+            try (var found = store.fetch(record.key())) {
+                found.forEachRemaining(row -> all.append(row.key.window().start()).append('-').append(row.key.window().end()).append('=').append(row.value).append(' '));
+            }
+            context().forward(record.withValue(all.toString()));
+        }
+    }
+
+    /** The first value of the key and when it was; null deletes; even values list all, the last first. */
+    static class First extends ContextualProcessor<String, String, String, String> {
+        public void process(Record<String, String> record) {
+            TimestampedKeyValueStore<String, String> store = context().getStateStore("first");
+            if (record.key() == null) {
+                return;
+            }
+            var before = record.value() == null ? store.delete(record.key()) : store.putIfAbsent(record.key(), ValueAndTimestamp.make(record.value(), record.timestamp()));
+            StringBuilder all = new StringBuilder();
+            if (even(record.value())) {
+                try (var found = store.reverseAll()) {
+                    found.forEachRemaining(row -> all.append(row.key).append(row.value.value()).append('@').append(row.value.timestamp()));
+                }
+            }
+            context().forward(record.withValue(before == null ? all.toString() : before.value() + "@" + before.timestamp() + all));
+        }
+    }
+
+    /** Even values to one child, others to another; null to both. */
+    static class Choose extends ContextualProcessor<String, String, String, String> {
+        public void process(Record<String, String> record) {
+            if (record.value() == null) {
+                context().forward(record);
+            } else {
+                context().forward(record, even(record.value()) ? "evens" : "odds");
+            }
+        }
+    }
+
+    /** Fills the global store, with a mark. */
+    static class Fill extends ContextualProcessor<String, String, Void, Void> {
+        public void process(Record<String, String> record) {
+            KeyValueStore<String, String> store = context().getStateStore("all");
+            if (record.key() != null) {
+                store.put(record.key(), record.value() == null ? null : record.value() + "g");
+            }
+        }
+    }
+
+    /** What the global store has. */
+    static class Ask extends ContextualProcessor<String, String, String, String> {
+        public void process(Record<String, String> record) {
+            KeyValueStore<String, String> store = context().getStateStore("all");
+            context().forward(record.withValue(both(record.value(), record.key() == null ? null : store.get(record.key()))));
+        }
+    }
+
+    /** Stream time every 15 ms, three times; wall-clock time every 30 ms; both into a store. */
+    static class Ticks extends ContextualProcessor<String, String, String, String> {
+        int count;
+        org.apache.kafka.streams.processor.Cancellable stream;
+
+        public void init(ProcessorContext<String, String> context) {
+            super.init(context);
+            stream = context.schedule(ms(15), PunctuationType.STREAM_TIME, time -> tick("stream", time));
+            context.schedule(ms(30), PunctuationType.WALL_CLOCK_TIME, time -> tick("wall", time));
+        }
+
+        void tick(String name, long time) {
+            KeyValueStore<String, String> store = context().getStateStore("ticks");
+            String before = store.get(name);
+            store.put(name, String.valueOf(time));
+            context().forward(new Record<>(name, before + "->" + time, time));
+            if (name.equals("stream") && ++count == 3) {
+                stream.cancel();
+            }
+        }
+
+        public void process(Record<String, String> record) {
+        }
     }
 
     /** A topic for even values, one for others. */
@@ -437,6 +606,10 @@ public class StreamsTopologies {
         config.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, "0");
         config.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         config.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
+        if (name.endsWith("_continue")) {
+            config.put(StreamsConfig.DESERIALIZATION_EXCEPTION_HANDLER_CLASS_CONFIG, org.apache.kafka.streams.errors.LogAndContinueExceptionHandler.class);
+            config.put(StreamsConfig.PROCESSING_EXCEPTION_HANDLER_CLASS_CONFIG, org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler.class);
+        }
         if (name.endsWith("_optimized")) {
             config.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.REUSE_KTABLE_SOURCE_TOPICS);
         }

@@ -13,14 +13,20 @@ import random
 from pathlib import Path
 from typing import Any
 
-from engine.streams import Serdes, TopologyTestDriver
-from tests.unit.streams.java_twins import build
+from engine.streams import ErrorHandlers, Serdes, TopologyTestDriver
+from engine.streams.error_handlers import go_on
+from tests.unit.streams import java_twins, java_twins_mixed, java_twins_timed
+from tests.unit.streams.java_twin_kit import TOPOLOGIES, build
 
 ROOT = Path(__file__).resolve().parents[3]
 JAVA_SOURCE = ROOT / "tests" / "integration" / "java" / "StreamsTopologies.java"
 CORPUS = ROOT / "tests" / "golden" / "streams-4.3.1.json.gz"
 
 Step = list[Any]
+
+
+# Importing them is what puts them into TOPOLOGIES.
+__all__ = ["TOPOLOGIES", "java_twins", "java_twins_mixed", "java_twins_timed"]
 
 
 def _bytes(value: str | None) -> bytes | None:
@@ -135,7 +141,8 @@ def run_ours(name: str, steps: list[Step]) -> dict[str, Any]:
     topology = build(name)
     answer: dict[str, Any] = {"describe": topology.describe(), "outputs": {}}
     config = {"application.id": "app", "default.key.serde": Serdes.string(), "default.value.serde": Serdes.string()}
-    driver = TopologyTestDriver(topology, config)
+    handlers = ErrorHandlers(deserialization=go_on, processing=go_on) if name.endswith("_continue") else None
+    driver = TopologyTestDriver(topology, config, handlers=handlers)
     outputs = answer["outputs"]
     for number, step in enumerate(steps):
         try:

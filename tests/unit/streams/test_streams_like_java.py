@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.streams.java_scenarios import (
     ROOT,
+    TOPOLOGIES,
     difference,
     java_digest,
     read_corpus,
@@ -22,7 +23,6 @@ from tests.unit.streams.java_scenarios import (
     steps_for,
     topics_of,
 )
-from tests.unit.streams.java_twins import TOPOLOGIES
 
 corpus = cache(read_corpus)
 
