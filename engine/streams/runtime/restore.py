@@ -21,6 +21,8 @@ from engine.streams.runtime.worker_task import WorkerTask
 log = logging.getLogger(__name__)
 
 _BATCH = 5_000
+_SAVE_EVERY = 100_000
+"""Records after which what was restored is made durable: a rebalance or a kill does not begin a long restore anew."""
 _ASK_AGAIN_S = 0.2
 
 
@@ -40,6 +42,15 @@ class _Changelog:
         self.ask_at = 0.0
         self.reading = False
         self.restored = 0
+        self.unsaved = 0
+        """Records since the store was last made durable."""
+
+    def save(self) -> None:
+        """Make durable what was restored, as of where the reader is."""
+        if self.unsaved and self.position is not None:
+            position = self.position if self.limit is None else min(self.position, self.limit)
+            self.owner.task.stores[self.store].commit(position)
+            self.unsaved = 0
 
     @property
     def is_done(self) -> bool:
@@ -94,6 +105,7 @@ class ChangelogReader:
         gone = [each for each in self._changelogs.values() if each.owner is owner]
         for each in gone:
             del self._changelogs[each.at]
+            each.save()
         self._stop_reading(gone)
 
     def is_restored(self, owner: WorkerTask) -> bool:
@@ -159,6 +171,9 @@ class ChangelogReader:
             changelog.position = batch[-1].offset + 1
             changelog.restored += len(kept)
             count += len(kept)
+            changelog.unsaved += len(kept)
+            if changelog.unsaved >= _SAVE_EVERY:
+                changelog.save()
         for at, message in told:
             changelog = self._changelogs.get(at)
             if changelog is None or not changelog.reading:
@@ -218,7 +233,7 @@ class ChangelogReader:
         log.warning("store %s of task %s begins anew: %s", changelog.store, changelog.owner.id, why)
         changelog.owner.task.stores[changelog.store].wipe()
         changelog.position = None
-        changelog.restored = 0
+        changelog.restored = changelog.unsaved = 0
 
     def _stop_reading(self, changelogs: list[_Changelog]) -> None:
         ended = [each for each in changelogs if each.reading]
