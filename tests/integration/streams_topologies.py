@@ -35,3 +35,19 @@ def add(_: str, amount: int, before: str) -> str:
     """``count sum``, one further."""
     count, total = before.split()
     return f"{int(count) + 1} {int(total) + amount}"
+
+
+def word_lengths() -> Topology:
+    """Words counted by their length; a word that is no word fails."""
+    builder = StreamsBuilder()
+    words = builder.stream("words", Consumed(key_serde=TEXT, value_serde=TEXT))
+    by_length = words.group_by(lambda _, word: length(word), Grouped(key_serde=TEXT, value_serde=TEXT))
+    by_length.count(Materialized("counts")).to_stream().to("counts", Produced(key_serde=TEXT, value_serde=LONG))
+    return builder.build()
+
+
+def length(word: str) -> str:
+    """How many letters; ValueError for what has none."""
+    if not word.isalpha():
+        raise ValueError(f"{word!r} is no word")
+    return str(len(word))

@@ -6,33 +6,39 @@ A short run; ``make streams-exactly-once`` makes it one of 100,000 records, with
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
+from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.worker import Worker, WorkerState
 from engine.testing.cluster import KafkaCluster
 from tests.integration.conftest import ROOT, SPEC, start_cluster, stop_cluster
 from tests.integration.raw_client import wait_until
-from tests.integration.streams_topologies import WINDOW_MS
+from tests.integration.streams_topologies import WINDOW_MS, word_lengths
 from tests.integration.test_exactly_once import create
 
 RECORDS = int(os.environ.get("KCONSOLE_STREAMS_RECORDS", "1500"))
 IS_LONG = RECORDS > 20_000
-FEEDING_S = RECORDS / 1500 if IS_LONG else 1.2
+FEEDING_S = RECORDS / 1500 if IS_LONG else 3.0
 WORKERS = 3 if IS_LONG else 2
 CUSTOMERS = 40
 PARTITIONS = 3
 GROUP_CONFIGS = {
     "group.streams.min.session.timeout.ms": 500,
-    "group.streams.session.timeout.ms": 6000 if IS_LONG else 1000,
+    "group.streams.session.timeout.ms": 6000 if IS_LONG else 2000,
     "group.streams.min.heartbeat.interval.ms": 100,
     "group.streams.heartbeat.interval.ms": 500 if IS_LONG else 200,
     "group.streams.initial.rebalance.delay.ms": 0,
@@ -53,7 +59,8 @@ class WorkerProcess:
             "application.id": "sales",
             "bootstrap.servers": bootstrap,
             "state.dir": directory / f"state-{number}",
-            "commit.interval.ms": 50,
+            # Long enough that a kill finds a transaction open, with output in it.
+            "commit.interval.ms": 200,
             "transaction.timeout.ms": 5000 if IS_LONG else 1500,
             **{name.replace("_", "."): value for name, value in configs.items()},
         }
@@ -137,7 +144,7 @@ class Sums:
         self._consumer.assign([TopicPartition("sums", number, 0) for number in range(PARTITIONS)])
 
     def read(self) -> int:
-        for message in self._consumer.consume(5000, 0.1):
+        for message in self._consumer.consume(5000, 0.02):
             if message.error() is None:
                 key = message.key()
                 window = key[:-8].decode(), int.from_bytes(key[-8:], "big")
@@ -166,53 +173,152 @@ def assert_each_update_once(sums: Sums, orders: Orders) -> None:
         assert int(updates[-1].split()[1]) == orders.expected[window], window
 
 
-def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path) -> None:
-    if IS_LONG:
-        running = start_cluster(
-            tmp_path, SPEC + "".join(f"  {name}: {value}\n" for name, value in GROUP_CONFIGS.items())
-        )
-        bootstrap, ids = running.bootstrap, sorted(row["id"] for row in running.status())
-        create(bootstrap, "orders", "sums")
-    else:
-        cluster = KafkaCluster(3, configs=GROUP_CONFIGS, topics={"orders": PARTITIONS, "sums": PARTITIONS})
-        cluster.start()
-        bootstrap, ids = cluster.bootstrap_servers, [1, 2, 3]
+class Brokers:
+    """Three brokers that are killed and started again: threads in a short run, processes in a long one."""
+
+    def __init__(self, directory: Path) -> None:
+        topics = {"orders": PARTITIONS, "sums": PARTITIONS}
+        if not IS_LONG:
+            self._cluster = KafkaCluster(
+                3, configs=GROUP_CONFIGS, topics={**topics, "words": 1, "dead": 1, "counts": 1}
+            )
+            self._cluster.start()
+            self.bootstrap, self.ids = self._cluster.bootstrap_servers, [1, 2, 3]
+            return
+        spec = SPEC + "".join(f"  {name}: {value}\n" for name, value in GROUP_CONFIGS.items())
+        self._processes = start_cluster(directory, spec)
+        self.bootstrap, self.ids = self._processes.bootstrap, sorted(row["id"] for row in self._processes.status())
+        create(self.bootstrap, *topics)
+
+    def kill(self, broker_id: int) -> None:
+        if IS_LONG:
+            self._processes.cli("kill", str(broker_id))
+        else:
+            self._cluster.kill(broker_id)
+
+    def start(self, broker_id: int) -> None:
+        if IS_LONG:
+            self._processes.cli("start", str(broker_id))
+        else:
+            self._cluster.start(broker_id)
+
+    def close(self) -> None:
+        if IS_LONG:
+            stop_cluster(self._processes)
+        else:
+            self._cluster.close()
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    running = Brokers(tmp_path_factory.mktemp("streams"))
+    yield running
+    running.close()
+
+
+def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path, brokers: Brokers) -> None:
+    bootstrap = brokers.bootstrap
     workers = [
         WorkerProcess(tmp_path, number, bootstrap, processing_guarantee="exactly_once_v2") for number in range(WORKERS)
     ]
     sums = Sums(bootstrap)
     rounds = 0
     try:
-        wait_until("a first task", lambda: any("has active 0_" in each.log for each in workers), 30)
+        wait_until("tasks everywhere", lambda: all(re.search(r"has active \d", each.log) for each in workers), 30)
         orders = Orders(bootstrap)
-        victims, brokers = cycle(workers), cycle(ids)
-        feed_for(orders, 0.5)
-        while not rounds or feed_for(orders, 1.0):
+        victims, broker_ids = cycle(workers), cycle(brokers.ids)
+        wait_until("first sums", lambda: (orders.write_until_now(), sums.read() >= 100)[1], 60)
+        while not rounds or (IS_LONG and feed_for(orders, 1.0)):
             rounds += 1
-            worker, broker = next(victims), next(brokers)
+            worker, broker = next(victims), next(broker_ids)
             worker.kill()
+            brokers.kill(broker)
+            feed_for(orders, 1.0 if IS_LONG else 0.3)
+            brokers.start(broker)
             if IS_LONG:
-                running.cli("kill", str(broker))
-                feed_for(orders, 1.0)
-                running.cli("start", str(broker))
-            else:
-                cluster.kill(broker)
-                feed_for(orders, 0.3)
-                cluster.start(broker)
-            worker.start()
+                worker.start()
+                # A zombie: the group gives its tasks to others, and then it goes on.
+                zombie = next(victims)
+                zombie.process.send_signal(signal.SIGSTOP)
+                feed_for(orders, 8.0)
+                zombie.process.send_signal(signal.SIGCONT)
         orders.finish()
         wait_until("all sums", lambda: sums.read() >= RECORDS, 300 if IS_LONG else 60)
         sums.read()
         assert_each_update_once(sums, orders)
         for each in workers:
-            each.stop()
+            if each.process.poll() is None:
+                each.stop()
     finally:
         for each in workers:
             each.kill()
             print(each.log[-6000:])
         sums.close()
-        if IS_LONG:
-            stop_cluster(running)
-        else:
-            cluster.close()
     print(f"{RECORDS} records, {rounds} rounds of SIGKILL to a worker and to a broker: each update once")
+
+
+class WorkerThread:
+    """A worker in this process, until it is stopped in order."""
+
+    def __init__(self, bootstrap: str, directory: Path, **configs: object) -> None:
+        given = {name.replace("_", "."): value for name, value in configs.items()}
+        config = {"application.id": "lengths", "bootstrap.servers": bootstrap, "state.dir": directory, **given}
+        self.states: list[WorkerState] = []
+        self.worker = Worker(word_lengths(), StreamsConfig(config), on_state=self.states.append)
+        self._thread = threading.Thread(target=self.worker.run)
+
+    def __enter__(self) -> Worker:
+        self._thread.start()
+        return self.worker
+
+    def __exit__(self, *error: object) -> None:
+        self.worker.stop()
+        self._thread.join(30)
+        assert self.states[-1] is WorkerState.NOT_RUNNING
+
+
+def read_all(bootstrap: str, topic: str, count: int) -> list[Any]:
+    """``count`` records of the topic's first partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "nobody", "log_level": 0})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[Any] = []
+    wait_until(f"{count} records in {topic}", lambda: found.extend(consumer.consume(100, 0.1)) or len(found) >= count)
+    consumer.close()
+    return found
+
+
+@pytest.mark.skipif(IS_LONG, reason="the long run is about faults")
+def test_what_fails_is_kept_and_a_store_ahead_of_its_changelog_begins_anew(tmp_path: Path, brokers: Brokers) -> None:
+    bootstrap = brokers.bootstrap
+    configs = {
+        "errors_dead_letter_queue_topic_name": "dead",
+        "processing_exception_handler": "LogAndContinueProcessingExceptionHandler",
+        "commit_interval_ms": 20,
+    }
+    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
+    for word in ("to", "be", "or", "-", "not"):
+        producer.produce("words", word, "k")
+    producer.flush(10)
+    with WorkerThread(bootstrap, tmp_path, **configs) as worker:
+        (dead,) = read_all(bootstrap, "dead", 1)
+        assert dead.value() == b"-"
+        assert dict(dead.headers())["__streams.errors.exception"] == b"ValueError"
+        assert dict(dead.headers())["__streams.errors.offset"] == b"3"
+        counts = {each.key(): each.value()[-1] for each in read_all(bootstrap, "counts", 4)}
+        assert counts == {b"2": 3, b"3": 1}
+        wait_until(
+            "a commit", lambda: worker.snapshot()["tasks"][-1]["committed"] == {"lengths-counts-repartition-0": 4}
+        )
+    # The changelog is another one now, and shorter than the store has read: what the store has counts for nothing.
+    changelog = "lengths-counts-changelog"
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin.delete_topics([changelog])[changelog].result(10)
+    admin.create_topics([NewTopic(changelog, 1, 3, config={"cleanup.policy": "compact"})])[changelog].result(10)
+    producer.produce(changelog, (41).to_bytes(8, "big"), b"2", 0)
+    producer.produce(changelog, (9).to_bytes(8, "big"), b"4", 0)
+    producer.produce("words", "is", "k")
+    producer.produce("words", "that", "k")
+    producer.flush(10)
+    with WorkerThread(bootstrap, tmp_path, **configs):
+        counts = {each.key(): each.value()[-1] for each in read_all(bootstrap, "counts", 6)[4:]}
+        assert counts == {b"2": 42, b"4": 10}

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import admin as confluent_admin
 
+from engine.client.admin import AdminClient
+from engine.client.admin.offsets import OffsetAt, OffsetSpec
+from engine.client.security.world import secured
+from engine.model.topic_partition import TopicPartition as ModelPartition
 from engine.streams.errors import StreamsError
 from engine.streams.records import InputRecord
 from engine.streams.runtime.config import StreamsConfig
+from engine.world.real import real_world
 
 log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
 _METADATA_TIMEOUT_S = 5.0
-_QUIET = logging.getLogger(f"{__name__}.librdkafka")
+LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 
 
 def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
@@ -45,7 +53,7 @@ def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
             "auto.offset.reset": "error",
             "isolation.level": "read_committed" if config.exactly_once else "read_uncommitted",
         },
-        logger=_QUIET,
+        logger=LIBRDKAFKA_LOG,
     )
 
 
@@ -83,11 +91,27 @@ class Topics:
     """What a worker asks about topics: partitions, offsets of their ends; and the purge of repartition topics."""
 
     def __init__(self, config: StreamsConfig, client_id: str) -> None:
-        self.admin = confluent_admin.AdminClient(
-            {**config.librdkafka(), "client.id": f"{client_id}-admin"}, logger=_QUIET
+        self._admin = confluent_admin.AdminClient(
+            {**config.librdkafka(), "client.id": f"{client_id}-admin"}, logger=LIBRDKAFKA_LOG
         )
         self._partitions: dict[str, int] = {}
         self._timeout_s = config["task.timeout.ms"] / 1000
+        # librdkafka's ListOffsets goes on with the leader epoch that it knows, also when it is fenced.
+        self._loop = asyncio.new_event_loop()
+        self._offsets = AdminClient(secured(real_world(), config.security), config.bootstrap, client_id=client_id)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="streams-offsets", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go of connections and thread."""
+
+        async def close() -> None:
+            self._offsets.close()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
 
     def partitions_of(self, topic: str) -> int:
         """How many partitions a topic has; waits for brokers that are away.
@@ -102,7 +126,7 @@ class Topics:
         missing_until = time.monotonic() + _METADATA_TIMEOUT_S
         while True:
             try:
-                found = self.admin.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
+                found = self._admin.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
                 if found is not None and found.error is None and found.partitions:
                     self._partitions[topic] = len(found.partitions)
                     return len(found.partitions)
@@ -113,23 +137,25 @@ class Topics:
                 raise StreamsError(f"topic {topic}: {why}")
             time.sleep(0.05)
 
-    def ask_offsets(self, partitions: list[Partition], *, latest: bool) -> dict[Partition, Any]:
-        """Futures of the first offset of each partition, or of the one after the last that is replicated.
+    def ask_offsets(self, partitions: list[Partition], *, latest: bool) -> Future[dict[Partition, int | Exception]]:
+        """The first offset of each partition, or the one after the last that is replicated; or why it is not known.
 
         Open transactions do not count: the end is that of all records, whatever becomes of them.
         """
-        spec: Any = confluent_admin
-        spec = spec.OffsetSpec.latest() if latest else spec.OffsetSpec.earliest()
-        asked = self.admin.list_offsets(
-            {TopicPartition(*each): spec for each in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=10,
-        )
-        return {(each.topic, each.partition): future for each, future in asked.items()}
+        spec = OffsetSpec.LATEST if latest else OffsetSpec.EARLIEST
+
+        async def ask() -> dict[Partition, int | Exception]:
+            outcomes = await self._offsets.list_offsets(dict.fromkeys((ModelPartition(*at) for at in partitions), spec))
+            return {
+                (at.topic, at.partition): outcome.offset if isinstance(outcome, OffsetAt) else outcome
+                for at, outcome in outcomes.items()
+            }
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop)
 
     def delete_records(self, offsets: Mapping[Partition, int]) -> None:
         """Have what is before these offsets deleted, in the background; a failure does not matter."""
-        asked = self.admin.delete_records([TopicPartition(topic, each, at) for (topic, each), at in offsets.items()])
+        asked = self._admin.delete_records([TopicPartition(topic, each, at) for (topic, each), at in offsets.items()])
         for future in asked.values():
             future.add_done_callback(_note_failure)
 

@@ -43,12 +43,14 @@ class GlobalReader:
         until = time.monotonic() + self._config["task.timeout.ms"] / 1000
         ends: dict[Partition, int] = {}
         while not ends:
-            try:
-                asked = self._topics.ask_offsets(partitions, latest=True)
-                ends = {at: future.result().offset for at, future in asked.items()}
-            except KafkaException as error:
+            found = self._topics.ask_offsets(partitions, latest=True).result()
+            ends = {at: end for at, end in found.items() if isinstance(end, int)}
+            failed = {at: error for at, error in found.items() if not isinstance(error, int)}
+            if failed:
                 if time.monotonic() > until:
-                    raise StreamsError(f"the global topics' offsets: {error}") from error
+                    raise StreamsError(f"the ends of global topics are not known: {failed}")
+                ends.clear()
+                time.sleep(0.1)
         self._consumer = make_consumer(self._config, "global", self._client_id)
         self._consumer.assign([TopicPartition(*at, OFFSET_BEGINNING) for at in partitions])
         while not is_cancelled() and any(end > 0 and self._positions.get(at, 0) < end for at, end in ends.items()):

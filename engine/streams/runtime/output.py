@@ -13,13 +13,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from engine.streams.error_handlers import ErrorContext, ErrorHandlers
 from engine.streams.errors import StreamsError
 from engine.streams.records import ChangelogRecord, OutputRecord
-from engine.streams.runtime.clients import Partition
+from engine.streams.runtime.clients import LIBRDKAFKA_LOG, Partition
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.coordinator import Committed
 
 log = logging.getLogger(__name__)
 
-_QUIET = logging.getLogger(f"{__name__}.librdkafka")
 _CALL_S = 10.0
 
 
@@ -80,12 +79,12 @@ class Output:
             "enable.idempotence": True,
         }
         if self._transactional_id is None:
-            self._producer = Producer(settings, logger=_QUIET)
+            self._producer = Producer(settings, logger=LIBRDKAFKA_LOG)
             return
         settings["transactional.id"] = self._transactional_id
         settings["transaction.timeout.ms"] = config["transaction.timeout.ms"]
         settings["message.timeout.ms"] = min(settings["message.timeout.ms"], config["transaction.timeout.ms"])
-        self._producer = Producer(settings, logger=_QUIET)
+        self._producer = Producer(settings, logger=LIBRDKAFKA_LOG)
         self._retry("init_transactions", lambda: self._producer.init_transactions(_CALL_S))
         self.in_transaction = False
 

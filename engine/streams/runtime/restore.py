@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
@@ -19,6 +20,8 @@ from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.worker_task import WorkerTask
 
 log = logging.getLogger(__name__)
+
+_Asked = Future[dict[Partition, int | Exception]]
 
 _BATCH = 5_000
 _SAVE_EVERY = 100_000
@@ -38,7 +41,7 @@ class _Changelog:
         self.position: int | None = self.start
         self.first = 0
         self.end: int | None = None
-        self.asked: tuple[Any, Any] | None = None
+        self.asked: tuple[_Asked, _Asked] | None = None
         self.ask_at = 0.0
         self.reading = False
         self.restored = 0
@@ -199,18 +202,17 @@ class ChangelogReader:
             first = self._topics.ask_offsets(names, latest=False)
             last = self._topics.ask_offsets(names, latest=True)
             for each in unasked:
-                each.asked = first[each.at], last[each.at]
+                each.asked = first, last
         begun: list[TopicPartition] = []
         for each in self._changelogs.values():
             if each.asked is None or not all(future.done() for future in each.asked):
                 continue
-            futures, each.asked = each.asked, None
-            error = futures[0].exception() or futures[1].exception()
-            if error is not None:
-                log.info("offsets of %s-%d: %s", *each.at, error)
+            (first_offset, end), each.asked = (_answer(future, each.at) for future in each.asked), None
+            if isinstance(first_offset, BaseException) or isinstance(end, BaseException):
+                log.info("offsets of %s-%d: %s; %s", *each.at, first_offset, end)
                 each.ask_at = now + _ASK_AGAIN_S
                 continue
-            each.first, end = (future.result().offset for future in futures)
+            each.first = first_offset
             each.end = end if each.limit is None else min(end, each.limit)
             if each.position is not None and not each.first <= each.position <= end:
                 self._wipe(each, "its offset is not in the changelog any more")
@@ -241,3 +243,8 @@ class ChangelogReader:
             each.reading = False
         if ended and self._consumer is not None:
             self._consumer.incremental_unassign([TopicPartition(*each.at) for each in ended])
+
+
+def _answer(asked: _Asked, at: Partition) -> int | BaseException:
+    error = asked.exception()
+    return asked.result()[at] if error is None else error

@@ -219,6 +219,7 @@ class Worker:
             if self._consumer is not None:
                 self._consumer.close()
             self._output.close()
+            self._topics.close()
             self._process_id.release()
             self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)
 
