@@ -16,7 +16,7 @@ from typing import Final, Protocol
 Item = tuple[bytes, bytes]
 Write = tuple[bytes, bytes | None]
 
-STAGE_AT: Final = 20_000
+STAGE_AT: Final = 50_000
 """Writes in memory after which a backend that can take them into its open transaction is given them."""
 
 CACHE_BYTES: Final = 8 * 1024 * 1024
