@@ -24,6 +24,7 @@ from console.recording_command import bundle, record, recording_of, recording_op
 from console.redrive_command import redrive
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
+from console.streams_commands import streams
 from console.supervisor_calls import (
     DATA_DIR,
     FAILED,
@@ -69,6 +70,7 @@ Examples:
   kconsole copy orders orders-test                  records to another topic: counted; --execute sends them
   kconsole redrive orders-dlq                       dead letters back to where they came from, each once
   kconsole bundle incident.kbundle --from 14:00     what was recorded since then, in one file: kconsole replay opens it
+  kconsole streams run shop.revenue:topology --workers 2      an application over streams, in two processes
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
   kconsole zookeeper migrate --dry-run              what moves of a stopped cluster from ZooKeeper to KRaft
 
@@ -534,6 +536,7 @@ for _command in (
     describe,
     lag,
     tail,
+    streams,
     copy,
     redrive,
     load,

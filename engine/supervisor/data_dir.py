@@ -8,6 +8,7 @@ recording/           what consoles recorded of the cluster, in one file
 broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
 broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
+streams/             state.dir of applications that `kconsole streams run` runs over it, and their workers' logs
 zookeeper-N/         of an embedded ZooKeeper server: zoo.cfg, server.log and server.log.1, pid
 zookeeper-N/data/    its dataDir
 before-kraft/        cluster.yaml and cluster.json under ZooKeeper, once `kconsole zookeeper migrate` was there
@@ -38,6 +39,8 @@ _OURS = (
     "before-kraft",
     # What consoles recorded of it.
     "recording",
+    # State of applications over it: nothing without the cluster's changelogs.
+    "streams",
 )
 
 
@@ -71,6 +74,10 @@ class DataDir:
     def broker_dir(self, broker_id: int) -> str:
         """What belongs to one broker."""
         return os.path.join(self.path, f"broker-{broker_id}")
+
+    def streams_dir(self) -> str:
+        """``state.dir`` of applications over streams."""
+        return os.path.join(self.path, "streams")
 
     @property
     def state_file(self) -> str:

@@ -1,0 +1,1 @@
+"""Applications over the sample cluster's workload: ``kconsole streams run examples.streams.word_count:topology``."""
