@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper clean
+.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -170,6 +170,16 @@ bench-compaction: dev jars ## five million updates of ten thousand keys, compact
 
 bench-zookeeper: dev jars zookeeper ## failover where ZooKeeper coordinates, beside a ZooKeeper-mode Apache Kafka 3.9.1
 	$(BIN)/python -m bench zookeeper --pairs 5
+
+# Quix Streams wants confluent-kafka < 2.13, so it has an environment of its own.
+QUIX := .cache/quixstreams-3.28.1
+$(QUIX)/.installed: tools/quixstreams.lock
+	$(PYTHON) -m venv --clear $(QUIX)/venv
+	$(QUIX)/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tools/quixstreams.lock
+	@touch $@
+
+bench-streams: dev $(QUIX)/.installed ## streams beside Quix Streams 3.28.1 on one broker, and a restore: make bench-streams STREAMS="--kafka"
+	$(BIN)/python -m bench streams --pairs 5 $(STREAMS)
 
 clean: ## remove what the targets made, not the data of any cluster
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

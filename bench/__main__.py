@@ -17,12 +17,17 @@ def main() -> None:
     parser.add_argument(
         "which",
         nargs="*",
-        choices=["idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads", "zookeeper"],
+        choices=[
+            *("idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads", "zookeeper"),
+            "streams",
+        ],
         default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
-    parser.add_argument("--records", type=int, default=1_000_000, help="records of a throughput sample")
+    parser.add_argument(
+        "--records", type=int, help="records of a throughput sample (1,000,000), of the input of streams (200,000)"
+    )
     parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster; zookeeper: kills")
     parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
     parser.add_argument("--sizes", default="0,1,10,30", help="growth: GiB of the log at each measurement (0,1,10,30)")
@@ -30,6 +35,9 @@ def main() -> None:
         "--partitions", type=int, default=2000, help="growth: partitions of the last measurement; look: in all (2000)"
     )
     parser.add_argument("--durability", choices=durability.MODES, default="page-cache", help="growth: (page-cache)")
+    parser.add_argument("--kafka", action="store_true", help="streams: over a broker of Apache Kafka")
+    parser.add_argument("--topologies", default="map_filter,count,window", help="streams: those to measure")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="streams: keys to restore, 0 for none")
     options = parser.parse_args()
     which = options.which or ["idle", "failover", "look", "throughput"]
     with tempfile.TemporaryDirectory(prefix="kconsole-bench-") as name:
@@ -54,7 +62,7 @@ def main() -> None:
                 for line in look.measure(ours, options.partitions):
                     print(line, flush=True)
         if "durability" in which:
-            for line in durability.compare(directory / "durability", options.records, options.rounds):
+            for line in durability.compare(directory / "durability", options.records or 1_000_000, options.rounds):
                 print(line, flush=True)
         if "compaction" in which:
             for line in compaction.compare(
@@ -73,9 +81,24 @@ def main() -> None:
 
             for line in zookeeper.measure(directory / "zookeeper", options.pairs):
                 print(line, flush=True)
+        if "streams" in which:
+            # Needs Quix Streams in an environment of its own, `make bench-streams`.
+            from bench import streams
+
+            for line in streams.compare(
+                directory / "streams",
+                options.records or 200_000,
+                options.pairs,
+                kafka=options.kafka,
+                which=[each for each in options.topologies.split(",") if each],
+                restore=options.keys,
+            ):
+                print(line, flush=True)
         if "throughput" in which:
             with both(directory) as (mine, other):
-                for line in throughput.compare(mine.bootstrap, other.bootstrap, options.records, options.pairs):
+                for line in throughput.compare(
+                    mine.bootstrap, other.bootstrap, options.records or 1_000_000, options.pairs
+                ):
                     print(line, flush=True)
 
 

@@ -193,13 +193,13 @@ class JavaBrokers:
 class ApacheKafkaCluster(JavaBrokers):
     """Apache Kafka 4.3.1, KRaft, combined roles, from the jars that ``make jars`` fetched."""
 
-    def __init__(self, directory: Path, more: str = "") -> None:
+    def __init__(self, directory: Path, more: str = "", *, brokers: int = 3) -> None:
         """``more``: lines for server.properties."""
         if not KAFKA_LIBS.is_dir():
             raise SystemExit(f"{KAFKA_LIBS} is missing: run `make jars`")
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        ports = {broker_id: (free_port(), free_port()) for broker_id in (1, 2, 3)}
+        ports = {broker_id: (free_port(), free_port()) for broker_id in range(1, brokers + 1)}
         voters = ",".join(f"{broker_id}@127.0.0.1:{controller}" for broker_id, (_, controller) in ports.items())
         texts = {
             broker_id: KAFKA_PROPERTIES.format(
