@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,10 +29,10 @@ class Broker:
     def __init__(self) -> None:
         self.next = 0
 
-    def ask_offsets(self, partitions: list[Any], *, latest: bool) -> dict[Any, Any]:
-        answer: Future[Any] = Future()
-        answer.set_result(SimpleNamespace(offset=RECORDS if latest else 0))
-        return dict.fromkeys(partitions, answer)
+    def ask_offsets(self, partitions: list[Any], *, latest: bool) -> Future[dict[Any, int]]:
+        answer: Future[dict[Any, int]] = Future()
+        answer.set_result(dict.fromkeys(partitions, RECORDS if latest else 0))
+        return answer
 
     def incremental_assign(self, partitions: list[Any]) -> None:
         self.next = max(partitions[0].offset, 0)
