@@ -31,6 +31,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.clusters import ROOT, ApacheKafkaCluster, KconsoleCluster, wait_for
 from bench.streams_topologies import order
+from engine.streams.runtime.config import DEFAULTS
 
 QUIX = ROOT / ".cache" / "quixstreams-3.28.1"
 QUIX_PYTHON = QUIX / "venv" / "bin" / "python"
@@ -240,12 +241,14 @@ class Bench:
 
 def worker_command(bootstrap: str, name: str, state: Path, topology: str) -> list[str]:
     """One worker of ours, as ``kconsole streams run`` starts it."""
-    configs = {
+    configs: dict[str, object] = {
         "application.id": name,
         "bootstrap.servers": bootstrap,
         "state.dir": state,
         "commit.interval.ms": COMMIT_MS,
     }
+    if "statestore.cache.max.bytes" in DEFAULTS:
+        configs["statestore.cache.max.bytes"] = 0  # every update is written, as Quix Streams does
     return [
         *(sys.executable, "-m", "engine.streams.runtime", topology),
         *(part for key, value in configs.items() for part in ("--set", f"{key}={value}")),

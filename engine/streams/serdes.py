@@ -63,10 +63,34 @@ def _unpacker(packer: struct.Struct, name: str) -> Callable[[bytes], Any]:
 
 
 _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+# What json.loads and JSONEncoder.encode call in C in the end: all that they do before it costs more than it.
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_encode: Callable[[Any, int], tuple[str, ...]] | None = None
+_make_encoder = getattr(json.encoder, "c_make_encoder", None)
+if _make_encoder is not None:
+    _encode = _make_encoder(
+        None, json.JSONEncoder().default, json.encoder.encode_basestring, None, ":", ",", False, False, True
+    )
 
 
 def _dump_json(value: Any) -> bytes:
+    if _encode is not None:
+        try:
+            return "".join(_encode(value, 0)).encode()
+        except (TypeError, ValueError, RecursionError):
+            pass  # json's own words for it, below
     return _dump(value).encode()
+
+
+def _load_json(data: bytes) -> Any:
+    try:
+        text = data.decode()
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (ValueError, StopIteration):
+        pass
+    return json.loads(data)  # blanks around, a byte order mark, UTF-16, or an error
 
 
 def _dump_boolean(value: bool) -> bytes:
@@ -88,7 +112,7 @@ DOUBLE: Serde[float] = Serde(_DOUBLE.pack, _unpacker(_DOUBLE, "a double"), "doub
 FLOAT: Serde[float] = Serde(_FLOAT.pack, _unpacker(_FLOAT, "a float"), "float")
 BOOLEAN: Serde[bool] = Serde(_dump_boolean, _load_boolean, "boolean")
 UUID: Serde[uuids.UUID] = Serde(lambda value: str(value).encode(), lambda data: uuids.UUID(data.decode()), "uuid")
-JSON: Serde[Any] = Serde(_dump_json, json.loads, "json")
+JSON: Serde[Any] = Serde(_dump_json, _load_json, "json")
 
 
 class TimeWindowedSerde(Serde[Windowed[T]]):
