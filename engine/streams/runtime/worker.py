@@ -442,17 +442,13 @@ class Worker:
             self.membership.changed.clear()
             return
         records, told = input_records(self._consumer.consume(_FETCH, timeout_s))
-        limit = self.config["buffered.records.per.partition"]
         for at, batch in records.items():
             each = by_input.get(at)
             if each is None:
                 continue
             each.at_end.discard(at)
-            waiting = each.task.add_records(*at, batch)
+            each.task.add_records(*at, batch)
             each.positions[at] = batch[-1].offset + 1
-            if waiting > limit and at not in each.paused:
-                each.paused.add(at)
-                self._consumer.pause([TopicPartition(*at)])
         for at, message in told:
             each = by_input.get(at)
             if each is not None:
@@ -487,12 +483,23 @@ class Worker:
                 self._output.poll()
                 now_ms = _now_ms()
             task.punctuate_wall_clock(now_ms)
-            if each.paused:
-                waiting = task.buffered()
-                resumed = [at for at in each.paused if waiting.get(at, 0) <= limit]
-                each.paused.difference_update(resumed)
-                if resumed:
-                    self._consumer.resume([TopicPartition(*at) for at in resumed])
+            self._hold_back(each, limit)
+
+    def _hold_back(self, each: WorkerTask, limit: int) -> None:
+        """Read no more of partitions whose records wait for those of others.
+
+        What could be processed is processed by now: a pause before that would cost a fetch, as librdkafka drops what
+        it has prefetched of a partition that is paused.
+        """
+        waiting = each.task.buffered()
+        held = {at for at, count in waiting.items() if count > limit}
+        if held == each.paused:
+            return
+        if held - each.paused:
+            self._consumer.pause([TopicPartition(*at) for at in held - each.paused])
+        if each.paused - held:
+            self._consumer.resume([TopicPartition(*at) for at in each.paused - held])
+        each.paused = held
 
     # -- commits ------------------------------------------------------------------------------------------------
 
