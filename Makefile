@@ -106,8 +106,9 @@ exactly-once: dev tools jars ## copy 100,000 records in transactions while broke
 	KCONSOLE_EXACTLY_ONCE_RECORDS=$(EXACTLY_ONCE_RECORDS) $(BIN)/python -m pytest tests/integration/test_exactly_once.py tests/integration/test_late_frames.py -q -s
 
 STREAMS_RECORDS ?= 100000
-streams-exactly-once: dev ## 100,000 records through windowed sums of a streams application while brokers and its 3 workers die
+streams-exactly-once: dev tools jars ## 100,000 records through windowed sums while brokers and 3 workers die; embedded brokers, then Apache Kafka
 	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
+	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) KCONSOLE_STREAMS_ON_KAFKA=1 $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
 
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file

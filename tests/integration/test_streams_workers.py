@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -25,7 +27,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.worker import Worker, WorkerState
 from engine.testing.cluster import KafkaCluster
-from tests.integration.conftest import ROOT, SPEC, start_cluster, stop_cluster
+from tests.integration.apache_kafka import KafkaBroker
+from tests.integration.conftest import ROOT, SPEC, kafka_tool, start_cluster, stop_cluster
 from tests.integration.raw_client import wait_until
 from tests.integration.streams_topologies import WINDOW_MS, word_lengths
 from tests.integration.test_exactly_once import create
@@ -173,45 +176,113 @@ def assert_each_update_once(sums: Sums, orders: Orders) -> None:
         assert int(updates[-1].split()[1]) == orders.expected[window], window
 
 
-class Brokers:
-    """Three brokers that are killed and started again: threads in a short run, processes in a long one."""
+class Brokers(Protocol):
+    """Three brokers that are killed and started again."""
+
+    bootstrap: str
+    ids: list[int]
+
+    def kill(self, broker_id: int) -> None: ...
+
+    def start(self, broker_id: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class BrokerThreads:
+    """In this process, for a short run."""
+
+    def __init__(self) -> None:
+        topics = {"orders": PARTITIONS, "sums": PARTITIONS, "words": 1, "dead": 1, "counts": 1}
+        self._cluster = KafkaCluster(3, configs=GROUP_CONFIGS, topics=topics)
+        self._cluster.start()
+        self.bootstrap, self.ids = self._cluster.bootstrap_servers, [1, 2, 3]
+        self.kill, self.start, self.close = self._cluster.kill, self._cluster.start, self._cluster.close
+
+
+class BrokerProcesses:
+    """``kconsole up``."""
 
     def __init__(self, directory: Path) -> None:
-        topics = {"orders": PARTITIONS, "sums": PARTITIONS}
-        if not IS_LONG:
-            self._cluster = KafkaCluster(
-                3, configs=GROUP_CONFIGS, topics={**topics, "words": 1, "dead": 1, "counts": 1}
-            )
-            self._cluster.start()
-            self.bootstrap, self.ids = self._cluster.bootstrap_servers, [1, 2, 3]
-            return
         spec = SPEC + "".join(f"  {name}: {value}\n" for name, value in GROUP_CONFIGS.items())
         self._processes = start_cluster(directory, spec)
         self.bootstrap, self.ids = self._processes.bootstrap, sorted(row["id"] for row in self._processes.status())
-        create(self.bootstrap, *topics)
+        create(self.bootstrap, "orders", "sums")
 
     def kill(self, broker_id: int) -> None:
-        if IS_LONG:
-            self._processes.cli("kill", str(broker_id))
-        else:
-            self._cluster.kill(broker_id)
+        self._processes.cli("kill", str(broker_id))
 
     def start(self, broker_id: int) -> None:
-        if IS_LONG:
-            self._processes.cli("start", str(broker_id))
-        else:
-            self._cluster.start(broker_id)
+        self._processes.cli("start", str(broker_id))
 
     def close(self) -> None:
-        if IS_LONG:
-            stop_cluster(self._processes)
-        else:
-            self._cluster.close()
+        stop_cluster(self._processes)
+
+
+class ApacheKafka:
+    """Apache Kafka itself: three JVMs, brokers and controllers in one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with ExitStack() as held:
+            sockets = [held.enter_context(socket.socket()) for _ in range(6)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            ports = [each.getsockname()[1] for each in sockets]
+        self.ids = [1, 2, 3]
+        self._addresses = {each: f"127.0.0.1:{ports[each - 1]}" for each in self.ids}
+        self.bootstrap = ",".join(self._addresses.values())
+        controllers = {each: f"127.0.0.1:{ports[each + 2]}" for each in self.ids}
+        self._running: dict[int, KafkaBroker] = {}
+        for each in self.ids:
+            properties = {
+                "process.roles": "broker,controller",
+                "node.id": each,
+                "controller.quorum.voters": ",".join(f"{voter}@{at}" for voter, at in controllers.items()),
+                "listeners": f"PLAINTEXT://{self._addresses[each]},CONTROLLER://{controllers[each]}",
+                "advertised.listeners": f"PLAINTEXT://{self._addresses[each]}",
+                "controller.listener.names": "CONTROLLER",
+                "log.dirs": directory / f"data-{each}",
+                "default.replication.factor": 3,
+                "min.insync.replicas": 2,
+                "offsets.topic.num.partitions": 10,
+                "transaction.state.log.num.partitions": 10,
+                **GROUP_CONFIGS,
+            }
+            file = directory / f"broker-{each}.properties"
+            file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+            kafka_tool("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", str(file))
+        for each in self.ids:
+            self._begin(each)
+        for each in self.ids:
+            self._running[each].wait_until_it_listens(self._addresses[each])
+        create(self.bootstrap, "orders", "sums")
+
+    def _begin(self, broker_id: int) -> None:
+        directory = self._directory
+        file, log_file = directory / f"broker-{broker_id}.properties", directory / f"broker-{broker_id}.log"
+        self._running[broker_id] = KafkaBroker(file, log_file)
+
+    def kill(self, broker_id: int) -> None:
+        self._running[broker_id].kill()
+
+    def start(self, broker_id: int) -> None:
+        self._begin(broker_id)
+        self._running[broker_id].wait_until_it_listens(self._addresses[broker_id])
+
+    def close(self) -> None:
+        for each in self._running.values():
+            each.kill()
 
 
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
-    running = Brokers(tmp_path_factory.mktemp("streams"))
+    directory = tmp_path_factory.mktemp("streams")
+    running: Brokers
+    if os.environ.get("KCONSOLE_STREAMS_ON_KAFKA"):
+        running = ApacheKafka(directory)
+    else:
+        running = BrokerProcesses(directory) if IS_LONG else BrokerThreads()
     yield running
     running.close()
 
