@@ -74,6 +74,7 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
+        self._starts = self.log.count("CREATED -> ") + 1 if self.log_file.exists() else 1
         with self.log_file.open("a") as out:
             self.process = subprocess.Popen(self._command, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
 
@@ -82,7 +83,8 @@ class WorkerProcess:
         self.process.wait(10)
 
     def stop(self) -> None:
-        """SIGTERM ends it in order."""
+        """SIGTERM ends it in order, once it is there to take it."""
+        wait_until("its start", lambda: self.log.count("CREATED -> ") == self._starts, 60)
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0, self.log_file.read_text()[-3000:]
 
@@ -100,6 +102,8 @@ class Orders:
         self._failed: list[str] = []
         self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 0})
         self._began = time.monotonic()
+        # Not long ago: brokers delete what is older than a changelog's retention.
+        self._first_ms = time.time_ns() // 1_000_000
         self.written = 0
 
     def write_until_now(self) -> bool:
@@ -108,7 +112,7 @@ class Orders:
         for number in range(self.written, due):
             customer, amount = f"c{number * 7 % CUSTOMERS}", number % 97
             # Time goes on by 20 ms an order, and steps back now and then.
-            at = 1_000_000 + number * 20 - (number % 13) * 500
+            at = self._first_ms + number * 20 - (number % 13) * 500
             value = f"{customer} {amount}"
             self._producer.produce("orders", value, f"o{number}", timestamp=at, on_delivery=self._delivered)
             window = customer, at // WINDOW_MS * WINDOW_MS

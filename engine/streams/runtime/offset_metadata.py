@@ -44,7 +44,8 @@ def decode_metadata(text: str | None) -> tuple[int, dict[str, int]]:
     if not text:
         return NO_TIMESTAMP, {}
     try:
-        data = base64.b64decode(text, validate=True)
+        # confluent-kafka (2.16) commits the NUL at the end of its C string as well.
+        data = base64.b64decode(text.rstrip("\0"), validate=True)
         version, partition_time = _HEAD.unpack_from(data)
         times: dict[str, int] = {}
         if version not in (_TIME_ONLY, _WITH_NODES):
@@ -61,6 +62,6 @@ def decode_metadata(text: str | None) -> tuple[int, dict[str, int]]:
                 (times[name],) = _TIME.unpack_from(data, offset)
                 offset += _TIME.size
     except (binascii.Error, struct.error, ValueError) as error:
-        log.warning("the metadata of a committed offset is of somebody else: %s", error)
+        log.warning("the metadata of a committed offset, %.100r, is of somebody else: %s", text, error)
         return NO_TIMESTAMP, {}
     return partition_time, times

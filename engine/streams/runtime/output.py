@@ -6,6 +6,7 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -91,8 +92,9 @@ class Output:
     def close(self) -> None:
         """Let go of the producer without waiting for anything."""
         if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(1)
+            with suppress(KafkaException):  # of a producer that was fenced
+                self._producer.purge()
+                self._producer.flush(1)
             self._producer = None
 
     # -- the collector ------------------------------------------------------------------------------------------
@@ -236,9 +238,8 @@ class Output:
         self.in_transaction = False
         self.changelog_ends.clear()
         try:
-            self._producer.purge()
             self._retry("abort_transaction", lambda: self._producer.abort_transaction(_CALL_S))
-        except (TransactionLost, StreamsError) as error:
+        except (KafkaException, StreamsError) as error:
             log.warning("the transaction could not be aborted, a new producer takes over: %s", error)
             self.close()
             self.open()

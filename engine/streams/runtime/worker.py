@@ -509,6 +509,9 @@ class Worker:
             each.task.prepare_commit()
         offsets = {at: committed for each in running for at, committed in each.to_commit().items()}
         if self.config.exactly_once:
+            if self._output.in_transaction and not offsets:
+                # A punctuator wrote: without offsets in it brokers could not tell a zombie's transaction.
+                offsets = {at: committed for each in running for at, committed in each.to_commit(always=True).items()}
             if offsets or self._output.in_transaction:
                 self._output.commit_transaction(offsets, self._send_offsets)
         elif running:

@@ -61,9 +61,11 @@ class WorkerTask:
             known = self.task.processor_metadata
             known.update({name: max(time, known.get(name, time)) for name, time in times.items()})
 
-    def to_commit(self) -> dict[Partition, Committed]:
-        """What :meth:`changes` says, with the times that go with it."""
+    def to_commit(self, *, always: bool = False) -> dict[Partition, Committed]:
+        """What :meth:`changes` says, or ``always`` what was committed last, with the times that go with it."""
         changes = self.changes()
+        if always:
+            changes = {**self.committed, **changes}
         if not changes:
             return {}
         metadata = encode_metadata(self.task.stream_time, self.task.processor_metadata)

@@ -210,7 +210,7 @@ def test_times_are_committed_in_kafka_streams_bytes() -> None:
     # As TopicPartitionMetadata writes them: version, time, number of names, and each name with its length and time.
     text = base64.b64encode(b"\2" + (1_000).to_bytes(8, "big") + b"\0\0\0\1" + b"\0\0\0\1n" + (7).to_bytes(8, "big"))
     assert encode_metadata(1_000, {"n": 7}) == text.decode()
-    assert decode_metadata(text.decode()) == (1_000, {"n": 7})
+    assert decode_metadata(text.decode()) == decode_metadata(text.decode() + "\0") == (1_000, {"n": 7})
     assert decode_metadata(encode_metadata(5, {})) == (5, {})
     assert decode_metadata("somebody's note") == (-1, {})
     assert decode_metadata(encode_metadata(5, {"x" * 300 + str(each): each for each in range(20)})) == (5, {})
