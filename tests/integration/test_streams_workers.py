@@ -35,7 +35,7 @@ from tests.integration.test_exactly_once import create
 
 RECORDS = int(os.environ.get("KCONSOLE_STREAMS_RECORDS", "1500"))
 IS_LONG = RECORDS > 20_000
-FEEDING_S = RECORDS / 1500 if IS_LONG else 3.0
+FEEDING_S = RECORDS / 1500 if IS_LONG else 2.0
 WORKERS = 3 if IS_LONG else 2
 CUSTOMERS = 40
 PARTITIONS = 3
