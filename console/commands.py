@@ -25,6 +25,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("records", ("r", "tail", "messages"), "records", "live tail of one or several topics", "topics"),
     Command("segments", ("files",), "segments", "a partition's segments on disk: TOPIC PARTITION", "topic"),
     Command("groups", ("g", "group", "consumers"), "groups", "groups of all types; with a name, its offsets", "group"),
+    Command("streams", ("ks", "kstreams"), "streams", "applications over streams: parts, tasks, lag", "group"),
     Command("events", ("e", "event"), "events", "every leader, ISR, election and group change"),
     Command("log", ("logs",), "log", "a broker's log", "broker"),
     Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),

@@ -317,6 +317,8 @@ KEYS: tuple[Key, ...] = (
     Key("a", "member('add')", "add member", "group", "a", _A, Need.WORKLOAD, hint=True),
     Key("r", "member('remove')", "remove member", "group", "r", _A, Need.WORKLOAD, hint=True),
     Key("o", "reset", "reset offsets", "group", "o", _A, Need.WRITE, hint=True, help="by each rule, shown first"),
+    Key("enter", "open", "tasks", "streams", "enter", _N, hint=True, help="of the application, and who has them"),
+    Key("v", "plots", "plots", "streams", "v", _N, hint=True, help="its lag over the last hour"),
     # -- moves ----------------------------------------------------------------------------------------------------
     Key("x", "cancel_moves", "cancel", "moves", "x", _A, Need.WRITE, hint=True, help="back to where it was"),
     Key("X", "cancel_all", "cancel all", "moves", "X", _A, Need.WRITE, hint=True),
@@ -488,6 +490,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "batches": ("batches", *TABLE),
     "groups": ("groups", "why", *TABLE),
     "group": ("group", "why", *TABLE),
+    "streams": ("streams", "why", *TABLE),
     "events": ("events", *TABLE),
     "log": ("log", *FRAME),
     "failover": ("failover", *TABLE_WITH_MARKS),

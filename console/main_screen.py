@@ -300,10 +300,10 @@ class MainScreen(Screen[None]):
             about = {"topics": arguments}
         elif target == "segments":
             about = self._partition(arguments)
-        elif target == "groups" and arguments:
+        elif target in ("groups", "streams") and arguments:
             if arguments[0] not in known["group"] and known["group"]:
                 raise CommandError(f"there is no group {arguments[0]}")
-            return ViewSpec("group", {"group": arguments[0]})
+            return ViewSpec("group" if target == "groups" else target, {"group": arguments[0]})
         elif target == "log" or (target in ("connections", "wire") and arguments):
             about = {"broker": self._broker(arguments)}
         elif target == "plots" and arguments:

@@ -33,6 +33,7 @@ _OF_PICTURES = frozenset(
         "partitions",
         "groups",
         "group",
+        "streams",
         "events",
         "failover",
         "workload",

@@ -28,6 +28,7 @@ _SCOPES = {
     "partitions": "Partitions",
     "impact": "What if",
     "faults": "Faults",
+    "streams": "Streams",
     "why": "On Cluster, Topics, Partitions and Groups",
     "zookeeper": "ZooKeeper",
     "moves": "Moves",

@@ -23,6 +23,7 @@ from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
 from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
+from console.screens.streams import StreamsView
 from console.screens.topics import TopicsView
 from console.screens.transactions import TransactionsView
 from console.screens.wire import WireView
@@ -41,6 +42,7 @@ VIEWS: dict[str, type[View]] = {
         BatchesView,
         GroupsView,
         GroupView,
+        StreamsView,
         EventsView,
         LogView,
         FailoverView,

@@ -116,9 +116,10 @@ _STATE = {
 }
 
 
-def _state(row: GroupRow) -> Cell:
-    tone, glyph = _STATE.get(row.group.state.lower(), ("info", "●"))
-    return (Span(f"{glyph} {row.group.state or 'unknown'}", tone),)
+def state_cell(group: GroupState) -> Cell:
+    """Its state, with the sign of it."""
+    tone, glyph = _STATE.get(group.state.lower(), ("info", "●"))
+    return (Span(f"{glyph} {group.state or 'unknown'}", tone),)
 
 
 def _members(row: GroupRow) -> Cell:
@@ -155,7 +156,9 @@ _READS = reads_column(3)
 
 GROUP_COLUMNS: tuple[Column, ...] = (
     Column("group", "GROUP", lambda row: cell(row.group.group_id), 16, lambda row: row.group.group_id, max_width=44),
-    Column("state", "STATE", _state, 10, lambda row: row.group.state, flashes=True, max_width=21),
+    Column(
+        "state", "STATE", lambda row: state_cell(row.group), 10, lambda row: row.group.state, flashes=True, max_width=21
+    ),
     Column(
         "type",
         "TYPE",

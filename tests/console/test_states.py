@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from frames import text_of_screen
+from sample_snapshots import newer_groups
 from sample_zookeeper import coordinated, sample_ensemble
 from scripted import FrozenClock, ScriptedGateway
 from tests_frame import make_app, populate, settle
@@ -55,6 +56,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "connections": ("connections",),
     "wire": ("wire",),
     "compare": ("configs orders payments",),
+    # From there on there is an application over streams.
+    "streams": ("streams",),
     # Last: from there on ZooKeeper coordinates the cluster.
     "zookeeper": ("zookeeper",),
 }
@@ -114,6 +117,9 @@ async def test_every_screen_in_every_state(state: str, size: tuple[int, int]) ->
     async with app.run_test(size=size) as pilot:
         await bring_about(state, app, gateway, pilot)
         for name, (command, *keys) in ROUTES.items():
+            if name == "streams" and state != "empty":
+                gateway.show(newer_groups(gateway.snapshot))
+                await settle(app, pilot)
             if name == "zookeeper":
                 gateway.show(coordinated(gateway.snapshot, ensemble(state, gateway)))
                 await settle(app, pilot)
