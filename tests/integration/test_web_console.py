@@ -77,7 +77,10 @@ def test_a_failover_is_seen_in_a_browser_and_tabs_share_one_cluster(tmp_path: Pa
         keep = Path(os.environ.get("KCONSOLE_SCREENSHOTS", tmp_path))
         (keep / "web.png").write_bytes(browser.screenshot())
         assert (keep / "web.png").stat().st_size > 20_000
-        assert [each for each in browser.log() if "ping=" not in each] == [], "the page complains of nothing"
+        # textual's own script says how often it pings, and when the machine was busy.
+        chatter = ("ping=", "task queue exceeded allotted deadline")
+        complaints = [each for each in browser.log() if not any(word in each for word in chatter)]
+        assert complaints == [], "the page complains of nothing"
 
         # A second tab has the same cluster and another console; closing it stops nothing.
         browser.new_tab()
