@@ -441,7 +441,11 @@ class Worker:
             self._wait(lambda: self.membership.changed.is_set() or self._stop.is_set(), timeout_s)
             self.membership.changed.clear()
             return
-        records, told = input_records(self._consumer.consume(_FETCH, timeout_s))
+        # What is there is taken at once: a consume() that may wait waits until it has all that it was asked for.
+        messages = self._consumer.consume(_FETCH, 0)
+        if not messages and timeout_s > 0:
+            messages = self._consumer.consume(1, timeout_s)
+        records, told = input_records(messages)
         for at, batch in records.items():
             each = by_input.get(at)
             if each is None:
