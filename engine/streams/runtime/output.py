@@ -17,6 +17,7 @@ from engine.streams.records import ChangelogRecord, OutputRecord
 from engine.streams.runtime.clients import LIBRDKAFKA_LOG, Partition
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.coordinator import Committed
+from engine.streams.runtime.held_changes import HeldChanges
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Output:
         self._client_id = client_id
         self._transactional_id = transactional_id if config.exactly_once else None
         self._handlers = handlers
+        self._held = HeldChanges()
         self._failure: StreamsError | None = None
         self._producer: Any = None
         # In a transaction a failure shows in the commit; otherwise every record's fate must be looked at.
@@ -128,7 +130,17 @@ class Output:
         self._producer.poll(0)
 
     def log_changes(self, topic: str, partition: int, records: list[ChangelogRecord]) -> None:
-        """Records for a changelog topic, in order."""
+        """Records for a changelog topic, in order: they are written with the commit, the last one of each key."""
+        self._begin()
+        if self._held.add(topic, partition, records):
+            self._write_changes()
+
+    def _write_changes(self) -> None:
+        for topic, partition, records in self._held.take():
+            if records:
+                self._write_to_changelog(topic, partition, records)
+
+    def _write_to_changelog(self, topic: str, partition: int, records: list[ChangelogRecord]) -> None:
         self._begin()
         produce = self._producer.produce
         on_delivery, last = self._on_delivery, len(records) - 1
@@ -190,6 +202,7 @@ class Output:
         Raises:
             StreamsError: not all is, within the time.
         """
+        self._write_changes()
         left = self._producer.flush(timeout_s)
         if self._failure is not None:
             raise self._failure
@@ -214,6 +227,7 @@ class Output:
         Raises:
             TransactionLost: it is aborted, or will be.
         """
+        self._write_changes()
         self._begin()
         if offsets:
             listed = [
@@ -231,6 +245,7 @@ class Output:
 
     def abort(self) -> None:
         """Drop what was sent since the last commit; makes a new producer where the old one is done for."""
+        self._held.clear()
         if self._transactional_id is None or self._producer is None:
             return
         if not self.in_transaction:
