@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from engine.broker.knocking import KNOCK_INTERVAL_MS, knock
 from engine.core.controller.controller import Controller
 from engine.core.controller.error_responses import error_response
 from engine.core.controller.feature_control import KRAFT_VERSION
@@ -38,11 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often brokers that a new controller has not heard of are knocked at, and how long a knock may take.
+# How often brokers that a new controller has not heard of are knocked at.
 _PROBE_INTERVAL_MS = 500
-_PROBE_TIMEOUT_MS = 400
-# After a connection dropped: a process that dies closes its sockets within a few milliseconds, one after the other.
-_KNOCK_INTERVAL_MS = 5
 # Requests without a timeout of their own wait this long for their commit.
 _DEFAULT_TIMEOUT_MS = 30_000
 _BROKER_REQUESTS = frozenset((ApiKey.BROKER_HEARTBEAT, ApiKey.BROKER_REGISTRATION))
@@ -362,9 +360,9 @@ class ControllerHost:
 
     async def _knock(self, machine: Controller, broker_id: int, broker_epoch: int) -> None:
         """Find out within the grace whether the process is still there."""
-        knocks = int(self._config.kconsole_connection_loss_grace_ms / _KNOCK_INTERVAL_MS)
+        knocks = int(self._config.kconsole_connection_loss_grace_ms / KNOCK_INTERVAL_MS)
         for _ in range(knocks):
-            await asyncio.sleep(_KNOCK_INTERVAL_MS / 1000)
+            await asyncio.sleep(KNOCK_INTERVAL_MS / 1000)
             broker = machine.image.brokers.get(broker_id)
             if (
                 self._machine is not machine
@@ -393,16 +391,10 @@ class ControllerHost:
     async def _probe(self, broker_id: int, broker_epoch: int, listeners: dict[str, Any]) -> None:
         for endpoint in listeners.values():
             try:
-                transport, _ = await self._world.network.connect(
-                    endpoint.host, endpoint.port, asyncio.Protocol, timeout_ms=_PROBE_TIMEOUT_MS
-                )
+                why = await knock(self._world, endpoint.host, endpoint.port)
             except TimeoutError:
-                # No answer at all says little: the network may be slow. The session decides.
                 return
-            except OSError as error:
-                if broker_id not in self._connections:
-                    log.info("broker %d cannot be reached: %s", broker_id, error)
-                    self.on_broker_connection_lost(broker_id, broker_epoch, is_refusing=True)
-                return
-            transport.close()
+            if why and broker_id not in self._connections:
+                log.info("broker %d cannot be reached: %s", broker_id, why)
+                self.on_broker_connection_lost(broker_id, broker_epoch, is_refusing=True)
             return
