@@ -1,0 +1,166 @@
+"""What a worker lets be done to connectors: REST and commands ask this (``org.apache.kafka.connect.runtime.Herder``).
+
+Coroutines of the worker's event loop. Two kinds: of one process (standalone) and of a group (distributed),
+where a member that is not the leader raises :class:`NotLeader` with the leader's URL, to which REST forwards.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from engine.connect.errors import ConnectError
+
+
+class TaskId(NamedTuple):
+    """A task of a connector (``ConnectorTaskId``)."""
+
+    connector: str
+    task: int
+
+    def __str__(self) -> str:
+        return f"{self.connector}-{self.task}"
+
+
+class NotLeader(ConnectError):
+    """Ask the leader (``NotLeaderException``); ``url`` is None while nobody leads."""
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url
+        super().__init__("Only the leader can do this")
+
+
+class RebalanceNeeded(ConnectError):
+    """The group is changing: again soon, HTTP 409 (``RebalanceNeededException``)."""
+
+
+class BadRequest(ConnectError):
+    """HTTP 400 (``BadRequestException``)."""
+
+
+class StaleConfig(ConnectError):
+    """HTTP 409 (``StaleConfigException``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorInfo:
+    """``ConnectorInfo``: type is ``source`` or ``sink``."""
+
+    name: str
+    config: Mapping[str, str]
+    tasks: tuple[TaskId, ...]
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """State of a connector or task: UNASSIGNED, RUNNING, PAUSED, FAILED, STOPPED, RESTARTING, DESTROYED."""
+
+    state: str
+    worker_id: str
+    generation: int = 0
+    trace: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorStatus:
+    """A connector's state and its tasks'."""
+
+    name: str
+    connector: Status
+    tasks: Mapping[int, Status]
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorOffsets:
+    """``[(partition, offset or None)]``, as REST shows them."""
+
+    offsets: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = field(default_factory=tuple)
+
+
+class Herder(ABC):
+    """The interface. Raises NotFoundError for connectors and tasks that are not there."""
+
+    @abstractmethod
+    async def connectors(self) -> list[str]:
+        """Their names."""
+
+    @abstractmethod
+    async def info(self, name: str) -> ConnectorInfo:
+        """One."""
+
+    @abstractmethod
+    async def put_config(
+        self, name: str, config: Mapping[str, str], *, may_exist: bool, target_state: str | None = None
+    ) -> tuple[bool, ConnectorInfo]:
+        """Create or replace; whether created. ``target_state``: STARTED, PAUSED, STOPPED (KIP-980).
+
+        Raises:
+            AlreadyExistsError: it is there and may not be. BadRequest: the config has errors, counted and named.
+        """
+
+    @abstractmethod
+    async def patch_config(self, name: str, patch: Mapping[str, str | None]) -> ConnectorInfo:
+        """Merge; None removes (KIP-477)."""
+
+    @abstractmethod
+    async def delete(self, name: str) -> None:
+        """With its tasks; offsets and topics stay."""
+
+    @abstractmethod
+    async def status(self, name: str) -> ConnectorStatus:
+        """States."""
+
+    @abstractmethod
+    async def task_configs(self, name: str) -> list[tuple[TaskId, Mapping[str, str]]]:
+        """Each task with its configs."""
+
+    @abstractmethod
+    async def set_target_state(self, name: str, state: str) -> None:
+        """STARTED (resume), PAUSED, STOPPED."""
+
+    @abstractmethod
+    async def restart(self, name: str, *, include_tasks: bool, only_failed: bool) -> ConnectorStatus:
+        """Restart (KIP-745); the states that follow from it."""
+
+    @abstractmethod
+    async def restart_task(self, task: TaskId) -> None:
+        """One task."""
+
+    @abstractmethod
+    async def offsets(self, name: str) -> ConnectorOffsets:
+        """Source or sink offsets (KIP-875)."""
+
+    @abstractmethod
+    async def alter_offsets(
+        self, name: str, offsets: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]] | None
+    ) -> str:
+        """Change them, or reset all (None); the message that Kafka answers.
+
+        Raises:
+            BadRequest: the connector is not STOPPED.
+        """
+
+    @abstractmethod
+    async def active_topics(self, name: str) -> list[str]:
+        """Topics that it used since the last reset (KIP-558)."""
+
+    @abstractmethod
+    async def reset_active_topics(self, name: str) -> None:
+        """Forget them."""
+
+    @abstractmethod
+    async def task_configs_from_worker(self, name: str, configs: Sequence[Mapping[str, str]]) -> None:
+        """Internal: a worker that runs the connector tells the leader its tasks' configs."""
+
+    @abstractmethod
+    async def fence_zombies(self, name: str) -> None:
+        """Internal: before tasks of an exactly-once source start (KIP-618)."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it can answer."""
