@@ -1,8 +1,9 @@
 """What a connector is: subclass these (``org.apache.kafka.connect.connector``, ``source``, ``sink``).
 
 A connector's life: ``start(props)``, ``task_configs(max_tasks)``, ``stop()``. A task's: ``start(props)``, then
-``poll()`` again and again (source) or ``put(records)`` (sink), ``stop()``. All of a task's methods but ``stop()`` of a source are
-called by one thread; a source's ``stop()`` may come from another while ``poll()`` waits, which then ends soon.
+``poll()`` again and again (source) or ``put(records)`` (sink), ``stop()``.
+All of a task's methods but ``stop()`` of a source are called by one thread; a source's ``stop()`` may come from
+another while ``poll()`` waits, which then ends soon.
 """
 
 from __future__ import annotations
