@@ -40,6 +40,8 @@ def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
     return Consumer(
         {
             "fetch.wait.max.ms": 100,
+            # What is prefetched fills the queue again and again; librdkafka's second of rest is a second of waiting.
+            "fetch.queue.backoff.ms": 10,
             # A broker that comes back is found soon.
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
