@@ -1,0 +1,1 @@
+"""Connectors that come along, one system a module; see docs/connect.md."""
