@@ -77,6 +77,7 @@ def run(
     properties = {**cluster.security, **properties, "bootstrap.servers": cluster.bootstrap_servers}
     if cluster.state_dir is not None:
         properties.setdefault("state.dir", cluster.state_dir)
+    _let_be_asked(properties, workers)
     state_dir = _check(topology, properties)
     sys.exit(_run(topology, workers, properties, state_dir, as_json))
 
@@ -156,6 +157,22 @@ def _cluster(bootstrap_servers: str | None, command_config: str | None, data_dir
     directory = directory_of(data_dir)
     answer = call(directory, "status")
     return _Cluster(answer["bootstrap_servers"], security, directory.streams_dir())
+
+
+def _let_be_asked(properties: dict[str, str], workers: int) -> None:
+    """Each worker answers queries on a port of its own, unless it is told where, or told not to."""
+    import importlib.util
+
+    server = properties.get("application.server")
+    if server is None:
+        if importlib.util.find_spec("aiohttp") is None:
+            click.echo("workers answer no queries: pip install 'kconsole[streams]' for that", err=True)
+        else:
+            properties["application.server"] = "127.0.0.1:0"
+    elif workers > 1 and server and not server.endswith(":0"):
+        raise click.UsageError(
+            f"application.server={server} is one port, and there are {workers} workers: let its port be 0"
+        )
 
 
 def _check(topology: str, properties: Mapping[str, str]) -> str:

@@ -70,6 +70,10 @@ class GlobalTask:
                 self.topics[topic] = store
                 self._tasks[topic] = task
 
+    def tasks(self) -> list[StreamTask]:
+        """One task for each global sub-topology, as they are counted."""
+        return list({id(each): each for each in self._tasks.values()}.values())
+
     def init(self, now_ms: int) -> None:
         """Make ready to process."""
         for task in self._tasks.values():

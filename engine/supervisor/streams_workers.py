@@ -24,7 +24,7 @@ RESTART = RestartSpec("on-failure", 500, 10_000, 5, 60_000)
 # How ``python -m engine.streams.runtime`` ends when it was called wrongly: another start would not help.
 _WRONG_USE = 2
 _LOOK_S = 0.2
-_TOLD = re.compile(r"\S+ \S+ (?:(WARNING|ERROR) (.*)|INFO (state .*|has active .*|stopped .*))")
+_TOLD = re.compile(r"\S+ \S+ (?:(WARNING|ERROR) (.*)|INFO (state .*|has active .*|stopped .*|answers queries .*))")
 
 
 class StreamsWorkersError(Exception):

@@ -140,7 +140,7 @@ def outer_store_builder(
         )
 
     return StoreBuilder(
-        name=name, kind="key-value", logging_enabled=logging_enabled, topic_config=topic_config, make=make
+        name=name, kind="stream-join", logging_enabled=logging_enabled, topic_config=topic_config, make=make
     )
 
 

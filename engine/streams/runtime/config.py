@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
+import ipaddress
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ EXACTLY_ONCE = "exactly_once_v2"
 DEFAULTS: dict[str, Any] = {
     "application.id": None,
     "application.server": "",
+    "application.server.token": "",
     "auto.offset.reset": "earliest",
     "bootstrap.servers": None,
     "buffered.records.per.partition": 1000,
@@ -210,6 +212,15 @@ class StreamsConfig:
         server = values["application.server"]
         if server and not _is_address(server):
             raise StreamsConfigError(f"application.server: {server!r} is not host:port")
+        if server and importlib.util.find_spec("aiohttp") is None:
+            raise StreamsConfigError(
+                "application.server needs aiohttp: pip install 'kconsole[streams]', or leave it out"
+            )
+        if server and not values["application.server.token"] and not _is_loopback(server.rpartition(":")[0]):
+            raise StreamsConfigError(
+                f"application.server: {server} can be reached from other machines: set application.server.token, a "
+                "secret that all workers have and who asks them sends, or name 127.0.0.1"
+            )
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -320,6 +331,13 @@ def _text(value: Any) -> str:
 
 def _is_reset(value: Any) -> bool:
     return value in ("earliest", "latest", "none")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_address(text: str) -> bool:

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.client.errors import AuthenticationFailed, ClientError, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
 from engine.streams.errors import StreamsError
+from engine.streams.queries.routes import Endpoint, Routes
 from engine.streams.runtime.coordinator import Committed, GroupCoordinator, Partition, is_passing, pause
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, owned, tasks_of
-from engine.wire.messages.streams_group_heartbeat_request import Endpoint, StreamsGroupHeartbeatRequest
+from engine.wire.messages.streams_group_heartbeat_request import Endpoint as UserEndpoint
+from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
 
 if TYPE_CHECKING:
     from engine.wire.messages.streams_group_heartbeat_request import Topology as GroupTopology
@@ -71,7 +73,6 @@ class Membership:
         process_id: str,
         rebalance_timeout_ms: int,
         rack_id: str | None = None,
-        endpoint: tuple[str, int] | None = None,
         group_configs: Mapping[str, str] | None = None,
     ) -> None:
         self.member_id = str(uuid.uuid4())
@@ -90,12 +91,15 @@ class Membership:
         """Set when the worker should look at all this."""
         self.busy_since = time.monotonic()
         """When the worker last came by; beyond max.poll.interval.ms the member leaves."""
+        self.endpoint: Endpoint | None = None
+        """Where the worker answers queries; told when it joins."""
+        self.routes = Routes()
+        """Where the others answer, and what they have; replaced, never changed."""
         self._make_coordinator = make_coordinator
         self._topology = topology
         self._process_id = process_id
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._rack_id = rack_id
-        self._endpoint = endpoint
         self._group_configs = dict(group_configs or {})
         self._owned = NO_TASKS
         self._told: Assignment | None = None
@@ -283,8 +287,8 @@ class Membership:
                 request.rack_id = self._rack_id
                 request.rebalance_timeout_ms = self._rebalance_timeout_ms
                 request.client_tags = []
-                if self._endpoint is not None:
-                    request.user_endpoint = Endpoint(host=self._endpoint[0], port=self._endpoint[1])
+                if self.endpoint is not None:
+                    request.user_endpoint = UserEndpoint(host=self.endpoint.host, port=self.endpoint.port)
             if joins or has != self._told:
                 tasks = NO_TASKS if joins else has
                 request.active_tasks = owned(tasks.active)
@@ -314,6 +318,8 @@ class Membership:
         self._told = has
         self.member_epoch = answer.member_epoch
         self._endpoint_epoch = answer.endpoint_information_epoch
+        if answer.partitions_by_user_endpoint is not None:
+            self.routes = Routes(answer.partitions_by_user_endpoint)
         if answer.active_tasks is not None:
             self.wanted = Assignment(
                 tasks_of(answer.active_tasks), tasks_of(answer.standby_tasks), tasks_of(answer.warmup_tasks)

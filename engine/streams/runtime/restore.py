@@ -45,6 +45,7 @@ class _Changelog:
         self.ask_at = 0.0
         self.reading = False
         self.restored = 0
+        self.restored_bytes = 0
         self.unsaved = 0
         """Records since the store was last made durable."""
 
@@ -138,13 +139,16 @@ class ChangelogReader:
         return [
             {
                 "store": each.store,
-                "changelog": f"{each.at[0]}-{each.at[1]}",
+                "topic": each.at[0],
+                "partition": each.at[1],
                 "restored": each.restored,
+                "restored_bytes": each.restored_bytes,
+                "begin": each.first if each.start is None else each.start,
                 "position": each.position,
                 "end": each.end,
                 "remaining": None if each.end is None else max(0, each.end - (each.position or each.first)),
             }
-            for each in self._changelogs.values()
+            for each in list(self._changelogs.values())
             if each.owner is owner
         ]
 
@@ -173,6 +177,7 @@ class ChangelogReader:
             )
             changelog.position = batch[-1].offset + 1
             changelog.restored += len(kept)
+            changelog.restored_bytes += sum(len(each.key or b"") + len(each.value or b"") for each in kept)
             count += len(kept)
             changelog.unsaved += len(kept)
             if changelog.unsaved >= _SAVE_EVERY:
@@ -235,7 +240,7 @@ class ChangelogReader:
         log.warning("store %s of task %s begins anew: %s", changelog.store, changelog.owner.id, why)
         changelog.owner.task.stores[changelog.store].wipe()
         changelog.position = None
-        changelog.restored = changelog.unsaved = 0
+        changelog.restored = changelog.restored_bytes = changelog.unsaved = 0
 
     def _stop_reading(self, changelogs: list[_Changelog]) -> None:
         ended = [each for each in changelogs if each.reading]

@@ -7,45 +7,52 @@ restores, a fetch, the tasks, punctuators, a commit when it is time. Heartbeats 
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from engine.client.security.world import secured
 from engine.model.errors import KafkaError
 from engine.streams.errors import StreamsError
 from engine.streams.global_task import GlobalTask
+from engine.streams.queries.catalogue import Catalogue
+from engine.streams.queries.routes import Endpoint
+from engine.streams.runtime import showing
 from engine.streams.runtime.clients import Partition, Topics, input_records, is_end, is_out_of_range, make_consumer
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.coordinator import GroupCoordinator
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.global_reader import GlobalReader
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, group_topology
+from engine.streams.runtime.local_stores import LocalStores
 from engine.streams.runtime.membership import Membership, MembershipLost
+from engine.streams.runtime.offset_reset import OffsetReset
 from engine.streams.runtime.output import Output, TransactionLost, group_metadata
 from engine.streams.runtime.process_id import ProcessId
+from engine.streams.runtime.query_server import QueryServer
+from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
+from engine.streams.runtime.store_gate import StoreGate
+from engine.streams.runtime.store_view import ReadOnlyStore
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
 from engine.streams.stores.kinds import engines_by_name, engines_named
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.state_directory import StateDirectory, TaskDirectory
 from engine.streams.task import StreamTask
-from engine.streams.topology import SourceSpec, Topology
+from engine.streams.topology import Topology
 from engine.world.real import real_world
 
 log = logging.getLogger(__name__)
 
 _FETCH = 2_000
 _PROCESS = 1_000
-_DURATION = re.compile(r"by_duration:P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+_LOOK_AT_ENDS_S = 0.5
 
 
 class WorkerState(StrEnum):
@@ -83,18 +90,18 @@ class Worker:
         self._engines_by_type = engines_by_name()
         self._on_state = on_state
         self._stop = threading.Event()
-        self._sub_topologies = {
+        self.sub_topologies = {
             each.id: each
             for each in topology.sub_topologies(
                 config.application_id, config["windowstore.changelog.additional.retention.ms"]
             )
         }
-        described = group_topology(self._sub_topologies.values(), config["replication.factor"])
-        self._resets = self._reset_policies()
+        described = group_topology(self.sub_topologies.values(), config["replication.factor"])
+        self._resets = OffsetReset(topology, config)
         self._directory = StateDirectory(config.state_directory)
         self._directories: dict[TaskId, TaskDirectory] = {}
         self._process_id = ProcessId(config.state_directory)
-        process_id = self._process_id.value
+        process_id = self.process_id = self._process_id.value
         self.client_id = config["client.id"] or f"{config.application_id}-{process_id}"
         self._topics = Topics(config, self.client_id)
         self._handlers = error_handlers(config, lambda topic, records: self._output.send(topic, records))
@@ -106,25 +113,43 @@ class Worker:
             self._handlers,
         )
         self._consumer: Any = None
-        self._changelogs = ChangelogReader(config, self._topics, self.client_id)
-        self._global_task = GlobalTask(
+        self.changelogs = ChangelogReader(config, self._topics, self.client_id)
+        self.global_task = GlobalTask(
             topology, config.for_tasks(), engines=MemoryEngines(), directory=None, handlers=self._handlers
         )
-        self._globals = GlobalReader(config, self._topics, self.client_id, self._global_task)
+        self._globals = GlobalReader(config, self._topics, self.client_id, self.global_task)
         self.membership = self._make_membership(described)
         self._assigned = NO_TASKS
-        self._unmade: dict[TaskId, str] = {}
+        self.unmade: dict[TaskId, str] = {}
         self._next_commit = 0.0
-        self._next_purge = 0.0
         self._next_clean_up = 0.0
-        self._to_purge: dict[Partition, int] = {}
+        self._next_look = 0.0
+        mine = {topic for each in self.sub_topologies.values() for topic in each.repartition_sources}
+        self._purge = RepartitionPurge(self._topics, mine, config["repartition.purge.interval.ms"] / 1000)
+        self.committed_ms: int | None = None
+        """When the last commit was."""
+        self.totals = showing.Totals()
+        self._gate = StoreGate()
+        self._works = False
+        self.local_stores = LocalStores(
+            Catalogue(topology, self.sub_topologies.values(), config.application_id, config.for_tasks()),
+            self._gate,
+            self.tasks,
+            self.global_task.stores,
+            lambda: list(self.unmade),
+            lambda: self._works,
+        )
+        self._server: QueryServer | None = None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the worker answers queries, None while it does not."""
+        return None if self._server is None else self._server.endpoint
 
     def _make_membership(self, described: Any) -> Membership:
         config = self.config
         world = secured(real_world(), config.security)
         standbys = config["num.standby.replicas"]
-        server = config["application.server"]
-        host, _, port = server.rpartition(":")
         return Membership(
             lambda: GroupCoordinator(
                 world, config.bootstrap, config.application_id, self.client_id, config["request.timeout.ms"]
@@ -133,22 +158,8 @@ class Worker:
             process_id=self._process_id.value,
             rebalance_timeout_ms=config["max.poll.interval.ms"],
             rack_id=config["client.rack"],
-            endpoint=(host, int(port)) if server else None,
             group_configs={} if standbys is None else {"streams.num.standby.replicas": str(standbys)},
         )
-
-    def _reset_policies(self) -> dict[str, str]:
-        """Where to begin with a topic that has no committed offset."""
-        found = {}
-        for spec in self.topology.nodes.values():
-            if isinstance(spec, SourceSpec):
-                policy = spec.offset_reset or self.config["auto.offset.reset"]
-                for topic in spec.topics:
-                    # Repartition topics are the application's own: from their beginning, always.
-                    mine = topic in self.topology.internal_topics
-                    name = self.topology.topic_name(topic, self.config.application_id)
-                    found[name] = "earliest" if mine else policy
-        return found
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -164,10 +175,13 @@ class Worker:
         """
         failed = True
         try:
+            self._gate.take()
+            self._open_server()
             self._output.open()
             self._consumer = make_consumer(self.config, "main", self.client_id)
             self._become(WorkerState.REBALANCING)
             self._globals.open(self._stop.is_set)
+            self._works = True
             self.membership.start()
             self._next_commit = time.monotonic() + self.config["commit.interval.ms"] / 1000
             while not self._stop.is_set():
@@ -199,8 +213,9 @@ class Worker:
 
     def _wait(self, holds: Callable[[], bool], timeout_s: float) -> None:
         until = time.monotonic() + timeout_s
-        while not holds() and time.monotonic() < until:
-            time.sleep(0.002)
+        with self._gate.gap():
+            while not holds() and time.monotonic() < until:
+                time.sleep(0.002)
 
     def _shut_down(self, failed: bool) -> None:
         self._become(WorkerState.PENDING_SHUTDOWN)
@@ -213,15 +228,39 @@ class Worker:
             failed = True
         finally:
             self._drop_all(reopen=False)
+            self._works = False
+            if self._server is not None:
+                self._server.close()
             self.membership.close()
-            self._changelogs.close()
+            self.changelogs.close()
             self._globals.close()
             if self._consumer is not None:
                 self._consumer.close()
             self._output.close()
             self._topics.close()
             self._process_id.release()
+            self._gate.give()
             self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)
+
+    def _open_server(self) -> None:
+        """Listen, and let the group know where."""
+        address = self.config["application.server"]
+        if not address:
+            return
+        host, _, port = address.rpartition(":")
+        self._server = QueryServer(host, int(port), self.config["application.server.token"])
+        self._server.start(
+            self.local_stores,
+            lambda: self.membership.routes,
+            self._topics.partitions_of,
+            {
+                "/v1/status": lambda: showing.status(self),
+                "/v1/topology": lambda: showing.topology(self),
+                "/v1/stores": lambda: showing.stores(self),
+            },
+        )
+        self.membership.endpoint = self._server.endpoint
+        log.info("answers queries on http://%s", self._server.endpoint)
 
     def _become(self, state: WorkerState) -> None:
         if state is not self.state:
@@ -238,9 +277,9 @@ class Worker:
             return
         if self.membership.wanted != self._assigned:
             self._reconcile(self.membership.wanted)
-        elif self._unmade:
+        elif self.unmade:
             self._make_tasks()
-        restored = self._changelogs.poll(0.1 if self._waits_for_restore() else 0)
+        restored = self.changelogs.poll(0.1 if self._waits_for_restore() else 0)
         self._advance_tasks()
         self._globals.poll(0)
         self._fetch(0 if restored else self._poll_s())
@@ -251,8 +290,13 @@ class Worker:
             self._next_commit = now + self.config["commit.interval.ms"] / 1000
             self._commit(self._active())
             self._clean_up()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_AT_ENDS_S
+            for each in self._active():
+                if each.phase is Phase.RUNNING:
+                    each.look_at_ends(self._consumer)
         ready = (
-            not self._unmade
+            not self.unmade
             and all(each.phase is Phase.RUNNING for each in self._active())
             and self.membership.is_settled
         )
@@ -294,12 +338,12 @@ class Worker:
         for task_id, role in sorted(roles.items()):
             has = self.tasks.get(task_id)
             if has is None:
-                self._unmade[task_id] = role
+                self.unmade[task_id] = role
             elif role == "active" and not has.is_active:
                 has.role, has.phase = role, Phase.CREATED
             else:
                 has.role = role
-        self._unmade = {task_id: role for task_id, role in self._unmade.items() if task_id in roles}
+        self.unmade = {task_id: role for task_id, role in self.unmade.items() if task_id in roles}
         self._make_tasks()
         self._assigned = wanted
         self.membership.report(wanted)
@@ -312,16 +356,16 @@ class Worker:
 
     def _make_tasks(self) -> None:
         """Make what is wanted and not there yet; a task whose directory somebody else still has waits for it."""
-        for task_id, role in list(self._unmade.items()):
+        for task_id, role in list(self.unmade.items()):
             try:
                 self.tasks[task_id] = self._make_task(task_id, role)
             except TaskLockedError as error:
                 log.info("%s", error)
             else:
-                del self._unmade[task_id]
+                del self.unmade[task_id]
 
     def _make_task(self, task_id: TaskId, role: str) -> WorkerTask:
-        sub_topology = self._sub_topologies[task_id.sub_topology]
+        sub_topology = self.sub_topologies[task_id.sub_topology]
         directory: Path | None = None
         if sub_topology.stores:
             held = self._directories[task_id] = self._directory.acquire(str(task_id))
@@ -336,7 +380,7 @@ class Worker:
             engines_by_type=self._engines_by_type,
             directory=directory,
             handlers=self._handlers,
-            global_stores=self._global_task.stores,
+            global_stores=self.global_task.stores,
             cache_max_bytes=self.config["statestore.cache.max.bytes"],
         )
         inputs = [
@@ -350,13 +394,13 @@ class Worker:
         for each in self.tasks.values():
             if each.phase is Phase.CREATED:
                 self._begin(each)
-            if each.phase is Phase.RESTORING and self._changelogs.is_restored(each):
+            if each.phase is Phase.RESTORING and self.changelogs.is_restored(each):
                 self._start(each)
 
     def _begin(self, each: WorkerTask) -> None:
         """Committed offsets first, then the ends of changelogs: so no commit is missed in between."""
         if not each.is_active:
-            self._changelogs.add(each)
+            self.changelogs.add(each)
             each.phase = Phase.RUNNING
             return
         if each.offsets is None:
@@ -365,15 +409,15 @@ class Worker:
             return
         each.resume(each.offsets.result())
         each.offsets = None
-        if self._changelogs.follows(each):
-            self._changelogs.promote(each)
+        if self.changelogs.follows(each):
+            self.changelogs.promote(each)
         else:
-            self._changelogs.add(each)
+            self.changelogs.add(each)
         each.phase = Phase.RESTORING
 
     def _start(self, each: WorkerTask) -> None:
         each.log_ends = {}
-        self._output.changelog_ends.update(self._changelogs.finish(each))
+        self._output.changelog_ends.update(self.changelogs.finish(each))
         each.task.init(_now_ms())
         each.phase = Phase.RUNNING
         if each.inputs:
@@ -382,43 +426,26 @@ class Worker:
             )
 
     def _begin_at(self, at: Partition, committed: int | None) -> int:
-        return committed if committed is not None else self._reset(at, "no offset is committed")
-
-    def _reset(self, at: Partition, why: str) -> int:
-        policy = self._resets[at[0]]
-        if policy == "earliest":
-            return int(OFFSET_BEGINNING)
-        if policy == "latest":
-            return int(OFFSET_END)
-        found = _DURATION.fullmatch(policy)
-        if found is not None:
-            days, hours, minutes, seconds = (float(each or 0) for each in found.groups())
-            back = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-            time_ms = _now_ms() - int(back.total_seconds() * 1000)
-            asked = TopicPartition(*at, time_ms)
-            (answer,) = self._consumer.offsets_for_times([asked], timeout=10)
-            return int(answer.offset)
-        raise StreamsError(
-            f"{at[0]}-{at[1]}: {why}, and auto.offset.reset is {policy}: commit one "
-            "(kafka-consumer-groups.sh --reset-offsets), or set earliest or latest"
-        )
+        if committed is not None:
+            return committed
+        return self._resets.begin_at(self._consumer, at, "no offset is committed")
 
     def _close_tasks(self, gone: list[WorkerTask]) -> None:
         """Commit and let go. Under exactly-once a transaction is the worker's, so all tasks are committed."""
         self._commit(self._active() if self.config.exactly_once else [each for each in gone if each.is_active])
         for each in gone:
             if not each.is_active:
-                each.task.committed(self._changelogs.positions(each))
+                each.task.committed(self.changelogs.positions(each))
             self._let_go(each)
 
     def _let_go(self, each: WorkerTask) -> None:
-        self._changelogs.remove(each)
+        self.changelogs.remove(each)
         if each.offsets is not None:
             each.offsets.cancel()
         if each.is_active and each.phase is Phase.RUNNING and each.inputs:
             self._consumer.incremental_unassign([TopicPartition(*at) for at in each.inputs])
         each.task.close()
-        del self.tasks[each.id]
+        self.totals.leave(self.tasks, each)
         held = self._directories.pop(each.id, None)
         if held is not None:
             held.release()
@@ -428,8 +455,8 @@ class Worker:
         for each in list(self.tasks.values()):
             self._let_go(each)
         self._assigned = NO_TASKS
-        self._unmade.clear()
-        self._to_purge.clear()
+        self.unmade.clear()
+        self._purge.clear()
         if reopen or self._output.in_transaction:
             self._output.abort()
 
@@ -442,9 +469,10 @@ class Worker:
             self.membership.changed.clear()
             return
         # What is there is taken at once: a consume() that may wait waits until it has all that it was asked for.
-        messages = self._consumer.consume(_FETCH, 0)
-        if not messages and timeout_s > 0:
-            messages = self._consumer.consume(1, timeout_s)
+        with self._gate.gap():
+            messages = self._consumer.consume(_FETCH, 0)
+            if not messages and timeout_s > 0:
+                messages = self._consumer.consume(1, timeout_s)
         records, told = input_records(messages)
         for at, batch in records.items():
             each = by_input.get(at)
@@ -464,8 +492,8 @@ class Worker:
             each.log_ends[at] = message.offset()
             each.positions[at] = max(each.positions.get(at, 0), message.offset())
         elif is_out_of_range(message):
-            offset = self._reset(at, "its offset is not in the log any more")
-            log.warning("%s-%d: the offset is not in the log any more, begins at %s", *at, self._resets[at[0]])
+            offset = self._resets.begin_at(self._consumer, at, "its offset is not in the log any more")
+            log.warning("%s-%d: the offset is not in the log any more, begins at %s", *at, self._resets.policy(at[0]))
             each.positions.pop(at, None)
             self._consumer.incremental_unassign([TopicPartition(*at)])
             self._consumer.incremental_assign([TopicPartition(*at, offset)])
@@ -485,25 +513,10 @@ class Worker:
                 while task.punctuate_stream_time(now_ms):
                     pass
                 self._output.poll()
+                self._gate.let_in()
                 now_ms = _now_ms()
             task.punctuate_wall_clock(now_ms)
-            self._hold_back(each, limit)
-
-    def _hold_back(self, each: WorkerTask, limit: int) -> None:
-        """Read no more of partitions whose records wait for those of others.
-
-        What could be processed is processed by now: a pause before that would cost a fetch, as librdkafka drops what
-        it has prefetched of a partition that is paused.
-        """
-        waiting = each.task.buffered()
-        held = {at for at, count in waiting.items() if count > limit}
-        if held == each.paused:
-            return
-        if held - each.paused:
-            self._consumer.pause([TopicPartition(*at) for at in held - each.paused])
-        if each.paused - held:
-            self._consumer.resume([TopicPartition(*at) for at in each.paused - held])
-        each.paused = held
+            each.hold_back(self._consumer, limit)
 
     # -- commits ------------------------------------------------------------------------------------------------
 
@@ -517,11 +530,15 @@ class Worker:
                 # A punctuator wrote: without offsets in it brokers could not tell a zombie's transaction.
                 offsets = {at: committed for each in running for at, committed in each.to_commit(always=True).items()}
             if offsets or self._output.in_transaction:
-                self._output.commit_transaction(offsets, self._send_offsets)
+                with self._gate.gap():
+                    self._output.commit_transaction(offsets, self._send_offsets)
         elif running:
-            self._output.flush(self.config["task.timeout.ms"] / 1000)
-            if offsets:
-                self.membership.commit_offsets(offsets, self.config["task.timeout.ms"] / 1000)
+            with self._gate.gap():
+                self._output.flush(self.config["task.timeout.ms"] / 1000)
+                if offsets:
+                    self.membership.commit_offsets(offsets, self.config["task.timeout.ms"] / 1000)
+        if running:
+            self.committed_ms = _now_ms()
         for each in running:
             each.committed.update({at: offsets[at].offset for at in each.inputs if at in offsets})
             ends = self._output.changelog_ends
@@ -534,8 +551,8 @@ class Worker:
             )
         for each in self.tasks.values():
             if not each.is_active:
-                each.task.committed(self._changelogs.positions(each))
-        self._purge({at: each.offset for at, each in offsets.items()})
+                each.task.committed(self.changelogs.positions(each))
+        self._purge.note({at: each.offset for at, each in offsets.items()})
 
     def _send_offsets(self, send: Callable[[bytes], None]) -> None:
         with self.membership.standing_still() as epoch:
@@ -551,30 +568,19 @@ class Worker:
             self._next_clean_up = now + delay_ms / 1000
             self._directory.clean(_now_ms(), delay_ms)
 
-    def _purge(self, offsets: Mapping[Partition, int]) -> None:
-        """What was read of repartition topics is needed by nobody any more."""
-        mine = {topic for each in self._sub_topologies.values() for topic in each.repartition_sources}
-        self._to_purge.update({at: offset for at, offset in offsets.items() if at[0] in mine})
-        now = time.monotonic()
-        if self._to_purge and now >= self._next_purge:
-            if self._next_purge:
-                self._topics.delete_records(self._to_purge)
-                self._to_purge.clear()
-            self._next_purge = now + self.config["repartition.purge.interval.ms"] / 1000
+    # -- shown to others ----------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """What is shown of the worker; for other threads too, in which case it may be a moment old."""
-        return {
-            "application_id": self.config.application_id,
-            "client_id": self.client_id,
-            "member_id": self.membership.member_id,
-            "member_epoch": self.membership.member_epoch,
-            "state": self.state.value,
-            "waits_for": self.membership.status,
-            "tasks": [
-                {**each.snapshot(), "restore": self._changelogs.progress(each)} for each in list(self.tasks.values())
-            ],
-        }
+        return showing.status(self)
+
+    def store(self, name: str) -> ReadOnlyStore:
+        """The partitions of a store that are here, for reading in other threads (``KafkaStreams.store``).
+
+        Raises:
+            UnknownStore: the topology has no such store.
+        """
+        return ReadOnlyStore(self.local_stores, self.local_stores.catalogue[name])
 
 
 def _now_ms() -> int:

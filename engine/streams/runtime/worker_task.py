@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
+from confluent_kafka import TopicPartition
+
 from engine.streams.runtime.clients import Partition
 from engine.streams.runtime.coordinator import Committed
 from engine.streams.runtime.group_topology import TaskId
@@ -104,11 +106,47 @@ class WorkerTask:
             self._idle_since = now
         return (now - self._idle_since) * 1000 >= max_idle_ms
 
+    def hold_back(self, consumer: Any, limit: int) -> None:
+        """Read no more of partitions whose records wait for those of others.
+
+        What could be processed is processed by now: a pause before that would cost a fetch, as librdkafka drops what
+        it has prefetched of a partition that is paused.
+        """
+        waiting = self.task.buffered()
+        held = {at for at, count in waiting.items() if count > limit}
+        if held == self.paused:
+            return
+        if held - self.paused:
+            consumer.pause([TopicPartition(*at) for at in held - self.paused])
+        if self.paused - held:
+            consumer.resume([TopicPartition(*at) for at in self.paused - held])
+        self.paused = held
+
+    def look_at_ends(self, consumer: Any) -> None:
+        """Where the input ends, as the last fetches told."""
+        for at in self.inputs:
+            _, end = consumer.get_watermark_offsets(TopicPartition(*at), cached=True)
+            if end >= 0:
+                self.log_ends[at] = end
+
     def lag(self) -> int | None:
         """Records between what is committed and what is known of the ends of the input, None when nothing is known."""
         if not self.log_ends:
             return None
         return sum(max(0, end - self.committed.get(at, end)) for at, end in self.log_ends.items())
+
+    def progress(self) -> list[dict[str, Any]]:
+        """How far each input partition is processed, and where it ends as far as is known."""
+        processed = {**self.committed, **self.task.offsets_to_commit()}
+        waiting = self.task.buffered()
+        found = []
+        for at in sorted(self.inputs):
+            position, end = processed.get(at), self.log_ends.get(at)
+            if not waiting.get(at) and self.positions.get(at, -1) > (position or -1):
+                position = self.positions[at]
+            lag = None if end is None or position is None else max(0, end - position)
+            found.append({"topic": at[0], "partition": at[1], "position": position, "end": end, "lag": lag})
+        return found
 
     def snapshot(self) -> dict[str, Any]:
         """What is shown of the task."""

@@ -87,10 +87,10 @@ class SessionStore(StateStore, Generic[K, V]):
         return self._find(key, key, earliest_end, latest_start, reverse=True)
 
     def find_sessions_of_keys(
-        self, low: K | None, high: K | None, earliest_end: int, latest_start: int
+        self, low: K | None, high: K | None, earliest_end: int, latest_start: int, *, reverse: bool = False
     ) -> Iterator[tuple[Windowed[K], V]]:
-        """Sessions of the keys from ``low`` to ``high``."""
-        return self._find(low, high, earliest_end, latest_start, reverse=False)
+        """Sessions of the keys from ``low`` to ``high``; None leaves a side open."""
+        return self._find(low, high, earliest_end, latest_start, reverse=reverse)
 
     def fetch(self, key: K) -> Iterator[tuple[Windowed[K], V]]:
         """Every session of ``key``."""

@@ -1,0 +1,1 @@
+"""Interactive queries of state stores: what is asked, who has it, and what becomes of several answers. Pure."""

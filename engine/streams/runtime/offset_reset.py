@@ -1,0 +1,58 @@
+"""Where an input without a usable offset begins (``auto.offset.reset``)."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+
+from engine.streams.errors import StreamsError
+from engine.streams.runtime.clients import Partition
+from engine.streams.runtime.config import StreamsConfig
+from engine.streams.topology import SourceSpec, Topology
+
+_DURATION: Final = re.compile(r"by_duration:P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+
+class OffsetReset:
+    """The policies of an application's topics."""
+
+    def __init__(self, topology: Topology, config: StreamsConfig) -> None:
+        self._policies: dict[str, str] = {}
+        for spec in topology.nodes.values():
+            if isinstance(spec, SourceSpec):
+                policy = spec.offset_reset or config["auto.offset.reset"]
+                for topic in spec.topics:
+                    # Repartition topics are the application's own: from their beginning, always.
+                    mine = topic in topology.internal_topics
+                    self._policies[topology.topic_name(topic, config.application_id)] = "earliest" if mine else policy
+
+    def policy(self, topic: str) -> str:
+        """``earliest``, ``latest``, ``none`` or ``by_duration:…``."""
+        return self._policies[topic]
+
+    def begin_at(self, consumer: Any, at: Partition, why: str) -> int:
+        """The offset to begin at.
+
+        Raises:
+            StreamsError: the policy is ``none``; the message says ``why`` one is needed.
+        """
+        policy = self._policies[at[0]]
+        if policy == "earliest":
+            return int(OFFSET_BEGINNING)
+        if policy == "latest":
+            return int(OFFSET_END)
+        found = _DURATION.fullmatch(policy)
+        if found is not None:
+            days, hours, minutes, seconds = (float(each or 0) for each in found.groups())
+            back = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            time_ms = time.time_ns() // 1_000_000 - int(back.total_seconds() * 1000)
+            (answer,) = consumer.offsets_for_times([TopicPartition(*at, time_ms)], timeout=10)
+            return int(answer.offset)
+        raise StreamsError(
+            f"{at[0]}-{at[1]}: {why}, and auto.offset.reset is {policy}: commit one "
+            "(kafka-consumer-groups.sh --reset-offsets), or set earliest or latest"
+        )
