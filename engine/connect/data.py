@@ -18,9 +18,11 @@ Without a schema a value is what JSON knows (with ``bytes``): dict, list, str, i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import builtins
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from dataclasses import field as attribute
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
@@ -50,6 +52,22 @@ class Type(Enum):
         return self not in (Type.ARRAY, Type.MAP, Type.STRUCT)
 
 
+DECIMAL_NAME = "org.apache.kafka.connect.data.Decimal"
+DATE_NAME = "org.apache.kafka.connect.data.Date"
+TIME_NAME = "org.apache.kafka.connect.data.Time"
+TIMESTAMP_NAME = "org.apache.kafka.connect.data.Timestamp"
+
+_RANGES = {Type.INT8: 1 << 7, Type.INT16: 1 << 15, Type.INT32: 1 << 31, Type.INT64: 1 << 63}
+_LOGICAL: dict[str, type] = {DECIMAL_NAME: Decimal, DATE_NAME: date, TIME_NAME: time, TIMESTAMP_NAME: datetime}
+_FITTING: dict[Type, type] = {
+    Type.FLOAT64: float,
+    Type.FLOAT32: float,
+    Type.BOOLEAN: bool,
+    Type.STRING: str,
+    Type.BYTES: bytes,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field of a struct: its name, place and schema."""
@@ -59,11 +77,12 @@ class Field:
     schema: Schema
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Schema:
     """What a value may be (``ConnectSchema``). Immutable; equal schemas are equal objects.
 
     ``key`` is the schema of a map's keys, ``value`` of a map's or an array's values, ``fields`` those of a struct.
+    Arrays and maps whose values are all null may have no schema for them (``SchemaBuilder.arrayOfNull``).
     """
 
     type: Type
@@ -76,22 +95,54 @@ class Schema:
     fields: tuple[Field, ...] = ()
     key: Schema | None = None
     value: Schema | None = None
+    fitting: builtins.type | None = attribute(init=False, repr=False)
+    """A value of exactly this class fits without another look; None where there is more to look at."""
+    _by_name: dict[str, Field] = attribute(init=False, repr=False)
+    _hash: int = attribute(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.type is Type.ARRAY and self.value is None:
-            raise SchemaBuilderError("an array needs the schema of its values")
-        if self.type is Type.MAP and (self.key is None or self.value is None):
-            raise SchemaBuilderError("a map needs the schemas of its keys and values")
-        if self.type is not Type.STRUCT and self.fields:
-            raise SchemaBuilderError(f"only a struct has fields, not {self.type.value}")
-        names = {each.name for each in self.fields}
-        if len(names) != len(self.fields):
-            raise SchemaBuilderError("two fields of a struct have the same name")
+        if self.fields and self.type is not Type.STRUCT:
+            raise SchemaBuilderError(f"Cannot create field on type {self.type.name}")
+        by_name = {each.name: each for each in self.fields}
+        if len(by_name) != len(self.fields):
+            raise SchemaBuilderError("Cannot create field because of field name duplication")
+        set_ = object.__setattr__
+        set_(self, "_by_name", by_name)
+        logical = _LOGICAL.get(self.name) if self.name is not None else None
+        set_(self, "fitting", logical or _FITTING.get(self.type))
+        set_(
+            self, "_hash", hash((self.type, self.optional, self.name, self.version, self.fields, self.key, self.value))
+        )
         if self.default is not None:
-            validate(self, self.default)
+            try:
+                validate(self, self.default)
+            except DataError as error:
+                raise SchemaBuilderError(f"Invalid default value: {error}") from error
 
     def __hash__(self) -> int:
-        return hash((self.type, self.optional, self.name, self.version, tuple(each.name for each in self.fields)))
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Schema):
+            return NotImplemented
+        return (
+            self._hash == other._hash
+            and self.type is other.type
+            and self.optional == other.optional
+            and self.name == other.name
+            and self.version == other.version
+            and self.doc == other.doc
+            and self.default == other.default
+            and self.fields == other.fields
+            and self.key == other.key
+            and self.value == other.value
+            and (self.parameters == other.parameters or dict(self.parameters) == dict(other.parameters))
+        )
+
+    def __str__(self) -> str:
+        return f"Schema{{{self.name}:{self.type.name}}}" if self.name is not None else f"Schema{{{self.type.name}}}"
 
     def parameter(self, name: str) -> str | None:
         """A parameter's value, or None."""
@@ -99,7 +150,7 @@ class Schema:
 
     def field(self, name: str) -> Field | None:
         """A struct's field by name, or None."""
-        return next((each for each in self.fields if each.name == name), None)
+        return self._by_name.get(name)
 
     def as_optional(self) -> Schema:
         """The same, with None for a value too."""
@@ -159,11 +210,6 @@ BOOLEAN = Schema(Type.BOOLEAN)
 STRING = Schema(Type.STRING)
 BYTES = Schema(Type.BYTES)
 
-DECIMAL_NAME = "org.apache.kafka.connect.data.Decimal"
-DATE_NAME = "org.apache.kafka.connect.data.Date"
-TIME_NAME = "org.apache.kafka.connect.data.Time"
-TIMESTAMP_NAME = "org.apache.kafka.connect.data.Timestamp"
-
 DATE = Schema(Type.INT32, name=DATE_NAME, version=1)
 TIME = Schema(Type.INT32, name=TIME_NAME, version=1)
 TIMESTAMP = Schema(Type.INT64, name=TIMESTAMP_NAME, version=1)
@@ -186,11 +232,25 @@ class Struct:
             DataError: the schema is not a struct's, or a value does not fit.
         """
         if schema.type is not Type.STRUCT:
-            raise DataError(f"not a struct's schema: {schema.type.value}")
+            raise DataError(f"Not a struct schema: {schema}")
         self.schema = schema
         self._values: list[Any] = [None] * len(schema.fields)
-        for name, value in (values or {}).items():
-            self.put(name, value)
+        if values:
+            for name, value in values.items():
+                self.put(name, value)
+
+    @classmethod
+    def of(cls, schema: Schema, values: list[Any]) -> Struct:
+        """One whose values, in the schema's order, are known to fit: nothing is checked."""
+        made = cls.__new__(cls)
+        made.schema = schema
+        made._values = values
+        return made
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """Values in the schema's order as they were put, without defaults. Not to be changed."""
+        return self._values
 
     def put(self, name: str, value: Any) -> Struct:
         """Set a field; gives this struct.
@@ -198,8 +258,11 @@ class Struct:
         Raises:
             DataError: there is no such field, or the value does not fit.
         """
-        field = self._field(name)
-        validate(field.schema, value, f'field "{name}"')
+        field = self.schema._by_name.get(name)
+        if field is None:
+            raise DataError(f"{name} is not a valid field name")
+        if type(value) is not field.schema.fitting:
+            validate(field.schema, value, f'field: "{name}"')
         self._values[field.index] = value
         return self
 
@@ -221,8 +284,8 @@ class Struct:
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Names and values in the schema's order, defaults included."""
-        for field in self.schema.fields:
-            yield field.name, self.get(field.name)
+        for field, value in zip(self.schema.fields, self._values, strict=True):
+            yield field.name, field.schema.default if value is None else value
 
     def validate(self) -> None:
         """Whether every field has what its schema wants.
@@ -230,14 +293,17 @@ class Struct:
         Raises:
             DataError: one has not; names it.
         """
-        for field in self.schema.fields:
-            value = self._values[field.index]
-            if value is None and (field.schema.optional or field.schema.default is not None):
+        for field, value in zip(self.schema.fields, self._values, strict=True):
+            schema = field.schema
+            if value is None:
+                if schema.optional or schema.default is not None:
+                    continue
+            elif type(value) is schema.fitting:
                 continue
-            validate(field.schema, value, f'field "{field.name}"')
+            validate(schema, value, f'field: "{field.name}"')
 
     def _field(self, name: str) -> Field:
-        field = self.schema.field(name)
+        field = self.schema._by_name.get(name)
         if field is None:
             raise DataError(f"{name} is not a valid field name")
         return field
@@ -249,8 +315,8 @@ class Struct:
         return hash(self.schema)
 
     def __repr__(self) -> str:
-        inside = ",".join(f"{name}={value}" for name, value in self.items() if value is not None)
-        return f"Struct{{{inside}}}"
+        fields = zip(self.schema.fields, self._values, strict=True)
+        return f"Struct{{{','.join(f'{field.name}={value}' for field, value in fields if value is not None)}}}"
 
 
 class SchemaAndValue(NamedTuple):
@@ -262,8 +328,6 @@ class SchemaAndValue(NamedTuple):
 
 NULL = SchemaAndValue(None, None)
 
-_RANGES = {Type.INT8: 1 << 7, Type.INT16: 1 << 15, Type.INT32: 1 << 31, Type.INT64: 1 << 63}
-_LOGICAL: dict[str, type] = {DECIMAL_NAME: Decimal, DATE_NAME: date, TIME_NAME: time, TIMESTAMP_NAME: datetime}
 _CLASSES: dict[Type, tuple[type, ...]] = {
     Type.FLOAT32: (float, int),
     Type.FLOAT64: (float, int),
@@ -282,9 +346,10 @@ def validate(schema: Schema, value: Any, what: str = "value") -> None:
     Raises:
         DataError: it does not; says what and why.
     """
+    kind = schema.type
     if value is None:
-        if not schema.optional and schema.default is None:
-            raise DataError(f"Invalid value: null used for required {what}, schema type: {schema.type.name}")
+        if not schema.optional:
+            raise DataError(f"Invalid value: null used for required {what}, schema type: {kind.name}")
         return
     logical = _LOGICAL.get(schema.name) if schema.name is not None else None
     if logical is not None:
@@ -292,34 +357,155 @@ def validate(schema: Schema, value: Any, what: str = "value") -> None:
         if type(value) is logical or (logical is not date and isinstance(value, logical)):
             return
         raise _misfit(schema, value, what)
-    limit = _RANGES.get(schema.type)
+    limit = _RANGES.get(kind)
     if limit is not None:
         if type(value) is not int:
             raise _misfit(schema, value, what)
         if not -limit <= value < limit:
-            raise DataError(f"Invalid value: {value} of {what} is out of the range of {schema.type.name}")
+            raise DataError(f"Invalid value: {value} is out of the range of {kind.name} for {what}")
         return
-    if not isinstance(value, _CLASSES[schema.type]) or (type(value) is bool and schema.type is not Type.BOOLEAN):
+    if not isinstance(value, _CLASSES[kind]) or (type(value) is bool and kind is not Type.BOOLEAN):
         raise _misfit(schema, value, what)
     inside: Any = value
-    match schema.type:
-        case Type.STRUCT:
-            if inside.schema is not schema and inside.schema != schema:
-                raise DataError(
-                    f"Invalid value: the struct of {what} has another schema than {schema.name or 'its field'}"
-                )
-            inside.validate()
-        case Type.ARRAY:
-            assert schema.value is not None
-            for each in inside:
-                validate(schema.value, each, f"an element of {what}")
-        case Type.MAP:
-            assert schema.key is not None and schema.value is not None
-            for key, each in inside.items():
-                validate(schema.key, key, f"a key of {what}")
-                validate(schema.value, each, f"a value of {what}")
+    if kind is Type.STRUCT:
+        if inside.schema is not schema and inside.schema != schema:
+            raise DataError("Struct schemas do not match.")
+        inside.validate()
+    elif kind is Type.ARRAY:
+        what = f"element of array {what}"
+        element = _known(schema.value, what)
+        for each in inside:
+            if type(each) is not element.fitting:
+                validate(element, each, what)
+    elif kind is Type.MAP:
+        what_key, what = f"key of map {what}", f"value of map {what}"
+        of_keys, of_values = _known(schema.key, what_key), _known(schema.value, what)
+        for key, each in inside.items():
+            validate(of_keys, key, what_key)
+            validate(of_values, each, what)
+
+
+def _known(schema: Schema | None, what: str) -> Schema:
+    if schema is None:
+        raise DataError(f"No schema defined for {what}")
+    return schema
 
 
 def _misfit(schema: Schema, value: Any, what: str) -> DataError:
-    kind = schema.name or schema.type.name
-    return DataError(f"Invalid value: {what} is {type(value).__name__}, which does not fit schema type {kind}")
+    name = f' "{schema.name}"' if schema.name is not None else ""
+    kind = type(value).__name__
+    return DataError(f"Invalid Python object for schema{name} with type {schema.type.name}: {kind} for {what}")
+
+
+# What logical types are made of.
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+MS_PER_DAY = 86_400_000
+
+
+def date_from_days(days: int) -> date:
+    """A :data:`DATE` from days since 1970.
+
+    Raises:
+        DataError: Python knows the years 1 to 9999 only.
+    """
+    try:
+        return date.fromordinal(_EPOCH_DAY + days)
+    except (ValueError, OverflowError):
+        raise DataError(f"{days} days from 1970 are outside the years 1 to 9999") from None
+
+
+def days_from_date(value: date) -> int:
+    """Days since 1970."""
+    return value.toordinal() - _EPOCH_DAY
+
+
+def time_from_ms(ms: int) -> time:
+    """A :data:`TIME` from milliseconds since midnight.
+
+    Raises:
+        DataError: longer than a day.
+    """
+    if not 0 <= ms < MS_PER_DAY:
+        raise DataError("Time values must use number of milliseconds greater than 0 and less than 86400000")
+    seconds, ms = divmod(ms, 1000)
+    return time(seconds // 3600, seconds // 60 % 60, seconds % 60, ms * 1000)
+
+
+def ms_from_time(value: time) -> int:
+    """Milliseconds since midnight."""
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000 + value.microsecond // 1000
+
+
+def timestamp_from_ms(ms: int) -> datetime:
+    """A :data:`TIMESTAMP` from milliseconds since 1970, in UTC.
+
+    Raises:
+        DataError: Python knows the years 1 to 9999 only.
+    """
+    try:
+        return _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        raise DataError(f"{ms} milliseconds from 1970 are outside the years 1 to 9999") from None
+
+
+def ms_from_timestamp(value: datetime) -> int:
+    """Milliseconds since 1970; one without a time zone is taken for UTC."""
+    return ((value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH) // _MS
+
+
+def decimal_scale(schema: Schema) -> int:
+    """Digits behind the point of a :func:`decimal`.
+
+    Raises:
+        DataError: the schema does not say.
+    """
+    scale = schema.parameter("scale")
+    if scale is None:
+        raise DataError("Invalid Decimal schema: scale parameter not found.")
+    try:
+        return int(scale)
+    except ValueError:
+        raise DataError(f"Invalid scale parameter found in Decimal schema: {scale}") from None
+
+
+def decimal_from_bytes(schema: Schema, value: bytes) -> Decimal:
+    """A :func:`decimal`'s value from two's complement bytes, high first.
+
+    Raises:
+        DataError: no bytes, or a schema without scale.
+    """
+    if not value:
+        raise DataError("Invalid bytes for Decimal field: there are none")
+    unscaled = int.from_bytes(value, "big", signed=True)
+    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -decimal_scale(schema)))
+
+
+def unscaled(schema: Schema, value: Decimal) -> int:
+    """A :func:`decimal`'s value without its point.
+
+    Raises:
+        DataError: its scale is not the schema's, or it is no number.
+    """
+    sign, digits, exponent = value.as_tuple()
+    scale = decimal_scale(schema)
+    if not isinstance(exponent, int) or -exponent != scale:
+        has = -exponent if isinstance(exponent, int) else f"none ({value})"
+        raise DataError(
+            "Decimal value has mismatching scale for given Decimal schema. "
+            f"Schema has scale {scale}, value has scale {has}."
+        )
+    number = int("".join(map(str, digits)))
+    return -number if sign else number
+
+
+def bytes_from_decimal(schema: Schema, value: Decimal) -> bytes:
+    """Two's complement, high byte first, no longer than needed (``BigInteger.toByteArray``).
+
+    Raises:
+        DataError: see :func:`unscaled`.
+    """
+    number = unscaled(schema, value)
+    return number.to_bytes((number if number >= 0 else ~number).bit_length() // 8 + 1, "big", signed=True)

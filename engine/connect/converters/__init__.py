@@ -1,0 +1,1 @@
+"""Between records' bytes and values with schemas (``org.apache.kafka.connect.storage``, ``.converters``, ``.json``)."""

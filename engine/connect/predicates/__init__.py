@@ -1,0 +1,1 @@
+"""Conditions for transforms (``org.apache.kafka.connect.transforms.predicates``)."""
