@@ -351,7 +351,7 @@ class ChaosCluster:
                 stack.callback(power_disk.close, keep=keep)
 
     async def _end(self, broker: BrokerSupervision) -> None:
-        await broker.close()
+        broker.close()
         with contextlib.suppress(CommandError):
             if broker.state is ProcessState.PAUSED:
                 broker.resume()

@@ -1,4 +1,4 @@
-"""The life of one broker: its incarnations, its state, its restarts."""
+"""The life of one broker: what it is told and asked, and when it serves."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from engine.supervisor.broker_questions import CommandError as CommandError
 from engine.supervisor.broker_questions import Questions
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import Fact, FactBus
-from engine.supervisor.restart_policy import RestartPolicy
 from engine.supervisor.server_properties import Address
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import RestartSpec
+from engine.supervisor.supervised_process import SupervisedProcess
 from engine.world import World
 
 # A broker that does not leave within this time is killed.
 STOP_TIMEOUT_MS = 20_000
 # One that was only told by the end of its input, and does not leave, is told by SIGTERM as well.
 _PLAIN_STOP_MS = 5_000
-# What a failed start shows of the broker's log.
-_LOG_TAIL_BYTES = 4_096
-_LOG_TAIL_LINES = 5
-
-_ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.PAUSED, ProcessState.STOPPING)
 
 
-class BrokerSupervision:
+class BrokerSupervision(SupervisedProcess):
     """One broker of the cluster, alive or not."""
 
     def __init__(
@@ -47,170 +42,59 @@ class BrokerSupervision:
         command: Callable[[str], list[str]] | None = None,
     ) -> None:
         """``command`` makes the command line from the properties file (tests put a dummy there)."""
-        self._world = world
-        self._bus = bus
+        super().__init__(world, bus, restart, keep=keep, stop_timeout_s=STOP_TIMEOUT_MS / 1000)
         self._data_dir = data_dir
-        self._policy = RestartPolicy(restart)
-        self._keep = keep
         self._command = command or (lambda properties: python_command("engine.broker", "--properties", properties))
         self.broker_id = broker_id
         self.address = address
-        self.state = ProcessState.STOPPED
-        self.child: ChildProcess | None = None
-        self.incarnation = 0
-        self.restarts = 0
-        self.started_at_ms: int | None = None
-        self.exit_code: int | None = None
-        self.next_restart_at_ms: int | None = None
-        self.why = "not started yet"
-        # What ended, or will end, the incarnation on purpose.
-        self._ending: ProcessState | None = None
-        self._why_killed = ""
-        self._ended = asyncio.Event()
-        self._ended.set()
         self._ready = asyncio.Event()
-        self._restart_timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._controlled = True
         self._faults = SOUND
         self._questions = Questions(broker_id)
-        self.cpu_percent: float | None = None
-        self.rss_bytes: int | None = None
         self.open_files: int | None = None
 
     @property
-    def pid(self) -> int | None:
-        """Of the living incarnation."""
-        return self.child.pid if self.child is not None else None
+    def subject(self) -> str:
+        """``broker 2``."""
+        return f"broker {self.broker_id}"
 
     @property
-    def is_alive(self) -> bool:
-        """Whether there is a process, paused ones included."""
-        return self.state in _ALIVE
-
-    @property
-    def awaits_restart(self) -> bool:
-        """Whether it crashed and will be started again after its back-off."""
-        return self._restart_timer is not None
-
-    @property
-    def is_left_down(self) -> bool:
-        """Whether there is no process, and nobody will start one by himself."""
-        return self._ended.is_set() and self.next_restart_at_ms is None
+    def log_file(self) -> str:
+        """The incarnation's log."""
+        return self._data_dir.broker_log(self.broker_id)
 
     @property
     def is_ready(self) -> bool:
         """Whether the living incarnation has said that it serves."""
         return self._ready.is_set()
 
-    # -- commands -----------------------------------------------------------------------------------------------
-
-    async def start(self, why: str) -> None:
-        """Start the broker.
-
-        Raises:
-            CommandError: it runs already, or cannot be run.
-        """
-        if self.is_alive:
-            raise CommandError(f"broker {self.broker_id} is {self.state}")
-        self._policy.on_asked()
-        await self._spawn(why)
-
-    async def kill(self) -> int:
-        """SIGKILL; it stays down until it is started. Returns monotonic nanoseconds just before the signal.
-
-        Raises:
-            CommandError: it does not run.
-        """
-        if self._give_up_restart():
-            return self._world.clock.monotonic_ns()
-        child = self._living("killed")
-        self._ending, self._why_killed = ProcessState.KILLED, "SIGKILL, asked for"
-        at = child.kill(self._world.clock)
-        self._bus.note(
-            "process_killed", self._subject, "SIGKILL, asked for", broker_id=self.broker_id, pid=child.pid, mono_ns=at
-        )
-        await self._ended.wait()
-        return at
+    @property
+    def is_serving(self) -> bool:
+        """The same."""
+        return self.is_ready
 
     async def stop(self, *, controlled: bool = True) -> None:
         """SIGTERM: the broker hands its leaders over and leaves. Without ``controlled`` it closes its files and leaves.
 
         Raises:
-            CommandError: it does not run.
+            CommandError: it does not run, or had to be killed.
         """
-        if self._give_up_restart():
-            return
-        child = self._living("stopped")
-        was_paused = self.state is ProcessState.PAUSED
-        self._ending = ProcessState.STOPPED
-        self._set_state(ProcessState.STOPPING, "stop was asked for")
-        if controlled or self._keep:
+        self._controlled = controlled
+        await super().stop()
+
+    def _ask_to_leave(self, child: ChildProcess) -> None:
+        if self._controlled or self._keep:
             child.signal(signal.SIGTERM)
         else:
             child.end_of_input()
-        if was_paused:
-            child.signal(signal.SIGCONT)
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_MS / 1000):
-                if not controlled and not await self._ended_within(_PLAIN_STOP_MS):
-                    child.signal(signal.SIGTERM)
-                await self._ended.wait()
-        except TimeoutError:
-            late = f"did not stop within {STOP_TIMEOUT_MS // 1000} s"
-            self._ending, self._why_killed = ProcessState.KILLED, f"SIGKILL: {late}"
-            child.kill(self._world.clock)
-            await self._ended.wait()
-            raise CommandError(f"broker {self.broker_id} {late} and was killed") from None
 
-    def _give_up_restart(self) -> bool:
-        """A crashed broker that waits for its restart is down as soon as nobody restarts it."""
-        if self._restart_timer is None:
-            return False
-        self._cancel_restart()
-        self._set_state(ProcessState.STOPPED, "its restart was called off")
-        return True
-
-    async def _ended_within(self, timeout_ms: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_ms / 1000):
-                await self._ended.wait()
-        return self._ended.is_set()
-
-    def pause(self) -> None:
-        """SIGSTOP: the process keeps its sockets and answers nothing.
-
-        Raises:
-            CommandError: it does not run, or is paused.
-        """
-        if self.state not in (ProcessState.RUNNING, ProcessState.STARTING):
-            raise CommandError(f"broker {self.broker_id} is {self.state}: only a running one can be paused")
-        self._living("paused").signal(signal.SIGSTOP)
-        self._set_state(ProcessState.PAUSED, "SIGSTOP, asked for")
-        self._bus.note("process_paused", self._subject, "SIGSTOP, asked for", broker_id=self.broker_id, pid=self.pid)
-
-    def resume(self) -> None:
-        """SIGCONT.
-
-        Raises:
-            CommandError: it is not paused.
-        """
-        if self.state is not ProcessState.PAUSED:
-            raise CommandError(f"broker {self.broker_id} is {self.state}: only a paused one can be resumed")
-        self._living("resumed").signal(signal.SIGCONT)
-        self._set_state(ProcessState.RUNNING if self.is_ready else ProcessState.STARTING, "SIGCONT, asked for")
-        self._bus.note("process_resumed", self._subject, "SIGCONT, asked for", broker_id=self.broker_id, pid=self.pid)
-
-    def crash(self) -> None:
-        """SIGKILL as if it had crashed: it is started again by the restart policy, after its back-off.
-
-        Raises:
-            CommandError: it does not run.
-        """
-        self._living("made to crash").kill(self._world.clock)
-
-    async def wait_ended(self) -> None:
-        """Wait until there is no process."""
+    async def _until_it_left(self, child: ChildProcess) -> None:
+        if not self._controlled:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PLAIN_STOP_MS / 1000):
+                    await self._ended.wait()
+            if not self._ended.is_set():
+                child.signal(signal.SIGTERM)
         await self._ended.wait()
 
     def set_faults(self, faults: BrokerFaults) -> None:
@@ -230,16 +114,6 @@ class BrokerSupervision:
 
     def _faults_command(self) -> dict[str, Any]:
         return {"command": "faults", **self._faults.as_json()}
-
-    async def restart(self) -> None:
-        """Stop if it runs, then start.
-
-        Raises:
-            CommandError: as for both.
-        """
-        if self.is_alive:
-            await self.stop()
-        await self.start("restart was asked for")
 
     async def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
         """Ask the broker something of itself (:mod:`engine.broker.questions`).
@@ -268,34 +142,7 @@ class BrokerSupervision:
         ready.cancel()
         ended.cancel()
         if not self.is_ready:
-            last = self._last_log_lines()
-            raise CommandError(
-                f"broker {self.broker_id} ended while starting ({self.why}); see {self.log_file}"
-                + (f", which ends with:\n{last}" if last else "")
-            )
-
-    async def close(self) -> None:
-        """No more restarts; a living process is left alone."""
-        self._closing = True
-        self._cancel_restart()
-
-    # -- facts --------------------------------------------------------------------------------------------------
-
-    @property
-    def log_file(self) -> str:
-        """The incarnation's log."""
-        return self._data_dir.broker_log(self.broker_id)
-
-    def _last_log_lines(self) -> str:
-        try:
-            text = self._world.disk.read(self.log_file)[-_LOG_TAIL_BYTES:].decode(errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(f"  {line}" for line in text.splitlines()[-_LOG_TAIL_LINES:])
-
-    @property
-    def _subject(self) -> str:
-        return f"broker {self.broker_id}"
+            raise self._ended_while_starting()
 
     def as_fact(self) -> Fact:
         """A ``process`` fact."""
@@ -320,54 +167,25 @@ class BrokerSupervision:
 
     # -- incarnations -------------------------------------------------------------------------------------------
 
-    def _living(self, done: str) -> ChildProcess:
-        if self.child is None or not self.is_alive:
-            raise CommandError(f"broker {self.broker_id} is {self.state}: it cannot be {done}")
-        return self.child
+    def _note(self, act: str, reason: str, **detail: Any) -> None:
+        self._bus.note(f"process_{act}", self.subject, reason, broker_id=self.broker_id, **detail)
 
-    def _set_state(self, state: ProcessState, why: str) -> None:
-        self.state = state
-        self.why = why
-        self._bus.publish(self.as_fact())
+    def _write_pid(self, pid: int) -> None:
+        self._data_dir.write_pid(self.broker_id, pid)
 
-    def _cancel_restart(self) -> None:
-        if self._restart_timer is not None:
-            self._restart_timer.cancel()
-            self._restart_timer = None
-        self.next_restart_at_ms = None
-
-    async def _spawn(self, why: str) -> None:
-        self._cancel_restart()
-        self._ready.clear()
-        self._ended.clear()
-        self._ending = None
-        self.exit_code = None
-        incarnation = self.incarnation = self.incarnation + 1
-        try:
-            self.child = await ChildProcess.spawn(
-                self._command(self._data_dir.properties_file(self.broker_id)),
-                log_file=self.log_file,
-                on_fact=lambda fact: self._on_fact(incarnation, fact),
-                supervised=not self._keep,
-                first_command=None if self._faults == SOUND else self._faults_command(),
-            )
-        except OSError as error:
-            self._ended.set()
-            self._set_state(ProcessState.CRASHED, f"cannot be run: {error}")
-            raise CommandError(f"broker {self.broker_id} cannot be run: {error}") from error
-        if self._keep:
-            self._data_dir.write_pid(self.broker_id, self.child.pid)
-        self.started_at_ms = self._world.clock.now_ms()
-        self._set_state(ProcessState.STARTING, why)
-        self._bus.note(
-            "process_started",
-            self._subject,
-            why,
-            broker_id=self.broker_id,
-            pid=self.child.pid,
-            incarnation=incarnation,
+    async def _make_child(self, incarnation: int) -> ChildProcess:
+        return await ChildProcess.spawn(
+            self._command(self._data_dir.properties_file(self.broker_id)),
+            log_file=self.log_file,
+            on_fact=lambda fact: self._on_fact(incarnation, fact),
+            supervised=not self._keep,
+            first_command=None if self._faults == SOUND else self._faults_command(),
         )
-        self.child.exited.add_done_callback(lambda done: self._on_exit(done.result()))
+
+    def _forget_incarnation(self) -> None:
+        self._questions.forget()
+        self.open_files = None
+        self._ready.clear()
 
     def _on_fact(self, incarnation: int, fact: dict[str, Any]) -> None:
         if incarnation != self.incarnation:
@@ -381,47 +199,3 @@ class BrokerSupervision:
             if self.state is ProcessState.STARTING:
                 self._set_state(ProcessState.RUNNING, "serves")
         self._bus.publish(fact)
-
-    def _on_exit(self, code: int) -> None:
-        pid = self.pid
-        self.child = None
-        self._questions.forget()
-        self.exit_code = code
-        self.cpu_percent = self.rss_bytes = self.open_files = None
-        self._ready.clear()
-        ending = self._ending
-        if ending is ProcessState.KILLED:
-            state, why = ProcessState.KILLED, self._why_killed
-        elif ending is ProcessState.STOPPED:
-            state, why = ProcessState.STOPPED, f"stopped as asked, exit code {code}"
-        else:
-            verdict = self._policy.on_exit(self._world.clock.monotonic_ms(), code)
-            state, why = ProcessState.STOPPED if code == 0 else ProcessState.CRASHED, verdict.why
-            if verdict.delay_ms is not None and not self._closing:
-                self._schedule_restart(verdict.delay_ms)
-        self._ended.set()
-        self._set_state(state, why)
-        kind = "process_stopped" if state is ProcessState.STOPPED else "process_exited"
-        self._bus.note(
-            kind, self._subject, why, broker_id=self.broker_id, pid=pid, exit_code=code, log_file=self.log_file
-        )
-
-    def _schedule_restart(self, delay_ms: int) -> None:
-        self.next_restart_at_ms = self._world.clock.now_ms() + delay_ms
-
-        def fire() -> None:
-            self._restart_timer = None
-            task = asyncio.ensure_future(self._restart_after_crash())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        self._restart_timer = asyncio.get_running_loop().call_later(delay_ms / 1000, fire)
-
-    async def _restart_after_crash(self) -> None:
-        if self.is_alive or self._closing:
-            return
-        self.restarts += 1
-        try:
-            await self._spawn(f"restart {self.restarts} after: {self.why}")
-        except CommandError:
-            return

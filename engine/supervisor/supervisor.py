@@ -240,7 +240,7 @@ class Supervisor:
             await self._let_go(self._admin, broker)
         elif broker.is_alive:
             await broker.stop()
-        await broker.close()
+        broker.close()
         del self.brokers[broker_id], self._addresses[broker_id]
         self._state["brokers"].pop(str(broker_id), None)
         added = self._state.get("added", [])
@@ -435,7 +435,7 @@ class Supervisor:
                 task.cancel()
         await self.faults.close()
         for broker in self.brokers.values():
-            await broker.close()
+            broker.close()
         if self._acts is not None:
             await self._acts.close()
         if self.workload is not None:
