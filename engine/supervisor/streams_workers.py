@@ -21,7 +21,7 @@ from engine.supervisor.spec_types import RestartSpec
 from engine.world import Clock
 
 RESTART = RestartSpec("on-failure", 500, 10_000, 5, 60_000)
-# How ``python -m engine.streams.runtime`` ends when it was called wrongly: another start would not help.
+# How ``python -m engine.streams.runtime`` ends when it was called wrongly or its group refuses the topology.
 _WRONG_USE = 2
 _LOOK_S = 0.2
 _TOLD = re.compile(r"\S+ \S+ (?:(WARNING|ERROR) (.*)|INFO (state .*|has active .*|stopped .*|answers queries .*))")
@@ -132,7 +132,7 @@ class StreamsWorkers:
                 self._on_event(WorkerEvent(slot.number, child.pid, "stopped", how))
                 return well
             if code == _WRONG_USE:
-                self._on_event(WorkerEvent(slot.number, child.pid, "ended", "wrong configs, not started again"))
+                self._on_event(WorkerEvent(slot.number, child.pid, "ended", "wrong use, not started again"))
                 return False
             verdict = slot.policy.on_exit(self._clock.monotonic_ms(), code)
             self._on_event(WorkerEvent(slot.number, child.pid, "ended", verdict.why))

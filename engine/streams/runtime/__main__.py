@@ -36,7 +36,7 @@ def load_topology(reference: str) -> Topology:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 after SIGTERM or SIGINT, 1 after an error, 2 for wrong arguments or configs."""
+    """0 after SIGTERM or SIGINT, 1 after an error, 2 for wrong use, or a topology that the group refuses."""
     parser = argparse.ArgumentParser(prog="python -m engine.streams.runtime", description=__doc__)
     parser.add_argument("topology", help="module:attribute; a Topology, a StreamsBuilder, or a function that gives one")
     parser.add_argument("--config", metavar="FILE", help="properties of the application, name=value a line")
@@ -64,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(each, lambda *_: worker.stop())
     try:
         worker.run()
+    except StreamsConfigError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 2
     except (StreamsError, KafkaException, KafkaError) as error:
         logging.getLogger(__name__).error("%s", error, exc_info=error.__cause__)
         return 1

@@ -21,6 +21,7 @@ from engine.client.errors import AuthenticationFailed, ClientError, UnsupportedA
 from engine.model.errors import ErrorCode, KafkaError
 from engine.streams.errors import StreamsError
 from engine.streams.queries.routes import Endpoint, Routes
+from engine.streams.runtime.config import StreamsConfigError
 from engine.streams.runtime.coordinator import Committed, GroupCoordinator, Partition, is_passing, pause
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, owned, tasks_of
 from engine.wire.messages.streams_group_heartbeat_request import Endpoint as UserEndpoint
@@ -46,13 +47,22 @@ _STATUS_NAMES = (
     "SHUTDOWN_APPLICATION",
     "ASSIGNMENT_DELAYED",
 )
+# What another start of the worker would not change.
+_WRONG_USE = (
+    ErrorCode.GROUP_ID_NOT_FOUND,
+    ErrorCode.INCONSISTENT_GROUP_PROTOCOL,
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.STREAMS_INVALID_TOPOLOGY,
+    ErrorCode.UNSUPPORTED_VERSION,
+)
 _REMEDIES = {
     ErrorCode.GROUP_AUTHORIZATION_FAILED: "the user needs READ on the group",
     ErrorCode.TOPIC_AUTHORIZATION_FAILED: "the user needs DESCRIBE on the topics, and CREATE on internal ones",
     ErrorCode.GROUP_ID_NOT_FOUND: "a group of another protocol has this name: choose another application.id",
     ErrorCode.INCONSISTENT_GROUP_PROTOCOL: "a group of another protocol has this name: choose another application.id",
     ErrorCode.GROUP_MAX_SIZE_REACHED: "raise group.streams.max.size, or start fewer workers",
-    ErrorCode.INVALID_REQUEST: "a changed topology needs another application.id, or the empty group deleted",
+    ErrorCode.INVALID_REQUEST: "a topology that changed needs another application.id, or the group deleted once it is "
+    "empty (kafka-streams-groups.sh --delete --group)",
     ErrorCode.UNSUPPORTED_VERSION: "set the feature streams.version to 1 (kafka-features.sh upgrade)",
     ErrorCode.STREAMS_INVALID_TOPOLOGY: "look at topics and co-partitioning of the topology",
 }
@@ -314,7 +324,8 @@ class Membership:
                 return 0.1
             remedy = _REMEDIES.get(code)
             hint = f" ({remedy})" if remedy else ""
-            raise StreamsError(f"group {self._coordinator.group_id}: {code.name}: {answer.error_message}{hint}")
+            kind = StreamsConfigError if code in _WRONG_USE else StreamsError
+            raise kind(f"group {self._coordinator.group_id}: {code.name}: {answer.error_message}{hint}")
         self._told = has
         self.member_epoch = answer.member_epoch
         self._endpoint_epoch = answer.endpoint_information_epoch

@@ -34,8 +34,12 @@ class OffsetReset:
         """``earliest``, ``latest``, ``none`` or ``by_duration:…``."""
         return self._policies[topic]
 
-    def begin_at(self, consumer: Any, at: Partition, why: str) -> int:
-        """The offset to begin at.
+    def begin(self, consumer: Any, at: Partition, committed: int | None) -> int:
+        """The offset to begin at: the committed one, or as :meth:`begin_anew` says."""
+        return self.begin_anew(consumer, at, "no offset is committed") if committed is None else committed
+
+    def begin_anew(self, consumer: Any, at: Partition, why: str) -> int:
+        """The offset to begin at by the topic's policy.
 
         Raises:
             StreamsError: the policy is ``none``; the message says ``why`` one is needed.

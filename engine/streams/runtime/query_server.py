@@ -46,9 +46,7 @@ class QueryServer:
         self._token = token.encode()
         try:
             family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-            self._socket = socket.socket(family, socket.SOCK_STREAM)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(address)
+            self._socket = socket.create_server(address[:2], family=family)
         except OSError as error:
             raise StreamsError(
                 f"application.server: cannot listen on {host}:{port}: {error.strerror}; choose another port, or 0"

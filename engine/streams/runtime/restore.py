@@ -99,6 +99,7 @@ class ChangelogReader:
         for at in known:
             changelog = self._changelogs[at]
             changelog.asked, changelog.end, changelog.ask_at = None, None, 0.0
+            changelog.start, changelog.restored, changelog.restored_bytes = changelog.position, 0, 0
         for store, topic in owner.task.changelog_topics().items():
             at = topic, owner.id.partition
             if at not in known:

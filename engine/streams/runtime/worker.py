@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from engine.streams.runtime.coordinator import GroupCoordinator
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.global_reader import GlobalReader
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, group_topology
+from engine.streams.runtime.left_standbys import LeftStandbys
 from engine.streams.runtime.local_stores import LocalStores
 from engine.streams.runtime.membership import Membership, MembershipLost
 from engine.streams.runtime.offset_reset import OffsetReset
@@ -39,6 +39,7 @@ from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
 from engine.streams.runtime.store_gate import StoreGate
 from engine.streams.runtime.store_view import ReadOnlyStore
+from engine.streams.runtime.worker_state import WorkerState
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
 from engine.streams.stores.kinds import engines_by_name, engines_named
@@ -53,17 +54,6 @@ log = logging.getLogger(__name__)
 _FETCH = 2_000
 _PROCESS = 1_000
 _LOOK_AT_ENDS_S = 0.5
-
-
-class WorkerState(StrEnum):
-    """As ``KafkaStreams.State``."""
-
-    CREATED = "CREATED"
-    REBALANCING = "REBALANCING"
-    RUNNING = "RUNNING"
-    PENDING_SHUTDOWN = "PENDING_SHUTDOWN"
-    NOT_RUNNING = "NOT_RUNNING"
-    ERROR = "ERROR"
 
 
 class Worker:
@@ -121,6 +111,7 @@ class Worker:
         self.membership = self._make_membership(described)
         self._assigned = NO_TASKS
         self.unmade: dict[TaskId, str] = {}
+        self._left_standbys = LeftStandbys()
         self._next_commit = 0.0
         self._next_clean_up = 0.0
         self._next_look = 0.0
@@ -292,6 +283,7 @@ class Worker:
             self._clean_up()
         if now >= self._next_look:
             self._next_look = now + _LOOK_AT_ENDS_S
+            self._end_left_standbys()
             for each in self._active():
                 if each.phase is Phase.RUNNING:
                     each.look_at_ends(self._consumer)
@@ -370,6 +362,9 @@ class Worker:
         if sub_topology.stores:
             held = self._directories[task_id] = self._directory.acquire(str(task_id))
             directory = held.path
+        left = self._left_standbys.take_back(task_id, role)
+        if left is not None:
+            return left
         task = StreamTask(
             self.topology,
             self.config.for_tasks(),
@@ -417,18 +412,17 @@ class Worker:
 
     def _start(self, each: WorkerTask) -> None:
         each.log_ends = {}
+        each.restored = sum(store["restored"] for store in self.changelogs.progress(each))
         self._output.changelog_ends.update(self.changelogs.finish(each))
         each.task.init(_now_ms())
         each.phase = Phase.RUNNING
         if each.inputs:
             self._consumer.incremental_assign(
-                [TopicPartition(*at, self._begin_at(at, each.committed.get(at))) for at in sorted(each.inputs)]
+                [
+                    TopicPartition(*at, self._resets.begin(self._consumer, at, each.committed.get(at)))
+                    for at in sorted(each.inputs)
+                ]
             )
-
-    def _begin_at(self, at: Partition, committed: int | None) -> int:
-        if committed is not None:
-            return committed
-        return self._resets.begin_at(self._consumer, at, "no offset is committed")
 
     def _close_tasks(self, gone: list[WorkerTask]) -> None:
         """Commit and let go. Under exactly-once a transaction is the worker's, so all tasks are committed."""
@@ -436,24 +430,31 @@ class Worker:
         for each in gone:
             if not each.is_active:
                 each.task.committed(self.changelogs.positions(each))
-            self._let_go(each)
+            self._let_go(each, keeps=self._left_standbys.keeps(each))
 
-    def _let_go(self, each: WorkerTask) -> None:
-        self.changelogs.remove(each)
+    def _let_go(self, each: WorkerTask, *, keeps: bool = False) -> None:
+        if not keeps:
+            self.changelogs.remove(each)
+            each.task.close()
         if each.offsets is not None:
             each.offsets.cancel()
         if each.is_active and each.phase is Phase.RUNNING and each.inputs:
             self._consumer.incremental_unassign([TopicPartition(*at) for at in each.inputs])
-        each.task.close()
         self.totals.leave(self.tasks, each)
         held = self._directories.pop(each.id, None)
         if held is not None:
             held.release()
 
+    def _end_left_standbys(self, *, everything: bool = False) -> None:
+        for each in self._left_standbys.over(everything=everything):
+            self.changelogs.remove(each)
+            each.task.close()
+
     def _drop_all(self, *, reopen: bool = True) -> None:
         """Put everything down without a commit; stores go back to their last one."""
         for each in list(self.tasks.values()):
             self._let_go(each)
+        self._end_left_standbys(everything=True)
         self._assigned = NO_TASKS
         self.unmade.clear()
         self._purge.clear()
@@ -492,7 +493,7 @@ class Worker:
             each.log_ends[at] = message.offset()
             each.positions[at] = max(each.positions.get(at, 0), message.offset())
         elif is_out_of_range(message):
-            offset = self._resets.begin_at(self._consumer, at, "its offset is not in the log any more")
+            offset = self._resets.begin_anew(self._consumer, at, "its offset is not in the log any more")
             log.warning("%s-%d: the offset is not in the log any more, begins at %s", *at, self._resets.policy(at[0]))
             each.positions.pop(at, None)
             self._consumer.incremental_unassign([TopicPartition(*at)])

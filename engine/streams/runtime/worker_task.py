@@ -47,6 +47,8 @@ class WorkerTask:
         """Input partitions that were read to their end since their last record."""
         self.paused: set[Partition] = set()
         self.log_ends: dict[Partition, int] = {}
+        self.restored = 0
+        """Records that its stores took from their changelogs before it could process, as an active task."""
         self._idle_since: float | None = None
 
     @property
@@ -157,6 +159,7 @@ class WorkerTask:
             "processed": self.task.processed,
             "dropped": sum(self.task.dropped_records.values()),
             "lag": self.lag(),
+            "restored": self.restored,
             "committed": {f"{topic}-{number}": offset for (topic, number), offset in sorted(self.committed.items())},
             "nodes": {name: node.processed for name, node in self.task.nodes.items()},
         }

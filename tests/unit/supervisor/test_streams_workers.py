@@ -69,7 +69,7 @@ async def test_a_worker_that_cannot_live_is_given_up_and_wrong_use_is_not_tried_
     assert events[-1].detail == "exit code 1; ended 3 times within 60000 ms: crash loop, left down"
     events.clear()
     assert await workers(tmp_path / "b", ["/bin/sh", "-c", "exit 2"], events.append).run() is False
-    assert [event[2:] for event in events][1:] == [("ended", "wrong configs, not started again")]
+    assert [event[2:] for event in events][1:] == [("ended", "wrong use, not started again")]
 
 
 async def test_one_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
