@@ -9,9 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.connect.errors import ConnectError
+from engine.connect.runtime.logger_levels import LOGGERS
+
+if TYPE_CHECKING:
+    from engine.connect.runtime.config_infos import ConfigInfos
+    from engine.connect.runtime.request_signature import RequestSignature
 
 
 class TaskId(NamedTuple):
@@ -36,12 +41,26 @@ class RebalanceNeeded(ConnectError):
     """The group is changing: again soon, HTTP 409 (``RebalanceNeededException``)."""
 
 
-class BadRequest(ConnectError):
+class RequestRefused(ConnectError):
+    """Refused with an HTTP status of its own (``ConnectRestException``)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class BadRequest(RequestRefused):
     """HTTP 400 (``BadRequestException``)."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
 
-class StaleConfig(ConnectError):
+
+class StaleConfig(RequestRefused):
     """HTTP 409 (``StaleConfigException``)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(409, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,18 @@ class ConnectorOffsets:
 
 class Herder(ABC):
     """The interface. Raises NotFoundError for connectors and tasks that are not there."""
+
+    @abstractmethod
+    def kafka_cluster_id(self) -> str:
+        """Of the cluster that the worker works for; asked once, when it starts."""
+
+    @abstractmethod
+    async def validate(self, config: Mapping[str, str]) -> ConfigInfos:
+        """All that is wrong with a connector's config (:func:`engine.connect.runtime.validation.validated`).
+
+        Raises:
+            BadRequest: it names no connector's class, or none that there is.
+        """
 
     @abstractmethod
     async def connectors(self) -> list[str]:
@@ -153,9 +184,21 @@ class Herder(ABC):
     async def reset_active_topics(self, name: str) -> None:
         """Forget them."""
 
+    def check_signature(self, signature: RequestSignature | None) -> bool:
+        """Whether a worker of the group sent this; False where requests between workers are not signed.
+
+        Raises:
+            RequestRefused: it is not signed as it must be (:mod:`engine.connect.runtime.request_signature`).
+        """
+        return False
+
+    async def set_cluster_logger_level(self, namespace: str, level: str) -> None:
+        """Loggers of this namespace get this level on all workers (KIP-976); here on this one, the only one."""
+        LOGGERS.set_level(namespace, level)
+
     @abstractmethod
     async def task_configs_from_worker(self, name: str, configs: Sequence[Mapping[str, str]]) -> None:
-        """Internal: a worker that runs the connector tells the leader its tasks' configs."""
+        """Internal: a worker that runs the connector tells the leader its tasks' configs; the signature was checked."""
 
     @abstractmethod
     async def fence_zombies(self, name: str) -> None:
