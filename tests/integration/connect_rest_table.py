@@ -1,4 +1,4 @@
-"""Calls of Kafka Connect's REST API, in an order in which they make sense: one table, asked of a Java worker and of ours.
+"""Calls of Kafka Connect's REST API, in an order that makes sense: one table, asked of a Java worker and of ours.
 
 ``python -m tests.integration.record_connect_rest`` keeps what a real Java worker answers
 (``tests/golden/connect-rest-4.3.1.json``); ``test_connect_rest.py`` asks the same of our workers and compares.
