@@ -17,7 +17,7 @@ from engine.connect.connectors.extras import needs_extra
 from engine.connect.connectors.sql_connection import URL, translate_url
 from engine.connect.errors import ConfigError, ConnectError
 
-__all__ = ["Database", "TableId", "is_passing"]
+__all__ = ["Database", "TableId", "is_passing", "reason"]
 
 
 class TableId(NamedTuple):
@@ -41,8 +41,16 @@ class TableId(NamedTuple):
 def is_passing(error: Exception) -> bool:
     """Whether the same may work later: connections that break, locks, servers that start."""
     if isinstance(error, exc.DBAPIError):
+        if type(error.orig).__module__.startswith("sqlite3"):
+            # To SQLite a wrong statement is an operational error too.
+            return any(each in str(error.orig) for each in ("locked", "busy", "unable to open", "disk I/O"))
         return error.connection_invalidated or isinstance(error, (exc.OperationalError, exc.InterfaceError))
     return isinstance(error, exc.TimeoutError)
+
+
+def reason(error: BaseException) -> str:
+    """What the database said, without statement and parameters."""
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 class Database:

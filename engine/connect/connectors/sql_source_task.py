@@ -21,7 +21,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection
 
 from engine.connect.connector import Props, SourceTask
-from engine.connect.connectors.sql_database import Database, TableId, is_passing
+from engine.connect.connectors.sql_database import Database, TableId, is_passing, reason
 from engine.connect.connectors.sql_relation import Relation, query_relation, table_relation
 from engine.connect.connectors.sql_source import BOTH, BULK, CONFIG, INCREMENTING, TABLES, TIMESTAMP
 from engine.connect.errors import ConnectError, DataError, RetriableError
@@ -274,10 +274,10 @@ class SqlSourceTask(SourceTask):
             if gone is not None:
                 gone.close()
             if isinstance(cause, exc.SQLAlchemyError) and is_passing(cause):
-                raise RetriableError(f"{self._named(index)} cannot be read now: {_reason(cause)}") from error
+                raise RetriableError(f"{self._named(index)} cannot be read now: {reason(cause)}") from error
             if isinstance(error, ConnectError):
                 raise
-            raise ConnectError(f"{self._named(index)} cannot be read: {_reason(error)}") from error
+            raise ConnectError(f"{self._named(index)} cannot be read: {reason(error)}") from error
 
     def _named(self, index: int) -> str:
         table = self._what[index]
@@ -313,7 +313,3 @@ class SqlSourceTask(SourceTask):
         if initial == -1:
             return Position(None, self._database.now(connection))
         return Position(None, _EPOCH + timedelta(milliseconds=initial))
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip()
