@@ -187,7 +187,7 @@ class ActFlow(StrEnum):
 
 # Acts that take something away. On the embedded cluster processes are killed at once: that is what it is there for.
 _DESTRUCTIVE = frozenset({"kill", "stop", "pause", "restart", "elect", "add_partitions", "cancel"})
-_ALWAYS_ASK = frozenset({"delete", "remove", "kill_zookeeper", "pause_zookeeper", "expire_session"})
+_ALWAYS_ASK = frozenset({"delete", "remove", "kill_zookeeper", "pause_zookeeper", "expire_session", "kill_worker"})
 
 
 def flow_of(act: str, capabilities: Capabilities) -> ActFlow:

@@ -25,6 +25,7 @@ from console.screens import VIEWS
 from console.screens.base import View, ViewSpec
 from console.screens.broker_log import LogView
 from console.screens.records import ask_serdes_of_view
+from console.screens.stores import StoreView
 from console.time_travel import COMMANDS as TIME_COMMANDS
 from console.viewmodel.reassigning import WishError, read_places
 from console.widgets.frame import Header, Hints, StatusLine, Tabs
@@ -223,6 +224,10 @@ class MainScreen(Screen[None]):
         view = self.view
         self._prompt.open("filter", view.filter_text if view is not None else "")
 
+    def open_query(self, text: str, about: str) -> None:
+        """A line for the screen's own question."""
+        self._prompt.open("query", text, about)
+
     def _close_prompt(self) -> None:
         self._prompt.close()
         view = self.view
@@ -252,6 +257,10 @@ class MainScreen(Screen[None]):
             view.set_filter(event.text)
         elif event.mode == "command" and event.text.strip():
             self.run_command(event.text)
+        elif event.mode == "query" and isinstance(view, StoreView):
+            problem = view.take_query(event.text)
+            if problem:
+                self.console.flash(problem, "under_replicated")
 
     def runner(self, line: str) -> Callable[[], None]:
         """A call that does a command, for the palette."""
@@ -300,10 +309,13 @@ class MainScreen(Screen[None]):
             about = {"topics": arguments}
         elif target == "segments":
             about = self._partition(arguments)
-        elif target in ("groups", "streams") and arguments:
+        elif target in ("topology", "stores") or (target in ("groups", "streams") and arguments):
+            if not arguments:
+                raise CommandError(f"name an application: :{target} NAME")
             if arguments[0] not in known["group"] and known["group"]:
                 raise CommandError(f"there is no group {arguments[0]}")
-            return ViewSpec("group" if target == "groups" else target, {"group": arguments[0]})
+            screen = {"groups": "group", "streams": "application"}.get(target, target)
+            return ViewSpec(screen, {"group": arguments[0]})
         elif target == "log" or (target in ("connections", "wire") and arguments):
             about = {"broker": self._broker(arguments)}
         elif target == "plots" and arguments:
@@ -471,6 +483,8 @@ class MainScreen(Screen[None]):
             return False
         capabilities = self.console.gateway.capabilities
         reason = reason_against(key.need, capabilities) or reason_against_view(key.view, capabilities)
+        if not reason and self.view is not None:
+            reason = self.view.reason_against_action(key.action)
         if not reason:
             return False
         self.console.flash(f"{key.label}: {reason}", "under_replicated")

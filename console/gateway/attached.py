@@ -27,6 +27,7 @@ from console.gateway.protocol import (
     TailBatch,
 )
 from console.gateway.resetting import Resetter
+from console.gateway.streams_http import WorkersByHttp
 from console.viewmodel.configs import BROKER, TOPIC, ConfigOf, ConfigValue
 from console.viewmodel.connections import ConnectionsFound
 from console.viewmodel.moves import MovePlan, MoveRow
@@ -117,6 +118,7 @@ class AttachedGateway:
             self._ensemble.is_at(zookeeper)
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
+        self.streams = WorkersByHttp(self._check_writable)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -153,6 +155,7 @@ class AttachedGateway:
         self._mover.close()
         self._inspector.close()
         await self._ensemble.close()
+        await self.streams.close()
         if self._observer is not None:
             await self._observer.close()
         if self._admin is not None:

@@ -24,6 +24,7 @@ from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 if TYPE_CHECKING:
     from console.gateway.administration import Administration
+    from console.gateway.streams_protocol import StreamsQuestions
 
 NO_SIMULATION = "`kconsole sim` opens one"
 
@@ -158,6 +159,10 @@ class Gateway(Protocol):
     @property
     def administration(self) -> Administration:
         """Configs, access, quotas, disks, producers."""
+
+    @property
+    def streams(self) -> StreamsQuestions:
+        """Workers of applications over streams."""
 
     async def close(self) -> None:
         """Let go of all connections."""

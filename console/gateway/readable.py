@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from console.values.values import MaskingBroken, Values
 
 if TYPE_CHECKING:
     from console.gateway.protocol import Gateway
+    from console.gateway.streams_protocol import StreamsQuestions
     from console.viewmodel.segments import BatchView
+    from console.viewmodel.store_queries import Entries, StoreQuery
 
 
 class ReadableGateway:
@@ -24,6 +26,11 @@ class ReadableGateway:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._gateway, name)
+
+    @property
+    def streams(self) -> StreamsQuestions:
+        """Workers, of whose stores nothing is shown that comes from a masked topic."""
+        return _UnmaskedStores(self._gateway.streams, self.values)
 
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
         """Records as rules have them. Raises GatewayError too where masks are wrong."""
@@ -37,11 +44,31 @@ class ReadableGateway:
 
     async def batch(self, path: str, position: int) -> BatchView:
         """One batch byte by byte, where nothing of the topic is masked."""
-        topic = os.path.basename(os.path.dirname(path)).rpartition("-")[0]
-        try:
-            masked = self.values.is_masked(topic)
-        except MaskingBroken as error:
-            raise GatewayError(str(error)) from None
-        if masked:
-            raise GatewayError(f"{topic} is masked: its bytes are not shown ({self.values.masking_path})")
+        _check_masks(self.values, os.path.basename(os.path.dirname(path)).rpartition("-")[0], "its bytes are")
         return await self._gateway.batch(path, position)
+
+
+class _UnmaskedStores:
+    """Questions to workers. Masks say what to take out of records, not out of what an application made of them."""
+
+    def __init__(self, streams: StreamsQuestions, values: Values) -> None:
+        self._streams = streams
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._streams, name)
+
+    async def query(self, endpoints: Sequence[str], query: StoreQuery, topics: Sequence[str]) -> Entries:
+        for topic in topics:
+            _check_masks(self._values, topic, "stores made of it are")
+        return await self._streams.query(endpoints, query, topics)
+
+
+def _check_masks(values: Values, topic: str, what: str) -> None:
+    """Raises: GatewayError: rules take something out of the topic's records."""
+    try:
+        masked = values.is_masked(topic)
+    except MaskingBroken as error:
+        raise GatewayError(str(error)) from None
+    if masked:
+        raise GatewayError(f"{topic} is masked: {what} not shown ({values.masking_path})")

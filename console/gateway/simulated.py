@@ -376,6 +376,10 @@ class SimulatedGateway:
     def administration(self) -> NoReturn:
         raise GatewayError(_NOT_ADMINISTERED)
 
+    @property
+    def streams(self) -> NoReturn:
+        raise GatewayError(_OWN_CLIENTS)
+
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         snapshot = self.simulation.snapshot
         found = next((each for each in snapshot.topics if each.name == topic), None) if snapshot is not None else None

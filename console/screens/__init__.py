@@ -1,6 +1,7 @@
 """What can stand in the frame: one class a kind of thing."""
 
 from console.screens.access import AclsView, QuotasView, UsersView
+from console.screens.application import ApplicationView
 from console.screens.base import View
 from console.screens.broker_log import LogView
 from console.screens.cluster import ClusterView
@@ -23,8 +24,10 @@ from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
 from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
+from console.screens.stores import StoresView, StoreView
 from console.screens.streams import StreamsView
 from console.screens.topics import TopicsView
+from console.screens.topology import TopologyView
 from console.screens.transactions import TransactionsView
 from console.screens.wire import WireView
 from console.screens.workload import WorkloadView
@@ -43,6 +46,10 @@ VIEWS: dict[str, type[View]] = {
         GroupsView,
         GroupView,
         StreamsView,
+        ApplicationView,
+        TopologyView,
+        StoresView,
+        StoreView,
         EventsView,
         LogView,
         FailoverView,

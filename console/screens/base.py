@@ -257,7 +257,9 @@ class View(Vertical):
         """Greyed (``None``) when the cluster does not allow it; the reason shows in ``?`` and when the key is hit."""
         name = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
         for key in keys_of(*self.scopes):
-            if key.action == name and reason_against(key.need, self.console.gateway.capabilities):
+            if key.action == name and (
+                reason_against(key.need, self.console.gateway.capabilities) or self.reason_against_action(name)
+            ):
                 return None
         return True
 
@@ -335,6 +337,10 @@ class View(Vertical):
     def action_plugin(self, name: str) -> None:
         """A command of the user's own."""
         self.console.plugins.run(name)
+
+    def reason_against_action(self, action: str) -> str:
+        """Why a key cannot do anything with what is selected now, whatever the cluster allows; empty if it can."""
+        return ""
 
     def why_about(self, row: Any) -> Mapping[str, Any]:
         """What a row is, for :func:`console.viewmodel.whys.story_of`."""

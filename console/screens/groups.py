@@ -99,7 +99,7 @@ class GroupView(View):
     def __init__(self, about: Mapping[str, Any]) -> None:
         super().__init__(about)
         self._group: str = about["group"]
-        self._shown = str(about.get("shown", "offsets"))
+        self._shown = "offsets"
         self._columns: tuple[Column, ...] = OFFSET_COLUMNS
         self._remark = ""
 

@@ -23,12 +23,9 @@ class StreamsView(View):
         self._remark = ""
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[StreamsRow]:
-        rows = streams_rows(snapshot, str(self.about.get("group", "")))
+        rows = streams_rows(snapshot, paces=self.console.history.paces)
         self._remark = streams_remark(rows)
         return rows
-
-    def scope_word(self) -> str:
-        return str(self.about.get("group") or "all")
 
     def remark(self) -> str:
         return self._remark
@@ -42,7 +39,17 @@ class StreamsView(View):
     def action_open(self) -> None:
         row: StreamsRow | None = self.table.cursor_row
         if row is not None:
-            self.console.push_view(ViewSpec("group", {"group": row.group.group_id, "shown": "tasks"}))
+            self.console.push_view(ViewSpec("application", {"group": row.group.group_id}))
+
+    def action_topology(self) -> None:
+        row: StreamsRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("topology", {"group": row.group.group_id}))
+
+    def action_stores(self) -> None:
+        row: StreamsRow | None = self.table.cursor_row
+        if row is not None:
+            self.console.push_view(ViewSpec("stores", {"group": row.group.group_id}))
 
     def action_plots(self) -> None:
         row: StreamsRow | None = self.table.cursor_row

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from console.viewmodel.pace import Paces
+from console.viewmodel.streams_told import KeptWorkers
+from console.viewmodel.task_moves import TaskMoves
 from console.viewmodel.trends import Trends
 from engine.supervisor.snapshot import ClusterSnapshot
 
@@ -23,6 +25,9 @@ class History:
         self.paces = Paces()
         # The last hour, for plots.
         self.trends = Trends()
+        # Of applications over streams: which task came from where, and what workers of each told while it was shown.
+        self.task_moves = TaskMoves()
+        self.workers: dict[str, KeptWorkers] = {}
 
     def add(self, key: object, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` (not known now) leaves a gap of nothing."""
@@ -52,6 +57,7 @@ def remember(history: History, snapshot: ClusterSnapshot) -> None:
     """Take the rates and lags of a snapshot."""
     history.paces.take(snapshot)
     history.trends.take(snapshot)
+    history.task_moves.take(snapshot)
     for broker in snapshot.brokers:
         history.add(("in", broker.broker_id), snapshot.at_ms, broker.bytes_in_per_s)
         history.add(("out", broker.broker_id), snapshot.at_ms, broker.bytes_out_per_s)

@@ -7,12 +7,13 @@ topics that they write, and the changelogs of their stores. Topics that sinks wr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.viewmodel import text
 from console.viewmodel.cells import EMPTY, UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.group_members import TaskRow, task_rows
 from console.viewmodel.groups import lag_tone, state_cell, topology_text
+from console.viewmodel.pace import Pace, Paces, reads_column, together
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState, Subtopology
 
 _CHANGELOG = "-changelog"
@@ -27,6 +28,7 @@ class StreamsRow:
     age_ms: float
     subtopology: Subtopology | None = None
     is_last: bool = False
+    pace: Pace | None = None
 
     @property
     def key(self) -> str:
@@ -44,6 +46,14 @@ class StreamsRow:
         return sum(each.is_healthy for each in self.tasks)
 
     @property
+    def workers(self) -> int:
+        """Processes that have, or could have, active tasks of it."""
+        members = (
+            self.group.members if self.subtopology is None else [each for task in self.tasks for each in task.active]
+        )
+        return len({each.process_id or each.member_id for each in members})
+
+    @property
     def lag(self) -> int | None:
         """Of all partitions that its tasks read; ``None`` where nobody knows any of them."""
         known = [each.lag for each in self.tasks if each.lag is not None]
@@ -54,11 +64,12 @@ class StreamsRow:
         return topic.removeprefix(f"{self.group.group_id}-")
 
 
-def streams_rows(snapshot: ClusterSnapshot, only: str = "") -> list[StreamsRow]:
+def streams_rows(snapshot: ClusterSnapshot, only: str = "", paces: Paces | None = None) -> list[StreamsRow]:
     """Each application by its name, and below it its parts.
 
     Args:
         only: this application alone.
+        paces: how fast groups read.
     """
     rows: list[StreamsRow] = []
     for group in sorted(snapshot.groups, key=lambda each: each.group_id):
@@ -66,11 +77,14 @@ def streams_rows(snapshot: ClusterSnapshot, only: str = "") -> list[StreamsRow]:
             continue
         age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
         tasks = task_rows(snapshot, group)
-        rows.append(StreamsRow(group, tuple(tasks), age))
+        reads = paces.of(group.group_id) if paces is not None and group.members else {}
+        rows.append(StreamsRow(group, tuple(tasks), age, pace=together(reads.values())))
         parts = (group.topology.subtopologies or ()) if group.topology is not None else ()
         for number, part in enumerate(parts, 1):
             its = tuple(each for each in tasks if each.subtopology is part)
-            rows.append(StreamsRow(group, its, age, part, number == len(parts)))
+            topics = {*part.source_topics, *part.repartition_source_topics}
+            pace = together(each for (topic, _), each in reads.items() if topic in topics)
+            rows.append(StreamsRow(group, its, age, part, number == len(parts), pace))
     return rows
 
 
@@ -102,10 +116,10 @@ def _copies(row: StreamsRow) -> Cell:
     return cell(number, "text" if number else "muted")
 
 
-def _members(row: StreamsRow) -> Cell:
-    if row.subtopology is not None:
-        return cell(len({member.member_id for each in row.tasks for member in each.active}), "muted")
-    return UNKNOWN if row.group.error and not row.group.members else cell(len(row.group.members))
+def _workers(row: StreamsRow) -> Cell:
+    if row.group.error and not row.group.members:
+        return UNKNOWN
+    return cell(row.workers, "text" if row.subtopology is None else "muted")
 
 
 def _lag(row: StreamsRow) -> Cell:
@@ -134,16 +148,17 @@ STREAMS_COLUMNS: tuple[Column, ...] = (
     Column("application", "APPLICATION", _name, 16, max_width=32),
     Column("state", "STATE", lambda row: EMPTY if row.subtopology else state_cell(row.group), 13, flashes=True),
     Column("tasks", "TASKS", _tasks, 7, right=True, flashes=True),
-    Column("members", "MEMBERS", _members, 7, right=True, flashes=True, priority=2),
+    Column("workers", "WORKERS", _workers, 7, right=True, flashes=True),
     Column("copies", "STANDBY", _copies, 7, right=True, flashes=True, priority=3),
     Column("lag", "LAG", _lag, 9, right=True),
-    Column("reads", "READS", _reads, 14, max_width=44),
+    replace(reads_column(1), key="rate", title="RATE", sort=None),
+    Column("reads", "READS", _reads, 12, max_width=44),
     Column(
         "writes",
         "REPARTITIONS",
         _named(lambda row, part: map(row.short, part.repartition_sink_topics), "▶ "),
         14,
-        priority=1,
+        priority=2,
         max_width=44,
     ),
     Column(
@@ -151,7 +166,7 @@ STREAMS_COLUMNS: tuple[Column, ...] = (
         "STORES",
         _named(lambda row, part: (row.short(each).removesuffix(_CHANGELOG) for each in part.changelog_topics)),
         10,
-        priority=1,
+        priority=2,
         max_width=30,
     ),
 )

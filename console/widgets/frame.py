@@ -155,7 +155,10 @@ class Hints(LineWidget):
         tail_width = sum(len(key.display) + len(key.label) + 3 for key in kept)
         for key in (*mine, *always):
             room = width - x + 1 - (0 if key in kept else tail_width)
-            refused = bool(reason_against(key.need, capabilities))
+            refused = bool(
+                reason_against(key.need, capabilities)
+                or (app.view is not None and app.view.reason_against_action(key.action))
+            )
             need = len(key.display) + 1 + len(key.label) + (2 if refused else 0)
             if need > room:
                 continue

@@ -1,4 +1,4 @@
-"""The line in which commands (``:``) and filters (``/``) are typed."""
+"""The line in which commands (``:``), filters (``/``) and questions to a store (``›``) are typed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
@@ -15,6 +16,9 @@ from console.keymap import bindings
 
 if TYPE_CHECKING:
     from console.app import KConsole
+
+
+_SIGNS = {"command": (":", "tab completes"), "filter": ("/", "regex  !inverse  -f fuzzy"), "query": ("›", "")}
 
 
 class _Completion(Suggester):
@@ -69,7 +73,7 @@ class Prompt(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="prompt")
         self.mode = ""
-        self._past: dict[str, list[str]] = {"command": [], "filter": []}
+        self._past: dict[str, list[str]] = {mode: [] for mode in _SIGNS}
         self._past_at = 0
 
     def compose(self) -> ComposeResult:
@@ -82,13 +86,13 @@ class Prompt(Horizontal):
         """Whether it has the keys."""
         return bool(self.mode)
 
-    def open(self, mode: str, text: str = "") -> None:
-        """Show it; ``mode`` is ``command`` or ``filter``."""
+    def open(self, mode: str, text: str = "", about: str = "") -> None:
+        """Show it; ``mode`` is ``command``, ``filter`` or ``query``, of which ``about`` says what can be typed."""
         self.mode = mode
         self._past_at = len(self._past[mode])
-        self.query_one("#sign", Static).update(":" if mode == "command" else "/")
-        about = "tab completes" if mode == "command" else "regex  !inverse  -f fuzzy"
-        self.query_one("#about", Static).update(about)
+        sign, usual = _SIGNS[mode]
+        self.query_one("#sign", Static).update(sign)
+        self.query_one("#about", Static).update(Content(about or usual))
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
             field.value = text

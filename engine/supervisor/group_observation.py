@@ -229,6 +229,7 @@ def _member(
         _tasks(member.tasks),
         _tasks(member.target_tasks),
         member.process_id,
+        member.user_endpoint,
     )
 
 

@@ -220,7 +220,7 @@ class MemberState:
     ``consumer``, ``share`` or ``streams``; in consumer groups (KIP-848) a ``target`` that it is on its way to.
 
     In a streams group (KIP-1071) it has ``tasks``, on its way to ``target_tasks``; its ``assignment`` is what its
-    active tasks read.
+    active tasks read, and ``user_endpoint`` where it answers questions (``host:port``; empty if nowhere).
     """
 
     member_id: str
@@ -234,6 +234,7 @@ class MemberState:
     tasks: StreamsTasks | None = None
     target_tasks: StreamsTasks | None = None
     process_id: str = ""
+    user_endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sample_files import sample_disk, segment
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
+from sample_streams import ScriptedStreams
 from sample_zookeeper import sample_znodes
 from scripted_administration import ScriptedAdministration
 from scripted_bulk import ScriptedBulk
@@ -106,6 +107,7 @@ class ScriptedGateway:
         self.administration = ScriptedAdministration(self._act, self._maybe_refuse)
         self.logs: dict[tuple[int, bool], list[str]] = {}
         self.bulk = ScriptedBulk(self)
+        self.streams = ScriptedStreams(self)
 
     @property
     def capabilities(self) -> Capabilities:

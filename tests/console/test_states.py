@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from frames import text_of_screen
 from sample_snapshots import newer_groups
+from sample_streams import APPLICATION, feed, with_workers
 from sample_zookeeper import coordinated, sample_ensemble
 from scripted import FrozenClock, ScriptedGateway
 from tests_frame import make_app, populate, settle
@@ -58,6 +59,11 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "compare": ("configs orders payments",),
     # From there on there is an application over streams.
     "streams": ("streams",),
+    # From there on Python workers run it.
+    "application": (f"streams {APPLICATION}",),
+    "topology": (f"topology {APPLICATION}",),
+    "stores": (f"stores {APPLICATION}",),
+    "store": (f"stores {APPLICATION}", "enter"),
     # Last: from there on ZooKeeper coordinates the cluster.
     "zookeeper": ("zookeeper",),
 }
@@ -87,7 +93,7 @@ def empty(held: Any) -> None:
 async def bring_about(state: str, app: Any, gateway: ScriptedGateway, pilot: Any) -> None:
     if state == "empty":
         gateway.show(gateway.snapshot.with_facts(topics=(), groups=(), workload=None, acts=()))
-        for held in (gateway, gateway.administration):
+        for held in (gateway, gateway.administration, gateway.streams):
             empty(held)
         await settle(app, pilot)
         return
@@ -119,6 +125,10 @@ async def test_every_screen_in_every_state(state: str, size: tuple[int, int]) ->
         for name, (command, *keys) in ROUTES.items():
             if name == "streams" and state != "empty":
                 gateway.show(newer_groups(gateway.snapshot))
+                await settle(app, pilot)
+            if name == "application" and state != "empty":
+                feed(app, gateway)
+                gateway.show(with_workers(gateway.snapshot))
                 await settle(app, pilot)
             if name == "zookeeper":
                 gateway.show(coordinated(gateway.snapshot, ensemble(state, gateway)))

@@ -58,6 +58,7 @@ class MemberDescription(NamedTuple):
 
     The rest is not told of classic groups: ``target`` (``target_tasks``) is what the member shall have, ``protocol``
     the one that it speaks, empty where the broker does not tell. Share groups have no target of their own.
+    ``user_endpoint`` is where a member of a streams group answers questions (``application.server``, ``host:port``).
     """
 
     member_id: str
@@ -71,6 +72,7 @@ class MemberDescription(NamedTuple):
     tasks: StreamsTasks | None = None
     target_tasks: StreamsTasks | None = None
     process_id: str = ""
+    user_endpoint: str = ""
 
 
 class GroupDescription(NamedTuple):
@@ -235,6 +237,7 @@ def _streams(group: streams_group_describe_response.DescribedGroup, broker_id: i
                 tasks=_tasks(each.assignment),
                 target_tasks=_tasks(each.target_assignment),
                 process_id=each.process_id,
+                user_endpoint=_endpoint(each.user_endpoint),
             )
             for each in _by_id(group.members)
         ),
@@ -269,6 +272,12 @@ def _tasks(assignment: streams_group_describe_response.Assignment) -> StreamsTas
         return {each.subtopology_id: tuple(sorted(each.partitions)) for each in ordered if each.partitions}
 
     return StreamsTasks(of(assignment.active_tasks), of(assignment.standby_tasks), of(assignment.warmup_tasks))
+
+
+def _endpoint(endpoint: streams_group_describe_response.Endpoint | None) -> str:
+    if endpoint is None:
+        return ""
+    return f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
 
 
 def _topology(topology: streams_group_describe_response.Topology) -> StreamsTopology:

@@ -23,9 +23,10 @@ def test_an_application_has_its_parts_below_it_with_their_tasks_lag_and_topics()
         "application": "word-count",
         "state": "◑ Reconciling",
         "tasks": "4/5",
-        "members": "2",
+        "workers": "1",
         "copies": "2",
         "lag": "131",
+        "rate": "–",
         "reads": "",
         "writes": "",
         "stores": "",
@@ -34,9 +35,10 @@ def test_an_application_has_its_parts_below_it_with_their_tasks_lag_and_topics()
         "application": "",
         "state": "",
         "tasks": "2/3",
-        "members": "1",
+        "workers": "1",
         "copies": "1",
         "lag": "124",
+        "rate": "–",
         "reads": "clicks",
         "writes": "▶ counts-repartition",
         "stores": "–",
@@ -60,4 +62,4 @@ def test_another_application_no_other_groups_and_what_is_not_known_is_said() -> 
         (row,) = streams_rows(snapshot.with_facts(groups=(group,)))
         assert cells(row)["reads"].startswith(said)
         assert (cells(row)["tasks"], cells(row)["lag"]) == ("–", "–")
-    assert cells(row)["members"] == "–" and not row.is_healthy
+    assert cells(row)["workers"] == "–" and not row.is_healthy
