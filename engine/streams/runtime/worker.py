@@ -39,6 +39,7 @@ from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
 from engine.streams.runtime.store_gate import StoreGate
 from engine.streams.runtime.store_view import ReadOnlyStore
+from engine.streams.runtime.streams_membership import StreamsMembership
 from engine.streams.runtime.worker_state import WorkerState
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
@@ -141,7 +142,7 @@ class Worker:
         config = self.config
         world = secured(real_world(), config.security)
         standbys = config["num.standby.replicas"]
-        return Membership(
+        return StreamsMembership(
             lambda: GroupCoordinator(
                 world, config.bootstrap, config.application_id, self.client_id, config["request.timeout.ms"]
             ),
