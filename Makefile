@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams clean
+.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,12 @@ jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cach
 zookeeper: tools ## fetch ZooKeeper, and the Kafka that it coordinates, from Maven Central: for coordination: zookeeper
 	tools/fetch_kafka_jars.sh $(ZOOKEEPER_KAFKA_VERSION) .cache/kafka-$(ZOOKEEPER_KAFKA_VERSION) kafka_2.13 org.slf4j:slf4j-simple:1.7.36
 
+syslog-daemons: ## unpack rsyslog and syslog-ng from Debian's packages into .cache/, without installing them
+	tools/fetch_syslog_daemons.sh .cache/syslog-daemons
+
 # Many tests wait for processes: three at once keep two cores busy.
 WORKERS ?= 3
-test: dev tools jars zookeeper ## all tests: unit, console, simulator, real processes with foreign clients
+test: dev tools jars zookeeper syslog-daemons ## all tests: unit, console, simulator, real processes with foreign clients
 # The same examples of properties on every machine: what random ones find (test-unit) is not the newcomer's change.
 	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n $(WORKERS) -q --hypothesis-profile=ci
 	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
@@ -56,7 +59,7 @@ test: dev tools jars zookeeper ## all tests: unit, console, simulator, real proc
 test-unit: dev ## the tests that need no process, with new examples of properties each time
 	$(BIN)/python -m pytest tests/unit -n $(WORKERS) -q
 
-test-integration: dev tools jars zookeeper ## real brokers, clients that others wrote
+test-integration: dev tools jars zookeeper syslog-daemons ## real brokers, clients that others wrote
 	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
 
 test-console: dev tools ## the console: scripted, and in a real terminal over real brokers
