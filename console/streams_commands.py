@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from console.looking import chosen_context, cluster_options
+from console.streams_query_command import query, status
 from console.supervisor_calls import FAILED, JSON, USAGE, call, directory_of, fail, host_and_port
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ class _Cluster(NamedTuple):
     epilog="""\b
 Examples:
   kconsole streams run examples.streams.word_count:topology --workers 2
+  kconsole streams status
+  kconsole streams query counts --key home
   kconsole streams describe examples.streams.word_count:topology"""
 )
 def streams() -> None:
     """Applications over streams, written in Python with Kafka Streams' terms; see docs/streams.md."""
+
+
+streams.add_command(query)
+streams.add_command(status)
 
 
 @streams.command(

@@ -37,6 +37,16 @@ def add(_: str, amount: int, before: str) -> str:
     return f"{int(count) + 1} {int(total) + amount}"
 
 
+def asked() -> Topology:
+    """Amounts by customer, counted and in windows: stores to be asked."""
+    builder = StreamsBuilder()
+    orders = builder.stream("orders", Consumed(key_serde=TEXT, value_serde=TEXT))
+    by_customer = orders.group_by(lambda _, value: value, Grouped(key_serde=TEXT, value_serde=TEXT))
+    by_customer.count(Materialized("counts"))
+    by_customer.windowed_by(TimeWindows.of_size_and_grace(WINDOW_MS, 86_400_000)).count(Materialized("windows"))
+    return builder.build()
+
+
 def word_lengths() -> Topology:
     """Words counted by their length; a word that is no word fails."""
     builder = StreamsBuilder()
