@@ -144,7 +144,7 @@ class WorkersByHttp:
         except TimeoutError:
             raise _NoAnswer(f"{endpoint} did not answer within {timeout_s:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise _NoAnswer(f"{endpoint} cannot be reached: {error.os_error.strerror or error.os_error}") from None
+            raise _NoAnswer(f"{endpoint} cannot be reached: {_words(error.os_error)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _NoAnswer(f"{endpoint} does not answer in HTTP: {error}") from None
         if len(data) > _MOST_BYTES:
@@ -156,6 +156,10 @@ class WorkersByHttp:
         if status == 200 and document is not None:
             return document
         raise _refusal(endpoint, status, document)
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def _refusal(endpoint: str, status: int, document: Any) -> _NoAnswer:
