@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -152,7 +152,6 @@ class ConfigDef:
             default = parse_value(name, default, type)
             if validator is not None:
                 validator(name, default)
-        order = 1 + sum(1 for each in self.keys.values() if group is not None and each.group == group)
         self.keys[name] = ConfigKey(
             name,
             type,
@@ -161,7 +160,7 @@ class ConfigDef:
             documentation,
             validator,
             group,
-            order if group is not None else -1,
+            self._next_in(group) if group is not None else -1,
             width,
             display_name or name,
             tuple(dependents),
@@ -170,6 +169,19 @@ class ConfigDef:
             internal,
         )
         return self
+
+    def embed(self, prefix: str, group: str, other: ConfigDef) -> ConfigDef:
+        """Also those of a plug-in within, whose names and whose other names get a prefix; gives these definitions."""
+        for key in other.keys.values():
+            dependents = tuple(prefix + each for each in key.dependents)
+            order = self._next_in(group)
+            self.keys[prefix + key.name] = replace(
+                key, name=prefix + key.name, group=group, order_in_group=order, dependents=dependents
+            )
+        return self
+
+    def _next_in(self, group: str) -> int:
+        return 1 + sum(1 for each in self.keys.values() if each.group == group)
 
     def including(self, other: ConfigDef) -> ConfigDef:
         """These and those; of two with one name the other's."""

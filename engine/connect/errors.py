@@ -39,3 +39,10 @@ class ConfigError(ConnectError):
         self.value = value
         self.why = why
         super().__init__(f"Invalid value {value} for configuration {name}" + (f": {why}" if why else ""))
+
+    @classmethod
+    def saying(cls, message: str) -> ConfigError:
+        """One about several configs together: the message alone."""
+        error = cls("", None, message)
+        error.args = (message,)
+        return error

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from datetime import date, datetime, time
 from decimal import Decimal
-from struct import pack, unpack
 from typing import Any
 
 from engine.connect.data import Schema, Struct, Type
+from engine.connect.java_numbers import to_single
 
 
 def double_text(value: float) -> str:
@@ -23,22 +23,16 @@ def float_text(value: float) -> str:
     """``Float.toString``: likewise for the nearest number of 32 bits."""
     if not math.isfinite(value):
         return _point("", value)
-    try:
-        single: float = unpack(">f", pack(">f", value))[0]
-    except OverflowError:
-        return _point("", math.copysign(math.inf, value))
-    return _point(repr(short_float(single)), single)
+    single = to_single(value)
+    return _point(repr(short_float(single)) if math.isfinite(single) else "", single)
 
 
 def short_float(single: float) -> float:
     """The number of 64 bits with the fewest digits of which Java's float of 32 bits is ``single``, itself one of 32."""
     for digits in range(6, 9):
         short = float(f"{single:.{digits}g}")
-        try:
-            if unpack(">f", pack(">f", short))[0] == single:
-                return short
-        except OverflowError:
-            continue
+        if to_single(short) == single:
+            return short
     return float(f"{single:.9g}")
 
 

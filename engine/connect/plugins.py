@@ -85,6 +85,12 @@ def _converters() -> Iterator[Plugin]:
     for name in ("Short", "Integer", "Long", "Float", "Double", "Boolean"):
         cls = f"{name}Converter"
         yield Plugin("engine.connect.converters.primitives", cls, both, (f"org.apache.kafka.connect.converters.{cls}",))
+    yield Plugin(
+        "engine.connect.converters.simple_header",
+        "SimpleHeaderConverter",
+        (PluginType.HEADER_CONVERTER,),
+        ("org.apache.kafka.connect.storage.SimpleHeaderConverter",),
+    )
     for module, cls, java in (
         ("byte_array", "ByteArrayConverter", "converters.ByteArrayConverter"),
         ("json", "JsonConverter", "json.JsonConverter"),
@@ -93,7 +99,39 @@ def _converters() -> Iterator[Plugin]:
         yield Plugin(f"engine.connect.converters.{module}", cls, both, (f"org.apache.kafka.connect.{java}",))
 
 
-BUILT_IN: tuple[Plugin, ...] = (*_converters(),)
+def _transforms() -> Iterator[Plugin]:
+    java = "org.apache.kafka.connect.transforms"
+    for module, name in (
+        ("cast", "Cast"),
+        ("fields", "ExtractField"),
+        ("fields", "HoistField"),
+        ("fields", "InsertField"),
+        ("fields", "MaskField"),
+        ("fields", "ReplaceField"),
+        ("flatten", "Flatten"),
+        ("headers", "HeaderFrom"),
+        ("schema_metadata", "SetSchemaMetadata"),
+        ("timestamps", "TimestampConverter"),
+    ):
+        for side in ("Key", "Value"):
+            where = f"engine.connect.transforms.{module}"
+            yield Plugin(where, f"{name}{side}", (PluginType.TRANSFORMATION,), (f"{java}.{name}${side}",))
+    for module, name in (
+        ("fields", "ValueToKey"),
+        ("headers", "DropHeaders"),
+        ("headers", "InsertHeader"),
+        ("routing", "Filter"),
+        ("routing", "RegexRouter"),
+        ("routing", "TimestampRouter"),
+    ):
+        where = f"engine.connect.transforms.{module}"
+        yield Plugin(where, name, (PluginType.TRANSFORMATION,), (f"{java}.{name}",))
+    for name in ("HasHeaderKey", "RecordIsTombstone", "TopicNameMatches"):
+        where = "engine.connect.predicates.predicates"
+        yield Plugin(where, name, (PluginType.PREDICATE,), (f"{java}.predicates.{name}",))
+
+
+BUILT_IN: tuple[Plugin, ...] = (*_converters(), *_transforms())
 """What this package has. Connectors that are not written yet have no row."""
 
 _SUFFIXES = ("Connector", "Converter")
@@ -103,8 +141,6 @@ def _aliases(plugin: Plugin) -> Iterator[str]:
     for name in (plugin.name, *plugin.java):
         yield name
         last = name.rsplit(".", 1)[-1]
-        if "$" in last:
-            continue  # the side of a transform: without what it is of it says nothing
         yield last
         for suffix in _SUFFIXES:
             if last.endswith(suffix) and last != suffix:

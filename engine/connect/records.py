@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, NamedTuple, Self
 
 from engine.connect.data import Schema, SchemaAndValue
 
@@ -58,6 +59,11 @@ class Headers:
         return f"Headers({self._headers!r})"
 
 
+@cache
+def _attributes(cls: type[ConnectRecord]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls))
+
+
 @dataclass(slots=True, kw_only=True)
 class ConnectRecord:
     """What source and sink records have in common. ``timestamp`` in ms since 1970, or None."""
@@ -70,6 +76,14 @@ class ConnectRecord:
     value: Any = None
     timestamp: int | None = None
     headers: Headers = field(default_factory=Headers)
+
+    def changed(self, **changes: Any) -> Self:
+        """Another record that differs in these attributes (``newRecord``); headers are shared unless given."""
+        cls: type[Self] = type(self)
+        made = cls.__new__(cls)
+        for name in _attributes(type(self)):  # type: ignore[arg-type]
+            setattr(made, name, changes[name] if name in changes else getattr(self, name))
+        return made
 
     @property
     def key_and_schema(self) -> SchemaAndValue:
