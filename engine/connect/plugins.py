@@ -131,8 +131,20 @@ def _transforms() -> Iterator[Plugin]:
         yield Plugin(where, name, (PluginType.PREDICATE,), (f"{java}.predicates.{name}",))
 
 
-BUILT_IN: tuple[Plugin, ...] = (*_converters(), *_transforms())
-"""What this package has. Connectors that are not written yet have no row."""
+def _connectors() -> Iterator[Plugin]:
+    where, file = "engine.connect.connectors", "org.apache.kafka.connect.file"
+    source, sink = (PluginType.SOURCE,), (PluginType.SINK,)
+    yield Plugin(f"{where}.file", "FileStreamSourceConnector", source, (f"{file}.FileStreamSourceConnector",))
+    yield Plugin(f"{where}.file", "FileStreamSinkConnector", sink, (f"{file}.FileStreamSinkConnector",))
+    jdbc = "io.confluent.connect.jdbc"
+    yield Plugin(f"{where}.sql_source", "SqlSourceConnector", source, (f"{jdbc}.JdbcSourceConnector",), "connect-sql")
+    yield Plugin(f"{where}.sql_sink", "SqlSinkConnector", sink, (f"{jdbc}.JdbcSinkConnector",), "connect-sql")
+    syslog = "io.confluent.connect.syslog.SyslogSourceConnector"
+    yield Plugin(f"{where}.syslog", "SyslogSourceConnector", source, (syslog,))
+
+
+BUILT_IN: tuple[Plugin, ...] = (*_connectors(), *_converters(), *_transforms())
+"""What this package has."""
 
 _SUFFIXES = ("Connector", "Converter")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codecs import lookup
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.connect.config_def import ConfigDef, ConfigType, Importance
@@ -71,6 +71,17 @@ class StringConverter(ConverterOfBoth):
             return otherwise(topic, None, schema, value)
 
         return encode
+
+    def encode_batch(self, topic: str, schema: Schema | None, values: Sequence[Any]) -> list[bytes | None]:
+        encoding = self._encoding
+        try:
+            return [each.encode(encoding, "replace") for each in values]
+        except AttributeError:  # not all are texts
+            return super().encode_batch(topic, schema, values)
+
+    def decode_batch(self, topic: str, values: Sequence[bytes | None]) -> tuple[Schema | None, Sequence[Any]] | None:
+        encoding = self._encoding
+        return _OPTIONAL_STRING, [None if each is None else each.decode(encoding, "replace") for each in values]
 
     def decoder(self, topic: str) -> Callable[[bytes | None], SchemaAndValue]:
         encoding = self._encoding

@@ -36,12 +36,22 @@ def configured(converter: Converter, **configs: Any) -> Converter:
 def to_bytes(converter: Converter, schema: Schema | None, value: Any) -> bytes | None:
     made = converter.from_connect_data("t", None, schema, value)
     assert converter.encoder("t", schema)(value) == made
+    assert converter.encode_batch("t", schema, [value, value]) == [made, made]
     return made
+
+
+def read_batch(converter: Converter, *values: bytes | None) -> None:
+    """A batch is what one by one is."""
+    batch = converter.decode_batch("t", values)
+    if batch is not None:
+        schema, read = batch
+        assert [(schema, each) for each in read] == [converter.to_connect_data("t", None, each) for each in values]
 
 
 def from_bytes(converter: Converter, value: bytes | None) -> SchemaAndValue:
     read = converter.to_connect_data("t", None, value)
     assert converter.decoder("t")(value) == read
+    read_batch(converter, value, None, value)
     return read
 
 
