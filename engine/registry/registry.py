@@ -1,0 +1,505 @@
+"""What can be done with a registry: register, look up, delete, compare, configure. REST stands before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from engine.registry import errors, topic_records
+from engine.registry.errors import InvalidSchema, RegistryError
+from engine.registry.modes import Compatibility, Mode
+from engine.registry.schema import AVRO, JSON, PROTOBUF, ParsedSchema, ResolvedReference, Schema, parse_schema
+from engine.registry.state import RegistryState
+from engine.registry.subject_names import DEFAULT_CONTEXT, GLOBAL_CONTEXT, context_of, normal, referred, split
+from engine.registry.topic_records import Key, Record, StoredSchema
+
+SCHEMA_TYPES = (JSON, PROTOBUF, AVRO)
+LATEST = -1
+_DEEPEST_REFERENCES = 50
+_MOST_PARSED = 1000
+# All values are 32-bit integers on the wire of serializers.
+_HIGHEST_ID = (1 << 31) - 1
+
+# What else Confluent's config has would change how schemas are registered or compared: refused, not ignored.
+_CONFIG_KEYS = ("compatibilityLevel", "normalize")
+
+
+class SchemaRegistry:
+    """One registry over its state and whatever writes its records."""
+
+    def __init__(self, append: Callable[[list[Record]], Awaitable[None]]) -> None:
+        """``append`` writes records and returns when the state has them."""
+        self.state = RegistryState()
+        self._append = append
+        self._changing = asyncio.Lock()
+        self._parsed: OrderedDict[tuple[Schema, tuple[ResolvedReference, ...]], ParsedSchema] = OrderedDict()
+
+    # -- understanding schemas ----------------------------------------------------------------------------------
+
+    def resolved(self, subject: str, schema: Schema) -> tuple[ResolvedReference, ...]:
+        """All that a schema refers to, what others need first. Soft deletion takes nothing away from who refers.
+
+        Raises:
+            InvalidSchema: a reference leads nowhere.
+        """
+        found: dict[str, ResolvedReference] = {}
+        self._resolve(subject, schema, found, 0)
+        return tuple(found.values())
+
+    def _resolve(self, subject: str, schema: Schema, found: dict[str, ResolvedReference], depth: int) -> None:
+        if depth > _DEEPEST_REFERENCES:
+            raise InvalidSchema("schemas refer to each other without end")
+        for reference in schema.references:
+            if reference.name in found:
+                continue
+            name = referred(subject, reference.subject)
+            versions = self.state.subjects.get(name, {})
+            wanted = max(versions, default=0) if reference.version == LATEST else reference.version
+            stored = versions.get(wanted)
+            if stored is None:
+                raise InvalidSchema(
+                    f'No schema reference found for subject "{reference.subject}" and version {reference.version}'
+                )
+            self._resolve(name, stored.schema, found, depth + 1)
+            found[reference.name] = ResolvedReference(reference.name, stored.schema.text)
+
+    async def parsed(self, subject: str, schema: Schema, *, is_new: bool = False) -> ParsedSchema:
+        """Understand a schema as it stands in a subject.
+
+        Raises:
+            InvalidSchema: it is none.
+        """
+        references = self.resolved(subject, schema)
+        if schema.schema_type not in SCHEMA_TYPES:
+            raise InvalidSchema(
+                f"Invalid schema type {schema.schema_type}: this registry has {', '.join(SCHEMA_TYPES)}"
+            )
+        if is_new:
+            # A compiler may run for it: others go on meanwhile.
+            return await asyncio.to_thread(parse_schema, schema.schema_type, schema.text, references, is_new=True)
+        key = schema._replace(metadata=None, rule_set=None), references
+        known = self._parsed.get(key)
+        if known is None:
+            known = await asyncio.to_thread(parse_schema, schema.schema_type, schema.text, references)
+            self._parsed[key] = known
+            if len(self._parsed) > _MOST_PARSED:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(key)
+        return known
+
+    async def _understood(self, subject: str, schema: Schema, normalize: bool, *, is_new: bool) -> Schema:
+        """The same in the text that is stored."""
+        parsed = await self.parsed(subject, schema, is_new=is_new)
+        normalize = normalize or bool(self.config_in_scope(subject).get("normalize"))
+        return schema._replace(text=parsed.normalized() if normalize else parsed.canonical)
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def version(self, subject: str, number: int, *, deleted: bool = False) -> StoredSchema:
+        """A version, ``LATEST`` for the newest.
+
+        Raises:
+            RegistryError: 40401 or 40402.
+        """
+        known = self.state.versions(subject, deleted=deleted)
+        if not known:
+            raise _no_subject(subject)
+        if number == LATEST:
+            return known[-1]
+        for each in known:
+            if each.version == number:
+                return each
+        raise RegistryError(errors.VERSION_NOT_FOUND, f"Version {number} not found.")
+
+    async def look_up(
+        self, subject: str, schema: Schema, *, normalize: bool = False, deleted: bool = False
+    ) -> StoredSchema:
+        """The version of a subject that has a schema.
+
+        Raises:
+            RegistryError: 40401, 40403, or it is no schema.
+        """
+        if not self.state.versions(subject, deleted=deleted):
+            raise _no_subject(subject)
+        understood = await self._understood(subject, schema, normalize, is_new=False)
+        found = await self._equal_version(subject, understood, deleted=deleted)
+        if found is None:
+            raise RegistryError(errors.SCHEMA_NOT_FOUND, "Schema not found")
+        return found
+
+    async def _equal_version(self, subject: str, schema: Schema, *, deleted: bool) -> StoredSchema | None:
+        known = self.state.versions(subject, deleted=deleted)
+        equal = [each for each in known if each.schema == schema]
+        if equal:
+            return max(equal, key=lambda each: each.version)
+        if schema.schema_type != PROTOBUF:
+            return None
+        # Descriptors in base64 are the same schema as the text that they were made of.
+        wanted = (await self.parsed(subject, schema)).normalized()
+        for stored in reversed(known):
+            same_rest = stored.schema._replace(text="") == schema._replace(text="")
+            if same_rest and (await self.parsed(subject, stored.schema)).normalized() == wanted:
+                return stored
+        return None
+
+    def by_id(self, schema_id: int, subject: str = "") -> StoredSchema:
+        """A version that has an id, in the context of ``subject``; any other context serves where that has none.
+
+        Raises:
+            RegistryError: 40403.
+        """
+        context, name = split(subject)
+        found = self.state.with_id(context, schema_id)
+        if not found and context == DEFAULT_CONTEXT:
+            # Serializers write the id alone: a subject of that name in another context may be meant.
+            for other in self.state.contexts:
+                for each in self.state.with_id(other, schema_id):
+                    if name and split(each.subject)[1] == name:
+                        found = [each]
+        if not found:
+            raise RegistryError(errors.SCHEMA_NOT_FOUND, f"Schema {schema_id} not found")
+        return found[0]
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    async def register(
+        self,
+        subject: str,
+        schema: Schema,
+        *,
+        version: int = 0,
+        schema_id: int = -1,
+        normalize: bool = False,
+    ) -> StoredSchema:
+        """Have a schema as a version of a subject: the one that it is already, or a new one.
+
+        Args:
+            version: which number it gets; 0 for the next.
+            schema_id: which id it gets, in mode IMPORT alone.
+
+        Raises:
+            RegistryError: as Confluent's registry; 40901 with all that keeps it from being compatible.
+        """
+        _check_subject(subject)
+        async with self._changing:
+            self._check_mode(subject, schema_id)
+            is_import = self.mode_in_scope(subject) is Mode.IMPORT
+            understood = await self._understood(subject, schema, normalize, is_new=schema_id < 0 and not is_import)
+            if version == 0 and schema_id < 0:
+                known = await self._equal_version(subject, understood, deleted=False)
+                if known is not None:
+                    return known
+            equal = [each for each in self.state.equal_to(context_of(subject), understood) if each.schema == understood]
+            if schema_id < 0 and equal:
+                schema_id = equal[0].schema_id
+            if not is_import:
+                problems = await self.problems_with(subject, understood)
+                if problems:
+                    raise RegistryError(
+                        errors.INCOMPATIBLE_SCHEMA,
+                        "Schema being registered is incompatible with an earlier schema for subject "
+                        f'"{subject}", details: [{", ".join(problems)}]',
+                    )
+            stored = self._numbered(subject, understood, version, schema_id, is_import)
+            await self._append(self._records_of(stored))
+            return self.state.subjects[subject][stored.version]
+
+    def _numbered(self, subject: str, schema: Schema, version: int, schema_id: int, is_import: bool) -> StoredSchema:
+        following = max(self.state.subjects.get(subject, {}), default=0) + 1
+        if version > 0 and version != following and not is_import:
+            raise InvalidSchema(f"version {version} is not the next one of {subject}, which is {following}")
+        context = context_of(subject)
+        if schema_id < 0:
+            schema_id = self.state.highest_ids.get(context, 0) + 1
+            if schema_id > _HIGHEST_ID:
+                raise RegistryError(errors.STORE_FAILED, "all ids are taken")
+        else:
+            for each in self.state.with_id(context, schema_id):
+                if each.schema != schema:
+                    raise RegistryError(
+                        errors.NOT_PERMITTED,
+                        f"id {schema_id} is that of another schema in context {context} (subject {each.subject} "
+                        f"version {each.version}): it cannot be overwritten",
+                    )
+        return StoredSchema(subject, version or following, schema_id, schema)
+
+    def _records_of(self, stored: StoredSchema) -> list[Record]:
+        records = []
+        context = context_of(stored.subject)
+        if context not in self.state.contexts:
+            records.append(topic_records.context_record(context))
+        for each in self.state.versions(stored.subject, deleted=True):
+            # What was deleted softly lives on in its newest version.
+            again = each.is_deleted and each.schema_id == stored.schema_id and each.version < stored.version
+            if again and not self.state.referrers(each.subject, each.version, deleted=True):
+                records.append(topic_records.tombstone(Key(topic_records.SCHEMA, each.subject, each.version)))
+        records.append(topic_records.schema_record(stored))
+        return records
+
+    async def delete_version(self, subject: str, number: int, *, permanent: bool = False) -> int:
+        """Delete one version, softly first; returns its number.
+
+        Raises:
+            RegistryError: 40401, 40402, 40406, 40407, 42205, 42206.
+        """
+        async with self._changing:
+            self._check_writable(subject)
+            if not self.state.versions(subject, deleted=True):
+                raise _no_subject(subject)
+            stored = self.version(subject, number, deleted=True)
+            if stored.is_deleted and not permanent:
+                raise RegistryError(
+                    errors.VERSION_SOFT_DELETED,
+                    f"Subject '{subject}' Version {stored.version} was soft deleted.Set permanent=true to delete "
+                    "permanently",
+                )
+            if permanent and not stored.is_deleted:
+                raise RegistryError(
+                    errors.VERSION_NOT_SOFT_DELETED,
+                    f"Subject '{subject}' Version {stored.version} was not deleted first before being permanently "
+                    "deleted",
+                )
+            self._check_unreferred(stored, permanent=permanent, within=None)
+            if permanent:
+                record = topic_records.tombstone(Key(topic_records.SCHEMA, subject, stored.version))
+            else:
+                record = topic_records.schema_record(stored._replace(is_deleted=True))
+            await self._append([record])
+            return stored.version
+
+    async def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
+        """Delete all versions, softly first; returns their numbers.
+
+        Raises:
+            RegistryError: 40401, 40404, 40405, 42205, 42206.
+        """
+        async with self._changing:
+            self._check_writable(subject)
+            known = self.state.versions(subject, deleted=True)
+            if not known:
+                raise _no_subject(subject)
+            living = [each for each in known if not each.is_deleted]
+            if permanent and living:
+                raise RegistryError(
+                    errors.SUBJECT_NOT_SOFT_DELETED,
+                    f"Subject '{subject}' was not deleted first before being permanently deleted",
+                )
+            if not permanent and not living:
+                raise RegistryError(
+                    errors.SUBJECT_SOFT_DELETED,
+                    f"Subject '{subject}' was soft deleted.Set permanent=true to delete permanently",
+                )
+            doomed = known if permanent else living
+            for each in doomed:
+                self._check_unreferred(each, permanent=permanent, within=subject)
+            if not permanent:
+                await self._append([topic_records.delete_subject_record(subject, doomed[-1].version)])
+            else:
+                keys = [Key(topic_records.SCHEMA, subject, each.version) for each in reversed(doomed)]
+                keys += [Key(topic_records.MODE, subject)] if subject in self.state.modes else []
+                keys += [Key(topic_records.CONFIG, subject)] if subject in self.state.configs else []
+                await self._append([topic_records.tombstone(key) for key in keys])
+            return [each.version for each in doomed]
+
+    def _check_unreferred(self, stored: StoredSchema, *, permanent: bool, within: str | None) -> None:
+        referrers = self.state.referrers(stored.subject, stored.version, deleted=permanent)
+        others = [each for each in referrers if each.subject != within]
+        if others:
+            by = ", ".join(sorted({f"{each.subject} version {each.version}" for each in others})[:10])
+            key = topic_records.key_bytes(Key(topic_records.SCHEMA, stored.subject, stored.version)).decode()
+            raise RegistryError(errors.REFERENCE_EXISTS, f"One or more references exist to the schema {key}: from {by}")
+
+    # -- compatibility ------------------------------------------------------------------------------------------
+
+    async def problems_with(self, subject: str, schema: Schema, against: list[StoredSchema] | None = None) -> list[str]:
+        """Why a schema may not follow; empty if it may. Source: "Schema Evolution and Compatibility".
+
+        Args:
+            schema: as it was understood.
+            against: compare with these, instead of those that the level says.
+        """
+        level = Compatibility(self.config_in_scope(subject)["compatibilityLevel"])
+        if level is Compatibility.NONE:
+            return []
+        if against is None:
+            versions = self.state.versions(subject)
+            against = versions if level.is_transitive else versions[-1:]
+        new = await self.parsed(subject, schema)
+        for each in reversed(against):
+            problems: list[str] = []
+            if each.schema.schema_type != schema.schema_type:
+                problems.append(
+                    f"{{errorType:'SCHEMA_TYPE_CHANGED', description:\"{schema.schema_type} does not follow "
+                    f'{each.schema.schema_type}"}}'
+                )
+            else:
+                old = await self.parsed(subject, each.schema)
+                if level.new_reads_old:
+                    problems += await asyncio.to_thread(new.problems_reading, old)
+                if level.old_reads_new:
+                    problems += await asyncio.to_thread(old.problems_reading, new)
+            if problems:
+                problems.append(f"{{oldSchemaVersion: {each.version}}}")
+                problems.append(f"{{oldSchema: '{each.schema.text}'}}")
+                problems.append(f"{{compatibility: '{level}'}}")
+                return problems
+        return []
+
+    async def compare(
+        self, subject: str, schema: Schema, number: int | None = None, *, normalize: bool = False
+    ) -> list[str]:
+        """Whether a schema could be registered, or (``number``) follow one version.
+
+        Raises:
+            RegistryError: 40402, or it is no schema.
+        """
+        against: list[StoredSchema] | None = None
+        if number is not None:
+            known = self.state.versions(subject)
+            against = known[-1:] if number == LATEST else [each for each in known if each.version == number]
+            if not against and number != LATEST:
+                raise RegistryError(errors.VERSION_NOT_FOUND, f"Version {number} not found.")
+        understood = await self._understood(subject, schema, normalize, is_new=True)
+        return await self.problems_with(subject, understood, against)
+
+    # -- config and mode ----------------------------------------------------------------------------------------
+
+    def config_in_scope(self, subject: str) -> dict[str, Any]:
+        """What holds for a subject: its own, its context's, or that of all."""
+        found: dict[str, Any] = {"compatibilityLevel": str(Compatibility.BACKWARD)}
+        for scope in reversed(_scopes(subject)):
+            found |= self.state.configs.get(scope, {})
+        return found
+
+    async def set_config(self, subject: str | None, wanted: Mapping[str, Any]) -> None:
+        """Set what is given of a config, and leave the rest.
+
+        Raises:
+            RegistryError: 42203, 42205, or something that this registry does not do.
+        """
+        unknown = [name for name in wanted if name not in _CONFIG_KEYS]
+        if unknown:
+            raise RegistryError(
+                errors.UNPROCESSABLE,
+                f"{', '.join(unknown)}: this registry has {' and '.join(_CONFIG_KEYS)} alone as config",
+            )
+        level = wanted.get("compatibilityLevel")
+        if level is not None and level not in list(Compatibility):
+            raise RegistryError(
+                errors.INVALID_COMPATIBILITY,
+                f"Invalid compatibility level {level}. Valid values are "
+                f"{', '.join(each.lower() for each in Compatibility)}",
+            )
+        async with self._changing:
+            self._check_writable(subject or "")
+            config = {**self.state.configs.get(subject, {})}
+            for name, value in wanted.items():
+                config[name] = value
+                if value is None:
+                    del config[name]
+            await self._append([topic_records.config_record(subject, config)])
+
+    async def delete_config(self, subject: str | None) -> dict[str, Any]:
+        """Back to what holds without; returns what was.
+
+        Raises:
+            RegistryError: 40401, 42205.
+        """
+        async with self._changing:
+            self._check_writable(subject or "")
+            before = self.state.configs.get(subject)
+            if before is None and subject is not None:
+                raise _no_subject(subject)
+            if before is not None:
+                await self._append([topic_records.tombstone(Key(topic_records.CONFIG, subject))])
+            return before or {"compatibilityLevel": str(Compatibility.BACKWARD)}
+
+    def mode_in_scope(self, subject: str) -> Mode:
+        """What may be done with a subject."""
+        for_all = self.state.modes.get(None, Mode.READWRITE)
+        if for_all == Mode.READONLY_OVERRIDE:
+            return Mode.READONLY_OVERRIDE
+        for scope in _scopes(subject):
+            found = self.state.modes.get(scope)
+            if found is not None:
+                return Mode(found)
+        return Mode.READWRITE
+
+    async def set_mode(self, subject: str | None, wanted: str, *, force: bool = False) -> None:
+        """Change what may be done; into IMPORT only where there are no schemas, unless forced.
+
+        Raises:
+            RegistryError: 42204, 42205.
+        """
+        if wanted not in list(Mode):
+            raise RegistryError(
+                errors.INVALID_MODE,
+                f"Invalid mode {wanted}. Valid values are {', '.join(each.lower() for each in Mode)}",
+            )
+        async with self._changing:
+            records: list[Record] = []
+            if wanted == Mode.IMPORT and self.mode_in_scope(subject or "") is not Mode.IMPORT and not force:
+                records = self._cleared_for_import(subject)
+            await self._append([*records, topic_records.mode_record(subject, wanted)])
+
+    def _cleared_for_import(self, subject: str | None) -> list[Record]:
+        reached = self.state.all_versions() if subject is None else self.state.versions(subject, deleted=True)
+        versions = list(reached)
+        if any(not each.is_deleted for each in versions):
+            raise RegistryError(
+                errors.NOT_PERMITTED, "Cannot import since found existing subjects: delete them, or use force=true"
+            )
+        for each in versions:
+            self._check_unreferred(each, permanent=True, within=subject)
+        return [topic_records.tombstone(Key(topic_records.SCHEMA, each.subject, each.version)) for each in versions]
+
+    async def delete_mode(self, subject: str | None) -> Mode:
+        """Back to what holds without; returns what was.
+
+        Raises:
+            RegistryError: 40401.
+        """
+        async with self._changing:
+            before = self.state.modes.get(subject)
+            if before is None and subject is not None:
+                raise _no_subject(subject)
+            if before is not None:
+                await self._append([topic_records.tombstone(Key(topic_records.MODE, subject))])
+            return Mode(before or Mode.READWRITE)
+
+    def _check_writable(self, subject: str) -> None:
+        if self.mode_in_scope(subject) in (Mode.READONLY, Mode.READONLY_OVERRIDE):
+            raise RegistryError(
+                errors.NOT_PERMITTED, f"Subject {subject} in context {context_of(subject)} is in read-only mode"
+            )
+
+    def _check_mode(self, subject: str, schema_id: int) -> None:
+        self._check_writable(subject)
+        is_import = self.mode_in_scope(subject) is Mode.IMPORT
+        where = f"Subject {subject} in context {context_of(subject)}"
+        if schema_id >= 0 and not is_import:
+            raise RegistryError(errors.NOT_PERMITTED, f"{where} is not in import mode")
+        if schema_id < 0 and is_import:
+            raise RegistryError(errors.NOT_PERMITTED, f"{where} is not in read-write mode")
+
+
+def _scopes(subject: str) -> list[str | None]:
+    """Whose config or mode counts, nearest first."""
+    context = context_of(subject)
+    scopes: list[str | None] = [normal(subject)] if subject else []
+    if context != DEFAULT_CONTEXT:
+        scopes.append(f":{context}:")
+    return [*scopes, None, f":{GLOBAL_CONTEXT}:"]
+
+
+def _check_subject(subject: str) -> None:
+    context, name = split(subject)
+    if not name or any(ord(each) < 0x20 or ord(each) == 0x7F for each in name) or context == GLOBAL_CONTEXT:
+        raise RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
+
+
+def _no_subject(subject: str) -> RegistryError:
+    return RegistryError(errors.SUBJECT_NOT_FOUND, f"Subject '{subject}' not found.")
