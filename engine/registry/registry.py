@@ -139,7 +139,7 @@ class SchemaRegistry:
             return None
         # Descriptors in base64 are the same schema as the text that they were made of.
         wanted = (await self.parsed(subject, schema)).normalized()
-        for stored in reversed(known):
+        for stored in known[::-1]:
             same_rest = stored.schema._replace(text="") == schema._replace(text="")
             if same_rest and (await self.parsed(subject, stored.schema)).normalized() == wanted:
                 return stored
