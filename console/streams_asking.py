@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOKEN: Final = "KCONSOLE_STREAMS_TOKEN"
 """The environment variable that has the workers' ``application.server.token``."""
 
-_CONNECT_S: Final = 2.0
+_ONE_S: Final = 4.0
 _RETRY_S: Final = 0.2
 _MOST_BYTES: Final = 64 << 20
 
@@ -125,7 +125,7 @@ def ask_any(endpoints: list[str], path: Iterable[str], parameters: Mapping[str, 
         said = []
         for endpoint in endpoints:
             try:
-                return ask_worker(endpoint, parts, parameters, min(_CONNECT_S, until - time.monotonic()))
+                return ask_worker(endpoint, parts, parameters, min(_ONE_S, until - time.monotonic()))
             except Refused as error:
                 fail(str(error), USAGE)
             except NoAnswer as error:

@@ -21,7 +21,7 @@ from engine.streams.stores.ttl import TtlKeyValueStore
 
 T = TypeVar("T")
 
-GATE_TIMEOUT_S: Final = 2.0
+GATE_TIMEOUT_S: Final = 1.0
 GLOBAL: Final = -1
 """The partition that global stores answer as."""
 
@@ -41,7 +41,7 @@ class LocalStores:
         unmade: Callable[[], Iterable[TaskId]],
         answers: Callable[[], bool],
     ) -> None:
-        """``unmade`` are tasks that the worker has but cannot begin yet; ``answers`` is whether it works at all."""
+        """``unmade`` are active tasks that cannot begin yet; ``answers`` is whether the worker works at all."""
         self.catalogue = catalogue
         self._gate = gate
         self._tasks = tasks

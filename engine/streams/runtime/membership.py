@@ -40,7 +40,8 @@ REMEDIES = {
     ErrorCode.INCONSISTENT_GROUP_PROTOCOL: "a group of another protocol has this name: choose another application.id, "
     "or set group.protocol as it was",
     ErrorCode.GROUP_MAX_SIZE_REACHED: "raise group.max.size or group.streams.max.size, or start fewer workers",
-    ErrorCode.INVALID_REQUEST: "a changed topology needs another application.id, or the empty group deleted",
+    ErrorCode.INVALID_REQUEST: "a topology that changed needs another application.id, or the group deleted once it is "
+    "empty (kafka-streams-groups.sh --delete --group)",
     ErrorCode.UNSUPPORTED_VERSION: "set the feature streams.version to 1 (kafka-features.sh upgrade)",
     ErrorCode.STREAMS_INVALID_TOPOLOGY: "look at topics and co-partitioning of the topology",
 }

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 _READERS: Final = 8
-_ASK_S: Final = 5.0
+_ASK_S: Final = 1.5
+_MOST_BYTES: Final = 64 << 20
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
@@ -147,7 +148,7 @@ class QueryServer:
 
     def _document(self, make: Callable[[], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
-            return _answer(await asyncio.get_running_loop().run_in_executor(self._executor, make))
+            return _answer(await asyncio.to_thread(make))
 
         return answer
 
@@ -170,8 +171,13 @@ class QueryServer:
 
         url = URL(f"http://{endpoint}{path}", encoded=True).with_query(dict(parameters))
         try:
-            async with self._session.get(url) as response:
-                return response.status, await response.json()
+            async with self._session.get(url, allow_redirects=False) as response:
+                data = bytearray()
+                async for chunk in response.content.iter_any():
+                    data += chunk
+                    if len(data) > _MOST_BYTES:
+                        raise OSError(f"{endpoint} answers more than {_MOST_BYTES} bytes")
+                return response.status, json.loads(data)
         except ClientError as error:
             raise OSError(str(error)) from error
 

@@ -22,6 +22,7 @@ from engine.streams.runtime.local_stores import LocalStores
 
 T = TypeVar("T")
 
+_COUNT_S = 1.0
 _UNREACHABLE = "UNREACHABLE"
 _ABSENT = "ABSENT"
 _RESTORING = "RESTORING"
@@ -52,6 +53,7 @@ class QueryService:
         self._partitions_of = partitions_of
         self._fetch = fetch
         self._executor = executor
+        self._counting: dict[str, asyncio.Future[int]] = {}
 
     async def answer(self, store: str, kind: Kind, given: Mapping[str, str]) -> dict[str, Any]:
         """The document that answers a request.
@@ -183,10 +185,27 @@ class QueryService:
 
     async def _partitions(self, info: StoreInfo) -> int:
         """How many tasks the store's sub-topology has."""
+        return max(await asyncio.gather(*map(self._count, info.source_topics)))
+
+    async def _count(self, topic: str) -> int:
+        counting = self._counting.get(topic)
+        if counting is None:
+            # It waits for brokers that are away, and is asked once at a time.
+            counting = asyncio.get_running_loop().run_in_executor(self._executor, self._partitions_of, topic)
+            self._counting[topic] = counting
+            counting.add_done_callback(lambda done: self._counted(topic, done))
         try:
-            return await self._in_thread(lambda: max(map(self._partitions_of, info.source_topics)))
+            async with asyncio.timeout(_COUNT_S):
+                return await asyncio.shield(counting)
+        except TimeoutError:
+            raise NotReady(f"brokers do not tell the partitions of {topic}", "CREATED") from None
         except StreamsError as error:
             raise NotReady(str(error), "CREATED") from error
+
+    def _counted(self, topic: str, done: asyncio.Future[int]) -> None:
+        del self._counting[topic]
+        if not done.cancelled():
+            done.exception()  # nobody may be waiting for it any more
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -30,25 +30,29 @@ class StoreGate:
         self._lock = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
+        self._worker: int | None = None
+        """The worker's thread while it has the stores."""
 
     # -- the worker's side --------------------------------------------------------------------------------------
 
     def take(self) -> None:
         """The worker begins; it has the stores from here on."""
         self._lock.acquire()
+        self._worker = threading.get_ident()
 
     def give(self) -> None:
         """The worker has ended."""
+        self._worker = None
         self._lock.release()
 
     @contextmanager
     def gap(self) -> Iterator[None]:
         """While the worker waits for something and touches no store."""
-        self._lock.release()
+        self.give()
         try:
             yield
         finally:
-            self._lock.acquire()
+            self.take()
 
     def let_in(self) -> None:
         """Between two batches: those who are waiting go first, for some ms at the most."""
@@ -62,11 +66,13 @@ class StoreGate:
     # -- everybody else's ---------------------------------------------------------------------------------------
 
     def run(self, work: Callable[[], T], timeout_s: float) -> T:
-        """Do ``work`` in a gap.
+        """Do ``work`` in a gap; at once in the worker's own thread (a function of the user's may ask).
 
         Raises:
             GateBusy: there was none within ``timeout_s``.
         """
+        if self._worker == threading.get_ident():
+            return work()
         with self._counting:
             self._waiting += 1
         try:

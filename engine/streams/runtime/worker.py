@@ -53,7 +53,6 @@ from engine.world.real import real_world
 log = logging.getLogger(__name__)
 
 _FETCH = 2_000
-_PROCESS = 1_000
 _LOOK_AT_ENDS_S = 0.5
 
 
@@ -128,7 +127,7 @@ class Worker:
             self._gate,
             self.tasks,
             self.global_task.stores,
-            lambda: list(self.unmade),
+            lambda: [at for at, role in list(self.unmade.items()) if role == "active"],
             lambda: self._works,
         )
         self._server: QueryServer | None = None
@@ -511,12 +510,13 @@ class Worker:
                 continue
             task = each.task
             now_ms = _now_ms()
-            while each.may_process(idle_ms) and task.process(now_ms, _PROCESS):
+            while each.may_process(idle_ms) and (count := task.process(now_ms, each.batch)):
                 while task.punctuate_stream_time(now_ms):
                     pass
                 self._output.poll()
                 self._gate.let_in()
-                now_ms = _now_ms()
+                began_ms, now_ms = now_ms, _now_ms()
+                each.fit_batch(count, now_ms - began_ms)
             task.punctuate_wall_clock(now_ms)
             each.hold_back(self._consumer, limit)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import TopicPartition
 
@@ -15,6 +15,9 @@ from engine.streams.runtime.coordinator import Committed
 from engine.streams.runtime.group_topology import TaskId
 from engine.streams.runtime.offset_metadata import decode_metadata, encode_metadata
 from engine.streams.task import StreamTask
+
+_BATCH: Final = 1_000
+_BATCH_MS: Final = 100
 
 
 class Phase(StrEnum):
@@ -47,6 +50,8 @@ class WorkerTask:
         """Input partitions that were read to their end since their last record."""
         self.paused: set[Partition] = set()
         self.log_ends: dict[Partition, int] = {}
+        self.batch = _BATCH
+        """How many records to process at once."""
         self.restored = 0
         """Records that its stores took from their changelogs before it could process, as an active task."""
         self._idle_since: float | None = None
@@ -107,6 +112,13 @@ class WorkerTask:
         if self._idle_since is None:
             self._idle_since = now
         return (now - self._idle_since) * 1000 >= max_idle_ms
+
+    def fit_batch(self, count: int, took_ms: int) -> None:
+        """Batches of slow functions are smaller, so that commits, heartbeats and queries do not wait for one."""
+        if took_ms > _BATCH_MS:
+            self.batch = max(1, min(self.batch, count * _BATCH_MS // took_ms))
+        elif self.batch < _BATCH:
+            self.batch = min(_BATCH, self.batch * 2)
 
     def hold_back(self, consumer: Any, limit: int) -> None:
         """Read no more of partitions whose records wait for those of others.

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 from engine.streams import (
     Consumed,
     Grouped,
+    InvalidStateStoreError,
     Materialized,
     Record,
     Repartitioned,
@@ -43,6 +45,7 @@ from engine.streams.runtime.group_topology import TaskId
 from engine.streams.runtime.local_stores import LocalStores
 from engine.streams.runtime.query_service import QueryService
 from engine.streams.runtime.store_gate import GateBusy, StoreGate
+from engine.streams.runtime.store_view import ReadOnlyStore
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.serdes import Serde
 from engine.streams.stores.ttl import TtlKeyValueStore
@@ -295,6 +298,7 @@ class _World:
         self.asked = 0
         self.gates = [StoreGate() for _ in range(workers)]
         self.tasks: list[dict[TaskId, WorkerTask]] = [{} for _ in range(workers)]
+        self.locals: list[LocalStores] = []
         self.services: list[QueryService] = []
         self._executor = ThreadPoolExecutor(4)
         for number in range(workers):
@@ -302,6 +306,7 @@ class _World:
             local = LocalStores(
                 self.stores, self.gates[number], self.tasks[number], self._globals.stores, list, lambda: True
             )
+            self.locals.append(local)
             service = QueryService(
                 local, Endpoint(f"w{number}", 1), self.routes, lambda topic: PARTITIONS, self._fetch, self._executor
             )
@@ -589,3 +594,60 @@ def test_a_worker_without_time_is_said_and_one_that_waits_answers() -> None:
             asker.start()
             asker.join()
     assert results == ["the worker left no gap within 0.01 s", "answer"]
+
+
+def test_the_workers_own_functions_may_ask_while_it_works() -> None:
+    gate = StoreGate()
+    gate.take()
+    assert gate.run(lambda: 7, 0) == 7
+    gate.give()
+
+
+def test_batches_of_slow_functions_become_small_and_large_again() -> None:
+    world = _World(word_count(), 1)
+    world.give(0, "counts", 0)
+    world.close()
+    (task,) = world.tasks[0].values()
+    assert task.batch == 1000
+    task.fit_batch(1000, 5000)
+    assert task.batch == 20
+    task.fit_batch(20, 9000)
+    assert task.batch == 1
+    for _ in range(10):
+        task.fit_batch(task.batch, 3)
+    assert task.batch == 1000
+
+
+# -- Worker.store() ---------------------------------------------------------------------------------------------------
+
+
+def test_other_threads_read_the_stores_that_are_here() -> None:
+    world, words = counted(2)
+    counts = Counter(word for word, _ in words)
+    here = {word for word in counts if partition_of_key(word.encode(), PARTITIONS) % 2 == 0}
+    local = world.locals[0]
+    store = ReadOnlyStore(local, world.stores["counts"])
+    assert {key: value.value for key, value in store.all()} == {word: counts[word] for word in here}
+    assert store.approximate_num_entries() == len(here)
+    word = min(here)
+    found = store.get(word)
+    assert found is not None
+    assert found.value == counts[word]
+    assert store.get("never") is None
+    assert {key for key, _ in store.range("w1", "w3")} == {each for each in here if "w1" <= each <= "w3"}
+    assert {key for key, _ in store.prefix_scan("w3", TEXT)} == {each for each in here if each.startswith("w3")}
+    windows = ReadOnlyStore(local, world.stores["windows"])
+    assert sum(count.value for _, count in windows.fetch(word, 0, 300)) == counts[word]
+    assert sum(count.value for _, count in windows.fetch_all(0, 300)) == sum(counts[each] for each in here)
+    sessions = ReadOnlyStore(local, world.stores["sessions"])
+    assert sum(count for _, count in sessions.fetch(word)) == counts[word]
+    with pytest.raises(InvalidStateStoreError, match=r"timestamped-window store: no range\(\)"):
+        windows.range("a", "b")
+    for task in world.tasks[0].values():
+        task.phase = Phase.RESTORING
+    with pytest.raises(InvalidStateStoreError, match="still RESTORING"):
+        store.get(word)
+    world.tasks[0].clear()
+    with pytest.raises(InvalidStateStoreError, match="no partition of it is here"):
+        store.get(word)
+    world.close()
