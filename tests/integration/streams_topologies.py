@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.streams import (
     Consumed,
     Grouped,
@@ -14,20 +16,23 @@ from engine.streams import (
 )
 
 WINDOW_MS = 10_000
+# Topics of one run, where several share a cluster.
+ORDERS = os.environ.get("KCONSOLE_STREAMS_ORDERS", "orders")
+SUMS = os.environ.get("KCONSOLE_STREAMS_SUMS", "sums")
 TEXT, LONG = Serdes.string(), Serdes.long()
 
 
 def windows() -> Topology:
     """Amounts by customer, summed up in windows after a repartition; the value of an order is customer and amount."""
     builder = StreamsBuilder()
-    orders = builder.stream("orders", Consumed(key_serde=TEXT, value_serde=TEXT))
+    orders = builder.stream(ORDERS, Consumed(key_serde=TEXT, value_serde=TEXT))
     amounts = orders.map(lambda _, value: (value.split()[0], int(value.split()[1])))
     sums = (
         amounts.group_by_key(Grouped(key_serde=TEXT, value_serde=LONG))
         .windowed_by(TimeWindows.of_size_and_grace(WINDOW_MS, 86_400_000))
         .aggregate(lambda: "0 0", add, Materialized("sums", value_serde=TEXT))
     )
-    sums.to_stream().to("sums", Produced(key_serde=Serdes.time_windowed(TEXT, WINDOW_MS), value_serde=TEXT))
+    sums.to_stream().to(SUMS, Produced(key_serde=Serdes.time_windowed(TEXT, WINDOW_MS), value_serde=TEXT))
     return builder.build()
 
 
@@ -40,7 +45,7 @@ def add(_: str, amount: int, before: str) -> str:
 def asked() -> Topology:
     """Amounts by customer, counted and in windows: stores to be asked."""
     builder = StreamsBuilder()
-    orders = builder.stream("orders", Consumed(key_serde=TEXT, value_serde=TEXT))
+    orders = builder.stream(ORDERS, Consumed(key_serde=TEXT, value_serde=TEXT))
     by_customer = orders.group_by(lambda _, value: value, Grouped(key_serde=TEXT, value_serde=TEXT))
     by_customer.count(Materialized("counts"))
     by_customer.windowed_by(TimeWindows.of_size_and_grace(WINDOW_MS, 86_400_000)).count(Materialized("windows"))

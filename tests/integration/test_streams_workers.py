@@ -38,8 +38,12 @@ IS_LONG = RECORDS > 20_000
 FEEDING_S = RECORDS / 1500 if IS_LONG else 2.0
 WORKERS = 3 if IS_LONG else 2
 CUSTOMERS = 40
+# The group protocol of a long run; short ones take both.
+PROTOCOLS = [os.environ.get("KCONSOLE_STREAMS_PROTOCOL", "streams")] if IS_LONG else ["streams", "classic"]
 PARTITIONS = 3
 GROUP_CONFIGS = {
+    "group.min.session.timeout.ms": 500,
+    "group.initial.rebalance.delay.ms": 0,
     "group.streams.min.session.timeout.ms": 500,
     "group.streams.session.timeout.ms": 6000 if IS_LONG else 2000,
     "group.streams.min.heartbeat.interval.ms": 100,
@@ -50,13 +54,15 @@ GROUP_CONFIGS = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 200,
 }
 
+TOPICS = [f"{name}-{protocol}" for name in ("orders", "sums") for protocol in PROTOCOLS]
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800 if IS_LONG else 90)]
 
 
 class WorkerProcess:
     """``python -m engine.streams.runtime`` in its own process, and what it logs."""
 
-    def __init__(self, directory: Path, number: int, bootstrap: str, **configs: object) -> None:
+    def __init__(self, directory: Path, number: int, bootstrap: str, topics: dict[str, str], **configs: object) -> None:
         self.log_file = directory / f"worker-{number}.log"
         given = {
             "application.id": "sales",
@@ -65,18 +71,23 @@ class WorkerProcess:
             # Long enough that a kill finds a transaction open, with output in it.
             "commit.interval.ms": 200,
             "transaction.timeout.ms": 5000 if IS_LONG else 1500,
+            "session.timeout.ms": 6000 if IS_LONG else 2000,
+            "heartbeat.interval.ms": 500 if IS_LONG else 200,
             **{name.replace("_", "."): value for name, value in configs.items()},
         }
         self._command = [
             *(sys.executable, "-m", "engine.streams.runtime", "tests.integration.streams_topologies:windows"),
             *(part for name, value in given.items() for part in ("--set", f"{name}={value}")),
         ]
+        self._environment = {**os.environ, **topics}
         self.start()
 
     def start(self) -> None:
         self._starts = self.log.count("CREATED -> ") + 1 if self.log_file.exists() else 1
         with self.log_file.open("a") as out:
-            self.process = subprocess.Popen(self._command, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+            self.process = subprocess.Popen(
+                self._command, stdout=out, stderr=out, cwd=ROOT, env=self._environment, start_new_session=True
+            )
 
     def kill(self) -> None:
         self.process.kill()
@@ -96,7 +107,8 @@ class WorkerProcess:
 class Orders:
     """Writes orders, evenly over some seconds, and knows what the sums must be."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
         self.expected: dict[tuple[str, int], int] = defaultdict(int)
         self.counts: dict[tuple[str, int], int] = defaultdict(int)
         self._failed: list[str] = []
@@ -114,7 +126,7 @@ class Orders:
             # Time goes on by 20 ms an order, and steps back now and then.
             at = self._first_ms + number * 20 - (number % 13) * 500
             value = f"{customer} {amount}"
-            self._producer.produce("orders", value, f"o{number}", timestamp=at, on_delivery=self._delivered)
+            self._producer.produce(self._topic, value, f"o{number}", timestamp=at, on_delivery=self._delivered)
             window = customer, at // WINDOW_MS * WINDOW_MS
             self.expected[window] += amount
             self.counts[window] += 1
@@ -136,7 +148,7 @@ class Orders:
 class Sums:
     """Reads what the application committed."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, topic: str) -> None:
         self.updates: dict[tuple[str, int], list[str]] = defaultdict(list)
         self.count = 0
         self._consumer = Consumer(
@@ -148,7 +160,7 @@ class Sums:
                 "log_level": 0,
             }
         )
-        self._consumer.assign([TopicPartition("sums", number, 0) for number in range(PARTITIONS)])
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
 
     def read(self) -> int:
         for message in self._consumer.consume(5000, 0.02):
@@ -197,7 +209,7 @@ class BrokerThreads:
     """In this process, for a short run."""
 
     def __init__(self) -> None:
-        topics = {"orders": PARTITIONS, "sums": PARTITIONS, "words": 1, "dead": 1, "counts": 1}
+        topics = {**dict.fromkeys(TOPICS, PARTITIONS), "orders": PARTITIONS, "words": 1, "dead": 1, "counts": 1}
         self._cluster = KafkaCluster(3, configs=GROUP_CONFIGS, topics=topics)
         self._cluster.start()
         self.bootstrap, self.ids = self._cluster.bootstrap_servers, [1, 2, 3]
@@ -211,7 +223,7 @@ class BrokerProcesses:
         spec = SPEC + "".join(f"  {name}: {value}\n" for name, value in GROUP_CONFIGS.items())
         self._processes = start_cluster(directory, spec)
         self.bootstrap, self.ids = self._processes.bootstrap, sorted(row["id"] for row in self._processes.status())
-        create(self.bootstrap, "orders", "sums")
+        create(self.bootstrap, *TOPICS)
 
     def kill(self, broker_id: int) -> None:
         self._processes.cli("kill", str(broker_id))
@@ -260,7 +272,7 @@ class ApacheKafka:
             self._begin(each)
         for each in self.ids:
             self._running[each].wait_until_it_listens(self._addresses[each])
-        create(self.bootstrap, "orders", "sums")
+        create(self.bootstrap, *TOPICS)
 
     def _begin(self, broker_id: int) -> None:
         directory = self._directory
@@ -291,16 +303,17 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     running.close()
 
 
-def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path, brokers: Brokers) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path, brokers: Brokers, protocol: str) -> None:
     bootstrap = brokers.bootstrap
-    workers = [
-        WorkerProcess(tmp_path, number, bootstrap, processing_guarantee="exactly_once_v2") for number in range(WORKERS)
-    ]
-    sums = Sums(bootstrap)
+    configs = {"processing_guarantee": "exactly_once_v2", "group_protocol": protocol, "application_id": protocol}
+    topics = {"KCONSOLE_STREAMS_ORDERS": f"orders-{protocol}", "KCONSOLE_STREAMS_SUMS": f"sums-{protocol}"}
+    workers = [WorkerProcess(tmp_path, number, bootstrap, topics, **configs) for number in range(WORKERS)]
+    sums = Sums(bootstrap, f"sums-{protocol}")
     rounds = 0
     try:
         wait_until("tasks everywhere", lambda: all(re.search(r"has active \d", each.log) for each in workers), 30)
-        orders = Orders(bootstrap)
+        orders = Orders(bootstrap, f"orders-{protocol}")
         victims, broker_ids = cycle(workers), cycle(brokers.ids)
         wait_until("first sums", lambda: (orders.write_until_now(), sums.read() >= 100)[1], 60)
         while not rounds or (IS_LONG and feed_for(orders, 1.0)):
@@ -329,7 +342,7 @@ def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path, b
             each.kill()
             print(each.log[-6000:])
         sums.close()
-    print(f"{RECORDS} records, {rounds} rounds of SIGKILL to a worker and to a broker: each update once")
+    print(f"{protocol}: {RECORDS} records, {rounds} rounds of SIGKILL to a worker and to a broker: each update once")
 
 
 class WorkerThread:

@@ -24,6 +24,8 @@ from engine.streams.stores.kinds import engines_named
 
 AT_LEAST_ONCE = "at_least_once"
 EXACTLY_ONCE = "exactly_once_v2"
+STREAMS, CLASSIC = "streams", "classic"
+"""Values of ``group.protocol``."""
 
 DEFAULTS: dict[str, Any] = {
     "application.id": None,
@@ -41,7 +43,8 @@ DEFAULTS: dict[str, Any] = {
     "default.value.serde": None,
     "deserialization.exception.handler": "LogAndFailExceptionHandler",
     "errors.dead.letter.queue.topic.name": None,
-    "group.protocol": "streams",
+    "group.protocol": "",
+    "heartbeat.interval.ms": 3_000,
     "max.poll.interval.ms": 300_000,
     "max.task.idle.ms": 0,
     "num.standby.replicas": None,
@@ -52,6 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "repartition.purge.interval.ms": 30_000,
     "replication.factor": -1,
     "request.timeout.ms": 30_000,
+    "session.timeout.ms": 45_000,
     "state.cleanup.delay.ms": 600_000,
     "state.dir": "/tmp/kafka-streams",
     "statestore.cache.max.bytes": 0,
@@ -172,10 +176,10 @@ class StreamsConfig:
             )
         if self.exactly_once and "commit.interval.ms" not in given:
             values["commit.interval.ms"] = _EXACTLY_ONCE_COMMIT_INTERVAL_MS
-        if values["group.protocol"] != "streams":
+        if values["group.protocol"] not in ("", STREAMS, CLASSIC):
             raise StreamsConfigError(
-                f"group.protocol: {values['group.protocol']!r} is not built; only streams is (KIP-1071), "
-                "which wants Apache Kafka 4.2 or later, or kconsole's own brokers"
+                f"group.protocol: {values['group.protocol']!r} is neither {STREAMS} (KIP-1071: Apache Kafka 4.2 "
+                f"or later, or kconsole's own brokers) nor {CLASSIC}; left out, it is what the cluster can"
             )
         for name in (
             "commit.interval.ms",
@@ -186,7 +190,13 @@ class StreamsConfig:
         ):
             if values[name] < 0:
                 raise StreamsConfigError(f"{name}: {values[name]} is less than 0")
-        for name in ("buffered.records.per.partition", "max.poll.interval.ms", "transaction.timeout.ms"):
+        for name in (
+            "buffered.records.per.partition",
+            "heartbeat.interval.ms",
+            "max.poll.interval.ms",
+            "session.timeout.ms",
+            "transaction.timeout.ms",
+        ):
             if values[name] < 1:
                 raise StreamsConfigError(f"{name}: {values[name]} is less than 1")
         if values["max.task.idle.ms"] < -1:

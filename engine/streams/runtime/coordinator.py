@@ -111,6 +111,10 @@ class GroupCoordinator:
         """Look for the coordinator anew before the next request."""
         self._address = None
 
+    def hang_up(self) -> None:
+        """Close the connection: the broker answers on it only after what it was asked last."""
+        self._channel.drop()
+
     async def _find(self) -> Address:
         metadata = await self._pool.send_any(MetadataRequest(topics=[], allow_auto_topic_creation=False))
         if metadata.brokers:

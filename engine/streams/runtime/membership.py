@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from engine.client.errors import AuthenticationFailed, ClientError, UnsupportedApi
+from engine.client.errors import AuthenticationFailed, ClientError, ConnectionLost, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
 from engine.streams.errors import StreamsError
 from engine.streams.queries.routes import Endpoint, Routes
@@ -108,6 +108,14 @@ class Membership(ABC):
     def _release(self) -> None:  # noqa: B027
         """Close what the protocol has opened."""
 
+    def _passes_with_the_rebalance(self, code: ErrorCode) -> bool:
+        """Whether a commit that was refused so is to be tried again."""
+        return False
+
+    async def _stand_still(self) -> None:
+        """Take the lock that epochs change under."""
+        await self._still.acquire()
+
     @property
     def may_commit(self) -> bool:
         """Whether a commit is sure to be taken for this member's now."""
@@ -153,7 +161,12 @@ class Membership(ABC):
 
         async def commit() -> None:
             async with self._still:
-                await self._coordinator.commit_offsets(offsets, self.member_id, self.member_epoch)
+                try:
+                    await self._coordinator.commit_offsets(offsets, self.member_id, self.member_epoch)
+                except KafkaError as error:
+                    if self._passes_with_the_rebalance(error.code):
+                        raise ConnectionLost(f"{error}: the group is rebalanced") from error
+                    raise
 
         try:
             self._ask(commit, timeout_s).result()
@@ -186,7 +199,7 @@ class Membership(ABC):
 
         A commit that overtakes a heartbeat would come in the epoch before and be taken for a zombie's.
         """
-        asyncio.run_coroutine_threadsafe(self._still.acquire(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._stand_still(), self._loop).result()
         try:
             yield self.member_epoch
         finally:
@@ -199,6 +212,8 @@ class Membership(ABC):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Leave the group, if it can be reached, and end the thread."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._close)
         self._thread.join(timeout_s)
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from engine.client.security.world import secured
 from engine.model.errors import KafkaError
 from engine.streams.errors import StreamsError
 from engine.streams.global_task import GlobalTask
@@ -23,10 +22,10 @@ from engine.streams.queries.catalogue import Catalogue
 from engine.streams.queries.routes import Endpoint
 from engine.streams.runtime import showing
 from engine.streams.runtime.clients import Partition, Topics, input_records, is_end, is_out_of_range, make_consumer
-from engine.streams.runtime.config import StreamsConfig
-from engine.streams.runtime.coordinator import GroupCoordinator
+from engine.streams.runtime.config import STREAMS, StreamsConfig
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.global_reader import GlobalReader
+from engine.streams.runtime.group_protocols import choose_protocol, make_membership
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, group_topology
 from engine.streams.runtime.left_standbys import LeftStandbys
 from engine.streams.runtime.local_stores import LocalStores
@@ -39,7 +38,6 @@ from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
 from engine.streams.runtime.store_gate import StoreGate
 from engine.streams.runtime.store_view import ReadOnlyStore
-from engine.streams.runtime.streams_membership import StreamsMembership
 from engine.streams.runtime.worker_state import WorkerState
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
@@ -48,11 +46,12 @@ from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.state_directory import StateDirectory, TaskDirectory
 from engine.streams.task import StreamTask
 from engine.streams.topology import Topology
-from engine.world.real import real_world
 
 log = logging.getLogger(__name__)
 
 _FETCH = 2_000
+# A commit waits for a rebalance that is under way, but no transaction may time out over it.
+_REBALANCE_PATIENCE_S = 5.0
 _LOOK_AT_ENDS_S = 0.5
 
 
@@ -86,7 +85,7 @@ class Worker:
                 config.application_id, config["windowstore.changelog.additional.retention.ms"]
             )
         }
-        described = group_topology(self.sub_topologies.values(), config["replication.factor"])
+        self._group_topology = group_topology(self.sub_topologies.values(), config["replication.factor"])
         self._resets = OffsetReset(topology, config)
         self._directory = StateDirectory(config.state_directory)
         self._directories: dict[TaskId, TaskDirectory] = {}
@@ -108,7 +107,7 @@ class Worker:
             topology, config.for_tasks(), engines=MemoryEngines(), directory=None, handlers=self._handlers
         )
         self._globals = GlobalReader(config, self._topics, self.client_id, self.global_task)
-        self.membership = self._make_membership(described)
+        self.membership = self._make_membership(config["group.protocol"] or STREAMS)
         self._assigned = NO_TASKS
         self.unmade: dict[TaskId, str] = {}
         self._left_standbys = LeftStandbys()
@@ -137,21 +136,6 @@ class Worker:
         """Where the worker answers queries, None while it does not."""
         return None if self._server is None else self._server.endpoint
 
-    def _make_membership(self, described: Any) -> Membership:
-        config = self.config
-        world = secured(real_world(), config.security)
-        standbys = config["num.standby.replicas"]
-        return StreamsMembership(
-            lambda: GroupCoordinator(
-                world, config.bootstrap, config.application_id, self.client_id, config["request.timeout.ms"]
-            ),
-            described,
-            process_id=self._process_id.value,
-            rebalance_timeout_ms=config["max.poll.interval.ms"],
-            rack_id=config["client.rack"],
-            group_configs={} if standbys is None else {"streams.num.standby.replicas": str(standbys)},
-        )
-
     # -- life ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -167,6 +151,8 @@ class Worker:
         failed = True
         try:
             self._gate.take()
+            if not self.config["group.protocol"]:
+                self.membership = self._make_membership(choose_protocol(self.config, self.client_id))
             self._open_server()
             self._output.open()
             self._consumer = make_consumer(self.config, "main", self.client_id)
@@ -185,6 +171,9 @@ class Worker:
             failed = False
         finally:
             self._shut_down(failed)
+
+    def _make_membership(self, protocol: str) -> Membership:
+        return make_membership(protocol, self.config, self.client_id, self.process_id, self._group_topology)
 
     def _guarded(self, work: Callable[[], None]) -> bool:
         """Do it; what the group or a transaction has lost is dropped, and begun anew. Whether nothing was lost."""
@@ -277,7 +266,9 @@ class Worker:
         self._process()
         self._output.poll()
         now = time.monotonic()
-        if now >= self._next_commit:
+        if now >= self._next_commit and (
+            self.membership.may_commit or now >= self._next_commit + _REBALANCE_PATIENCE_S
+        ):
             self._next_commit = now + self.config["commit.interval.ms"] / 1000
             self._commit(self._active())
             self._clean_up()

@@ -73,7 +73,7 @@ def test_values_of_a_file_become_what_they_name() -> None:
         ({"commit.interval": "1"}, "commit.interval: no such config; did you mean commit.interval.ms"),
         ({"commit.interval.ms": "soon"}, "commit.interval.ms: 'soon' is no whole number"),
         ({"processing.guarantee": "exactly_once"}, "neither at_least_once nor exactly_once_v2"),
-        ({"group.protocol": "classic"}, "only streams is"),
+        ({"group.protocol": "consumer"}, "neither streams"),
         ({"producer.transactional.id": "x"}, "sets transactional.id itself"),
         ({"default.key.serde": "text"}, "none of StringSerde"),
         ({"application.server": "here"}, "not host:port"),
