@@ -223,13 +223,16 @@ class ConfigDef:
                 value.value = parse_value(name, props[name], key.type)
             elif key.required:
                 value.errors.append(str(_Missing(name)))
-                return value
             else:
                 value.value = key.default
-            if key.validator is not None:
-                key.validator(name, value.value)
         except ConfigError as error:
             value.errors.append(str(error))
+        # Also of what could not be read, as in Java: a value that must be is not there then either.
+        if key.validator is not None:
+            try:
+                key.validator(name, value.value)
+            except ConfigError as error:
+                value.errors.append(str(error))
         return value
 
 

@@ -222,6 +222,14 @@ def find(name: str, *types: PluginType) -> type:
     return found
 
 
+def listed_name(name: str) -> str:
+    """The name under which :func:`listed` has what is called so."""
+    plugin = _known().get(name)
+    if plugin is None:
+        return name
+    return plugin.java[0] if plugin.java else plugin.name
+
+
 def listed(*types: PluginType) -> list[PluginDesc]:
     """Plug-ins of these kinds, sorted by kind and name; what cannot be imported is left out.
 
