@@ -314,7 +314,7 @@ def between(least: float | None = None, most: float | None = None) -> Validator:
 def one_of(*allowed: str, ignore_case: bool = False) -> Validator:
     """``ConfigDef.ValidString``, or ``CaseInsensitiveValidString``."""
     known = {each.upper() for each in allowed} if ignore_case else set(allowed)
-    shown = ", ".join(sorted(each.upper() for each in allowed) if ignore_case else allowed)
+    shown = ", ".join(each.upper() for each in allowed) if ignore_case else ", ".join(allowed)
 
     def check(name: str, value: Any) -> None:
         if value is None or (value.upper() if ignore_case else value) not in known:

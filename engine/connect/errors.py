@@ -38,7 +38,7 @@ class ConfigError(ConnectError):
         self.name = name
         self.value = value
         self.why = why
-        super().__init__(f"Invalid value {value} for configuration {name}" + (f": {why}" if why else ""))
+        super().__init__(f"Invalid value {_shown(value)} for configuration {name}" + (f": {why}" if why else ""))
 
     @classmethod
     def saying(cls, message: str) -> ConfigError:
@@ -46,3 +46,14 @@ class ConfigError(ConnectError):
         error = cls("", None, message)
         error.args = (message,)
         return error
+
+
+def _shown(value: object) -> str:
+    """As Java writes it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_shown, value))}]"
+    return str(value)

@@ -122,7 +122,7 @@ class _Found:
         for name, key in definitions.keys.items():
             value = self._values[name]
             if key.type is ConfigType.CLASS and value.value is not None:
-                value.value = None if value.errors else value.value
+                value.value = None if value.errors else plugins.listed_name(value.value)
 
     def infos(self) -> list[ConfigInfo]:
         """A value that was a reference is shown as the reference: what it stands for may be a secret."""
