@@ -374,7 +374,7 @@ _TRANSFORMS = {
     "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
     "transforms.route.regex": "(.*)",
     "transforms.route.replacement": "x-$1",
-    "transforms.field.type": "HoistField$Value",
+    "transforms.field.type": "org.apache.kafka.connect.transforms.HoistField$Value",
     "transforms.field.field": "line",
     "transforms.field.predicate": "tombstone",
     "predicates": "tombstone",
