@@ -31,10 +31,16 @@ DEFAULT_GROUP = "default"
 
 
 def _name(name: str, value: Any) -> None:
-    if value is None or not str(value).strip():
+    if value is None:
+        return
+    if not value.strip():
         raise ConfigError(name, value, "String may not be empty")
-    if any(ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0 for each in value):
-        raise ConfigError(name, value, "String may not contain control sequences")
+    control = [str(ord(each)) for each in value if ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0]
+    if control:
+        shown = ", ".join(control)
+        raise ConfigError(
+            name, value, f"String may not contain control sequences but had the following ASCII chars: {shown}"
+        )
 
 
 def _unique(what: str) -> Validator:
@@ -50,7 +56,7 @@ def _regex(name: str, value: Any) -> None:
         try:
             re.compile(value)
         except re.error as error:
-            raise ConfigError(name, value, f"Invalid regular expression: {error}") from None
+            raise ConfigError(name, value, f"Invalid regex: {error}") from None
 
 
 def _common() -> ConfigDef:
@@ -102,7 +108,7 @@ def _common() -> ConfigDef:
         "(Deprecated) Whether a connector fails that makes more tasks than tasks.max.",
         group=COMMON,
         width=Width.SHORT,
-        display_name="Tasks max enforce",
+        display_name="Enforce tasks max",
     )
     for name, shown, doc in (
         ("key", "Key converter", "Makes bytes of keys and reads them; the worker's, if it is not given."),
@@ -120,7 +126,12 @@ def _common() -> ConfigDef:
             display_name=f"{shown} class",
         )
         define(
-            f"{name}.converter.plugin.version", text, None, low, f"Version of the {name} converter.", **_version(shown)
+            f"{name}.converter.plugin.version",
+            text,
+            None,
+            low,
+            f"Version of the {name} converter.",
+            **_version(shown, Width.SHORT),
         )
     define(
         "transforms",
@@ -209,8 +220,8 @@ def _common() -> ConfigDef:
     return d
 
 
-def _version(shown: str) -> dict[str, Any]:
-    return {"group": COMMON, "width": Width.MEDIUM, "display_name": f"{shown} version"}
+def _version(shown: str, width: Width = Width.MEDIUM) -> dict[str, Any]:
+    return {"group": COMMON, "width": width, "display_name": f"{shown} version"}
 
 
 def _source() -> ConfigDef:
@@ -243,7 +254,7 @@ def _source() -> ConfigDef:
         "poll",
         Importance.MEDIUM,
         "A transaction for each batch that a task gives (poll), for some time (interval), or as the connector says.",
-        validator=one_of("poll", "interval", "connector", ignore_case=True),
+        validator=one_of("interval", "poll", "connector", ignore_case=True),
         group=EXACTLY_ONCE,
         width=Width.SHORT,
         display_name="Transaction Boundary",
