@@ -219,8 +219,7 @@ class ApplicationView(WorkersWatched):
         """The selected one; of a selected task the one that has it."""
         row = self.table.cursor_row
         if isinstance(row, StreamsTaskRow):
-            wanted = row.member and (row.member.process_id or row.member.member_id)
-            return next((each for each in self._workers.shown if each.key == wanted), None)
+            return next((each for each in self._workers.shown if row.member in each.members), None)
         return row
 
     def reason_against_action(self, action: str) -> str:

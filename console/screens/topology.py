@@ -53,7 +53,7 @@ class TopologyView(WorkersWatched):
             if told is not None
         ]
         application = streams_rows(snapshot, self.group_id)
-        return topology_rows(application, self._told, self.kept.rates, max(ages, default=0.0))
+        return topology_rows(application, self._told, self.kept, max(ages, default=0.0))
 
     def remark(self) -> str:
         problem = self.problem or self._untold or next(iter(self.kept.problems.values()), "")

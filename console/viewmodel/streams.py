@@ -151,8 +151,8 @@ STREAMS_COLUMNS: tuple[Column, ...] = (
     Column("workers", "WORKERS", _workers, 7, right=True, flashes=True),
     Column("copies", "STANDBY", _copies, 7, right=True, flashes=True, priority=3),
     Column("lag", "LAG", _lag, 9, right=True),
-    replace(reads_column(1), key="rate", title="RATE", sort=None),
-    Column("reads", "READS", _reads, 12, max_width=44),
+    replace(reads_column(0), key="rate", title="RATE", sort=None),
+    Column("reads", "READS", _reads, 12, priority=1, max_width=44),
     Column(
         "writes",
         "REPARTITIONS",

@@ -127,6 +127,15 @@ class KeptWorkers:
             self.rates.take(endpoint, (answer.process_id, answer.started_ms), at_ms, counters)
         self.rates.keep(at_ms)
 
+    def lags(self) -> dict[str, int]:
+        """What each active task has not read, by its name, as far as it is told."""
+        return {
+            task.task_id: task.lag
+            for told, _ in self._told.values()
+            for task in told.tasks
+            if task.role == "active" and task.lag is not None
+        }
+
     def of(self, endpoint: str) -> tuple[WorkerTold | None, float]:
         """What it told last, and when."""
         return self._told.get(endpoint, (None, 0.0))

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from console.viewmodel import text
 from console.viewmodel.cells import EMPTY, UNKNOWN, Cell, Column, Span, cell
-from console.viewmodel.counter_rates import CounterRates
 from console.viewmodel.groups import lag_tone
 from console.viewmodel.streams import StreamsRow
+from console.viewmodel.streams_told import KeptWorkers
 from engine.supervisor.snapshot import Subtopology
 
 _CHANGELOG = "-changelog"
@@ -158,7 +158,8 @@ def drawn(nodes: Sequence[TopologyNode]) -> list[tuple[str, TopologyNode | None]
 
 @dataclass(frozen=True, slots=True)
 class TopologyRow:
-    """A line of the drawing; without ``node`` it begins a part (``about``), or lines fork or join there."""
+    """A line of the drawing; without ``node`` it begins a part (``about``), or lines fork or join there. ``total`` is
+    what a node has processed, or the lag of a part."""
 
     key: str
     lanes: str
@@ -177,13 +178,14 @@ class TopologyRow:
 
 
 def topology_rows(
-    application: Sequence[StreamsRow], told: TopologyTold | None, rates: CounterRates, age_ms: float
+    application: Sequence[StreamsRow], told: TopologyTold | None, kept: KeptWorkers, age_ms: float
 ) -> list[TopologyRow]:
     """Part by part.
 
     Args:
         application: its row, and those of its parts, as brokers know them.
         told: by a worker; ``None`` if none tells.
+        kept: what workers told of themselves.
         age_ms: of what workers told last.
     """
     if not application:
@@ -198,10 +200,15 @@ def topology_rows(
         parts = [
             (name, known_to_brokers(each.subtopology, each.short)) for name, each in by_id.items() if each.subtopology
         ]
+    rates, lags = kept.rates, kept.lags()
     rows: list[TopologyRow] = []
     for name, nodes in parts:
         title = f"sub-topology {name}"
-        rows.append(TopologyRow(f"part {name}", "", None, by_id.get(name), title, None, (), None, prefix, 0.0))
+        about = by_id.get(name)
+        # What has been read is newer than what was committed.
+        known = [lags.get(each.key, each.lag) for each in about.tasks] if about is not None else []
+        lag = sum(each for each in known if each is not None) if any(each is not None for each in known) else None
+        rows.append(TopologyRow(f"part {name}", "", None, about, title, None, (), lag, prefix, 0.0))
         for number, (lanes, node) in enumerate(drawn(nodes)):
             if node is None:
                 rows.append(TopologyRow(f"{name} {number}", lanes, None, None, "", None, (), None, prefix, 0.0))
@@ -230,16 +237,16 @@ def _named(row: TopologyRow) -> Cell:
     )
 
 
-def _part_words(row: StreamsRow) -> Cell:
+def _part_words(row: StreamsRow, lag: int | None) -> Cell:
     spans = [Span(f"{row.running}/{len(row.tasks)} tasks", "text" if row.running == len(row.tasks) else "offline")]
-    if row.lag is not None:
-        spans += [Span("  lag ", "muted"), Span(text.count(row.lag), lag_tone(row.lag))]
+    if lag is not None:
+        spans += [Span("  lag ", "muted"), Span(text.count(lag), lag_tone(lag))]
     return tuple(spans)
 
 
 def _what(row: TopologyRow) -> Cell:
     if row.about is not None:
-        return _part_words(row.about)
+        return _part_words(row.about, row.total)
     if row.node is None:
         return EMPTY
     spans: list[Span] = []

@@ -24,19 +24,15 @@ MOVED_SHOWN_MS = 120_000
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process of the application; a Java one may have several members, a thread each."""
+    """A process of the application; a Java one may have several members, a thread each. One that was killed is there
+    until the group gives it up, beside the one that was started in its place, which has the same process id."""
 
-    process_id: str
+    key: str
     members: tuple[MemberState, ...]
     told: WorkerTold | None
     problem: str
     rate: float | None
     age_ms: float
-
-    @property
-    def key(self) -> str:
-        """The process's id."""
-        return self.process_id
 
     @property
     def endpoint(self) -> str:
@@ -81,16 +77,24 @@ def holders_of(group: GroupState, subtopology: str) -> dict[int, str]:
     }
 
 
+def _is_of(told: WorkerTold, member: MemberState, group: GroupState) -> bool:
+    """Whether it is this member that told it: members of the same endpoint may be one after the other."""
+    if told.process_id != (member.process_id or told.process_id):
+        return False
+    return told.member_id in ("", member.member_id) or all(each.member_id != told.member_id for each in group.members)
+
+
 def worker_rows(group: GroupState, kept: KeptWorkers, now_ms: float) -> list[WorkerRow]:
     """One row a process, by its name."""
-    processes: dict[str, list[MemberState]] = {}
+    processes: dict[tuple[str, str, bool], list[MemberState]] = {}
     for member in sorted(group.members, key=lambda each: each.member_id):
-        processes.setdefault(member.process_id or member.member_id, []).append(member)
+        told, _ = kept.of(member.user_endpoint)
+        is_other = told is not None and not _is_of(told, member, group)
+        processes.setdefault((member.process_id or member.member_id, member.user_endpoint, is_other), []).append(member)
     rows = []
-    for process_id, members in sorted(processes.items()):
-        endpoint = endpoint_of(members)
+    for (process_id, endpoint, is_other), members in sorted(processes.items()):
         told, at_ms = kept.of(endpoint)
-        if told is not None and told.process_id != process_id:
+        if is_other:
             # Another process has the endpoint of one that the group has not given up yet.
             problem, told = f"{endpoint} is another worker's by now", None
         else:
@@ -101,7 +105,8 @@ def worker_rows(group: GroupState, kept: KeptWorkers, now_ms: float) -> list[Wor
             else kept.rates.together((f"task {each.task_id}" for each in told.tasks), endpoint)
         )
         age = now_ms - at_ms if told is not None else 0.0
-        rows.append(WorkerRow(process_id, tuple(members), told, problem, rate, age))
+        key = f"{process_id} {endpoint}{' gone' if is_other else ''}"
+        rows.append(WorkerRow(key, tuple(members), told, problem, rate, age))
     return rows
 
 
@@ -162,11 +167,7 @@ def streams_task_rows(
         for role, member in roles:
             endpoint = member.user_endpoint if member is not None else ""
             worker, at_ms = kept.of(endpoint)
-            if (
-                worker is not None
-                and member is not None
-                and worker.process_id != (member.process_id or worker.process_id)
-            ):
+            if worker is not None and member is not None and not _is_of(worker, member, group):
                 worker = None
             told = next(
                 (
@@ -206,12 +207,14 @@ def application_words(
     running = sum(each.member is not None for each in active)
     remaining = sum(each.remaining or 0 for each in workers)
     silent = [each for each in workers if each.problem and each.endpoint]
+    # Of what is read; the group's lag is that of what was committed.
+    lags = [each.lag for each in active if each.lag is not None]
     rates = [each.rate for each in workers if each.rate is not None]
     return [
         (f"! {silent[0].name}: {silent[0].problem}" if silent else "", 10),
         (group.state, 9),
         (f"{running}/{len(active)} tasks", 5),
-        (f"lag {text.count(group.total_lag)}", 7),
+        (f"lag {text.count(sum(lags) if lags else group.total_lag)}", 7),
         (text.per_second(sum(rates)) if rates else "", 4),
         (f"{text.count(remaining)} to restore" if remaining else "", 8),
         (f"not described: {group.error}" if group.error else "", 8),
@@ -319,7 +322,10 @@ def _short(number: int) -> str:
 def _moved(row: StreamsTaskRow) -> Cell:
     if row.move is None or row.moved_ms > MOVED_SHOWN_MS:
         return cell("")
-    return (Span("⇠ ", "leader"), Span(row.move.before, "leader"), Span(f" {text.age(row.moved_ms)}", "muted"))
+    # A worker that was started again has the process id of the one before.
+    again = row.member is not None and row.move.before == worker_name(row.member)
+    before = "restart" if again else row.move.before
+    return (Span(f"⇠ {before}", "leader"), Span(f" {text.age(row.moved_ms)}", "muted"))
 
 
 _ROLE_TONES = {"active": "text", "standby": "muted", "warmup": "under_replicated"}

@@ -39,7 +39,8 @@ class TaskMoves:
         for group in groups:
             has = self._has.setdefault(group.group_id, {})
             for member in group.members:
-                now = (member.process_id or member.member_id, worker_name(member))
+                # Threads of one process have one endpoint; one that was started again has another, or is alone.
+                now = (f"{member.process_id or member.member_id} {member.user_endpoint}", worker_name(member))
                 for name, numbers in member.tasks.active if member.tasks is not None else ():
                     for number in numbers:
                         before = has.get((name, number))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from console.viewmodel.cells import plain
-from console.viewmodel.counter_rates import CounterRates
 from console.viewmodel.streams import streams_rows
+from console.viewmodel.streams_told import KeptWorkers, worker_told
 from console.viewmodel.streams_topology import (
     TOPOLOGY_COLUMNS,
     UNTOLD,
@@ -17,7 +17,7 @@ from console.viewmodel.streams_topology import (
     topology_told,
 )
 from tests.console.sample_snapshots import newer_groups, sample_cluster
-from tests.console.sample_streams import APPLICATION, TOPOLOGY, with_workers
+from tests.console.sample_streams import APPLICATION, TOPOLOGY, status, with_workers
 
 
 def node(name: str, *successors: str, store: str = "") -> TopologyNode:
@@ -91,14 +91,14 @@ def test_every_node_stands_below_all_that_feed_it() -> None:
 
 
 def test_nodes_have_rates_totals_and_topics_without_the_applications_name() -> None:
-    rates = CounterRates()
+    kept = KeptWorkers()
     for seconds in (0, 2):
-        rates.take("a", 1, seconds * 1_000.0, {"KSTREAM-AGGREGATE-0000000003": 20 + 300 * seconds})
-        rates.keep(seconds * 1_000.0)
+        told = worker_told("a", {**status(0, 0), "nodes": {"KSTREAM-AGGREGATE-0000000003": 20 + 300 * seconds}})
+        kept.take({"a": told}, seconds * 1_000.0)
     application = streams_rows(with_workers(newer_groups(sample_cluster())), APPLICATION)
-    rows = topology_rows(application, topology_told(TOPOLOGY), rates, 0.0)
+    rows = topology_rows(application, topology_told(TOPOLOGY), kept, 0.0)
     shown = {row.key: [plain(column.cell(row)).strip() for column in TOPOLOGY_COLUMNS] for row in rows}
-    assert shown["part 1"] == ["sub-topology 1", "", "3/3 tasks  lag 7", "", ""]
+    assert shown["part 1"] == ["sub-topology 1", "", "3/3 tasks  lag 10", "", ""]
     assert shown["KSTREAM-AGGREGATE-0000000003"] == [
         "◉ KSTREAM-AGGREGATE-0000000003",
         "300/s",
@@ -112,11 +112,11 @@ def test_nodes_have_rates_totals_and_topics_without_the_applications_name() -> N
 
 def test_without_workers_the_parts_are_drawn_as_brokers_know_them() -> None:
     application = streams_rows(newer_groups(sample_cluster()), APPLICATION)
-    rows = topology_rows(application, None, CounterRates(), 0.0)
+    rows = topology_rows(application, None, KeptWorkers(), 0.0)
     names = [row.title or (row.node.name if row.node is not None else "") for row in rows]
     assert names[:5] == ["sub-topology 0", "clicks", UNTOLD, "counts-repartition", "sub-topology 1"]
     assert len({row.key for row in rows}) == len(rows)
-    assert topology_rows([], None, CounterRates(), 0.0) == []
+    assert topology_rows([], None, KeptWorkers(), 0.0) == []
 
 
 def test_what_is_no_topology_is_refused() -> None:

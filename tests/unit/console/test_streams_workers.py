@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from console.viewmodel.streams_workers import (
     worker_rows,
 )
 from console.viewmodel.task_moves import TaskMoves
+from engine.supervisor.snapshot import StreamsTasks
 from tests.console.sample_snapshots import newer_groups, sample_cluster
 from tests.console.sample_streams import AFTER, APPLICATION, BEFORE, ENDPOINTS, PROCESSES, status, with_workers
 
@@ -168,3 +170,35 @@ def test_rates_are_summed_over_workers_and_begin_anew_with_another_incarnation()
     assert rates.of("n") == 10.0
     rates.keep(20_000.0)
     assert rates.total("n") is None
+
+
+def test_a_worker_that_was_started_again_stands_beside_the_one_that_is_not_given_up_yet() -> None:
+    snapshot = with_workers(newer_groups(sample_cluster()))
+    group = find_group(snapshot, APPLICATION)
+    assert group is not None
+    first, second = group.members
+    empty = StreamsTasks()
+    for endpoint in ("127.0.0.1:7009", ENDPOINTS[1]):
+        again = replace(second, member_id="member-9", user_endpoint=endpoint, tasks=empty)
+        both = replace(group, members=(first, second, again))
+        kept = KeptWorkers()
+        told = worker_told(endpoint, {**status(1, 0), "member_id": "member-9", "pid": 7, "tasks": []})
+        kept.take({ENDPOINTS[1]: "127.0.0.1:7002 cannot be reached", endpoint: told}, 0.0)
+        _, *rows = worker_rows(both, kept, 0.0)
+        assert len({row.key for row in rows}) == 2 and {row.name for row in rows} == {"9b03d7ee"}
+        (old,) = (row for row in rows if row.members == (second,))
+        (new,) = (row for row in rows if row.members == (again,))
+        assert (cells(old)["state"], cells(old)["pid"]) == ("○ no answer", "–")
+        assert (cells(new)["state"], cells(new)["pid"]) == ("◑ rebalancing", "7")
+    moves = TaskMoves()
+    moves.take(snapshot)
+    taken = replace(again, tasks=second.tasks, user_endpoint="127.0.0.1:7009")
+    groups = tuple(
+        replace(each, members=(first, taken)) if each.group_id == APPLICATION else each for each in snapshot.groups
+    )
+    later = snapshot.with_facts(groups=groups)
+    moves.take(later)
+    group = find_group(later, APPLICATION)
+    assert group is not None
+    rows = streams_task_rows(later, group, KeptWorkers(), moves.of(APPLICATION), 0.0)
+    assert [cells(row)["moved"] for row in rows] == ["", "", "⇠ restart now", "⇠ restart now", "", "", "⇠ restart now"]
