@@ -22,6 +22,7 @@ from console.looking import CONTEXT_KEY, chosen_context, takes_context
 from console.metrics_command import metrics
 from console.recording_command import bundle, record, recording_of, recording_options, replay
 from console.redrive_command import redrive
+from console.registry_commands import registry as registry_group
 from console.script_commands import describe, get, health, lag
 from console.storage_commands import storage
 from console.streams_commands import streams
@@ -276,6 +277,8 @@ def up(config: str | None, data_dir: str | None, fresh: bool, no_workload: bool,
         click.echo(f"{line['bootstrap_servers']} is up: brokers {brokers}")
         if "zookeeper" in line:
             print_zookeeper(line["zookeeper"])
+        if "registry" in line:
+            click.echo(f"schema registry: {line['registry']['url']}")
 
     options = Options(spec, text, fresh=fresh, keep=keep, workload=not no_workload)
     sys.exit(run_supervisor(directory.path, options, name, on_ready))
@@ -297,6 +300,10 @@ def status(data_dir: str | None, as_json: bool) -> None:
     print_brokers(answer["brokers"])
     if "zookeeper" in answer:
         print_zookeeper(answer["zookeeper"])
+    if "registry" in answer:
+        row = answer["registry"]
+        pid = "-" if row["pid"] is None else row["pid"]
+        click.echo(f"schema registry {row['url']}: {row['state']}, pid {pid}, {row['why']}")
 
 
 def _broker_command(name: str, help_text: str) -> Callable[..., None]:
@@ -537,6 +544,7 @@ for _command in (
     lag,
     tail,
     streams,
+    registry_group,
     copy,
     redrive,
     load,

@@ -101,9 +101,16 @@ class EmbeddedGateway(AttachedGateway):
     async def bootstrap(self) -> list[Address]:
         servers = self._facts.bootstrap_servers
         if not servers:
-            servers = str((await self._call("status"))["bootstrap_servers"])
+            status = await self._call("status")
+            servers = str(status["bootstrap_servers"])
+            self._facts.registry_url = str(status.get("registry_url", ""))
         self._capabilities = self._capabilities._replace(bootstrap_servers=servers)
         return addresses_of(servers)
+
+    async def registry_url(self) -> str:
+        """Of the cluster's own schema registry; empty where its file has none. Raises: GatewayError."""
+        await self.bootstrap()
+        return self._facts.registry_url
 
     async def _read_facts(self) -> None:
         while True:

@@ -34,6 +34,9 @@ class ReadableGateway:
 
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
         """Records as rules have them. Raises GatewayError too where masks are wrong."""
+        registry_url = getattr(self._gateway, "registry_url", None)
+        if registry_url is not None:
+            self.values.cluster_has_registry(await registry_url())
         try:
             reader = self.values.begin()
         except MaskingBroken as error:

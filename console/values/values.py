@@ -51,6 +51,8 @@ class Values:
         self.masking_path = _path(options.masking_file, folder, "masking.yaml")
         self._masking_is_wanted = options.masking_file is not None
         self._registry_option = RegistryConfig.parse(options.registry) if options.registry else None
+        # Of the embedded cluster itself: asked where nobody says another.
+        self._cluster_registry: RegistryConfig | None = None
         self._option_rule = SerdeRule(
             "*",
             SerdeWord.parse(options.key_serde) if options.key_serde else None,
@@ -71,6 +73,10 @@ class Values:
         self.read_rules()
         return ValueReader(self.word, masks, self._registered)
 
+    def cluster_has_registry(self, url: str) -> None:
+        """The cluster's own schema registry, or none (empty): asked where neither options nor file name one."""
+        self._cluster_registry = RegistryConfig.parse(url) if url else None
+
     def read_rules(self) -> None:
         """Read the file of serdes; ``problem`` says what is wrong with it."""
         self.problem, self._file = "", SerdeFile()
@@ -90,7 +96,7 @@ class Values:
                 self.problem = f"{self.serdes_path} cannot be read: {error}"
             except SpecErrors as error:
                 self.problem = error.in_file(str(self.serdes_path)).splitlines()[0]
-        config = self._registry_option or self._file.registry
+        config = self._registry_option or self._file.registry or self._cluster_registry
         if config is None:
             self._registered = None
         elif self._registered is None or self._registered.registry.config != config:

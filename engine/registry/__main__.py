@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 from engine.model.properties import read_properties
 from engine.registry.config import RegistryConfig, RegistryConfigError, read_config
@@ -18,11 +19,11 @@ FENCED = 3
 """How the process ends when another registry took the topic over: to start it again would take it back."""
 
 
-async def serve(config: RegistryConfig, ready: asyncio.Future[str] | None = None) -> int:
+async def serve(config: RegistryConfig, on_ready: Callable[[str], None] | None = None) -> int:
     """Run a registry until SIGTERM, SIGINT, or until another one takes over; the exit code.
 
     Args:
-        ready: is told the registry's URL.
+        on_ready: is told the registry's URL.
 
     Raises:
         CannotStart: it cannot begin.
@@ -35,8 +36,8 @@ async def serve(config: RegistryConfig, ready: asyncio.Future[str] | None = None
         loop.add_signal_handler(each, stopped.set)
     await service.start()
     logging.getLogger(__name__).info("serves %s, kept in %s", service.url, config.topic)
-    if ready is not None:
-        ready.set_result(service.url)
+    if on_ready is not None:
+        on_ready(service.url)
     service.lost.add_done_callback(lambda _: stopped.set())
     try:
         await stopped.wait()

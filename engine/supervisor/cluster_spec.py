@@ -21,6 +21,7 @@ from engine.supervisor.spec_types import (
     ClusterSpec,
     GroupSpec,
     ProducerSpec,
+    RegistrySpec,
     RestartSpec,
     TopicSpec,
     WorkloadSpec,
@@ -69,7 +70,9 @@ def read_cluster_spec(top: MappingReader, problems: Problems) -> ClusterSpec:
     _check_replication_configs(config_nodes, len(brokers), problems)
     topics = _topics(top, len(brokers), configs, problems)
     workload = _workload(top, topics, configs, problems)
-    spec = ClusterSpec(durability, configs, brokers, topics, workload, _restart(top), zookeeper)
+    spec = ClusterSpec(
+        durability, configs, brokers, topics, workload, _restart(top), zookeeper, _registry(top, problems)
+    )
     top.finish()
     if not problems.errors:
         _check_as_a_whole(spec, top, problems)
@@ -124,6 +127,25 @@ def _zookeeper_servers(top: MappingReader, node: Node | None, problems: Problems
             "one, or three of which any two go on",
         )
     return servers
+
+
+# -- the schema registry ----------------------------------------------------------------------------------------
+
+
+def _registry(top: MappingReader, problems: Problems) -> RegistrySpec | None:
+    node = top.take("registry")
+    if node is None:
+        return None
+    if isinstance(node, yaml.ScalarNode) and str(node.value).lower() in ("true", "false", _EMBEDDED):
+        return None if str(node.value).lower() == "false" else RegistrySpec(AUTO_PORT, _at(node))
+    if not isinstance(node, yaml.MappingNode):
+        remedy = "write `registry: true`, or `registry: {port: 8081}`"
+        problems.error(node, f"registry is true, false or a mapping, not {kind_of(node)}", remedy)
+        return None
+    reader = top.mapping("registry")
+    port = reader.integer("port", AUTO_PORT, low=0, high=65535, words=_AUTO)
+    reader.finish()
+    return RegistrySpec(port, _at(reader.place("port")))
 
 
 # -- brokers ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The commands of the control socket.
 
-status                                    cluster, brokers with their process facts, workload, ZooKeeper's servers
+status                                    cluster, brokers and their processes, workload, ZooKeeper's servers, registry
 kill {brokers, measure?, acks?, rate?}    SIGKILL; with measure true one broker, and ``act_id`` of its stopwatch
 stop start pause resume restart {brokers} an empty or absent list: every broker to which the command applies
 fault {kind, broker_id, other?, by_ms?, times?, for_ms?, acks?, measure?, rate?, patience_s?}
@@ -141,6 +141,7 @@ class Commands:
             "control_socket": supervisor.control.path,
             **self._rows(brokers),
             **supervisor.zookeeper_rows(),
+            **supervisor.registry_row(),
             "workload": {"running": workload is not None and workload.pid is not None},
         }
 

@@ -9,6 +9,7 @@ broker-N/            server.properties, broker.log and broker.log.1 (previous in
 broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
 streams/             state.dir of applications that `kconsole streams run` runs over it, and their workers' logs
+registry/            of the schema registry: registry.properties, registry.log and registry.log.1
 zookeeper-N/         of an embedded ZooKeeper server: zoo.cfg, server.log and server.log.1, pid
 zookeeper-N/data/    its dataDir
 before-kraft/        cluster.yaml and cluster.json under ZooKeeper, once `kconsole zookeeper migrate` was there
@@ -41,6 +42,7 @@ _OURS = (
     "recording",
     # State of applications over it: nothing without the cluster's changelogs.
     "streams",
+    "registry",
 )
 
 
@@ -78,6 +80,10 @@ class DataDir:
     def streams_dir(self) -> str:
         """``state.dir`` of applications over streams."""
         return os.path.join(self.path, "streams")
+
+    def registry_dir(self) -> str:
+        """What belongs to the schema registry; its schemas stand in a topic."""
+        return os.path.join(self.path, "registry")
 
     @property
     def state_file(self) -> str:

@@ -53,6 +53,8 @@ class FactView:
         # Empty where a quorum coordinates; the servers are those that the supervisor runs, by their ids.
         self.zookeeper_connect = ""
         self.zookeeper: dict[int, ZooKeeperProcess] = {}
+        # Of the cluster's own schema registry; empty where it has none.
+        self.registry_url = ""
 
     @property
     def acts(self) -> tuple[Act, ...]:
@@ -97,6 +99,7 @@ class FactView:
             self.bootstrap_servers = str(fact["bootstrap_servers"])
             self.data_dir = str(fact["data_dir"])
             self.zookeeper_connect = str(fact.get("zookeeper_connect", ""))
+            self.registry_url = str(fact.get("registry_url", ""))
             for broker_id in self.processes.keys() - set(fact["brokers"]):
                 # It was removed.
                 for known in (self.processes, self.log_files, self.addresses, self.counters, self._earlier_counters):

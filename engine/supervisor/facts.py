@@ -9,12 +9,13 @@ machine) and, on the bus, a ``sequence`` without gaps:
     metadata_applied  broker, offset, changes [{topic, partition, leader, leader_epoch}]: it has seen new metadata
     process           broker and the fields of snapshot.ProcessFacts: at every change, and every sample
     zookeeper         server, address, state, mode, pid and more of an embedded ZooKeeper server's process: as above
+    registry          url, state, pid, restarts, log_file, why of the schema registry's process: at every change
     client_metrics    broker, client_instance_id, client_id and more of the client, metrics: what it pushed (KIP-714)
     workload          running, parts: fields of snapshot.WorkloadMember each
     probe             running, records acknowledged so far
     act               the fields of snapshot.Act: at every change of its stopwatch or ledger
     faults            faults: the fields of snapshot.ActiveFault each, of all that are active: at every change
-    cluster           cluster_id, ready, bootstrap_servers, brokers, zookeeper_connect
+    cluster           cluster_id, ready, bootstrap_servers, brokers, zookeeper_connect, registry_url
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class FactBus:
             self._latest[kind, fact.get("server")] = fact
         elif kind == "act":
             self._latest[kind, fact.get("act_id")] = fact
-        elif kind in ("workload", "probe", "cluster", "faults"):
+        elif kind in ("workload", "probe", "cluster", "faults", "registry"):
             self._latest[kind, None] = fact
         for listener in self._listeners:
             listener(fact)

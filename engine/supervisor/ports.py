@@ -1,4 +1,4 @@
-"""Ports of brokers and ZooKeeper servers: fixed ones must be free, ``auto`` ones are chosen once and kept."""
+"""Ports of brokers, ZooKeeper and the registry: fixed ones must be free, ``auto`` ones are chosen once and kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.supervisor.server_properties import Address
-from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
+from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec, RegistrySpec
 from engine.supervisor.yaml_nodes import SpecError
 from engine.supervisor.zookeeper_files import HOST, ServerPorts
 from engine.world import Random
@@ -102,6 +102,24 @@ def choose_zookeeper_ports(
             *(_choose(HOST, before.get(name), taken, random) for name in ServerPorts._fields)
         )
     return found
+
+
+def choose_registry_port(
+    spec: RegistrySpec, remembered: int | None, addresses: Mapping[int, Address], random: Random
+) -> tuple[int, list[SpecError]]:
+    """The port of the cluster's schema registry, and what is wrong with a fixed one.
+
+    Raises:
+        OSError: there is none.
+    """
+    taken = {port for each in addresses.values() for port in (each.port, each.controller_port)}
+    if spec.port == AUTO_PORT:
+        return _choose(HOST, remembered, taken, random), []
+    reason = "a broker has it" if spec.port in taken else port_is_free(HOST, spec.port)
+    if not reason:
+        return spec.port, []
+    remedy = "stop what listens there, give another port, or auto"
+    return spec.port, [SpecError(*spec.port_at, f"port {spec.port} of the registry cannot be used: {reason}", remedy)]
 
 
 def _choose(host: str, before: int | None, taken: set[int], random: Random) -> int:

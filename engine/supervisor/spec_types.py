@@ -76,6 +76,14 @@ class ZooKeeperSpec(NamedTuple):
     connect: str
 
 
+class RegistrySpec(NamedTuple):
+    """A schema registry beside the cluster. A port of 0 is chosen by the supervisor, and kept; ``port_at`` is where it
+    stands in the file (line and column), for complaints."""
+
+    port: int
+    port_at: tuple[int, int] = (1, 1)
+
+
 class ClusterSpec(NamedTuple):
     """A whole cluster. Without ``zookeeper`` its own quorum coordinates it (KRaft)."""
 
@@ -86,3 +94,4 @@ class ClusterSpec(NamedTuple):
     workload: WorkloadSpec
     restart: RestartSpec
     zookeeper: ZooKeeperSpec | None = None
+    registry: RegistrySpec | None = None

@@ -16,7 +16,7 @@ from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.facts import FactBus
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.faults import Fault, Faults
-from engine.supervisor.ports import choose_addresses
+from engine.supervisor.ports import choose_addresses, choose_registry_port
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
@@ -28,6 +28,7 @@ from engine.world import World
 if TYPE_CHECKING:
     from engine.supervisor.acts import Acts
     from engine.supervisor.cluster_admin import ClusterAdmin
+    from engine.supervisor.registry_process import RegistryProcess
     from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 
 _START_TIMEOUT_S = 90.0
@@ -77,6 +78,8 @@ class Supervisor:
         self.brokers: dict[int, BrokerSupervision] = {}
         # Its own servers, where ZooKeeper coordinates and they are its own.
         self.zookeeper: ZooKeeperEnsemble | None = None
+        # Its schema registry, where its file has one.
+        self.registry: RegistryProcess | None = None
         self.workload: WorkloadProcess | None = None
         self.faults = Faults(world, self.bus, self.brokers, lambda: self._admin)
         self.stop_requested = asyncio.Event()
@@ -108,6 +111,8 @@ class Supervisor:
                     await self.zookeeper.start()
                 await asyncio.gather(*(broker.start("the cluster starts") for broker in self.brokers.values()))
                 await self._wait_until_ready()
+                if self.registry is not None:
+                    await self.registry.start()
         except (CommandError, TimeoutError) as error:
             reason = str(error) or f"the cluster was not ready within {_START_TIMEOUT_S:.0f} s"
             await self.shut_down(controlled=False)
@@ -158,10 +163,28 @@ class Supervisor:
             raise StartFailed(str(error)) from error
         for broker in brokers:
             self._add(broker)
+        self._prepare_registry(spec)
         data_dir.write_state(state)
         self._world.disk.write_atomic(data_dir.spec_file, options.spec_text.encode())
         self.workload = WorkloadProcess(
             self._world, self.bus, data_dir.path, options.spec.workload, self.bootstrap_servers
+        )
+
+    def _prepare_registry(self, spec: ClusterSpec) -> None:
+        if spec.registry is None:
+            return
+        from engine.supervisor.registry_process import RegistryProcess, missing_modules
+
+        missing = missing_modules()
+        if missing:
+            raise StartFailed(missing)
+        before = self._state.get("registry", {}).get("port")
+        port, errors = choose_registry_port(spec.registry, before, self._addresses, self._world.random)
+        if errors:
+            raise PortsTaken(errors)
+        self._state["registry"] = {"port": port}
+        self.registry = RegistryProcess(
+            self._world, self.bus, self._data_dir, port, lambda: self.bootstrap_servers, spec.restart
         )
 
     def _add(self, broker: BrokerSpec) -> BrokerSupervision:
@@ -314,10 +337,15 @@ class Supervisor:
         servers = [] if self.zookeeper is None else list(self.zookeeper.servers.values())
         return {"zookeeper": {"connect": self.zookeeper_connect, "servers": [server.as_row() for server in servers]}}
 
+    def registry_row(self) -> dict[str, Any]:
+        """What is to be said of the schema registry: nothing, where the cluster has none."""
+        return {} if self.registry is None else {"registry": self.registry.as_row()}
+
     def ready_line(self) -> dict[str, Any]:
         """What ``kconsole up --json`` prints."""
         return {
             **self.zookeeper_rows(),
+            **self.registry_row(),
             "bootstrap_servers": self.bootstrap_servers,
             "control_socket": self.control.path,
             "brokers": [
@@ -341,6 +369,7 @@ class Supervisor:
             "bootstrap_servers": self.bootstrap_servers,
             "brokers": sorted(self.brokers),
             "zookeeper_connect": self.zookeeper_connect,
+            "registry_url": "" if self.registry is None else self.registry.url,
             "supervisor_pid": os.getpid(),
         }
 
@@ -440,6 +469,8 @@ class Supervisor:
             await self._acts.close()
         if self.workload is not None:
             await self.workload.close()
+        if self.registry is not None:
+            await self.registry.stop()
         alive = [broker for _, broker in sorted(self.brokers.items()) if broker.is_alive]
         controller = -1
         if self._admin is not None:
