@@ -43,7 +43,6 @@ PROTOCOLS = [os.environ.get("KCONSOLE_STREAMS_PROTOCOL", "streams")] if IS_LONG 
 PARTITIONS = 3
 GROUP_CONFIGS = {
     "group.min.session.timeout.ms": 500,
-    "group.initial.rebalance.delay.ms": 0,
     "group.streams.min.session.timeout.ms": 500,
     "group.streams.session.timeout.ms": 6000 if IS_LONG else 2000,
     "group.streams.min.heartbeat.interval.ms": 100,
@@ -210,7 +209,7 @@ class BrokerThreads:
 
     def __init__(self) -> None:
         topics = {**dict.fromkeys(TOPICS, PARTITIONS), "orders": PARTITIONS, "words": 1, "dead": 1, "counts": 1}
-        self._cluster = KafkaCluster(3, configs=GROUP_CONFIGS, topics=topics)
+        self._cluster = KafkaCluster(3, configs=GROUP_CONFIGS | {"group.initial.rebalance.delay.ms": 0}, topics=topics)
         self._cluster.start()
         self.bootstrap, self.ids = self._cluster.bootstrap_servers, [1, 2, 3]
         self.kill, self.start, self.close = self._cluster.kill, self._cluster.start, self._cluster.close
