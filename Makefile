@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams clean
+.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -184,6 +184,10 @@ $(QUIX)/.installed: tools/quixstreams.lock
 
 bench-streams: dev $(QUIX)/.installed ## streams beside Quix Streams 3.28.1 on one broker, and a restore: make bench-streams STREAMS="--kafka"
 	$(BIN)/python -m bench streams --pairs 5 $(STREAMS)
+
+bench-connect: dev jars ## file to topic to file, a million lines, beside Kafka Connect 4.3.1 on one broker: make bench-connect CONNECT="--kafka"
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-connect connect-file
+	$(BIN)/python -m bench connect --pairs 5 $(CONNECT)
 
 clean: ## remove what the targets made, not the data of any cluster
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -19,14 +19,16 @@ def main() -> None:
         nargs="*",
         choices=[
             *("idle", "failover", "look", "throughput", "durability", "compaction", "growth", "reads", "zookeeper"),
-            "streams",
+            *("streams", "connect"),
         ],
         default=[],
     )
     parser.add_argument("--rounds", type=int, default=20, help="kills of each kind")
     parser.add_argument("--kafka-rounds", type=int, default=3, help="kills of Apache Kafka's leader, for the ratio")
     parser.add_argument(
-        "--records", type=int, help="records of a throughput sample (1,000,000), of the input of streams (200,000)"
+        "--records",
+        type=int,
+        help="records of a throughput sample, lines of connect (1,000,000), the input of streams (200,000)",
     )
     parser.add_argument("--pairs", type=int, default=3, help="throughput samples of each cluster; zookeeper: kills")
     parser.add_argument("--updates", type=int, default=5_000_000, help="updates of a compacted topic's keys")
@@ -35,7 +37,7 @@ def main() -> None:
         "--partitions", type=int, default=2000, help="growth: partitions of the last measurement; look: in all (2000)"
     )
     parser.add_argument("--durability", choices=durability.MODES, default="page-cache", help="growth: (page-cache)")
-    parser.add_argument("--kafka", action="store_true", help="streams: over a broker of Apache Kafka")
+    parser.add_argument("--kafka", action="store_true", help="streams, connect: over a broker of Apache Kafka")
     parser.add_argument("--topologies", default="map_filter,count,window", help="streams: those to measure")
     parser.add_argument("--keys", type=int, default=1_000_000, help="streams: keys to restore, 0 for none")
     options = parser.parse_args()
@@ -92,6 +94,14 @@ def main() -> None:
                 kafka=options.kafka,
                 which=[each for each in options.topologies.split(",") if each],
                 restore=options.keys,
+            ):
+                print(line, flush=True)
+        if "connect" in which:
+            # Needs Kafka's file connectors, `make bench-connect`.
+            from bench import connect
+
+            for line in connect.compare(
+                directory / "connect", options.records or 1_000_000, options.pairs, kafka=options.kafka
             ):
                 print(line, flush=True)
         if "throughput" in which:

@@ -139,8 +139,10 @@ def _connectors() -> Iterator[Plugin]:
     jdbc = "io.confluent.connect.jdbc"
     yield Plugin(f"{where}.sql_source", "SqlSourceConnector", source, (f"{jdbc}.JdbcSourceConnector",), "connect-sql")
     yield Plugin(f"{where}.sql_sink", "SqlSinkConnector", sink, (f"{jdbc}.JdbcSinkConnector",), "connect-sql")
-    syslog = "io.confluent.connect.syslog.SyslogSourceConnector"
-    yield Plugin(f"{where}.syslog", "SyslogSourceConnector", source, (syslog,))
+    # Confluent's of these kinds have other configs, so that their names are not ours.
+    yield Plugin(f"{where}.syslog", "SyslogSourceConnector", source)
+    yield Plugin(f"{where}.http_source", "HttpSourceConnector", source, extra="connect")
+    yield Plugin(f"{where}.http_sink", "HttpSinkConnector", sink, extra="connect")
 
 
 BUILT_IN: tuple[Plugin, ...] = (*_connectors(), *_converters(), *_transforms())
