@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect clean
+.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,13 @@ streams-java: dev tools ## the same topologies and records through Kafka Streams
 record-streams-java: dev tools ## keep anew what Kafka Streams makes of the topologies (tests/golden/streams-4.3.1.json.gz)
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams-test kafka-streams-test-utils
 	$(BIN)/python tests/integration/compare_streams_with_java.py --seeds 0:3 --record
+
+CONNECT_SEEDS ?= $(shell date +%s | awk '{print $$1 ":" $$1 + 5}')
+connect-java: dev jars ## the same records through Kafka Connect's converters and transforms and ours: the same output
+	$(BIN)/python tests/integration/compare_connect_with_java.py --seeds $(CONNECT_SEEDS)
+
+record-connect-java: dev jars ## keep anew what Kafka Connect's converters and transforms make of the cases (tests/golden/connect-4.3.1.json.gz)
+	$(BIN)/python tests/integration/compare_connect_with_java.py --seeds 0:3 --record
 
 zookeeper-migration: dev tools jars zookeeper ## move clusters from ZooKeeper to KRaft: a real Kafka 3.9.1, and embedded ones; compare all that clients see
 	KCONSOLE_ZOOKEEPER_MIGRATION=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_migration.py -q -s

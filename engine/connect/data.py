@@ -114,6 +114,9 @@ class Schema:
             self, "_hash", hash((self.type, self.optional, self.name, self.version, self.fields, self.key, self.value))
         )
         if self.default is not None:
+            if isinstance(self.default, Struct) and self.default.schema.fields == self.fields:
+                # It was made with the schema as it was before it had a default.
+                set_(self, "default", Struct.of(self, list(self.default.values)))
             try:
                 validate(self, self.default)
             except DataError as error:
@@ -134,7 +137,7 @@ class Schema:
             and self.name == other.name
             and self.version == other.version
             and self.doc == other.doc
-            and self.default == other.default
+            and _same_default(self.default, other.default)
             and self.fields == other.fields
             and self.key == other.key
             and self.value == other.value
@@ -167,6 +170,13 @@ class Schema:
     def with_default(self, default: Any) -> Schema:
         """The same with a default."""
         return replace(self, default=default)
+
+
+def _same_default(one: Any, other: Any) -> bool:
+    """A struct's schema is the one that has it for default, which is being compared."""
+    if isinstance(one, Struct) and isinstance(other, Struct):
+        return one.values == other.values
+    return bool(one == other)
 
 
 def struct(

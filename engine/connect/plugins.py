@@ -70,6 +70,11 @@ class Plugin:
         """Its class, with the module."""
         return f"{self.module}.{self.cls}"
 
+    @property
+    def shown(self) -> str:
+        """The name under which it is listed: Kafka's, if Kafka has it too."""
+        return next((each for each in self.java if each.startswith("org.apache.kafka.")), self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class PluginDesc:
@@ -229,18 +234,18 @@ def listed_name(name: str) -> str:
     plugin = _known().get(name)
     if plugin is None:
         return name
-    return plugin.java[0] if plugin.java else plugin.name
+    return plugin.shown
 
 
 def listed(*types: PluginType) -> list[PluginDesc]:
     """Plug-ins of these kinds, sorted by kind and name; what cannot be imported is left out.
 
-    One with a name in Java is listed under that, which tools for Connect know.
+    Those that Kafka has too are listed under its names, which tools for Connect know.
     """
     wanted = types or tuple(PluginType)
     found: dict[tuple[str, str], PluginDesc] = {}
     for plugin in BUILT_IN:
-        _list(plugin.java[0] if plugin.java else plugin.name, plugin.name, wanted, found)
+        _list(plugin.shown, plugin.name, wanted, found)
     for name in _from_entry_points():
         _list(name, name, wanted, found)
     return [found[each] for each in sorted(found)]

@@ -87,7 +87,7 @@ def schema_from_json(shown: Any, default_from_json: Convert) -> Schema | None:
         key=key,
         value=value,
     )
-    if shown.get("default") is not None:
+    if "default" in shown:
         schema = schema.with_default(default_from_json(schema, shown["default"]))
     return schema
 

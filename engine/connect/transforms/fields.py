@@ -409,7 +409,7 @@ class ValueToKey(Transformation):
 
     def configure(self, configs: Mapping[str, Any]) -> None:
         values = self.config().parse(configs)
-        self._fields: list[str] = values["fields"]
+        self._fields: list[str] = list(dict.fromkeys(values["fields"]))
         self._replace_null: bool = values[REPLACE_NULL]
         self._key = lru_cache(16)(self._key_of)
 
@@ -437,6 +437,4 @@ class ValueToKey(Transformation):
             if field is None:
                 raise DataError(f"Field does not exist: {name}")
             fields.append(field)
-        if len(set(self._fields)) != len(fields):
-            raise DataError("Cannot create field because of field name duplication")
         return struct({each.name: each.schema for each in fields}), fields

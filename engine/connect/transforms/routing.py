@@ -80,7 +80,7 @@ class TimestampRouter(Transformation):
 
     def apply(self, record: R) -> R | None:
         if record.timestamp is None:
-            raise DataError(f"Timestamp missing on record: {record}")
+            raise DataError(f"Timestamp missing on record of topic {record.topic}")
         try:
             moment = self._format.format(record.timestamp)
         except ValueError as error:

@@ -48,9 +48,9 @@ def define_replace_null(definition: ConfigDef) -> ConfigDef:
 
 
 def non_empty_list(name: str, value: Any) -> None:
-    """``NonEmptyListValidator``."""
+    """``ConfigDef.ValidList.anyNonDuplicateValues(false, false)``, but for the duplicates, which do no harm."""
     if not value:
-        raise ConfigError(name, value, "Empty list")
+        raise ConfigError.saying(f"Configuration '{name}' must not be empty. Valid values include: any non-empty value")
 
 
 def require_map(value: Any, purpose: str) -> dict[str, Any]:
