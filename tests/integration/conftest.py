@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.integration.java_tools import KAFKA_LIBS, kafka_tool
+from tests.integration.postgres_server import PostgresServer
 from tests.integration.terminal import Terminal
 
 __all__ = ["KAFKA_LIBS", "KCONSOLE", "ROOT", "Cluster", "kafka_tool", "start_cluster", "stop_cluster"]
@@ -105,6 +106,14 @@ def stop_cluster(cluster: Cluster) -> None:
     assert cluster.process is not None
     cluster.process.send_signal(signal.SIGTERM)
     assert cluster.process.wait(30) == 0
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with ``wal_level=logical``: tests take databases of their own."""
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
