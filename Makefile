@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect clean
+.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ streams-exactly-once: dev tools jars ## 100,000 records through windowed sums wh
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
 	KCONSOLE_STREAMS_AND_CONNECT=1 $(BIN)/python -m pytest tests/integration/test_streams_and_connect.py -q -s
+
+SYSLOG_LINES ?= 100000
+connect-syslog: dev tools syslog-daemons ## 100,000 lines from rsyslog through a Connect worker into a topic whose leader is killed; none may be lost
+	KCONSOLE_SYSLOG_LINES=$(SYSLOG_LINES) $(BIN)/python -m pytest tests/integration/test_connect_syslog.py -q -s
 
 # New random records each time: what differs is a finding, whatever the corpus of `make test` says.
 STREAMS_SEEDS ?= $(shell date +%s | awk '{print $$1 ":" $$1 + 5}')
