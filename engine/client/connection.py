@@ -39,8 +39,8 @@ _MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 _REAUTHENTICATE_AT, _REAUTHENTICATE_SPREAD = 0.85, 0.1
 _TLS_ALERT = b"\x15\x03"
 _SASL = (ApiKey.SASL_HANDSHAKE, ApiKey.SASL_AUTHENTICATE)
-_SOFTWARE_NAME = "kconsole"
-_SOFTWARE_VERSION = "0.1.0"
+SOFTWARE_NAME = "kconsole"
+SOFTWARE_VERSION = "0.1.0"
 
 
 class _Pending:
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     async def negotiate(self, timeout_ms: float) -> None:
         """ApiVersions in our highest version, and again in the broker's if it is lower (KIP-511)."""
-        request = ApiVersionsRequest(client_software_name=_SOFTWARE_NAME, client_software_version=_SOFTWARE_VERSION)
+        request = ApiVersionsRequest(client_software_name=SOFTWARE_NAME, client_software_version=SOFTWARE_VERSION)
         response: ApiVersionsResponse = await self.send(request, version=4, timeout_ms=timeout_ms)
         if response.error_code == ErrorCode.UNSUPPORTED_VERSION:
             highest = {each.api_key: each.max_version for each in response.api_keys}.get(int(ApiKey.API_VERSIONS), 0)

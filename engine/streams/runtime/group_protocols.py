@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from engine.client.admin import AdminClient
 from engine.client.broker_pool import BrokerPool
+from engine.client.connection import SOFTWARE_NAME, SOFTWARE_VERSION
 from engine.client.errors import ClientError
 from engine.client.security.world import secured
+from engine.model.errors import ErrorCode
 from engine.streams.errors import StreamsError
 from engine.streams.runtime.classic_membership import ClassicMembership
 from engine.streams.runtime.config import CLASSIC, STREAMS, StreamsConfig
@@ -46,7 +48,10 @@ async def _ask(config: StreamsConfig, client_id: str) -> str:
     try:
         while True:
             try:
-                told = await pool.send_any(ApiVersionsRequest())
+                # Who names no software is told nothing.
+                told = await pool.send_any(
+                    ApiVersionsRequest(client_software_name=SOFTWARE_NAME, client_software_version=SOFTWARE_VERSION)
+                )
                 break
             except ClientError as error:
                 if time.monotonic() > until:
@@ -54,6 +59,9 @@ async def _ask(config: StreamsConfig, client_id: str) -> str:
                 await pause()
     finally:
         pool.close()
+    if told.error_code:
+        code = ErrorCode(told.error_code).name
+        raise StreamsError(f"{config['bootstrap.servers']} does not tell what it serves: {code}")
     served = any(each.api_key == StreamsGroupHeartbeatRequest.API_KEY for each in told.api_keys)
     switched_on = any(each.name == _FEATURE and each.max_version_level > 0 for each in told.finalized_features)
     protocol = STREAMS if served and switched_on else CLASSIC
