@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 
 def test_words_are_counted_by_workers_that_are_started_again_and_end_in_order(tmp_path: Path) -> None:
-    with KafkaCluster(1, configs=GROUP_CONFIGS, topics={"clicks": 2, "word-counts": 2}) as cluster:
+    # Longer than the test: the killed worker's next start says that it is gone.
+    configs = {**GROUP_CONFIGS, "group.streams.session.timeout.ms": 45_000}
+    with KafkaCluster(1, configs=configs, topics={"clicks": 2, "word-counts": 2}) as cluster:
         bootstrap = cluster.bootstrap_servers
         settings = (f"state.dir={tmp_path}", "commit.interval.ms=50", "processing.guarantee=exactly_once_v2")
         process = subprocess.Popen(
@@ -77,6 +79,8 @@ def test_words_are_counted_by_workers_that_are_started_again_and_end_in_order(tm
             producer.flush(10)
             wait_until("more counts", lambda: counted({"page": 80, "home": 30, "cart": 10, "help": 40}), 30)
             wait_until("another start", lambda: [each["kind"] for each in events].count("started") == 3, 10)
+            log = next(tmp_path.glob("*.workers/worker-1.log")).read_text()
+            assert "the group protocol is streams" in log
             (file,) = tmp_path.glob("*/application.properties")
             assert file.stat().st_mode & 0o777 == 0o600
         finally:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from engine.streams.queries.query import Kind, Query
+
+_STATES: Final = ("RESTORING", "UNREACHABLE", "BUSY", "STANDBY", "ABSENT")
+"""Why a partition does not answer, the most telling first."""
 
 
 class PartitionAnswer(NamedTuple):
@@ -21,7 +24,7 @@ class PartitionAnswer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Partitions that answered, and why others did not: ``RESTORING``, ``STANDBY``, ``ABSENT``, ``UNREACHABLE``."""
+    """Partitions that answered, and why others did not, in a word."""
 
     found: dict[int, PartitionAnswer]
     missing: dict[int, str]
@@ -65,10 +68,14 @@ def joined(answers: Iterable[Answers]) -> Answers:
         for partition, answer in each.found.items():
             found.setdefault(partition, answer)
         for partition, state in each.missing.items():
-            # A store that is on its way somewhere says more than its absence elsewhere.
-            if missing.get(partition) != "RESTORING":
+            # A store that is on its way somewhere, or a dead worker, says more than its absence elsewhere.
+            if partition not in missing or _rank(state) < _rank(missing[partition]):
                 missing[partition] = state
     return Answers(found, {partition: state for partition, state in missing.items() if partition not in found})
+
+
+def _rank(state: str) -> int:
+    return _STATES.index(state) if state in _STATES else 0
 
 
 def order_of(query: Query) -> Callable[[Mapping[str, Any]], Any]:

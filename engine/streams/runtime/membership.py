@@ -78,6 +78,8 @@ class Membership(ABC):
         """Where the worker answers queries; told when it joins."""
         self.routes = Routes()
         """Where the others answer, and what they have; replaced, never changed."""
+        self.predecessor = ""
+        """A member that is dead for certain, so that the group need not wait for its session to end."""
         self._make_coordinator = make_coordinator
         self._process_id = process_id
         self._rebalance_timeout_ms = rebalance_timeout_ms

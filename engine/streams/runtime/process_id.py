@@ -3,6 +3,9 @@
 A worker that was killed may have left a transaction open. The next one that takes its id has the same transactional id,
 and so ends that transaction at once; without it everybody would wait for ``transaction.timeout.ms``. Workers that share
 a ``state.dir`` hold one file each, by a lock that goes with the process.
+
+So it is with the member of the group: whoever finds that the id's last owner died as a member says to the group that it
+has left. Without it nobody would have its tasks until its session is over (45 s unless configured).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from engine.streams.errors import StreamsError
 
+_LENGTH = 512
 _FILE = "kafka-streams-process-metadata"
 
 
@@ -37,20 +41,32 @@ class ProcessId:
                     break
                 except BlockingIOError:
                     os.close(self._file)
-            self.value = self._read()
+            self.value, self._member = self._read()
         except OSError as error:
             raise StreamsError(
                 f"cannot use {root}: {error.strerror}; set state.dir to a directory that can be written to"
             ) from error
 
-    def _read(self) -> str:
+    def _read(self) -> tuple[str, str]:
         try:
-            return str(uuid.UUID(json.loads(os.pread(self._file, 4096, 0))["processId"]))
-        except (ValueError, KeyError, TypeError):
+            found = json.loads(os.pread(self._file, 4096, 0))
+            return str(uuid.UUID(found["processId"])), str(found.get("memberId", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
             made = str(uuid.uuid4())
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps({"version": 1, "processId": made}).encode(), 0)
-            return made
+            self._write(made, "")
+            return made, ""
+
+    def _write(self, process_id: str, member_id: str) -> None:
+        content = json.dumps({"version": 1, "processId": process_id, "memberId": member_id})
+        # Of one length, so that no kill leaves something in between.
+        os.pwrite(self._file, content.encode().ljust(_LENGTH), 0)
+
+    def replace_member(self, member_id: str) -> str:
+        """This worker is a member from now on, or none any more (empty); gives the one that was before."""
+        before, self._member = self._member, member_id
+        self._write(self.value, member_id)
+        return before
 
     def release(self) -> None:
         """Let others have it."""

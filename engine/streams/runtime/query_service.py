@@ -26,6 +26,13 @@ _COUNT_S = 1.0
 _UNREACHABLE = "UNREACHABLE"
 _ABSENT = "ABSENT"
 _RESTORING = "RESTORING"
+_WORDS = {
+    _RESTORING: "is being restored",
+    _UNREACHABLE: "was with a worker that does not answer, and nobody has it yet",
+    "BUSY": "is with a worker that has no time",
+    "STANDBY": "has a standby only",
+    _ABSENT: "is with nobody now",
+}
 
 
 class Fetch(Protocol):
@@ -217,10 +224,11 @@ def _has_entries(answers: Answers) -> bool:
 
 def _not_ready(info: StoreInfo, answers: Answers) -> NotReady:
     states = set(answers.missing.values())
-    state = _RESTORING if _RESTORING in states else sorted(states)[0]
-    parts = ", ".join(f"{partition} {word}" for partition, word in sorted(answers.missing.items()))
+    state = next((each for each in _WORDS if each in states), _RESTORING)
+    parts = ", ".join(
+        f"partition {partition} {_WORDS.get(word, word)}" for partition, word in sorted(answers.missing.items())
+    )
     return NotReady(
-        f"store {info.name}: not all partitions answer now ({parts}); ask again, or with stale=true where there are "
-        "standbys, or with partial=true",
+        f"store {info.name}: {parts}; ask again, or with stale=true where there are standbys, or with partial=true",
         state,
     )

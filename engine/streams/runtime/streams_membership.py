@@ -79,6 +79,8 @@ class StreamsMembership(Membership):
                 except ClientError as error:
                     log.info("setting %s of the group: %s", name, error)
                     await pause()
+        if self.predecessor:
+            await self._say_that_left(self.predecessor)
 
     async def _beat(self) -> float:
         """One heartbeat; seconds until the next."""
@@ -166,8 +168,12 @@ class StreamsMembership(Membership):
     async def _leave(self) -> None:
         if self.member_epoch == JOIN:
             return
+        await self._say_that_left(self.member_id)
+        self.member_epoch = JOIN
+
+    async def _say_that_left(self, member_id: str) -> None:
         request = StreamsGroupHeartbeatRequest(
-            group_id=self._coordinator.group_id, member_id=self.member_id, member_epoch=_LEAVE
+            group_id=self._coordinator.group_id, member_id=member_id, member_epoch=_LEAVE
         )
         for _ in range(3):
             try:
@@ -178,4 +184,3 @@ class StreamsMembership(Membership):
             except ClientError as error:
                 log.info("leaving the group: %s", error)
             await pause()
-        self.member_epoch = JOIN

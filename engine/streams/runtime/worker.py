@@ -159,6 +159,7 @@ class Worker:
             self._become(WorkerState.REBALANCING)
             self._globals.open(self._stop.is_set)
             self._works = True
+            self.membership.predecessor = self._process_id.replace_member(self.membership.member_id)
             self.membership.start()
             self._next_commit = time.monotonic() + self.config["commit.interval.ms"] / 1000
             while not self._stop.is_set():
@@ -218,6 +219,7 @@ class Worker:
                 self._consumer.close()
             self._output.close()
             self._topics.close()
+            self._process_id.replace_member("")
             self._process_id.release()
             self._gate.give()
             self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)

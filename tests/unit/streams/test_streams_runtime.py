@@ -130,6 +130,23 @@ def test_workers_that_share_a_directory_have_ids_of_their_own_and_find_them_agai
     assert again.value == first.value
     again.release()
     second.release()
+
+
+def test_who_was_killed_as_a_member_is_found_by_the_next_start(tmp_path: Path) -> None:
+    first = ProcessId(tmp_path)
+    assert first.replace_member("a-member") == ""
+    first.release()  # as the lock of a killed process
+    second = ProcessId(tmp_path)
+    assert second.value == first.value
+    assert second.replace_member("another") == "a-member"
+    assert second.replace_member("") == "another"
+    second.release()
+    third = ProcessId(tmp_path)
+    assert third.replace_member("x") == ""
+    third.release()
+
+
+def test_a_directory_for_ids_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StreamsError, match=r"set state\.dir"):
         ProcessId(tmp_path / "file")
