@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog clean
+.PHONY: help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,6 +137,16 @@ connect-java: dev jars ## the same records through Kafka Connect's converters an
 
 record-connect-java: dev jars ## keep anew what Kafka Connect's converters and transforms make of the cases (tests/golden/connect-4.3.1.json.gz)
 	$(BIN)/python tests/integration/compare_connect_with_java.py --seeds 0:3 --record
+
+# New random schemas each time, as above.
+AVRO_SEEDS ?= $(shell date +%s | awk '{print $$1 ":" $$1 + 2000}')
+avro-java: dev tools ## random pairs of Avro schemas, compared by Avro's own library and by the schema registry
+	tools/fetch_kafka_jars.sh 1.12.2 .cache/avro-1.12.2 org.apache.avro:avro:1.12.2
+	$(BIN)/python tests/integration/compare_avro_with_java.py --seeds $(AVRO_SEEDS)
+
+record-avro-java: dev tools ## keep anew what Avro's library says of 400 pairs (tests/golden/avro-1.12.2.json.gz)
+	tools/fetch_kafka_jars.sh 1.12.2 .cache/avro-1.12.2 org.apache.avro:avro:1.12.2
+	$(BIN)/python tests/integration/compare_avro_with_java.py --seeds 0:400 --record
 
 zookeeper-migration: dev tools jars zookeeper ## move clusters from ZooKeeper to KRaft: a real Kafka 3.9.1, and embedded ones; compare all that clients see
 	KCONSOLE_ZOOKEEPER_MIGRATION=1 $(BIN)/python -m pytest tests/integration/test_zookeeper_migration.py -q -s

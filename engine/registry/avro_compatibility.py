@@ -107,9 +107,10 @@ class _Comparison:
     def _field(self, field: AvroField, reader: AvroType, writer: AvroType, path: str) -> list[Incompatibility]:
         names = (field.name, *field.aliases)
         written = [each for name in names for each in writer.fields if each.name == name]
-        if len(written) > 1 and written[0].name != field.name:
+        if len(written) > 1:
+            # Avro's library gives up on such a pair, though its name alone would decide.
             both = " and ".join(each.name for each in written)
-            what = f"field {field.name} of {reader.full_name} has aliases of several fields of the writer: {both}"
+            what = f"field {field.name} of {reader.full_name} is several fields of the writer by name and alias: {both}"
             return [Incompatibility("NAME_MISMATCH", path, what, field.name)]
         if written:
             return self.compare(field.type, written[0].type, f"{path}/type")

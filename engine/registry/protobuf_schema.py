@@ -27,6 +27,12 @@ from engine.registry.schema import ParsedSchema, ResolvedReference
 
 _MAIN = "kconsole_registered.proto"
 _PROTOC_TIMEOUT_S = 30.0
+# What ``python -m grpc_tools.protoc`` does, in a third of the time.
+_PROTOC = """
+import sys
+from grpc_tools import _protoc_compiler
+sys.exit(_protoc_compiler.run_main([each.encode() for each in sys.argv]))
+"""
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _WELL_KNOWN = "google/protobuf/"
 
@@ -167,8 +173,7 @@ def _compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, 
 
 def _run_protoc(place: str) -> bytes:
     output = os.path.join(place, "kconsole-descriptors")
-    # Its own path alone: what the registry imports is no business of protoc's.
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{place}", f"-I{_well_known_directory()}"]
+    command = [sys.executable, "-P", "-c", _PROTOC, f"-I{place}", f"-I{_well_known_directory()}"]
     command += ["--include_imports", f"--descriptor_set_out={output}", _MAIN]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PROTOC_TIMEOUT_S, cwd=place, check=False)

@@ -71,7 +71,7 @@ class RegistryService:
     def _apply(self, key: bytes, value: bytes | None, written_at_ms: int) -> None:
         try:
             self.registry.state.apply(key, value, written_at_ms)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             # As Confluent's registry: one bad record does not take all schemas away.
             log.warning("%s: a record is skipped: %s", self._config.topic, error)
 

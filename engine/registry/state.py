@@ -60,7 +60,10 @@ class RegistryState:
             self._set(self.modes, key.subject, None if value is None else str(_object(value).get("mode", "")))
         elif key.keytype == DELETE_SUBJECT and value is not None:
             assert key.subject is not None, "keys of subjects have a subject"
-            self._delete_softly(key.subject, int(_object(value)["version"]))
+            up_to = _object(value).get("version")
+            if not isinstance(up_to, int):
+                raise ValueError(f"the deletion of {key.subject} says no version")
+            self._delete_softly(key.subject, up_to)
         elif key.keytype == CLEAR_SUBJECT and value is not None:
             assert key.subject is not None, "keys of subjects have a subject"
             for version, stored in list(self.subjects.get(key.subject, {}).items()):
