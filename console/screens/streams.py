@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from console.gateway import GatewayError
 from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.streams import STREAMS_COLUMNS, StreamsRow, streams_remark, streams_rows
+from console.viewmodel.streams_told import KeptWorkers
+from console.viewmodel.streams_workers import endpoints_of
 from engine.supervisor.snapshot import ClusterSnapshot
+
+_REFRESH_S = 1.0
 
 
 class StreamsView(View):
@@ -22,8 +29,26 @@ class StreamsView(View):
         super().__init__(about)
         self._remark = ""
 
+    def begin(self) -> None:
+        super().begin()
+        self.run_worker(self._watch(), group="polled", exclusive=True, exit_on_error=False)
+
+    async def _watch(self) -> None:
+        """Workers tell more than brokers; where none can be asked, what brokers tell is there."""
+        while True:
+            picture = self.console.picture()
+            for group in picture.groups if picture is not None else ():
+                endpoints = endpoints_of(group)
+                if endpoints:
+                    with contextlib.suppress(GatewayError):
+                        answers = await self.console.gateway.streams.statuses(endpoints)
+                        kept = self.console.history.workers.setdefault(group.group_id, KeptWorkers())
+                        kept.take(answers, self.console.monotonic_ms())
+            await asyncio.sleep(_REFRESH_S)
+
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[StreamsRow]:
-        rows = streams_rows(snapshot, paces=self.console.history.paces)
+        history = self.console.history
+        rows = streams_rows(snapshot, paces=history.paces, workers=history.workers)
         self._remark = streams_remark(rows)
         return rows
 

@@ -52,7 +52,7 @@ class TopologyView(WorkersWatched):
             for told, at_ms in map(self.kept.of, self.kept.problems)
             if told is not None
         ]
-        application = streams_rows(snapshot, self.group_id)
+        application = streams_rows(snapshot, self.group_id, workers=self.console.history.workers)
         return topology_rows(application, self._told, self.kept, max(ages, default=0.0))
 
     def remark(self) -> str:

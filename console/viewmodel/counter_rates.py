@@ -12,6 +12,8 @@ _LEAST_MS = 900.0
 # Who has not been heard of for so long adds nothing.
 _LIFE_MS = 5_000.0
 _KEPT = 60
+# Of the rates of one moment spark lines have one value, whoever asked.
+_STEP_MS = 500.0
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class CounterRates:
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
         self._past: dict[str, deque[float]] = {}
+        self._past_at_ms: float | None = None
 
     def take(self, source: str, began: Hashable, at_ms: float, counters: Mapping[str, int]) -> None:
         """What a source counted until ``at_ms``; another ``began`` is another incarnation, which counts from 0."""
@@ -42,10 +45,18 @@ class CounterRates:
         """All sources were asked: remember the rates of now, and forget who is silent."""
         for name in [name for name, each in self._sources.items() if at_ms - each.samples[-1][0] > _LIFE_MS]:
             del self._sources[name]
+        is_another = self._past_at_ms is None or at_ms - self._past_at_ms >= _STEP_MS
+        if is_another:
+            self._past_at_ms = at_ms
         for name in sorted({name for each in self._sources.values() for name in each.samples[-1][1]}):
             rate = self.of(name)
-            if rate is not None:
-                self._past.setdefault(name, deque(maxlen=_KEPT)).append(rate)
+            if rate is None:
+                continue
+            past = self._past.setdefault(name, deque(maxlen=_KEPT))
+            if past and not is_another:
+                past[-1] = rate
+            else:
+                past.append(rate)
 
     def of(self, name: str, source: str | None = None) -> float | None:
         """A second, of one source or of all together; ``None`` until there are two samples."""

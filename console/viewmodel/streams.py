@@ -6,14 +6,16 @@ topics that they write, and the changelogs of their stores. Topics that sinks wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from console.viewmodel import text
 from console.viewmodel.cells import EMPTY, UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.group_members import TaskRow, task_rows
 from console.viewmodel.groups import lag_tone, state_cell, topology_text
-from console.viewmodel.pace import Pace, Paces, reads_column, together
+from console.viewmodel.pace import Pace, Paces, together
+from console.viewmodel.streams_told import KeptWorkers
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState, Subtopology
 
 _CHANGELOG = "-changelog"
@@ -28,7 +30,8 @@ class StreamsRow:
     age_ms: float
     subtopology: Subtopology | None = None
     is_last: bool = False
-    pace: Pace | None = None
+    rate: float | None = None
+    told_lag: int | None = None
 
     @property
     def key(self) -> str:
@@ -55,7 +58,10 @@ class StreamsRow:
 
     @property
     def lag(self) -> int | None:
-        """Of all partitions that its tasks read; ``None`` where nobody knows any of them."""
+        """Of all partitions that its tasks read; ``None`` where nobody knows any of them. Workers know what was read,
+        brokers what was committed."""
+        if self.told_lag is not None:
+            return self.told_lag
         known = [each.lag for each in self.tasks if each.lag is not None]
         return sum(known) if known else None
 
@@ -64,12 +70,19 @@ class StreamsRow:
         return topic.removeprefix(f"{self.group.group_id}-")
 
 
-def streams_rows(snapshot: ClusterSnapshot, only: str = "", paces: Paces | None = None) -> list[StreamsRow]:
+def streams_rows(
+    snapshot: ClusterSnapshot,
+    only: str = "",
+    *,
+    paces: Paces | None = None,
+    workers: Mapping[str, KeptWorkers] = MappingProxyType({}),
+) -> list[StreamsRow]:
     """Each application by its name, and below it its parts.
 
     Args:
         only: this application alone.
-        paces: how fast groups read.
+        paces: how fast groups read, by what they commit.
+        workers: what those of each application told.
     """
     rows: list[StreamsRow] = []
     for group in sorted(snapshot.groups, key=lambda each: each.group_id):
@@ -78,14 +91,24 @@ def streams_rows(snapshot: ClusterSnapshot, only: str = "", paces: Paces | None 
         age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
         tasks = task_rows(snapshot, group)
         reads = paces.of(group.group_id) if paces is not None and group.members else {}
-        rows.append(StreamsRow(group, tuple(tasks), age, pace=together(reads.values())))
+        kept = workers.get(group.group_id)
+        rows.append(_with_rates(StreamsRow(group, tuple(tasks), age), reads.values(), kept))
         parts = (group.topology.subtopologies or ()) if group.topology is not None else ()
         for number, part in enumerate(parts, 1):
             its = tuple(each for each in tasks if each.subtopology is part)
             topics = {*part.source_topics, *part.repartition_source_topics}
-            pace = together(each for (topic, _), each in reads.items() if topic in topics)
-            rows.append(StreamsRow(group, its, age, part, number == len(parts), pace))
+            own = [each for (topic, _), each in reads.items() if topic in topics]
+            rows.append(_with_rates(StreamsRow(group, its, age, part, number == len(parts)), own, kept))
     return rows
+
+
+def _with_rates(row: StreamsRow, paces: Iterable[Pace], kept: KeptWorkers | None) -> StreamsRow:
+    """Workers tell at once how fast they read; an application may commit every 30 s only."""
+    told = None if kept is None else kept.rates.together(f"task {each.key}" for each in row.tasks)
+    lags = kept.lags() if kept is not None else {}
+    lag = sum(lags[each.key] for each in row.tasks) if all(each.key in lags for each in row.tasks) else None
+    rate = together(paces).reads_per_s if told is None else told
+    return replace(row, rate=rate, told_lag=lag if row.tasks else None)
 
 
 def streams_remark(rows: Sequence[StreamsRow]) -> str:
@@ -122,6 +145,10 @@ def _workers(row: StreamsRow) -> Cell:
     return cell(row.workers, "text" if row.subtopology is None else "muted")
 
 
+def _rate(row: StreamsRow) -> Cell:
+    return UNKNOWN if row.rate is None else cell(text.per_second(row.rate), "text" if row.rate else "muted")
+
+
 def _lag(row: StreamsRow) -> Cell:
     return UNKNOWN if row.lag is None else cell(text.count(row.lag), lag_tone(row.lag))
 
@@ -151,7 +178,7 @@ STREAMS_COLUMNS: tuple[Column, ...] = (
     Column("workers", "WORKERS", _workers, 7, right=True, flashes=True),
     Column("copies", "STANDBY", _copies, 7, right=True, flashes=True, priority=3),
     Column("lag", "LAG", _lag, 9, right=True),
-    replace(reads_column(0), key="rate", title="RATE", sort=None),
+    Column("rate", "RATE", _rate, 8, right=True),
     Column("reads", "READS", _reads, 12, priority=1, max_width=44),
     Column(
         "writes",

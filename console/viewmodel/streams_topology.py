@@ -158,8 +158,7 @@ def drawn(nodes: Sequence[TopologyNode]) -> list[tuple[str, TopologyNode | None]
 
 @dataclass(frozen=True, slots=True)
 class TopologyRow:
-    """A line of the drawing; without ``node`` it begins a part (``about``), or lines fork or join there. ``total`` is
-    what a node has processed, or the lag of a part."""
+    """A line of the drawing; without ``node`` it begins a part (``about``), or lines fork or join there."""
 
     key: str
     lanes: str
@@ -200,15 +199,11 @@ def topology_rows(
         parts = [
             (name, known_to_brokers(each.subtopology, each.short)) for name, each in by_id.items() if each.subtopology
         ]
-    rates, lags = kept.rates, kept.lags()
+    rates = kept.rates
     rows: list[TopologyRow] = []
     for name, nodes in parts:
         title = f"sub-topology {name}"
-        about = by_id.get(name)
-        # What has been read is newer than what was committed.
-        known = [lags.get(each.key, each.lag) for each in about.tasks] if about is not None else []
-        lag = sum(each for each in known if each is not None) if any(each is not None for each in known) else None
-        rows.append(TopologyRow(f"part {name}", "", None, about, title, None, (), lag, prefix, 0.0))
+        rows.append(TopologyRow(f"part {name}", "", None, by_id.get(name), title, None, (), None, prefix, 0.0))
         for number, (lanes, node) in enumerate(drawn(nodes)):
             if node is None:
                 rows.append(TopologyRow(f"{name} {number}", lanes, None, None, "", None, (), None, prefix, 0.0))
@@ -237,16 +232,16 @@ def _named(row: TopologyRow) -> Cell:
     )
 
 
-def _part_words(row: StreamsRow, lag: int | None) -> Cell:
+def _part_words(row: StreamsRow) -> Cell:
     spans = [Span(f"{row.running}/{len(row.tasks)} tasks", "text" if row.running == len(row.tasks) else "offline")]
-    if lag is not None:
-        spans += [Span("  lag ", "muted"), Span(text.count(lag), lag_tone(lag))]
+    if row.lag is not None:
+        spans += [Span("  lag ", "muted"), Span(text.count(row.lag), lag_tone(row.lag))]
     return tuple(spans)
 
 
 def _what(row: TopologyRow) -> Cell:
     if row.about is not None:
-        return _part_words(row.about, row.total)
+        return _part_words(row.about)
     if row.node is None:
         return EMPTY
     spans: list[Span] = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from driving import READ_ONLY, Driver, driving
+from driving import READ_ONLY, Driver
 from sample_snapshots import newer_groups
 from sample_streams import APPLICATION, BEFORE, ENDPOINTS, feed, with_workers
 from scripted import ATTACHED, EMBEDDED
+from tests_frame import make_app
 
 from console.gateway import Capabilities
 from console.viewmodel.store_queries import StoreQuery
+from console.viewmodel.task_moves import TaskMoves
 
 
 @asynccontextmanager
@@ -19,11 +21,14 @@ async def application(
     capabilities: Capabilities = EMBEDDED, size: tuple[int, int] = (100, 30)
 ) -> AsyncIterator[Driver]:
     """The console where workers run the application, on its list."""
-    async with driving(capabilities, size) as it:
-        it.gateway.show(with_workers(newer_groups(it.gateway.snapshot)))
+    app, gateway = make_app(capabilities)
+    gateway.show(with_workers(newer_groups(gateway.snapshot)))
+    async with app.run_test(size=size) as pilot:
+        it = Driver(app, gateway, pilot)
         await it.settle()
-        feed(it.app, it.gateway)
-        await it.command("streams")
+        feed(app, gateway)
+        app.main.run_command("streams")
+        await it.settle()
         yield it
 
 
@@ -103,11 +108,12 @@ async def test_a_worker_that_does_not_answer_keeps_what_it_told_and_takes_nothin
 
 
 async def test_tasks_that_move_while_one_looks_are_marked() -> None:
-    async with driving(size=(100, 30)) as it:
+    async with application() as it:
+        it.app.history.task_moves = TaskMoves()
         it.gateway.streams.assignment = BEFORE
-        it.gateway.show(with_workers(newer_groups(it.gateway.snapshot), BEFORE))
+        it.gateway.show(with_workers(it.gateway.snapshot, BEFORE))
         await it.settle()
-        await it.command("streams word-count")
+        await it.press("enter")
         assert "⇠" not in it.screen
         it.gateway.clock.advance(2_000)
         it.gateway.show(with_workers(it.gateway.snapshot).with_facts(at_ms=it.gateway.clock.at_ms))
@@ -175,7 +181,8 @@ async def test_a_node_leads_to_its_store_and_to_its_topic() -> None:
 async def test_commands_name_an_application() -> None:
     async with application() as it:
         for line, said in (("topology", "name an application"), ("stores nobody", "there is no group nobody")):
-            await it.command(line)
+            it.app.main.run_command(line)
             assert said in it.flash
-        await it.command(f"topo {APPLICATION}")
+        it.app.main.run_command(f"topo {APPLICATION}")
+        await it.settle()
         assert it.title.startswith("topology(word-count)")

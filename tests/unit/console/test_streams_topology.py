@@ -98,7 +98,7 @@ def test_nodes_have_rates_totals_and_topics_without_the_applications_name() -> N
     application = streams_rows(with_workers(newer_groups(sample_cluster())), APPLICATION)
     rows = topology_rows(application, topology_told(TOPOLOGY), kept, 0.0)
     shown = {row.key: [plain(column.cell(row)).strip() for column in TOPOLOGY_COLUMNS] for row in rows}
-    assert shown["part 1"] == ["sub-topology 1", "", "3/3 tasks  lag 10", "", ""]
+    assert shown["part 1"] == ["sub-topology 1", "", "3/3 tasks  lag 7", "", ""]
     assert shown["KSTREAM-AGGREGATE-0000000003"] == [
         "◉ KSTREAM-AGGREGATE-0000000003",
         "300/s",

@@ -161,6 +161,8 @@ def test_rates_are_summed_over_workers_and_begin_anew_with_another_incarnation()
         rates.take("b", 1, seconds * 1_000.0, {"n": 50 * seconds})
         rates.keep(seconds * 1_000.0)
     assert (rates.of("n"), rates.of("n", "b"), rates.total("n"), rates.past("n")[-1]) == (150.0, 50.0, 450, 150.0)
+    rates.keep(3_100.0)
+    assert len(rates.past("n")) == 3
     rates.take("b", 2, 4_000.0, {"n": 3})
     assert (rates.of("n"), rates.total("n")) == (100.0, 303)
     # A task that left takes what it counted with it: no rate below zero.
