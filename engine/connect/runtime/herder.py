@@ -32,9 +32,9 @@ class TaskId(NamedTuple):
 class NotLeader(ConnectError):
     """Ask the leader (``NotLeaderException``); ``url`` is None while nobody leads."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, message: str = "Only the leader can do this") -> None:
         self.url = url
-        super().__init__("Only the leader can do this")
+        super().__init__(message)
 
 
 class RebalanceNeeded(ConnectError):

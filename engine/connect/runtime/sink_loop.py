@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _ASK_S = 10.0
+_CLOSE_S = 3.0
 CONSUMER_DEFAULTS: dict[str, str] = {
     "auto.offset.reset": "earliest",
     "fetch.queue.backoff.ms": "10",
@@ -222,8 +224,10 @@ class SinkLoop:
                     log.warning("%s Offset commit failed during close: %s", self._control.name, error)
 
     def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+        """Leave the group, unless it takes long: one that waits for a dead member lets nobody go."""
+        closing = threading.Thread(target=self._consumer.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
 
     # -- records ------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,14 @@ class StatusStore:
         """Topics that it uses, sorted."""
         return sorted(self._topics.get(connector, ()))
 
+    def connector_names(self) -> list[str]:
+        """All that have a state."""
+        return list(self._connectors)
+
+    def task_ids(self) -> list[TaskId]:
+        """All that have a state."""
+        return list(self._tasks)
+
     def put_connector(self, name: str, status: Status | None) -> None:
         """A connector's new state; None: it is gone."""
         if status is None:

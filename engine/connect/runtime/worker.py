@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine.connect.errors import ConnectError
@@ -33,8 +33,11 @@ class Worker:
         """Called when a connector asks for another look at its task configs."""
         self.check_ownership: Callable[[TaskId, int], Any] = _owned
         """A coroutine function that raises ConnectError where a task is another worker's."""
-        self.offsets_of: Callable[[str], OffsetStore] = lambda connector: self.offsets
-        """Where a connector's offsets are."""
+        self.offsets_of: Callable[[str], Awaitable[OffsetStore]] = self._all_offsets
+        """A coroutine function: where a connector's offsets are."""
+
+    async def _all_offsets(self, connector: str) -> OffsetStore:
+        return self.offsets
 
     # -- connectors ---------------------------------------------------------------------------------------------
 
@@ -137,15 +140,14 @@ class Worker:
         self, connector: str, partitions: list[dict[str, Any]]
     ) -> list[dict[str, Any] | None]:
         """For a connector."""
-        return await self.offsets_of(connector).read(connector, partitions)
+        return await (await self.offsets_of(connector)).read(connector, partitions)
 
     async def write_offsets(self, task: TaskId, offsets: list[Any]) -> None:
         """Of a task."""
         if self.tasks.get(task) is None:
             raise ConnectError(f"task {task} does not run here any more")
-        await self.offsets_of(task.connector).put(
-            task.connector, [(partition, offset) for partition, offset in offsets]
-        )
+        store = await self.offsets_of(task.connector)
+        await store.put(task.connector, [(partition, offset) for partition, offset in offsets])
 
     async def still_mine(self, task: TaskId, generation: int) -> None:
         """Raises ConnectError if it is not."""

@@ -192,7 +192,7 @@ class WorkerHerder(Herder):
     async def offsets(self, name: str) -> ConnectorOffsets:
         config = self.config.transformer.resolve(self.known(name))
         if self.is_source(name):
-            index = await self.worker.offsets_of(name).index()
+            index = await (await self.worker.offsets_of(name)).index()
             return ConnectorOffsets(tuple(index.all(name)))
         admin = self.config.admin(config)
         try:
@@ -234,7 +234,7 @@ class WorkerHerder(Herder):
     async def _alter_source(
         self, name: str, connector: SourceConnector, config: Mapping[str, str], offsets: Pairs | None
     ) -> bool:
-        store = self.worker.offsets_of(name)
+        store = await self.worker.offsets_of(name)
         wanted: list[tuple[dict[str, Any], dict[str, Any] | None]]
         if offsets is None:
             wanted = [(partition, None) for partition, _ in (await store.index()).all(name)]
