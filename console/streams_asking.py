@@ -103,7 +103,8 @@ def ask_worker(endpoint: str, path: Iterable[str], parameters: Mapping[str, str]
             raise NoAnswer(f"{endpoint} answers more than {_MOST_BYTES >> 20} MiB: ask for less (--limit)")
         document = json.loads(data)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NoAnswer(f"{endpoint} does not answer: {error or type(error).__name__}") from error
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise NoAnswer(f"{endpoint} does not answer: {why}") from error
     finally:
         connection.close()
     if response.status == 200:

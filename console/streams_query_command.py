@@ -73,12 +73,18 @@ def query(
     from console.streams_asking import ask_any, endpoints_of, find_application
 
     times = _times(window)
+    of_keys = [f"--{name}" for name, value in (("from", low), ("to", high), ("prefix", prefix)) if value is not None]
+    for one, others in (("--key", key is not None and of_keys), ("--window", window is not None and of_keys)):
+        if others:
+            raise click.UsageError(f"{one} goes without {' and '.join(others)}")
     group = find_application(application_id, bootstrap_servers, data_dir)
     endpoints = endpoints_of(group)
     stores = {each["name"]: each for each in ask_any(endpoints, ("v1", "stores"), {}, timeout_s)}
     if store not in stores:
         fail(f"{group.group_id} has no store {store}; it has {', '.join(sorted(stores)) or 'none'}", FAILED)
     kind = _kind(stores[store]["kind"], key, window)
+    if kind in ("window", "session") and of_keys:
+        raise click.UsageError(f"{store} has {kind}s: say --key, --window, or both")
     given = {"key": key, "from": low, "to": high, "prefix": prefix, **times}
     parameters = {name: value for name, value in given.items() if value is not None}
     if kind != "key":
@@ -178,6 +184,7 @@ Exit codes: 0 all workers answer, 1 some do not, or there are none, 2 wrong use.
 def status(application_id: str | None, bootstrap_servers: str | None, data_dir: str | None, as_json: bool) -> None:
     """Workers of a running application: what they do, which tasks they have, how far behind these are."""
     from console.streams_asking import NoAnswer, Refused, ask_worker, find_application
+    from console.viewmodel.cells import harmless
 
     group = find_application(application_id, bootstrap_servers, data_dir)
     told: list[dict[str, Any]] = []
@@ -200,15 +207,16 @@ def status(application_id: str | None, bootstrap_servers: str | None, data_dir: 
         _print_columns(
             [["WORKER", "STATE", "PID", "ACTIVE", "STANDBY", "LAG", "PROCESSED", "RESTORING"], *map(_row, told)]
         )
+        for each in told:
+            if each["error"]:
+                click.echo(harmless(each["error"]))
     if not told or any(each["error"] for each in told):
         raise SystemExit(FAILED)
 
 
 def _row(told: Mapping[str, Any]) -> list[str]:
-    from console.viewmodel.cells import harmless
-
     if told["error"]:
-        return [told["endpoint"] or told["member_id"], harmless(told["error"]), *[""] * 6]
+        return [told["endpoint"] or told["member_id"], "no answer", *["-"] * 6]
     tasks = told["tasks"]
     active = [each["id"] for each in tasks if each["role"] == "active"]
     standby = [each["id"] for each in tasks if each["role"] != "active"]

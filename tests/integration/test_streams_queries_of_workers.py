@@ -66,6 +66,10 @@ class AskedWorker:
         answer = self.get("stores/counts/range", **parameters)
         return {each["key"]: each["value"] for each in answer.get("entries", ())}
 
+    def windows(self, **parameters: object) -> dict[tuple[int, str], int]:
+        answer = self.get("stores/windows/window", **parameters)
+        return {(each["window"]["start"], each["key"]): each["value"] for each in answer.get("entries", ())}
+
 
 class Model:
     """Writes orders, and knows what the stores must say."""
@@ -119,15 +123,13 @@ def test_any_worker_answers_for_all_and_goes_on_when_another_is_killed(
         try:
             wait_until("two workers", lambda: all(each.endpoint for each in workers), 30)
             model.write(500)
+            everything = {"local": "true", "stale": "true", "limit": 5000}
             for each in workers:
-                wait_until("counts", lambda each=each: each.counts() == model.counts, 30)
-                wait_until(
-                    "windows", lambda each=each: len(each.get("stores/windows/window", limit=5000)["entries"]) > 0
-                )
+                wait_until("all counts", lambda each=each: each.counts() == model.counts)
+                # Its own half and the other's standbys.
+                wait_until("all counts here", lambda each=each: each.counts(**everything) == model.counts)
+                wait_until("all windows here", lambda each=each: each.windows(**everything) == model.windows)
             for each in workers:
-                wait_until(
-                    "the same of both", lambda each=each: each.counts(local="true", stale="true") == model.counts
-                )
                 assert_answers_are_the_models(each, model)
                 assert {row["partition"] for row in each.get("routes")["counts"]} == set(range(PARTITIONS))
             owners = {each.get("stores/counts/key", key=key)["worker"] for key in model.counts for each in workers}
