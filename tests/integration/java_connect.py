@@ -34,7 +34,6 @@ def worker_properties(mode: str, bootstrap: str, port: int, directory: Path, gro
         "offset.flush.interval.ms": "200",
         "consumer.auto.offset.reset": "earliest",
         "consumer.metadata.max.age.ms": "1000",
-        "consumer.group.initial.rebalance.delay.ms": "0",
     }
     for name in ("key", "value"):
         properties[f"{name}.converter"] = "org.apache.kafka.connect.storage.StringConverter"
