@@ -25,6 +25,7 @@ GATE_TIMEOUT_S: Final = 1.0
 GLOBAL: Final = -1
 """The partition that global stores answer as."""
 
+_COUNT_TIMEOUT_S: Final = 0.2
 _COUNT_AGAIN: Final = 100
 """Entries are counted again after so many times what counting took: sqlite reads the whole store for it."""
 
@@ -48,9 +49,9 @@ class LocalStores:
         self._global = global_stores
         self._unmade = unmade
         self._answers = answers
-        self._counts: dict[str, tuple[int, float]] = {}
+        self._counts: dict[tuple[str, tuple[int, ...]], tuple[int, float]] = {}
 
-    def in_gap(self, work: Callable[[], T]) -> T:
+    def in_gap(self, work: Callable[[], T], timeout_s: float = GATE_TIMEOUT_S) -> T:
         """Do something with the stores.
 
         Raises:
@@ -59,7 +60,7 @@ class LocalStores:
         if not self._answers():
             raise NotReady("the worker has not begun yet, or has ended", "NOT_RUNNING")
         try:
-            return self._gate.run(work, GATE_TIMEOUT_S)
+            return self._gate.run(work, timeout_s)
         except GateBusy as error:
             raise NotReady(f"{error}: its records take long", "BUSY") from None
 
@@ -136,7 +137,8 @@ class LocalStores:
 
     def entries(self, info: StoreInfo) -> int | None:
         """About how many items a key-value store has here; None for others, or while the worker has no time."""
-        known = self._counts.get(info.name)
+        of = info.name, tuple(task_partitions(self._tasks, info)[0])
+        known = self._counts.get(of)
         if known is not None and time.monotonic() < known[1]:
             return known[0]
 
@@ -159,12 +161,13 @@ class LocalStores:
 
         began = time.monotonic()
         try:
-            found = self.in_gap(count)
+            found = self.in_gap(count, _COUNT_TIMEOUT_S)
         except NotReady:
             return known[0] if known is not None else None
         if found is not None:
             now = time.monotonic()
-            self._counts[info.name] = found, now + min(60.0, (now - began) * _COUNT_AGAIN)
+            self._counts = {each: told for each, told in self._counts.items() if each[0] != info.name}
+            self._counts[of] = found, now + min(60.0, (now - began) * _COUNT_AGAIN)
         return found
 
 

@@ -83,7 +83,8 @@ class QueryService:
             # Who asks for a key wants it back also when there is none.
             asked = next(iter(answers.found), None)
             worker = answers.found[asked].worker if asked is not None else str(self._endpoint)
-            return {"found": False, "key": given.get("key"), "value": None, "partition": asked, "worker": worker}
+            of = None if info.is_global else asked
+            return {"found": False, "key": given.get("key"), "value": None, "partition": of, "worker": worker}
         return {"found": True, **entries[0], "worker": answers.found[where].worker, "stale": stale}
 
     async def parts(self, store: str, kind: Kind, given: Mapping[str, str]) -> dict[str, Any]:

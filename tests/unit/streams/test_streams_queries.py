@@ -501,6 +501,8 @@ def test_a_global_store_is_read_here() -> None:
         world._globals.restore("rates", [(b"eur", b"1.1", 7, ())])
         answer = world.ask(0, "rates", "range")
         assert [(each["key"], each["value"], each["partition"]) for each in answer["entries"]] == [("eur", "1.1", None)]
+        answer = world.ask(0, "rates", "key", key="usd")
+        assert (answer["found"], answer["key"], answer["partition"]) == (False, "usd", None)
         assert world.asked == 0
     finally:
         world.close()
