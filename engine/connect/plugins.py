@@ -102,6 +102,8 @@ def _converters() -> Iterator[Plugin]:
         ("string", "StringConverter", "storage.StringConverter"),
     ):
         yield Plugin(f"engine.connect.converters.{module}", cls, both, (f"org.apache.kafka.connect.{java}",))
+    avro = "io.confluent.connect.avro.AvroConverter"
+    yield Plugin("engine.connect.converters.avro", "AvroConverter", both, (avro,), "connect-schemas")
 
 
 def _transforms() -> Iterator[Plugin]:

@@ -1,0 +1,147 @@
+"""Connect's converters that keep schemas in a registry, beside confluent-kafka's serializers, over our registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from engine.connect import data
+from engine.connect.data import Struct
+from engine.connect.errors import ConfigError, DataError, RetriableError
+from engine.connect.plugins import PluginType, find
+from engine.registry.config import RegistryConfig
+from engine.testing.cluster import KafkaCluster
+from tests.integration.registry_thread import RegistryThread
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+ORDER = data.struct(
+    {
+        "id": data.INT64,
+        "note": data.STRING.as_optional(),
+        "price": data.decimal(2),
+        "at": data.TIMESTAMP,
+        "to": data.struct({"city": data.STRING}, name="shop.Address", optional=True),
+    },
+    name="shop.Order",
+)
+
+
+def order(number: int) -> Struct:
+    address = ORDER.field("to")
+    assert address is not None
+    return Struct(
+        ORDER,
+        {
+            "id": number,
+            "price": Decimal("1.50"),
+            "at": datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC),
+            "to": Struct(address.schema, {"city": "Oslo"}),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[RegistryThread]:
+    with KafkaCluster(1) as cluster, RegistryThread(RegistryConfig(cluster.bootstrap_servers, port=0)) as running:
+        yield running
+
+
+def converter(name: str, registry: RegistryThread, **configs: Any) -> Any:
+    made = find(f"io.confluent.connect.{name}", PluginType.CONVERTER)()
+    made.configure({"schema.registry.url": registry.url, **configs}, False)
+    return made
+
+
+def context(topic: str) -> SerializationContext:
+    return SerializationContext(topic, MessageField.VALUE)
+
+
+def test_what_the_avro_converter_writes_others_read(registry: RegistryThread) -> None:
+    avro = converter("avro.AvroConverter", registry)
+    encode = avro.encoder("orders", ORDER)
+    raw = [encode(order(number)) for number in range(3)]
+    read = AvroDeserializer(SchemaRegistryClient({"url": registry.url}))(raw[2], context("orders"))
+    assert read == {
+        "id": 2,
+        "note": None,
+        "price": Decimal("1.50"),
+        "at": datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC),
+        "to": {"city": "Oslo"},
+    }
+    fresh = converter("avro.AvroConverter", registry)
+    schema, value = fresh.to_connect_data("orders", None, raw[1])
+    # The version in the subject becomes the schema's, as it has no other.
+    assert (schema.name, schema.version) == ("shop.Order", 1)
+    assert list(value.values[:4]) == list(order(1).values[:4])
+    assert encode(None) is None
+    assert fresh.to_connect_data("orders", None, None) == (None, None)
+
+
+def test_the_avro_converter_reads_what_others_write(registry: RegistryThread) -> None:
+    client = SchemaRegistryClient({"url": registry.url})
+    city = json.dumps(
+        {"type": "record", "name": "City", "namespace": "geo", "fields": [{"name": "name", "type": "string"}]}
+    )
+    client.register_schema("city", Schema(city, "AVRO"))
+    text = json.dumps(
+        {"type": "record", "name": "Trip", "namespace": "geo", "fields": [{"name": "to", "type": "geo.City"}]}
+    )
+    reference = SchemaReference("geo.City", "city", 1)
+    raw = AvroSerializer(client, Schema(text, "AVRO", [reference]))({"to": {"name": "Rome"}}, context("trips"))
+    schema, value = converter("avro.AvroConverter", registry).to_connect_data("trips", None, raw)
+    assert (schema.name, str(value)) == ("geo.Trip", "Struct{to=Struct{name=Rome}}")
+
+
+def test_plain_values_have_a_subject_for_themselves(registry: RegistryThread) -> None:
+    avro = converter("avro.AvroConverter", registry)
+    for topic, schema, value in (
+        ("texts", data.STRING, "é"),
+        ("raws", data.BYTES, b"\0\1"),
+        ("anything", None, {"a": [1, "x", None]}),
+    ):
+        raw = avro.from_connect_data(topic, None, schema, value)
+        assert avro.to_connect_data(topic, None, raw).value == value
+    assert raw[:1] == b"\0"
+    assert avro.from_connect_data("raws", None, data.BYTES, b"\0\1")[5:] == b"\0\1"
+
+
+def test_what_the_registry_refuses_is_about_the_data_and_its_absence_is_not(registry: RegistryThread) -> None:
+    avro = converter("avro.AvroConverter", registry)
+    avro.from_connect_data(
+        "grown",
+        None,
+        data.struct({"a": data.INT32}, name="G"),
+        Struct(data.struct({"a": data.INT32}, name="G"), {"a": 1}),
+    )
+    changed = data.struct({"a": data.INT32, "b": data.INT32}, name="G")
+    with pytest.raises(DataError, match="incompatible"):
+        avro.from_connect_data("grown", None, changed, Struct(changed, {"a": 1, "b": 2}))
+    with pytest.raises(DataError, match="magic byte"):
+        avro.to_connect_data("grown", None, b'{"a":1}')
+    with pytest.raises(DataError, match="40403"):
+        avro.to_connect_data("grown", None, b"\0\0\1\0\0")
+    closed = converter("avro.AvroConverter", registry, **{"auto.register.schemas": "false"})
+    with pytest.raises(DataError, match="40401"):
+        closed.from_connect_data("never", None, data.STRING, "x")
+    with pytest.raises(ConfigError, match=r"subject\.name\.strategy"):
+        converter("avro.AvroConverter", registry, **{"subject.name.strategy": "None"})
+    nobody = find("io.confluent.connect.avro.AvroConverter", PluginType.CONVERTER)()
+    nobody.configure({"schema.registry.url": "http://127.0.0.1:1"}, False)
+    with pytest.raises(RetriableError):
+        nobody.from_connect_data("t", None, data.STRING, "x")
+
+
+def test_subjects_are_named_as_the_strategy_says(registry: RegistryThread) -> None:
+    strategy = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"
+    avro = converter("avro.AvroConverter", registry, **{"subject.name.strategy": strategy})
+    avro.from_connect_data("named", None, ORDER, order(1))
+    assert "named-shop.Order" in SchemaRegistryClient({"url": registry.url}).get_subjects()
