@@ -83,21 +83,9 @@ def parse_users(text: str, name: str) -> dict[str, str]:
     return users
 
 
-def config_text(config: RegistryConfig) -> str:
-    """The same as a file of ``name=value`` lines, for a process of its own."""
-    lines = {
-        "bootstrap.servers": config.bootstrap_servers,
-        "listen": f"{config.host}:{config.port}",
-        "kafkastore.topic": config.topic,
-        "open": str(config.is_open).lower(),
-        **config.security,
-        **{f"user.{name}": password for name, password in config.users.items()},
-    }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())
-
-
 def read_config(properties: Mapping[str, str]) -> RegistryConfig:
-    """From such a file.
+    """From a file of names and values: ``bootstrap.servers``, ``listen``, ``kafkastore.topic``, ``open``, ``user.NAME``
+    with a password each, and what secures connections to brokers under Kafka's names.
 
     Raises:
         RegistryConfigError: a value is missing or wrong.

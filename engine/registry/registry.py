@@ -10,7 +10,16 @@ from typing import Any
 from engine.registry import errors, topic_records
 from engine.registry.errors import InvalidSchema, RegistryError
 from engine.registry.modes import Compatibility, Mode
-from engine.registry.schema import AVRO, JSON, PROTOBUF, ParsedSchema, ResolvedReference, Schema, parse_schema
+from engine.registry.schema import (
+    AVRO,
+    JSON,
+    PROTOBUF,
+    ParsedSchema,
+    Reference,
+    ResolvedReference,
+    Schema,
+    parse_schema,
+)
 from engine.registry.state import RegistryState
 from engine.registry.subject_names import DEFAULT_CONTEXT, GLOBAL_CONTEXT, context_of, normal, referred, split
 from engine.registry.topic_records import Key, Record, StoredSchema
@@ -59,9 +68,7 @@ class SchemaRegistry:
             wanted = max(versions, default=0) if reference.version == LATEST else reference.version
             stored = versions.get(wanted)
             if stored is None:
-                raise InvalidSchema(
-                    f'No schema reference found for subject "{reference.subject}" and version {reference.version}'
-                )
+                raise _no_reference(reference)
             self._resolve(name, stored.schema, found, depth + 1)
             found[reference.name] = ResolvedReference(reference.name, stored.schema.text)
 
@@ -92,9 +99,22 @@ class SchemaRegistry:
 
     async def _understood(self, subject: str, schema: Schema, normalize: bool, *, is_new: bool) -> Schema:
         """The same in the text that is stored."""
+        schema = self._with_living_references(subject, schema) if is_new else schema
         parsed = await self.parsed(subject, schema, is_new=is_new)
         normalize = normalize or bool(self.config_in_scope(subject).get("normalize"))
         return schema._replace(text=parsed.normalized() if normalize else parsed.canonical)
+
+    def _with_living_references(self, subject: str, schema: Schema) -> Schema:
+        """The numbers of "latest" (-1) instead of that word. Raises: InvalidSchema: a version is there no more."""
+        found = []
+        for each in schema.references:
+            name = referred(subject, each.subject)
+            known = {stored.version for stored in self.state.versions(name)}
+            version = max(known, default=0) if each.version == LATEST else each.version
+            if version not in known:
+                raise _no_reference(each)
+            found.append(each._replace(version=version))
+        return schema._replace(references=tuple(found))
 
     # -- finding ------------------------------------------------------------------------------------------------
 
@@ -249,7 +269,7 @@ class SchemaRegistry:
             self._check_writable(subject)
             if not self.state.versions(subject, deleted=True):
                 raise _no_subject(subject)
-            stored = self.version(subject, number, deleted=True)
+            stored = self.version(subject, number, deleted=permanent or number != LATEST)
             if stored.is_deleted and not permanent:
                 raise RegistryError(
                     errors.VERSION_SOFT_DELETED,
@@ -499,6 +519,11 @@ def _check_subject(subject: str) -> None:
     context, name = split(subject)
     if not name or any(ord(each) < 0x20 or ord(each) == 0x7F for each in name) or context == GLOBAL_CONTEXT:
         raise RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
+
+
+def _no_reference(reference: Reference) -> InvalidSchema:
+    where = f'subject "{reference.subject}" and version {reference.version}'
+    return InvalidSchema(f"No schema reference found for {where}: register it first")
 
 
 def _no_subject(subject: str) -> RegistryError:

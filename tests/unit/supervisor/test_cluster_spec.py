@@ -228,6 +228,20 @@ def test_the_sample_file_for_zookeeper_is_right() -> None:
     assert spec_of(other).zookeeper == (0, "127.0.0.1:2181/kafka")
 
 
+def test_a_registry_is_there_if_the_file_says_so() -> None:
+    assert spec_of(brokers(1)).registry is None
+    assert spec_of("registry: false\n" + brokers(1)).registry is None
+    for said in ("true", "embedded", "{port: auto}", "{}"):
+        found = spec_of(f"registry: {said}\n" + brokers(1)).registry
+        assert found is not None and found.port == AUTO_PORT
+    found = spec_of("registry:\n  port: 8081\n" + brokers(1)).registry
+    assert found == (8081, (2, 9))
+    ((line, _, message, remedy),) = mistakes("registry: here\n" + brokers(1))
+    assert (line, message) == (1, "registry is true, false or a mapping, not 'here'") and "{port: 8081}" in remedy
+    ((_, _, message, _),) = mistakes("registry: {prot: 1}\n" + brokers(1))
+    assert "'prot'" in message
+
+
 def test_what_is_wrong_about_zookeeper_is_told_with_line_and_remedy() -> None:
     def said(text: str) -> list[str]:
         return [f"{line}: {message}; {remedy}" for line, _, message, remedy in mistakes(text + brokers(1))]
