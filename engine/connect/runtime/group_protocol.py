@@ -113,12 +113,8 @@ def encode_assignment(assignment: Assignment, version: int) -> bytes:
             _text(assignment.leader),
             _text(assignment.leader_url),
             struct.pack(">q", assignment.offset),
-            _work(assignment.work, nullable=version > 0),
-            *(
-                (_work(assignment.revoked, nullable=True), struct.pack(">i", assignment.delay_ms))
-                if version > 0
-                else ()
-            ),
+            _work(assignment.work),
+            *((_work(assignment.revoked), struct.pack(">i", assignment.delay_ms)) if version > 0 else ()),
         )
     )
 
@@ -148,9 +144,7 @@ def _bytes(data: bytes | None) -> bytes:
     return struct.pack(">i", -1) if data is None else struct.pack(">i", len(data)) + data
 
 
-def _work(work: Work, *, nullable: bool) -> bytes:
-    if nullable and not work:
-        return struct.pack(">i", -1)
+def _work(work: Work) -> bytes:
     by_connector: dict[str, list[int]] = {each: [_CONNECTOR_ITSELF] for each in work.connectors}
     for task in work.tasks:
         by_connector.setdefault(task.connector, []).append(task.task)
