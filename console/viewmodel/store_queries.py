@@ -382,7 +382,7 @@ _KEY = Column(
 _VALUE = Column(
     "value", "VALUE", lambda row: _toned(row.value), 20, lambda row: _order(row.value), max_width=100, flashes=True
 )
-_WINDOW = Column("window", "WINDOW", _window, 19, lambda row: row.window or (0, 0), max_width=32)
+_WINDOW = Column("window", "WINDOW", _window, 24, lambda row: row.window or (0, 0))
 _OTHERS = (
     Column(
         "timestamp",
@@ -390,7 +390,7 @@ _OTHERS = (
         lambda row: UNKNOWN if row.timestamp_ms is None else cell(text.date_time(row.timestamp_ms), "muted"),
         23,
         lambda row: row.timestamp_ms or 0,
-        priority=2,
+        priority=3,
         descending=True,
     ),
     Column(
@@ -400,9 +400,9 @@ _OTHERS = (
         9,
         lambda row: row.partition or 0,
         right=True,
-        priority=1,
+        priority=2,
     ),
-    Column("worker", "WORKER", lambda row: cell(row.worker or "–", "muted"), 9, lambda row: row.worker, max_width=20),
+    Column("worker", "WORKER", lambda row: cell(row.worker or "–", "muted"), 9, lambda row: row.worker, priority=1),
 )
 
 

@@ -134,6 +134,9 @@ def drawn(nodes: Sequence[TopologyNode]) -> list[tuple[str, TopologyNode | None]
 
     for node in in_order(nodes):
         mine = [lane for lane, name in enumerate(lanes) if name == node.name]
+        if not mine and lines:
+            # What stands right above a source does not feed it.
+            lines.append((" ".join("│" if name is not None else " " for name in lanes).rstrip(), None))
         at = mine[0] if mine else free_lane(-1)
         if len(mine) > 1:
             lines.append((_joint(lanes, at, mine[1:], "┴", "╯"), None))

@@ -333,7 +333,7 @@ _ROLE_TONES = {"active": "text", "standby": "muted", "warmup": "under_replicated
 STREAMS_TASK_COLUMNS: tuple[Column, ...] = (
     Column("task", "TASK", lambda row: cell(row.task_id), 6, lambda row: (row.subtopology, row.partition, row.role)),
     Column("role", "ROLE", lambda row: cell(row.role, _ROLE_TONES[row.role]), 7, lambda row: row.role),
-    Column("phase", "PHASE", _phase, 9, lambda row: row.phase, flashes=True),
+    Column("phase", "PHASE", _phase, 9, lambda row: row.phase, priority=1, flashes=True),
     Column(
         "worker",
         "WORKER",
@@ -354,6 +354,6 @@ STREAMS_TASK_COLUMNS: tuple[Column, ...] = (
     ),
     Column("moved", "MOVED FROM", _moved, 14, lambda row: -(row.move.at_ms if row.move else 0), max_width=34),
     Column("restore", "RESTORE", _restore, 11),
-    Column("rate", "RATE", _rate, 9, lambda row: row.rate or 0.0, right=True, priority=1, descending=True),
-    Column("reads", "READS", lambda row: cell(", ".join(row.reads), "muted"), 14, priority=2, max_width=50),
+    Column("rate", "RATE", _rate, 9, lambda row: row.rate or 0.0, right=True, priority=2, descending=True),
+    Column("reads", "READS", lambda row: cell(", ".join(row.reads), "muted"), 14, priority=3, max_width=50),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sample_files import sample_disk, segment
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
-from sample_streams import ScriptedStreams
+from sample_streams import ScriptedStreams, with_workers
 from sample_zookeeper import sample_znodes
 from scripted_administration import ScriptedAdministration
 from scripted_bulk import ScriptedBulk
@@ -450,6 +450,10 @@ class ScriptedGateway:
     async def add_newer_groups(self, _: Sequence[int]) -> None:
         """Not asked for by the console: a share group and a streams group more."""
         self.show(newer_groups(self.snapshot))
+
+    async def run_workers(self, _: Sequence[int]) -> None:
+        """Not asked for by the console: an application over streams in Python."""
+        self.show(with_workers(newer_groups(self.snapshot)))
 
     async def kill_brokers(self, broker_ids: Sequence[int]) -> None:
         await self._act("kill", *broker_ids)

@@ -40,7 +40,9 @@ async def test_an_application_is_opened_and_its_workers_and_tasks_have_a_pane_ea
         assert "⇠ c81e55fa 3s" in it.screen and "43,500 to restore" in it.screen
         await it.press("tab")
         assert it.title == "workers(word-count)[2]"
-        await it.press("t")
+        await it.press("d")
+        assert '"guarantee": "exactly_once_v2"' in it.screen
+        await it.press("escape", "t")
         assert it.title == "topology(word-count)[11]"
         await it.press("escape")
         # It is as it was left.

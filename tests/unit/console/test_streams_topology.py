@@ -66,6 +66,7 @@ def test_lanes_that_end_are_used_again_and_those_between_are_crossed() -> None:
         "├─╮",
         "● │ c",
         "◇ │ out-c",
+        "  │",
         "○ │ source-b",
         "├─╯",
         "● d",
