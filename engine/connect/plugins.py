@@ -147,10 +147,13 @@ def _connectors() -> Iterator[Plugin]:
     jdbc = "io.confluent.connect.jdbc"
     yield Plugin(f"{where}.sql_source", "SqlSourceConnector", source, (f"{jdbc}.JdbcSourceConnector",), "connect-sql")
     yield Plugin(f"{where}.sql_sink", "SqlSinkConnector", sink, (f"{jdbc}.JdbcSinkConnector",), "connect-sql")
+    debezium = "io.debezium.connector.postgresql.PostgresConnector"
+    yield Plugin(f"{where}.postgres_cdc", "PostgresConnector", source, (debezium,), "connect-postgres")
     # Confluent's of these kinds have other configs, so that their names are not ours.
     yield Plugin(f"{where}.syslog", "SyslogSourceConnector", source)
     yield Plugin(f"{where}.http_source", "HttpSourceConnector", source, extra="connect")
     yield Plugin(f"{where}.http_sink", "HttpSinkConnector", sink, extra="connect")
+    yield Plugin(f"{where}.object_store", "ObjectStoreSinkConnector", sink, extra="connect-parquet")
 
 
 BUILT_IN: tuple[Plugin, ...] = (*_connectors(), *_converters(), *_transforms())
