@@ -37,7 +37,7 @@ dev: $(VENV)/.dev ## the same, with what tests and checks need
 run: setup ## open the console over the embedded cluster
 	$(BIN)/kconsole
 
-tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaketime, Chromium (Debian packages)
+tools: ## install what the tests run against: kcat, tmux, Java, strace, libfaketime, Chromium, PostgreSQL (Debian packages)
 	tools/install_test_tools.sh
 
 jars: tools ## fetch Kafka's Java client and tools from Maven Central into .cache/

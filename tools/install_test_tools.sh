@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the tests run against, from Debian's packages: kcat, tmux, a Java compiler and runtime, Maven, and what
-# makes faults: strace, libfaketime; a browser without a window. Nothing when all is there.
+# makes faults: strace, libfaketime; a browser without a window; PostgreSQL. Nothing when all is there.
 set -euo pipefail
 declare -A package=([kcat]=kcat [tmux]=tmux [javac]=default-jdk-headless [mvn]=maven [strace]=strace [faketime]=faketime
-  [chromium]=chromium [chromedriver]=chromium-driver)
+  [chromium]=chromium [chromedriver]=chromium-driver [pg_ctlcluster]=postgresql)
 missing=()
-for command in kcat tmux javac mvn strace faketime chromium chromedriver; do
+for command in kcat tmux javac mvn strace faketime chromium chromedriver pg_ctlcluster; do
   command -v "$command" >/dev/null 2>&1 || missing+=("${package[$command]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -77,10 +77,13 @@ class Database:
             url = url.set(password=values["connection.password"].value)
         if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
             url = url.update_query_dict({"timeout": "30"})  # others write to the file too
+        more: dict[str, Any] = {}
+        if url.get_backend_name() == "postgresql":
+            more["json_deserializer"] = str  # JSON stays as the database writes it
         extra = "connect-postgres" if url.get_backend_name() == "postgresql" else "connect-sql"
         try:
             with needs_extra(extra):
-                self.engine: Engine = sa.create_engine(url, pool_pre_ping=True)
+                self.engine: Engine = sa.create_engine(url, pool_pre_ping=True, **more)
         except exc.NoSuchModuleError:
             raise ConfigError(URL, url.drivername, "SQLAlchemy has no such database") from None
         self.name = url.set(query={}).render_as_string(hide_password=True)

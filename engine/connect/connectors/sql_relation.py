@@ -58,14 +58,14 @@ class Relation:
             if isinstance(column.type, types.JSON):
                 # As the database writes it: no digit of a number is lost on the way through Python.
                 self.columns.append(sa.type_coerce(column, sa.Text()).label(column.name))
-                self._fields[column.name] = data.STRING.as_optional() if column.nullable else data.STRING
+                self._fields[column.name] = data.STRING.as_optional() if getattr(column, "nullable", True) else data.STRING
                 self._converts.append(None)
                 continue
             if self._inferring:
                 self.columns.append(column)
                 continue
             primary = bool(getattr(column, "primary_key", False))
-            field = field_of(column.type, bool(column.nullable) and not primary, database, mapping)
+            field = field_of(column.type, bool(getattr(column, "nullable", True)) and not primary, database, mapping)
             if field is None:
                 _log.warning("%s.%s is left out: Connect has no type for %s", what, column.name, column.type)
                 continue

@@ -267,12 +267,10 @@ class SqlSourceTask(SourceTask):
         except (exc.SQLAlchemyError, ConnectError) as error:
             heapq.heappush(self._due, (time.monotonic() + self._interval_s, index))
             cause = error.__cause__ if isinstance(error, ConnectError) else error
-            # Columns may have changed: what is read is looked at anew.
-            gone = self._readers.pop(index, None)
+            if index in self._readers:
+                self._readers[index].close()
             if self._stopping.is_set():
                 return [], False
-            if gone is not None:
-                gone.close()
             if isinstance(cause, exc.SQLAlchemyError) and is_passing(cause):
                 raise RetriableError(f"{self._named(index)} cannot be read now: {reason(cause)}") from error
             if isinstance(error, ConnectError):
