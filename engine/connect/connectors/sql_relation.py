@@ -58,7 +58,9 @@ class Relation:
             if isinstance(column.type, types.JSON):
                 # As the database writes it: no digit of a number is lost on the way through Python.
                 self.columns.append(sa.type_coerce(column, sa.Text()).label(column.name))
-                self._fields[column.name] = data.STRING.as_optional() if getattr(column, "nullable", True) else data.STRING
+                self._fields[column.name] = (
+                    data.STRING.as_optional() if getattr(column, "nullable", True) else data.STRING
+                )
                 self._converts.append(None)
                 continue
             if self._inferring:
