@@ -144,6 +144,8 @@ def _connectors() -> Iterator[Plugin]:
     yield Plugin(f"{where}.file", "FileStreamSourceConnector", source, (f"{file}.FileStreamSourceConnector",))
     yield Plugin(f"{where}.file", "FileStreamSinkConnector", sink, (f"{file}.FileStreamSinkConnector",))
     yield Plugin(f"{where}.file_source", "FileSourceConnector", source)
+    yield Plugin(f"{where}.file_sink", "FileSinkConnector", sink)
+    yield Plugin(f"{where}.directory", "DirectorySourceConnector", source)
     jdbc = "io.confluent.connect.jdbc"
     yield Plugin(f"{where}.sql_source", "SqlSourceConnector", source, (f"{jdbc}.JdbcSourceConnector",), "connect-sql")
     yield Plugin(f"{where}.sql_sink", "SqlSinkConnector", sink, (f"{jdbc}.JdbcSinkConnector",), "connect-sql")

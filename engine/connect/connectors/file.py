@@ -26,8 +26,9 @@ from engine.connect.connector import (
     SourceTask,
     TopicPartition,
 )
-from engine.connect.data import STRING, Struct
+from engine.connect.data import STRING
 from engine.connect.errors import ConnectError
+from engine.connect.java_text import java_text
 from engine.connect.records import SinkRecord
 
 log = logging.getLogger(__name__)
@@ -284,7 +285,7 @@ class FileStreamSinkTask(SinkTask):
         try:
             lines = "\n".join(values)
         except TypeError:
-            lines = "\n".join(map(java_text, values))
+            lines = "\n".join(map(line_text, records))
         self._write(f"{lines}\n".encode("utf-8", "surrogatepass"))
 
     def _write(self, lines: bytes) -> None:
@@ -302,23 +303,9 @@ class FileStreamSinkTask(SinkTask):
         self._stream = None
 
 
-def java_text(value: object) -> str:
-    """What Java's ``String.valueOf`` makes of a value, but bytes, which are taken for UTF-8."""
-    match value:
-        case str():
-            return value
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).decode("utf-8", "replace")
-        case dict():
-            return "{" + ", ".join(f"{java_text(key)}={java_text(each)}" for key, each in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(java_text, value)) + "]"
-        case Struct():
-            fields = ((name, value.get_without_default(name)) for name, _ in value.items())
-            return "Struct{" + ",".join(f"{name}={java_text(each)}" for name, each in fields if each is not None) + "}"
-        case _:
-            return str(value)
+def line_text(record: SinkRecord) -> str:
+    """A record's value as Java prints it (``String.valueOf``), but bytes, which are taken for UTF-8."""
+    value = record.value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "replace")
+    return java_text(record.value_schema, value)
