@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
+from engine.connect import plugins
 from engine.connect.errors import ConnectError, RetriableError
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,6 @@ def _told(original: Any) -> str:
 
 
 def class_name(kind: type) -> str:
-    """A class as logs and headers name it: Java's name where the class stands for one of Kafka's."""
+    """A class as logs and headers name it: by Java's name where it stands for one of Kafka's."""
     java = getattr(kind, "java_name", None)
-    return java if isinstance(java, str) else f"{kind.__module__}.{kind.__qualname__}"
+    return java if isinstance(java, str) else plugins.listed_name(f"{kind.__module__}.{kind.__qualname__}")
