@@ -104,6 +104,9 @@ def _converters() -> Iterator[Plugin]:
         yield Plugin(f"engine.connect.converters.{module}", cls, both, (f"org.apache.kafka.connect.{java}",))
     avro = "io.confluent.connect.avro.AvroConverter"
     yield Plugin("engine.connect.converters.avro", "AvroConverter", both, (avro,), "connect-schemas")
+    json_schema = "io.confluent.connect.json.JsonSchemaConverter"
+    where = "engine.connect.converters.json_schema"
+    yield Plugin(where, "JsonSchemaConverter", both, (json_schema,), "connect-schemas")
 
 
 def _transforms() -> Iterator[Plugin]:

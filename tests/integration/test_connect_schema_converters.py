@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from engine.connect import data
@@ -145,3 +146,21 @@ def test_subjects_are_named_as_the_strategy_says(registry: RegistryThread) -> No
     avro = converter("avro.AvroConverter", registry, **{"subject.name.strategy": strategy})
     avro.from_connect_data("named", None, ORDER, order(1))
     assert "named-shop.Order" in SchemaRegistryClient({"url": registry.url}).get_subjects()
+
+
+def test_what_the_json_schema_converter_writes_others_read_and_the_other_way(registry: RegistryThread) -> None:
+    made = converter("json.JsonSchemaConverter", registry, **{"decimal.format": "NUMERIC"})
+    raw = made.from_connect_data("carts", None, ORDER, order(7))
+    client = SchemaRegistryClient({"url": registry.url})
+    text = client.get_latest_version("carts-value").schema.schema_str
+    read = JSONDeserializer(text, schema_registry_client=client)(raw, context("carts"))
+    assert read == {"id": 7, "note": None, "price": 1.5, "at": 1709168523000, "to": {"city": "Oslo"}}
+    fresh = converter("json.JsonSchemaConverter", registry, **{"decimal.format": "NUMERIC"})
+    schema, value = fresh.to_connect_data("carts", None, raw)
+    assert (schema.name, value.get("price")) == ("shop.Order", Decimal("1.50"))
+    person = '{"$id": "person.json", "type": "object", "properties": {"name": {"type": "string"}}}'
+    client.register_schema("person", Schema(person, "JSON"))
+    cart = '{"type": "object", "properties": {"owner": {"$ref": "person.json"}}}'
+    reference = SchemaReference("person.json", "person", 1)
+    raw = JSONSerializer(Schema(cart, "JSON", [reference]), client)({"owner": {"name": "Ada"}}, context("owners"))
+    assert str(made.to_connect_data("owners", None, raw).value) == "Struct{owner=Struct{name=Ada}}"

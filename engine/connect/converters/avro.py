@@ -121,7 +121,7 @@ class AvroConverter(ConverterOfBoth):
         """A schema with those that it refers to where their names come first."""
         avro: Any = json.loads(registered.schema_str or "null")
         named: dict[str, Any] = {}
-        for each in self._registry.referenced(registered):
+        for _, each in self._registry.referenced_by_name(registered):
             inner = json.loads(each.schema_str or "null")
             if isinstance(inner, dict) and "name" in inner:
                 full = inner["name"] if "." in inner["name"] else f"{inner.get('namespace', '')}.{inner['name']}"

@@ -40,6 +40,20 @@ _DECIMALS = JSONDecoder(parse_constant=_no_constant, parse_float=Decimal)
 _encode = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
 
+def json_text(shown: Any) -> bytes:
+    """JSON as it is written here, decimals as numbers."""
+    return _write(shown).encode("utf-8", "replace")
+
+
+def parse_json(value: bytes, *, exact: bool) -> Any:
+    """JSON as it is read here; ``exact`` numbers with a point are decimals.
+
+    Raises:
+        DataError: it is no JSON.
+    """
+    return _parse(_DECIMALS if exact else _FLOATS, value)
+
+
 def _write(shown: Any) -> str:
     """JSON, decimals as numbers."""
     if isinstance(shown, dict):

@@ -73,6 +73,11 @@ def reader(schema: Schema, replace_null: bool) -> Function:
     return lambda shown: default if shown is None else read(shown)
 
 
+def scalar_reader(schema: Schema) -> Function:
+    """For schemas of texts, numbers, booleans, bytes and logical types: from JSON that is not null."""
+    return _logical_reader(schema) or _READERS[schema.type](schema, True)
+
+
 def node_type(shown: Any) -> str:
     """What Jackson calls a piece of JSON."""
     match shown:
@@ -274,6 +279,11 @@ def writer(schema: Schema, replace_null: bool, numeric: bool) -> Function:
         return write(value)
 
     return write_or_null
+
+
+def scalar_writer(schema: Schema, numeric: bool) -> Function:
+    """For schemas of texts, numbers, booleans, bytes and logical types: values that are not null to JSON."""
+    return _logical_writer(schema, numeric) or _WRITERS[schema.type](schema, True, numeric)
 
 
 def _unwritable(schema: Schema, value: Any) -> DataError:

@@ -157,15 +157,15 @@ class RegistryClient:
         except Exception as error:
             raise self._failed(f"the version of a schema in subject {subject}", error) from error
 
-    def referenced(self, schema: RegisteredSchema) -> list[RegisteredSchema]:
-        """Schemas that one refers to, those first to which others refer."""
-        found: list[RegisteredSchema] = []
+    def referenced_by_name(self, schema: RegisteredSchema) -> list[tuple[str, RegisteredSchema]]:
+        """Schemas that one refers to with the names that it has for them; those first to which others refer."""
+        found: list[tuple[str, RegisteredSchema]] = []
         for each in schema.references or ():
             version = self._asked(
                 f"version {each.version} of subject {each.subject}",
                 lambda each=each: self._client.get_version(each.subject, each.version, deleted=True),
             )
-            found += [*self.referenced(version.schema), version.schema]
+            found += [*self.referenced_by_name(version.schema), (str(each.name), version.schema)]
         return found
 
     def _asked(self, what: str, ask: Any) -> Any:
