@@ -140,8 +140,12 @@ class ConfigDef:
         recommender: Recommender | None = None,
         visible: Visible | None = None,
         internal: bool = False,
+        order: int | None = None,
     ) -> ConfigDef:
         """Another config; gives these definitions.
+
+        Args:
+            order: in its group; one after those before it, if it is left out.
 
         Raises:
             ConfigError: it is defined twice, or its default cannot be.
@@ -160,7 +164,7 @@ class ConfigDef:
             documentation,
             validator,
             group,
-            self._next_in(group) if group is not None else -1,
+            order if order is not None else self._next_in(group) if group is not None else -1,
             width,
             display_name or name,
             tuple(dependents),

@@ -65,8 +65,13 @@ class Answer:
         return found
 
 
-def ok(status: int, _: Any) -> bool:
-    return status == 200
+def has_tasks(status: int, body: Any) -> bool:
+    return status == 200 and bool(body["tasks"])
+
+
+def of_kafka(body: Any) -> Any:
+    """Of a list of plug-ins those that Java's worker had."""
+    return [each for each in body if re.match(r"org\.apache\.kafka\.connect\.(?!mirror)", each["class"])]
 
 
 def names(body: Any) -> Any:
@@ -91,6 +96,10 @@ def in_state(connector: str, *tasks: str) -> Predicate:
         )
 
     return check
+
+
+def connector_in(state: str) -> Predicate:
+    return lambda status, body: status == 200 and body["connector"]["state"] == state
 
 
 def offsets_at(position: int) -> Predicate:
@@ -315,7 +324,7 @@ _SINK = (
     Call("what a sink is", "GET", "/connectors/snk"),
     Call("a sink's tasks", "GET", "/connectors/snk/tasks"),
     Call("a sink's topics", "GET", "/connectors/snk/topics", until=lambda _, body: bool(body["snk"]["topics"])),
-    Call("a sink's offsets", "GET", "/connectors/snk/offsets", until=lambda _, body: bool(body.get("offsets"))),
+    Call("a sink's offsets", "GET", "/connectors/snk/offsets", until=offsets_at(16)),
     Call("reset a sink's offsets while it runs", "DELETE", "/connectors/snk/offsets"),
     Call("stop the sink", "PUT", "/connectors/snk/stop"),
     Call("the sink is stopped", "GET", "/connectors/snk/status", until=in_state("STOPPED")),
@@ -352,7 +361,7 @@ _SINK = (
 
 _STATES = (
     Call("create a paused one", "POST", "/connectors", new("p", source("other.txt", "p"), initial_state="PAUSED")),
-    Call("created paused", "GET", "/connectors/p/status", until=in_state("PAUSED", "PAUSED")),
+    Call("created paused", "GET", "/connectors/p/status", until=connector_in("PAUSED")),
     Call("create a stopped one", "POST", "/connectors", new("s", source("other.txt", "s"), initial_state="stopped")),
     Call("created stopped", "GET", "/connectors/s/status", until=in_state("STOPPED")),
     Call("tasks of one created stopped", "GET", "/connectors/s/tasks"),
@@ -364,9 +373,9 @@ _STATES = (
     Call("restart the failed task", "POST", "/connectors/bad/restart?includeTasks=true&onlyFailed=true"),
     Call("it failed again", "GET", "/connectors/bad/status", until=in_state("RUNNING", "FAILED")),
     Call("a name with spaces around", "POST", "/connectors", new("  spaced out ", source("other.txt", "spaced"))),
-    Call("by its name", "GET", "/connectors/spaced%20out", until=ok),
+    Call("by its name", "GET", "/connectors/spaced%20out", until=has_tasks),
     Call("a name of other letters", "PUT", "/connectors/%C3%BC%20x/config", source("other.txt", "umlaut")),
-    Call("by other letters", "GET", "/connectors/%C3%BC%20x", until=ok),
+    Call("by other letters", "GET", "/connectors/%C3%BC%20x", until=has_tasks),
 )
 
 _TRANSFORMS = {
@@ -382,9 +391,9 @@ _TRANSFORMS = {
 }
 _VALIDATE = "/connector-plugins/FileStreamSource/config/validate"
 _PLUGINS = (
-    Call("connector plug-ins", "GET", "/connector-plugins"),
-    Call("the same, said", "GET", "/connector-plugins?connectorsOnly=true"),
-    Call("all plug-ins", "GET", "/connector-plugins?connectorsOnly=false"),
+    Call("connector plug-ins", "GET", "/connector-plugins", keep=of_kafka),
+    Call("the same, said", "GET", "/connector-plugins?connectorsOnly=true", keep=of_kafka),
+    Call("all plug-ins", "GET", "/connector-plugins?connectorsOnly=false", keep=of_kafka),
     Call("configs of a plug-in", "GET", f"/connector-plugins/{SOURCE}/config"),
     Call("by its alias", "GET", "/connector-plugins/FileStreamSink/config"),
     Call("of a transform", "GET", "/connector-plugins/org.apache.kafka.connect.transforms.RegexRouter/config"),
@@ -626,6 +635,8 @@ def normalised(body: Any, directory: str) -> Any:
     if isinstance(body, dict):
         if set(body) == {"definition", "value"}:
             return _config(body, directory)
+        if "default_value" in body and body["name"].endswith("plugin.version"):
+            body = {**body, "default_value": "<version>"}
         return {
             name: f"<{name}>" if name in _VOLATILE and value is not None else normalised(value, directory)
             for name, value in body.items()

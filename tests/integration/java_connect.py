@@ -71,7 +71,7 @@ def java_worker(mode: str, properties: Mapping[str, str], directory: Path) -> It
         )
     try:
         until_s = time.monotonic() + _START_S
-        while not _healthy(port):
+        while not is_healthy(port):
             assert process.poll() is None, log_file.read_text()[-3000:]
             assert time.monotonic() < until_s, f"no worker within {_START_S} s: {log_file.read_text()[-3000:]}"
             time.sleep(0.1)
@@ -81,10 +81,12 @@ def java_worker(mode: str, properties: Mapping[str, str], directory: Path) -> It
         process.wait()
 
 
-def _healthy(port: int) -> bool:
+def is_healthy(port: int, token: str | None = None) -> bool:
+    """Whether a worker answers there, and is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("GET", "/health")
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        connection.request("GET", "/health", headers=headers)
         return connection.getresponse().status == 200
     except OSError:
         return False

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,14 @@ import pytest
 
 from engine.testing.cluster import KafkaCluster
 from tests.integration.connect_rest_table import FILES, TABLE, Asker, same
-from tests.integration.connect_workers import TOKEN, our_worker
-from tests.integration.java_connect import java_worker, worker_properties
+from tests.integration.java_connect import is_healthy, java_worker, worker_properties
+from tests.integration.java_tools import ROOT
 from tests.integration.record_connect_rest import GOLDEN, free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+TOKEN = "the-token-of-these-tests"
+_START_S = 30
 WITH_JAVA = pytest.mark.skipif(not os.environ.get("KCONSOLE_CONNECT_REST"), reason="make connect-rest")
 # Where we answer otherwise, on purpose.
 OTHERWISE: dict[str, int] = {
@@ -30,7 +37,42 @@ OTHERWISE: dict[str, int] = {
     "nobody: PUT /stop": 404,
     "nobody: POST /restart": 404,
     "nobody: POST /tasks/0/restart": 404,
+    # A partition that is null is nobody's: the connector need not be asked.
+    "alter an offset without a partition": 400,
+    # Its tasks are made when it runs for the first time.
+    "created paused": 200,
 }
+
+
+@contextmanager
+def our_worker(properties: Mapping[str, str], directory: Path, *connectors: Path) -> Iterator[int]:
+    """Run one with a token; gives its port."""
+    name = f"ours-{properties['listeners'].rpartition(':')[2]}"
+    file, log_file = directory / f"{name}.properties", directory / f"{name}.log"
+    token = None if properties.get("rest.auth") == "none" else TOKEN
+    told = {"rest.token": TOKEN, **properties}
+    file.write_text("".join(f"{name}={value}\n" for name, value in told.items()))
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engine.connect.runtime", str(file), *map(str, connectors)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+        )
+    port = int(properties["listeners"].rpartition(":")[2])
+    try:
+        until_s = time.monotonic() + _START_S
+        while not is_healthy(port, token):
+            assert process.poll() is None, log_file.read_text()[-3000:]
+            assert time.monotonic() < until_s, log_file.read_text()[-3000:]
+            time.sleep(0.05)
+        yield port
+        process.terminate()
+        assert process.wait(_START_S) == 0, log_file.read_text()[-3000:]
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wanted_of(mode: str) -> dict[str, Any]:
@@ -66,9 +108,16 @@ def _shown(got: Any, want: Any) -> str:
     return f"\n    {json.dumps(got)[:600]}\n  instead of\n    {json.dumps(want)[:600]}"
 
 
+@pytest.fixture
+def cluster() -> Iterator[KafkaCluster]:
+    """A cluster of its own: other workers' topics would be read along."""
+    with KafkaCluster(brokers=1) as running:
+        yield running
+
+
 @pytest.mark.parametrize("mode", ["standalone", "distributed"])
-def test_our_worker_answers_as_javas_does(mode: str, kafka_cluster: KafkaCluster, tmp_path: Path) -> None:
-    properties = worker_properties(mode, kafka_cluster.bootstrap_servers, free_port(), tmp_path, f"ours-{mode}")
+def test_our_worker_answers_as_javas_does(mode: str, cluster: KafkaCluster, tmp_path: Path) -> None:
+    properties = worker_properties(mode, cluster.bootstrap_servers, free_port(), tmp_path, f"ours-{mode}")
     with our_worker(properties, tmp_path) as port:
         differences = ask_all(mode, port, tmp_path, TOKEN)
     assert not differences, "\n".join(differences)
@@ -76,8 +125,8 @@ def test_our_worker_answers_as_javas_does(mode: str, kafka_cluster: KafkaCluster
 
 @WITH_JAVA
 @pytest.mark.parametrize("mode", ["standalone", "distributed"])
-def test_javas_worker_still_answers_so(mode: str, kafka_cluster: KafkaCluster, tmp_path: Path) -> None:
-    properties = worker_properties(mode, kafka_cluster.bootstrap_servers, free_port(), tmp_path, f"java-{mode}")
+def test_javas_worker_still_answers_so(mode: str, cluster: KafkaCluster, tmp_path: Path) -> None:
+    properties = worker_properties(mode, cluster.bootstrap_servers, free_port(), tmp_path, f"java-{mode}")
     with java_worker(mode, properties, tmp_path) as port:
         differences = ask_all(mode, port, tmp_path, None)
     assert not differences, "\n".join(differences)

@@ -84,6 +84,7 @@ class JsonConverter(ConverterOfBoth):
                 Importance.HIGH,
                 "Include schemas within each of the serialized values and keys.",
                 group="Schemas",
+                order=0,
                 width=Width.MEDIUM,
                 display_name="Enable Schemas",
             )
@@ -105,6 +106,7 @@ class JsonConverter(ConverterOfBoth):
                 Importance.HIGH,
                 "The maximum number of schemas that can be cached in this converter instance.",
                 group="Schemas",
+                order=1,
                 width=Width.MEDIUM,
                 display_name="Schema Cache Size",
             )
@@ -117,6 +119,7 @@ class JsonConverter(ConverterOfBoth):
                 "can be either 'BASE64' (default) or 'NUMERIC'",
                 validator=one_of("BASE64", "NUMERIC", ignore_case=True),
                 group="Serialization",
+                order=0,
                 width=Width.MEDIUM,
                 display_name="Decimal Format",
             )
@@ -128,6 +131,7 @@ class JsonConverter(ConverterOfBoth):
                 "Whether to replace fields that have a default value and that are null to the default value. When set "
                 "to true, the default value is used, otherwise null is used.",
                 group="Serialization",
+                order=1,
                 width=Width.MEDIUM,
                 display_name="Replace null with default",
             )

@@ -6,7 +6,7 @@ from codecs import lookup
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.connect.config_def import ConfigDef, ConfigType, Importance
+from engine.connect.config_def import ConfigDef, ConfigType, Importance, Width
 from engine.connect.converters.converter import (
     ConverterOfBoth,
     RawHeaders,
@@ -37,7 +37,7 @@ class StringConverter(ConverterOfBoth):
             "UTF-8",
             Importance.HIGH,
             "The name of the character set to use for encoding strings as byte arrays.",
-            group="Encoding",
+            width=Width.MEDIUM,
             display_name="Encoding",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -47,7 +48,9 @@ def _definitions(name: str) -> ConfigDef:
     own: ConfigDef = found.config()
     if not issubclass(found, (SourceConnector, SinkConnector)):
         return own
-    return own.including(SOURCE_CONFIG if issubclass(found, SourceConnector) else SINK_CONFIG)
+    common = SOURCE_CONFIG if issubclass(found, SourceConnector) else SINK_CONFIG
+    version = common.keys["connector.plugin.version"]
+    return own.including(common).including(ConfigDef([replace(version, default=found.version)]))
 
 
 async def _validate(request: web.Request) -> web.Response:

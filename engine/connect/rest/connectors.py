@@ -13,11 +13,9 @@ from engine.connect.rest import answers
 from engine.connect.rest.answers import answer, nothing
 from engine.connect.rest.bodies import as_text, as_texts, object_of_texts, refuse, texts, without_nulls
 from engine.connect.rest.routes import CONFIG, Route, connector_of, flag, herder_of
-from engine.connect.runtime.herder import BadRequest, RequestRefused, TaskId
+from engine.connect.runtime.herder import TARGET_STATES, BadRequest, RequestRefused, TaskId
 
 _log = logging.getLogger(__name__)
-# KIP-980's names of states to begin in.
-_INITIAL_STATES = {"RUNNING": "STARTED", "PAUSED": "PAUSED", "STOPPED": "STOPPED"}
 
 
 async def _list(request: web.Request) -> web.Response:
@@ -47,10 +45,10 @@ async def _create(request: web.Request) -> web.Response:
         refuse("config is missing")
     config = _named(name, as_texts(body["config"], "config"))
     state = as_text(body.get("initial_state"), "initial_state")
-    if state is not None and state.upper() not in _INITIAL_STATES:
-        refuse(f"initial_state {state!r} is none of {', '.join(_INITIAL_STATES)}")
+    if state is not None and state.upper() not in TARGET_STATES:
+        refuse(f"initial_state {state!r} is none of {', '.join(TARGET_STATES)}")
     _, made = await herder_of(request).put_config(
-        name, config, may_exist=False, target_state=None if state is None else _INITIAL_STATES[state.upper()]
+        name, config, may_exist=False, target_state=None if state is None else TARGET_STATES[state.upper()]
     )
     return answer(answers.info(made), 201, _location(request, name))
 

@@ -1,14 +1,13 @@
 """``python -m engine.connect.runtime worker.properties [connector.json …]``: a worker, until SIGTERM or an error.
 
-One with ``group.id`` is a distributed worker, one without a standalone one, which takes connectors from files: JSON
-(``{"name": …, "config": {…}}``, or the config alone) or properties.
+One with ``group.id`` is a distributed worker, one without a standalone one, which takes connectors from files
+(:mod:`engine.connect.connector_files`).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -16,42 +15,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.connect.connector_files import ConnectorFile, read_connector_file
 from engine.connect.errors import ConnectError
 from engine.connect.runtime.client_settings import LIBRDKAFKA_LOG
 from engine.connect.runtime.config_providers import read_properties
 from engine.connect.runtime.distributed import DistributedHerder
+from engine.connect.runtime.herder import TARGET_STATES
 from engine.connect.runtime.standalone import StandaloneHerder
 from engine.connect.runtime.worker_config import WorkerConfig
 
 log = logging.getLogger(__name__)
 
 
-def read_connector(path: str) -> tuple[str, dict[str, str]]:
-    """A connector's name and config from a file.
-
-    Raises:
-        ConnectError: it cannot be read, or is none.
-    """
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConnectError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    if not text.lstrip().startswith("{"):
-        config: Any = read_properties(text)
-    else:
-        try:
-            config = json.loads(text)
-        except ValueError as error:
-            raise ConnectError(f"{path}: {error}") from error
-        if isinstance(config.get("config"), dict):
-            config = {"name": config.get("name"), **config["config"]}
-    name = config.get("name")
-    if not isinstance(name, str) or not name:
-        raise ConnectError(f"{path}: the connector has no name: give one in name")
-    return name, {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
-
-
-async def run(config: WorkerConfig, connectors: list[tuple[str, dict[str, str]]]) -> int:
+async def run(config: WorkerConfig, connectors: list[ConnectorFile]) -> int:
     """A worker with its REST server, until a signal. 0 when it ended in order.
 
     Raises:
@@ -62,8 +38,8 @@ async def run(config: WorkerConfig, connectors: list[tuple[str, dict[str, str]]]
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
     rest = RestServer(RestConfig.of(config.resolved))
     url = await rest.listen()
     herder = DistributedHerder(config) if config.is_distributed else StandaloneHerder(config)
@@ -71,9 +47,10 @@ async def run(config: WorkerConfig, connectors: list[tuple[str, dict[str, str]]]
         rest.serve(herder)
         await herder.start(url)
         log.info("worker started at %s", url)
-        for name, props in connectors:
-            created, _ = await herder.put_config(name, props, may_exist=True)
-            log.info("connector %s %s", name, "created" if created else "changed")
+        for each in connectors:
+            target = None if each.initial_state is None else TARGET_STATES[each.initial_state]
+            created, _ = await herder.put_config(each.name, each.config, may_exist=True, target_state=target)
+            log.info("connector %s %s", each.name, "created" if created else "changed")
         await _until(stopping, herder)
         return 1 if herder.failure is not None else 0
     finally:
@@ -108,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = WorkerConfig(props)
         if config.is_distributed and given.connectors:
             raise ConnectError("A distributed worker takes connectors by REST, not from files")
-        connectors = [read_connector(each) for each in given.connectors]
+        connectors = [read_connector_file(each) for each in given.connectors]
     except (OSError, UnicodeDecodeError) as error:
         sys.stderr.write(f"{given.worker}: {getattr(error, 'strerror', None) or error}\n")
         return 2

@@ -186,7 +186,8 @@ class ConnectorHost:
 
     def _set(self, state: str, trace: str | None = None) -> None:
         if not self._closed:
-            self.status = Status(state, self._owner.worker_id, self._generation, trace)
+            version = None if self.connector is None else self.connector.version
+            self.status = Status(state, self._owner.worker_id, self._generation, trace, version)
             self._owner.connector_status(self, self.status)
 
 

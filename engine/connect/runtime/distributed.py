@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from engine.client.errors import AuthenticationFailed, UnsupportedApi
 from engine.connect.errors import AlreadyExistsError, ConnectError, NotFoundError
@@ -51,6 +52,9 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 _TICK_S = 1.0
+# How long a request waits for a round that is due, and how often it looks.
+_PATIENCE_S = 10.0
+_LOOK_S = 0.02
 _KEY_BYTES = 64
 
 
@@ -523,23 +527,42 @@ class DistributedHerder(WorkerHerder):
         if not self.group.is_leader:
             raise NotLeader(self.group.leader_url, otherwise)
 
-    def _settled(self) -> None:
-        """Raises RebalanceNeeded while a round of the group is due: leader and assignment may be others after it."""
-        if self._wants_round or self.group.member.must_join:
-            raise RebalanceNeeded("Request cannot be completed because a rebalance is expected")
+    def _is_settled(self) -> bool:
+        return not self._wants_round and not self.group.member.must_join
+
+    async def _until_settled(self) -> None:
+        """Waits for a round of the group that is due: leader and assignment may be others after it.
+
+        Raises:
+            RebalanceNeeded: it is due for long.
+        """
+        until_s = time.monotonic() + _PATIENCE_S
+        while not self._is_settled():
+            if time.monotonic() > until_s:
+                raise RebalanceNeeded("Request cannot be completed because a rebalance is expected")
+            await asyncio.sleep(_LOOK_S)
+
+    @contextlib.asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        """While nothing else changes, and no round is due; raises RebalanceNeeded."""
+        while True:
+            await self._until_settled()
+            async with self._changing:
+                if self._is_settled():
+                    yield
+                    return
 
     async def _as_leader(self, otherwise: str, call: Callable[[], Awaitable[None]]) -> None:
-        async with self._changing:
-            self._settled()
+        async with self._change():
             self._lead(otherwise)
             await call()
 
     async def connectors(self) -> list[str]:
-        self._settled()
+        await self._until_settled()
         return await super().connectors()
 
     async def info(self, name: str) -> ConnectorInfo:
-        self._settled()
+        await self._until_settled()
         return await super().info(name)
 
     async def put_config(
@@ -559,7 +582,7 @@ class DistributedHerder(WorkerHerder):
         return created, await super().info(name)
 
     async def patch_config(self, name: str, patch: Mapping[str, str | None]) -> ConnectorInfo:
-        self._settled()
+        await self._until_settled()
         self._lead("Only the leader can set connector configs.")
         _, info = await self.put_config(name, self.patched(name, patch), may_exist=True)
         return info
@@ -597,8 +620,7 @@ class DistributedHerder(WorkerHerder):
 
             await self._as_leader("Only the leader can process restart requests.", restart)
             return plan[0]
-        async with self._changing:
-            self._settled()
+        async with self._change():
             if name not in self.configs.connectors:
                 raise NotFoundError(f"Unknown connector: {name}")
             self._mine(name, "connector")
@@ -608,8 +630,7 @@ class DistributedHerder(WorkerHerder):
             return plan_now
 
     async def restart_task(self, task: TaskId) -> None:
-        async with self._changing:
-            self._settled()
+        async with self._change():
             if task.connector not in self.configs.connectors:
                 raise NotFoundError(f"Unknown connector: {task.connector}")
             if task not in self.configs.task_configs:
@@ -626,8 +647,7 @@ class DistributedHerder(WorkerHerder):
         raise NotLeader(self.group.owner_url(item) if self.group.is_leader else self.group.leader_url, message)
 
     async def alter_offsets(self, name: str, offsets: Pairs | None) -> str:
-        async with self._changing:
-            self._settled()
+        async with self._change():
             self._lead("Only the leader can process external offsets modification requests")
             await self._store.refresh()
             return await super().alter_offsets(name, offsets)

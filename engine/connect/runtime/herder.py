@@ -29,6 +29,10 @@ class TaskId(NamedTuple):
         return f"{self.connector}-{self.task}"
 
 
+TARGET_STATES = {"RUNNING": "STARTED", "PAUSED": "PAUSED", "STOPPED": "STOPPED"}
+"""What a connector shall be, by KIP-980's names of states to begin in."""
+
+
 class NotLeader(ConnectError):
     """Ask the leader (``NotLeaderException``); ``url`` is None while nobody leads."""
 

@@ -100,6 +100,8 @@ class SinkOffsets:
         Raises:
             ConnectError: the cluster refuses.
         """
+        if any(offset is not None and offset < 0 for offset in offsets.values()):
+            raise ConnectError(f"Failed to modify offsets for sink connector {self._name}")
         setting = {ModelPartition(*at): offset for at, offset in offsets.items() if offset is not None}
         deleting = [ModelPartition(*at) for at, offset in offsets.items() if offset is None]
         try:

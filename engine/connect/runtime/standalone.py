@@ -79,7 +79,8 @@ class StandaloneHerder(WorkerHerder):
 
     async def set_target_state(self, name: str, state: str) -> None:
         async with self._changing:
-            self.known(name)
+            if name not in self.configs.connectors:
+                raise NotFoundError(f"Unknown connector {name}")
             if state == "STOPPED":
                 await self._remove_tasks(name)
             self._write(target_state_records(name, state))

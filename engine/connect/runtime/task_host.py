@@ -53,6 +53,8 @@ class TaskHost:
         """How many records went through."""
         self.records_per_s = 0.0
         self.config_generation = 0
+        self.version: str | None = None
+        """Of the task's class, for its states."""
         self._owner = owner
         self._generation = generation
         self._process: asyncio.subprocess.Process | None = None
@@ -196,7 +198,7 @@ class TaskHost:
             self._pipe.send({"answer": message["ask"], "error": f"{type(error).__name__}: {error}"})
 
     def _set(self, state: str, trace: str | None) -> None:
-        self.status = Status(state, self._owner.worker_id, self._generation, trace)
+        self.status = Status(state, self._owner.worker_id, self._generation, trace, self.version)
         self._owner.task_status(self, self.status)
 
 

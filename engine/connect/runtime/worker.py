@@ -8,7 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from engine.connect import plugins
+from engine.connect.connector import Connector
 from engine.connect.errors import ConnectError
+from engine.connect.plugins import PluginType
 from engine.connect.runtime.connector_host import ConnectorHost
 from engine.connect.runtime.herder import Status, TaskId
 from engine.connect.runtime.offset_store import OffsetStore
@@ -89,6 +92,7 @@ class Worker:
         await self.stop_task(task)
         host = self.tasks[task] = TaskHost(self, task, generation)
         host.config_generation = config_generation
+        host.version = _version_of_task(connector)
         try:
             await host.start(
                 {
@@ -171,6 +175,14 @@ class Worker:
     def connector_reconfigures(self, name: str) -> None:
         """A connector asks for another look at its task configs."""
         self.on_reconfigure(name)
+
+
+def _version_of_task(connector: Mapping[str, str]) -> str | None:
+    try:
+        kind: type[Connector] = plugins.find(connector["connector.class"], PluginType.SOURCE, PluginType.SINK)
+        return kind.task_class().version
+    except (ConnectError, KeyError):
+        return None
 
 
 async def _owned(task: TaskId, generation: int) -> None:

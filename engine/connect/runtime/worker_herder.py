@@ -239,6 +239,8 @@ class WorkerHerder(Herder):
         if offsets is None:
             wanted = [(partition, None) for partition, _ in (await store.index()).all(name)]
         else:
+            if any(not isinstance(partition, Mapping) for partition, _ in offsets):
+                raise BadRequest("The partition for a source connector offset cannot be null or missing")
             latest = {
                 partition_key(partition): (dict(partition), None if offset is None else dict(offset))
                 for partition, offset in offsets
