@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.connect.runtime.herder import TaskId
 from engine.connect.runtime.standalone import StandaloneHerder
 from engine.connect.runtime.worker_config import WorkerConfig
 
@@ -74,6 +77,22 @@ class ConnectWorker:
                 return found
             time.sleep(0.05)
         raise AssertionError(f"{what}: not within {timeout_s} s")
+
+    def alter_offsets(self, name: str, offsets: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]] | None) -> str:
+        """Of a connector that is STOPPED; what REST would answer."""
+        return str(self._call(self.herder.alter_offsets(name, offsets)))
+
+    def kill_task(self, name: str, task: int = 0) -> None:
+        """SIGKILL its process, wait until that is seen, and start it again."""
+        pid = self.herder.worker.tasks[TaskId(name, task)].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for("a FAILED task", lambda: self._task_state(name, task) == "FAILED")
+        self._call(self.herder.restart_task(TaskId(name, task)))
+        self.wait_for("a task that runs again", lambda: self._task_state(name, task) == "RUNNING")
+
+    def _task_state(self, name: str, task: int) -> str:
+        return str(self._call(self.herder.status(name)).tasks[task].state)
 
     def stop(self) -> None:
         """With everything that it runs."""
