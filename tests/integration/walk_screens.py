@@ -40,7 +40,17 @@ _TOPIC = "orders"
 _ARGUMENTS = {"topic": _TOPIC, "topics": _TOPIC, "broker": "1", "group": _GROUP}
 # Through rows, a row whole, help, a filter that is taken back.
 _KEYS = (("j",), ("j",), ("k",), ("d", "escape"), ("question_mark", "escape"), ("slash", "o", "escape", "escape"))
-_SCREENS_WITH_ARGUMENT = {"records", "segments", "log", "impact", "configs", "producers", "group-configs"}
+_SCREENS_WITH_ARGUMENT = {
+    "records",
+    "segments",
+    "log",
+    "impact",
+    "configs",
+    "producers",
+    "group-configs",
+    "topology",
+    "stores",
+}
 
 
 class WatchedConsole(KConsole):
