@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog clean
+.PHONY: connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog connect-exactly-once clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,10 @@ STREAMS_RECORDS ?= 100000
 streams-exactly-once: dev tools jars ## 100,000 records through windowed sums while brokers and 3 workers die; embedded brokers, then Apache Kafka
 	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
 	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) KCONSOLE_STREAMS_ON_KAFKA=1 $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
+
+CONNECT_RECORDS ?= 100000
+connect-exactly-once: dev ## 100,000 records from a file through an exactly-once source while brokers, 3 workers and their tasks die
+	KCONSOLE_CONNECT_RECORDS=$(CONNECT_RECORDS) $(BIN)/python -m pytest tests/integration/test_connect_exactly_once.py -q -s
 
 streams-connect: dev tools jars ## Kafka Streams (exactly_once_v2) and Kafka Connect (exactly-once source) while brokers and they die
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file

@@ -59,7 +59,7 @@ class ConfigStore:
 
     async def stop(self) -> None:
         """No more."""
-        self._relinquish()
+        self.relinquish()
         self._thread.shutdown(wait=False)
         await self._log.stop()
 
@@ -88,12 +88,13 @@ class ConfigStore:
         def claim() -> Any:
             settings = {
                 **PRODUCER_DEFAULTS,
-                "delivery.timeout.ms": "60000",
                 "linger.ms": "0",
                 **librdkafka_settings(self._config.client_props("producer")),
                 "client.id": f"{self._client_id}-configs-leader",
                 "transactional.id": f"connect-cluster-{self._config['group.id']}",
             }
+            # librdkafka wants messages to be given up before their transaction is.
+            settings["delivery.timeout.ms"] = settings.setdefault("transaction.timeout.ms", "60000")
             producer = Producer(settings, logger=LIBRDKAFKA_LOG)
             producer.init_transactions(_CALL_S)
             return producer
@@ -105,7 +106,8 @@ class ConfigStore:
                 f"Failed to create and initialize fencable producer for config topic: {error}"
             ) from error
 
-    def _relinquish(self) -> None:
+    def relinquish(self) -> None:
+        """Somebody else leads."""
         self._producer = None
 
     async def write(self, records: Records) -> None:
@@ -131,7 +133,7 @@ class ConfigStore:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write)
         except KafkaException as error:
-            self._relinquish()
+            self.relinquish()
             raise FencedFromConfigTopic(f"Failed to perform fencable send to config topic: {error}") from error
         await self._log.read_to_end()
 

@@ -234,6 +234,10 @@ class DistributedHerder(WorkerHerder):
             self.statuses.reset_topics(each)
         await self._statuses.flush()
 
+    async def follows_now(self) -> None:
+        """A round made another worker the leader."""
+        self._store.relinquish()
+
     async def leads_now(self) -> None:
         """A round made this worker the leader: states of what was deleted go, configs are this worker's to write."""
         for name in [each for each in self._statuses.connector_names() if each not in self.configs.connectors]:
@@ -398,10 +402,13 @@ class DistributedHerder(WorkerHerder):
     async def _write(self, records: Records) -> None:
         try:
             await self._store.write(records)
-        except FencedFromConfigTopic:
+        except FencedFromConfigTopic as error:
             self._fenced = True
             self.group.wake.set()
-            raise
+            raise ConnectError(
+                "Failed to write to config topic; this may be due to a transient error and the request can be safely "
+                f"retried: {error}"
+            ) from error
 
     async def task_configs_from_worker(self, name: str, configs: Sequence[Mapping[str, str]]) -> None:
         self._lead("Only the leader may write task configurations.")

@@ -58,6 +58,9 @@ class WorkOwner(Protocol):
     async def leads_now(self) -> None:
         """A round made this worker the leader."""
 
+    async def follows_now(self) -> None:
+        """A round made another worker the leader."""
+
 
 class GroupWork:
     """Of one worker. Coroutines of its event loop; :meth:`step` is called by one task alone."""
@@ -210,8 +213,7 @@ class GroupWork:
         )
         loop = asyncio.get_running_loop()
         self._next_round_at = loop.time() + told.delay_ms / 1000 if told.delay_ms > 0 else None
-        if self.is_leader:
-            await self._owner.leads_now()
+        await (self._owner.leads_now() if self.is_leader else self._owner.follows_now())
         if told.failed or self._owner.configs.offset < told.offset:
             await self._catch_up()
             if told.failed or not self._can_read:
