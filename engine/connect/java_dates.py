@@ -161,7 +161,13 @@ def _week(day: date) -> tuple[int, int]:
     return year, (sunday - first).days // 7 + 1
 
 
-_ZONE = re.compile(r"(?:GMT|UTC|UT|Z)?(?:([+-])(\d{1,2}):?(\d{2})?)?")
+_NUMBER = re.compile(r"-?[0-9]+")
+_ZONE = re.compile(r"GMT([+-])(\d{1,2}):(\d{2})|([+-])(\d{2})(\d{2})|UTC|GMT(?![+-])|UT|Z")
+_ISO_ZONES = {
+    1: re.compile(r"Z|([+-])(\d{2})()"),
+    2: re.compile(r"Z|([+-])(\d{2})(\d{2})"),
+    3: re.compile(r"Z|([+-])(\d{2}):(\d{2})"),
+}
 
 
 def _read(part: _Part, adjacent: bool, text: str, at: int, found: dict[str, int]) -> int:
@@ -171,12 +177,14 @@ def _read(part: _Part, adjacent: bool, text: str, at: int, found: dict[str, int]
         if text.startswith(part.text, at):
             return at + len(part.text)
         raise ValueError(f"{part.text!r} is missing at {at}")
+    # Blanks before it count as the number's, where it has so many digits and no more.
+    end = at + width if adjacent else len(text)
     while text[at : at + 1] in (" ", "\t"):
         at += 1
     if not _is_number(part):
         return _read_name(part, text, at, found)
-    digits = re.compile(rf"-?\d{{{width}}}" if adjacent else r"-?\d+").match(text, at)
-    if digits is None:
+    digits = _NUMBER.match(text, at, end)
+    if digits is None or end > len(text):
         raise ValueError(f"a number is missing at {at}")
     number = int(digits[0])
     if letter in "yY" and width <= 2 and len(digits[0]) == 2 and number >= 0:
@@ -204,12 +212,7 @@ def _read_name(part: _Part, text: str, at: int, found: dict[str, int]) -> int:
         case "a":
             names = ("AM", "PM")
         case _:
-            zone = _ZONE.match(text, at)
-            if zone is None or not zone[0]:
-                raise ValueError(f"a time zone is missing at {at}")
-            minutes = int(zone[2] or 0) * 60 + int(zone[3] or 0)
-            found["zone"] = -minutes if zone[1] == "-" else minutes
-            return zone.end()
+            return _read_zone(part, text, at, found)
     for length in (20, 3):  # whole names first
         for index, name in enumerate(names):
             shown = name[:length]
@@ -217,6 +220,21 @@ def _read_name(part: _Part, text: str, at: int, found: dict[str, int]) -> int:
                 found["M" if part.letter == "L" else part.letter] = index + (part.letter in "MLE")
                 return at + len(shown)
     raise ValueError(f"a name of {part.letter * part.width} is missing at {at}")
+
+
+def _read_zone(part: _Part, text: str, at: int, found: dict[str, int]) -> int:
+    zone = _ISO_ZONES[part.width].match(text, at) if part.letter == "X" else _ZONE.match(text, at)
+    if zone is None:
+        raise ValueError(f"a time zone is missing at {at}")
+    sign, hours, minutes = (next((one for one in each if one), "") for each in _signs(zone))
+    found["zone"] = (int(hours or 0) * 60 + int(minutes or 0)) * (-1 if sign == "-" else 1)
+    return zone.end()
+
+
+def _signs(zone: re.Match[str]) -> tuple[tuple[str | None, ...], ...]:
+    """Signs, hours and minutes of a zone, which one or the other of the ways to write them has."""
+    groups = zone.groups()
+    return groups[0::3], groups[1::3], groups[2::3]
 
 
 def _moment(found: dict[str, int]) -> int:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 from engine.connect.data import Schema, SchemaAndValue
+from engine.connect.errors import DataError
 
 
 class Header(NamedTuple):
@@ -27,7 +28,13 @@ class Headers:
         self._headers: list[Header] = list(headers or ())
 
     def add(self, key: str, value: Any, schema: Schema | None = None) -> Headers:
-        """Append one; gives these headers."""
+        """Append one; gives these headers.
+
+        Raises:
+            DataError: it is null, and the schema does not allow that.
+        """
+        if value is None and schema is not None and not schema.optional:
+            raise DataError(f"A null value requires an optional schema but was {schema}")
         self._headers.append(Header(key, schema, value))
         return self
 

@@ -441,14 +441,22 @@ class _ValueParser:
             if not tokens.take(":"):
                 raise DataError(f"Map entry is missing ':' in {tokens.text}")
             value = self.parse(embedded=True)
-            try:
-                entries[key.value] = None if value is None else value.value
-            except TypeError:
-                raise DataError(f"A {type(key.value).__name__} cannot be the key of a map") from None
+            _put(entries, key.value, None if value is None else value.value)
             tokens.take(",")
             keys.merge(key)
             values.merge(value)
         raise DataError(f"Map is missing terminating '}}': {tokens.text}")
+
+
+def _put(entries: dict[Any, Any], key: Any, value: Any) -> None:
+    """Raises DataError for keys that cannot be, or that Python takes for others: 1 is True."""
+    try:
+        other = next((each for each in entries if each == key), key) if key in entries else key
+        entries[key] = value
+    except TypeError:
+        raise DataError(f"A {type(key).__name__} cannot be the key of a map") from None
+    if isinstance(other, bool) is not isinstance(key, bool):
+        raise DataError(f"Python cannot tell the keys {other} and {key} of a map from each other")
 
 
 def _typed_map(keys: Schema | None, values: Schema | None, entries: dict[Any, Any]) -> SchemaAndValue:

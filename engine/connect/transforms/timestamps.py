@@ -31,7 +31,6 @@ from engine.connect.data import (
 )
 from engine.connect.errors import ConfigError, DataError
 from engine.connect.java_dates import DateFormat
-from engine.connect.java_numbers import wrapped
 from engine.connect.records import ConnectRecord
 from engine.connect.transforms.sides import (
     REPLACE_NULL,
@@ -154,9 +153,7 @@ class TimestampConverter(OfKeyOrValue):
                 except ValueError as error:
                     raise DataError(str(error)) from None
             case "unix":
-                # Towards zero, and with Java's limits.
-                number = abs(ms) * self._per_second // 1000 * (-1 if ms < 0 else 1)
-                return max(-(1 << 63), min(number, (1 << 63) - 1))
+                return _scaled(ms, self._per_second, 1000)
             case "Date":
                 return date_from_days(ms // MS_PER_DAY)
             case "Time":
@@ -181,8 +178,7 @@ class TimestampConverter(OfKeyOrValue):
         if kind == "unix":
             if type(value) is not int:
                 raise DataError(f"Expected Unix timestamp to be a Long, but found {type(value).__name__}")
-            ms = abs(value) * 1000 // self._per_second * (-1 if value < 0 else 1)
-            return wrapped(ms, 64)
+            return _scaled(value, 1000, self._per_second)
         if isinstance(value, datetime):
             return ms_from_timestamp(value)
         if isinstance(value, time):
@@ -190,6 +186,12 @@ class TimestampConverter(OfKeyOrValue):
         if isinstance(value, date):
             return days_from_date(value) * MS_PER_DAY
         raise DataError(f"Expected {kind} to be a date or time, but found {type(value).__name__}")
+
+
+def _scaled(number: int, factor: int, divisor: int) -> int:
+    """``TimeUnit.convert``: towards zero, and what 64 bits cannot hold is their limit."""
+    scaled = abs(number) * factor // divisor * (-1 if number < 0 else 1)
+    return max(-(1 << 63), min(scaled, (1 << 63) - 1))
 
 
 class TimestampConverterKey(TimestampConverter):

@@ -213,7 +213,6 @@ _SCALARS = (
     "null",
     '"x"',
     '"2024-02-29"',
-    "14:34:54.346Z",
     "9223372036854775808",
     "x",
     "",
@@ -229,12 +228,9 @@ def _header_text(maker: Maker, depth: int) -> str:
         return random.choice(_SCALARS)
     inner = [_header_text(maker, depth - 1) for _ in range(random.randrange(4))]
     if kind == 2:
-        return (
-            f"[{random.choice([',', ', '])}".replace(",", "").strip()
-            + random.choice([",", " , "]).join(inner)
-            + random.choice(["]", "]", "] ", ""])
-        )
-    pairs = [f"{random.choice(_SCALARS)}:{each}" for each in inner]
+        return "[" + random.choice([",", " , "]).join(inner) + random.choice(["]", "]", "] ", ""])
+    # Not both 1 and true, which are one key to Python.
+    pairs = [f"{random.choice([each for each in _SCALARS if each != 'true'])}:{one}" for one in inner]
     return "{" + random.choice([",", ", "]).join(pairs) + "}"
 
 
@@ -529,8 +525,53 @@ _HEADERS = (
 _NUMBERS = "org.apache.kafka.connect.converters."
 
 
+_FORMATS = (
+    (
+        "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+        ("2024-02-29T14:34:54.346+02:00", "2024-02-29T14:34:54.346Z", "2024-02-29T14:34:54.346+02"),
+    ),
+    ("yyyy-MM-dd HH:mm:ss Z", ("2024-02-29 14:34:54 -0130", "2024-02-29 14:34:54 GMT+1:30", "2024-02-29 14:34:54")),
+    ("dd/MM/yy", ("29/02/24", "29/02/70", "1/2/2024", "32/13/24", "a/b/c")),
+    (
+        "d MMM yyyy h:mm a",
+        ("29 Feb 2024 2:34 PM", "29 february 2024 12:00 am", "29 Feb 2024 2:34", "29 Fxb 2024 2:34 PM"),
+    ),
+    ("MMMM d, yyyy", ("February 29, 2024", "Feb 29, 2024")),
+    ("EEEE", ("Thursday", "Thu", "thu")),
+    ("D yyyy", ("60 2024", "366 2023")),
+    ("yyyyMMddHHmmss", ("20240229143454", "2024022914345", "2024-2-2914345")),
+    ("HH:mm", ("25:61", " 1: 2", "1:2x")),
+    ("kk:mm K", ("24:00 11", "0:0 0")),
+    ("yyyy 'o''clock' G", ("2024 o'clock AD", "2024 oclock AD")),
+    ("YYYY-'W'ww-u", ("2024-W09-4",)),
+    ("F W", ("1 2",)),
+    ("z", ("UTC", "GMT", "GMT-3")),
+    ("yyyy-MM-dd'", ("2024-02-29",)),
+    ("bogus", ("1",)),
+    ("XXXX", ("Z",)),
+)
+
+
+def _moments() -> Iterator[Case]:
+    """Texts by patterns, and patterns' texts."""
+    for pattern, texts in _FORMATS:
+        for text in texts if pattern not in ("YYYY-'W'ww-u", "F W", "EEEE") else ():
+            yield _moment({"target.type": "unix", "format": pattern}, text)
+        for ms in (1709217294346, 0, -1, 1735689599999, 951825600000):
+            yield _moment({"target.type": "string", "format": pattern}, ms)
+
+
+def _moment(configs: dict[str, str], value: Any) -> Case:
+    record = {
+        **{name: None for name in ("partition", "offset", "key_schema", "key", "value_schema", "timestamp")},
+        **{"topic": "t", "value": show_value(value), "headers": []},
+    }
+    return {"do": "transform", "class": "TimestampConverter$Value", "configs": configs, "record": record}
+
+
 def by_hand() -> Iterator[Case]:
     """Those that somebody thought of."""
+    yield from _moments()
     for text in _JSON_TEXTS:
         yield _read(JSON, text, {"schemas.enable": "true"})
         yield _read(JSON, text, {"schemas.enable": "false"})
