@@ -33,10 +33,12 @@ _MOST_BYTES = 16 << 20
 
 
 class _NoAnswer(Exception):
-    """Why a worker did not answer; ``is_final``: no other one would answer anything else."""
+    """Why there is no answer. ``is_told``: the worker said so itself; ``is_final``: no other one would say anything
+    else."""
 
-    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+    def __init__(self, reason: str, *, is_told: bool = False, is_final: bool = False) -> None:
         super().__init__(reason)
+        self.is_told = is_told
         self.is_final = is_final
 
 
@@ -47,6 +49,8 @@ class WorkersByHttp:
         """``check_writable`` raises GatewayError where nothing may be done."""
         self._check_writable = check_writable
         self._open: ClientSession | None = None
+        # Those that did not answer a query, to be asked after the others.
+        self._silent: set[str] = set()
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -90,17 +94,23 @@ class WorkersByHttp:
     async def query(self, endpoints: Sequence[str], query: StoreQuery, topics: Sequence[str]) -> Entries:
         if not endpoints:
             raise GatewayError(NO_ENDPOINTS)
-        problem = ""
-        for endpoint in endpoints:
+        told, silent = "", ""
+        for endpoint in sorted(endpoints, key=self._silent.__contains__):
             try:
-                return entries_told(await self._get(endpoint, query.path, query.parameters, _QUERY_TIMEOUT_S))
+                document = await self._get(endpoint, query.path, query.parameters, _QUERY_TIMEOUT_S)
+                self._silent.discard(endpoint)
+                return entries_told(document)
             except _NoAnswer as error:
                 if error.is_final:
                     raise GatewayError(str(error)) from None
-                problem = problem or str(error)
+                if error.is_told:
+                    told = told or str(error)
+                else:
+                    self._silent.add(endpoint)
+                    silent = silent or str(error)
             except ValueError as error:
-                problem = problem or f"{endpoint}: {error}"
-        raise GatewayError(problem if len(endpoints) == 1 else f"none of {len(endpoints)} workers answers: {problem}")
+                told = told or f"{endpoint}: {error}"
+        raise GatewayError(told or (silent if len(endpoints) == 1 else f"no worker answers: {silent}"))
 
     async def kill(self, worker: WorkerTold) -> None:
         self._check_writable()
@@ -127,10 +137,10 @@ class WorkersByHttp:
         import aiohttp
         from yarl import URL
 
-        # Names of stores may hold what parts a path.
-        url = URL(f"http://{endpoint}/{'/'.join(quote(each, safe='') for each in path)}", encoded=True)
         token = os.environ.get(TOKEN, "")
         try:
+            # Names of stores may hold what parts a path.
+            url = URL(f"http://{endpoint}/{'/'.join(quote(each, safe='') for each in path)}", encoded=True)
             async with session.get(
                 url.update_query(parameters),
                 headers={"Authorization": f"Bearer {token}"} if token else None,
@@ -151,7 +161,7 @@ class WorkersByHttp:
             raise _NoAnswer(f"{endpoint} answers more than {_MOST_BYTES >> 20} MiB: ask for less (limit=…)")
         try:
             document = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if status == 200 and document is not None:
             return document
@@ -171,11 +181,11 @@ def _refusal(endpoint: str, status: int, document: Any) -> _NoAnswer:
         return _NoAnswer(f"{endpoint} does not take the token of {TOKEN}{f': {said}' if said else ''}")
     if status == 503:
         # What a program could do about it stands behind a semicolon.
-        return _NoAnswer(said.partition(";")[0] or "the store is being restored, or moves")
+        return _NoAnswer(said.partition(";")[0] or "the store is being restored, or moves", is_told=True)
     if not said:
         return _NoAnswer(f"{endpoint} is no worker of `kconsole streams`: it answers {status}")
     # What is wrong with the question is wrong with it everywhere.
-    return _NoAnswer(said, is_final=status in (400, 404))
+    return _NoAnswer(said, is_told=True, is_final=status in (400, 404))
 
 
 def _reasons(answers: Mapping[str, object]) -> str:

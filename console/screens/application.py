@@ -12,7 +12,6 @@ from textual.widgets import Rule
 from console.gateway import GatewayError
 from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel import text
-from console.viewmodel.cells import Column
 from console.viewmodel.groups import find_group, topology_text
 from console.viewmodel.streams_told import KeptWorkers
 from console.viewmodel.streams_workers import (
@@ -77,10 +76,6 @@ class WorkersWatched(View):
     def scope_word(self) -> str:
         return self.group_id
 
-    @classmethod
-    def crumb_of(cls, about: Mapping[str, Any]) -> str:
-        return cls.NAME
-
     def why_about(self, row: Any) -> Mapping[str, Any]:
         return {"group": self.group_id}
 
@@ -113,9 +108,8 @@ class ApplicationView(WorkersWatched):
         yield self.make_table()
 
     def _workers_table(self) -> LiveTable:
-        columns: Sequence[Column] = WORKER_COLUMNS
         table = LiveTable(
-            columns, self.key_of, age_ms=self.age_of, clock=lambda: self.console.monotonic_ms(), id="workers"
+            WORKER_COLUMNS, self.key_of, age_ms=self.age_of, clock=lambda: self.console.monotonic_ms(), id="workers"
         )
         table.shows_cursor = False
         return table

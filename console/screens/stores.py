@@ -21,6 +21,7 @@ from console.viewmodel.store_queries import (
     StoreQuery,
     StoreRow,
     entry_columns,
+    moment_words,
     parse_query,
     query_help,
     shown,
@@ -185,9 +186,9 @@ class StoreView(_Asked):
             return
         facts = [("partition", row.partition), ("worker", row.worker or None)]
         if row.timestamp_ms is not None:
-            facts.insert(0, ("timestamp", text.date_time(row.timestamp_ms)))
+            facts.insert(0, ("timestamp", moment_words(row.timestamp_ms)))
         if row.window is not None:
-            facts.insert(0, ("window", " – ".join(text.date_time(each) for each in row.window if each is not None)))
+            facts.insert(0, ("window", " – ".join(moment_words(each) for each in row.window if each is not None)))
         lines: list[Cell] = [
             (Span(f"{name:<12}", "muted"), Span(str(value))) for name, value in facts if value is not None
         ]

@@ -12,7 +12,7 @@ from console.screens.base import View, ViewSpec, view_bindings
 from console.viewmodel.streams import STREAMS_COLUMNS, StreamsRow, streams_remark, streams_rows
 from console.viewmodel.streams_told import KeptWorkers
 from console.viewmodel.streams_workers import endpoints_of
-from engine.supervisor.snapshot import ClusterSnapshot
+from engine.supervisor.snapshot import ClusterSnapshot, GroupState
 
 _REFRESH_S = 1.0
 
@@ -37,14 +37,16 @@ class StreamsView(View):
         """Workers tell more than brokers; where none can be asked, what brokers tell is there."""
         while True:
             picture = self.console.picture()
-            for group in picture.groups if picture is not None else ():
-                endpoints = endpoints_of(group)
-                if endpoints:
-                    with contextlib.suppress(GatewayError):
-                        answers = await self.console.gateway.streams.statuses(endpoints)
-                        kept = self.console.history.workers.setdefault(group.group_id, KeptWorkers())
-                        kept.take(answers, self.console.monotonic_ms())
+            await asyncio.gather(*(self._ask(each) for each in (picture.groups if picture is not None else ())))
             await asyncio.sleep(_REFRESH_S)
+
+    async def _ask(self, group: GroupState) -> None:
+        endpoints = endpoints_of(group)
+        if endpoints:
+            with contextlib.suppress(GatewayError):
+                answers = await self.console.gateway.streams.statuses(endpoints)
+                kept = self.console.history.workers.setdefault(group.group_id, KeptWorkers())
+                kept.take(answers, self.console.monotonic_ms())
 
     def rows(self, snapshot: ClusterSnapshot) -> Sequence[StreamsRow]:
         history = self.console.history

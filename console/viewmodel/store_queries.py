@@ -14,6 +14,8 @@ from console.viewmodel.moments import joined_dates, parse_moment
 
 LIMIT = 200
 _MOST = 5_000
+# Kafka's Long.MAX_VALUE.
+_NO_END_MS = 2**63 - 1
 _JSON_BEGINS = ("{", "[", '"')
 
 
@@ -58,7 +60,7 @@ def store_told(document: Any) -> StoreTold:
             number("entries"),
             bool(document.get("is_global")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError("what it answers is no list of stores") from error
 
 
@@ -312,7 +314,7 @@ def entries_told(document: Any) -> Entries:
             return Entries((_entry(document),) if document["found"] else ())
         missing = tuple(f"partition {each['partition']} {each['state']}" for each in document.get("missing") or ())
         return Entries(tuple(map(_entry, document["entries"])), bool(document.get("truncated")), missing)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError("what it answers are no entries") from error
 
 
@@ -361,16 +363,23 @@ def _toned(value: Any) -> Cell:
     return cell(shown(value), tone)
 
 
-def _moment(at_ms: int) -> str:
-    return text.date_time(at_ms)[: -len(".000")] if at_ms % 1000 == 0 else text.date_time(at_ms)
+def moment_words(at_ms: int) -> str:
+    """A time; one that no calendar has (windows without end have the largest number) as its number."""
+    try:
+        said = text.date_time(at_ms)
+    except (ValueError, OverflowError, OSError):
+        return "no end" if at_ms >= _NO_END_MS else str(at_ms)
+    return said.removesuffix(".000")
 
 
 def _window(row: EntryRow) -> Cell:
     if row.window is None:
         return EMPTY
     start, end = row.window
-    spans = [Span(_moment(start))]
-    if end is not None:
+    spans = [Span(moment_words(start))]
+    if end is not None and end >= _NO_END_MS:
+        spans.append(Span(" on", "muted"))
+    elif end is not None:
         span = end - start
         spans.append(Span(f" +{text.milliseconds(span) if span < 1000 else text.age(max(2_000, span))}", "muted"))
     return tuple(spans)
@@ -387,7 +396,7 @@ _OTHERS = (
     Column(
         "timestamp",
         "TIMESTAMP",
-        lambda row: UNKNOWN if row.timestamp_ms is None else cell(text.date_time(row.timestamp_ms), "muted"),
+        lambda row: UNKNOWN if row.timestamp_ms is None else cell(moment_words(row.timestamp_ms), "muted"),
         23,
         lambda row: row.timestamp_ms or 0,
         priority=3,

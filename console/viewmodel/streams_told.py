@@ -77,7 +77,7 @@ def worker_told(endpoint: str, document: Any) -> WorkerTold:
             tasks,
             nodes,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"what {endpoint} answers is no worker's status") from error
 
 
@@ -131,7 +131,8 @@ class KeptWorkers:
         """What each active task has not read, by its name, as far as it is told."""
         return {
             task.task_id: task.lag
-            for told, _ in self._told.values()
+            # Who told last is who has it now.
+            for told, _ in sorted(self._told.values(), key=lambda each: each[1])
             for task in told.tasks
             if task.role == "active" and task.lag is not None
         }

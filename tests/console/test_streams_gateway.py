@@ -77,7 +77,7 @@ async def test_each_worker_has_a_time_out_of_its_own_and_the_others_answer(monke
     good, hanging, other, broken = Answers(), Answers(), Answers(), Answers()
     good.answers["/v1/status"] = status(0, 1)
     hanging.hangs = True
-    broken.answers["/v1/status"] = b"SSH-2.0-OpenSSH_9.6"
+    broken.answers["/v1/status"] = b"[" * 100_000
     async with serving(good, hanging, other, broken) as endpoints:
         workers = WorkersByHttp(nothing_forbidden)
         try:
@@ -110,7 +110,9 @@ async def test_a_query_is_put_to_the_next_worker_unless_the_question_itself_is_w
                 ("/v1/stores/a%2Fb%20%25/range", {"from": "x&y", "limit": "5", "reverse": "true"}, "")
             ]
             with pytest.raises(GatewayError, match=r"^store: \(1 RESTORING\)$"):
-                await workers.query(endpoints[:1], query, ())
+                await workers.query([endpoints[0], "127.0.0.1:1"], query, ())
+            with pytest.raises(GatewayError, match=r"^no worker answers: 127\.0\.0\.1:\d cannot be reached"):
+                await workers.query(["127.0.0.1:1", "127.0.0.1:2"], query, ())
             first.status = 400
             with pytest.raises(GatewayError, match="store: "):
                 await workers.query(endpoints, query, ())
@@ -120,6 +122,21 @@ async def test_a_query_is_put_to_the_next_worker_unless_the_question_itself_is_w
             with pytest.raises(GatewayError, match=r"application\.server"):
                 await workers.topology([])
             assert NO_ENDPOINTS
+        finally:
+            await workers.close()
+
+
+async def test_a_worker_that_hangs_holds_up_one_query_and_not_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.gateway.streams_http._QUERY_TIMEOUT_S", 0.2)
+    hanging, good = Answers(), Answers()
+    hanging.hangs = True
+    good.answers["/v1/stores/a/range"] = {"entries": []}
+    async with serving(hanging, good) as endpoints:
+        workers = WorkersByHttp(nothing_forbidden)
+        try:
+            for _ in range(3):
+                assert (await workers.query(endpoints, StoreQuery("a", "range"), ())).rows == ()
+            assert (len(hanging.asked), len(good.asked)) == (1, 3)
         finally:
             await workers.close()
 

@@ -12,6 +12,7 @@ from console.viewmodel.store_queries import (
     StoreRow,
     entries_told,
     entry_columns,
+    moment_words,
     parse_query,
     shown,
     store_rows,
@@ -112,11 +113,17 @@ def test_entries_are_read_with_windows_bytes_and_what_is_missing() -> None:
     assert (shown(second.entry_key), shown(second.value), second.window) == ("ab", "0xffff", (0, 60_000))
     columns = {column.key: plain(column.cell(second)) for column in entry_columns(WINDOWS)}
     assert columns["window"].endswith("00:00 +60s") and columns["timestamp"] == "–"
+    forever = second._replace(window=(0, 2**63 - 1), timestamp_ms=2**62)
+    columns = {column.key: plain(column.cell(forever)) for column in entry_columns(WINDOWS)}
+    assert columns["window"].endswith("00:00 on") and columns["timestamp"] == str(2**62)
+    assert moment_words(2**63 - 1) == "no end"
     assert "window" not in [column.key for column in entry_columns(COUNTS)]
     assert entries_told({"found": False, "key": "a"}).rows == ()
     assert entries_told({"found": True, "key": "a", "value": None, "partition": 0}).rows[0].value is None
     with pytest.raises(ValueError, match="no entries"):
         entries_told({"message": "?"})
+    with pytest.raises(ValueError, match="no entries"):
+        entries_told({"entries": [{"key": 1, "timestamp": float("inf")}]})
     assert len({row.key for row in found.rows}) == 2
 
 
