@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.connect.converters.converter import ConverterOfBoth, RawHeaders
@@ -30,9 +30,6 @@ class ByteArrayConverter(ConverterOfBoth):
         if schema is not None and schema.type is not Type.BYTES:
             raise DataError(f"Invalid schema type for ByteArrayConverter: {schema.type.name}")
         return _as_bytes
-
-    def decode_batch(self, topic: str, values: Sequence[bytes | None]) -> tuple[Schema | None, Sequence[Any]] | None:
-        return _OPTIONAL_BYTES, values
 
     def decoder(self, topic: str) -> Callable[[bytes | None], SchemaAndValue]:
         return lambda value: SchemaAndValue(_OPTIONAL_BYTES, value)

@@ -81,14 +81,6 @@ class Converter(ABC):
         """All these values with one schema; the first that does not fit raises DataError, and none is given."""
         return list(map(self.encoder(topic, schema), values))
 
-    def decode_batch(self, topic: str, values: Sequence[bytes | None]) -> tuple[Schema | None, Sequence[Any]] | None:
-        """All these values and the schema that all have; None where they may have several: decode one by one.
-
-        Raises:
-            DataError: the first that cannot be read.
-        """
-        return None
-
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Not used any more."""
 

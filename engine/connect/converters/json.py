@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
@@ -193,11 +193,6 @@ class JsonConverter(ConverterOfBoth):
 
     def decoder(self, topic: str) -> Callable[[bytes | None], SchemaAndValue]:
         return self._decode
-
-    def decode_batch(self, topic: str, values: Sequence[bytes | None]) -> tuple[Schema | None, Sequence[Any]] | None:
-        if self._schemas:
-            return None
-        return None, [_parse(_FLOATS, each) if each else None for each in values]
 
     def _decode(self, value: bytes | None) -> SchemaAndValue:
         if value is None:

@@ -79,10 +79,6 @@ class StringConverter(ConverterOfBoth):
         except AttributeError:  # not all are texts
             return super().encode_batch(topic, schema, values)
 
-    def decode_batch(self, topic: str, values: Sequence[bytes | None]) -> tuple[Schema | None, Sequence[Any]] | None:
-        encoding = self._encoding
-        return _OPTIONAL_STRING, [None if each is None else each.decode(encoding, "replace") for each in values]
-
     def decoder(self, topic: str) -> Callable[[bytes | None], SchemaAndValue]:
         encoding = self._encoding
 

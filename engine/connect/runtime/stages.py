@@ -115,8 +115,7 @@ class SourceStages(_Chain):
         try:
             if self._key.encoder(batch.topic, None)(None) is not None:
                 return None
-            encode = self._value.encoder(batch.topic, batch.value_schema)
-            return [encode(value) for value in batch.values]
+            return self._value.encode_batch(batch.topic, batch.value_schema, batch.values)
         except Exception:
             return None
 

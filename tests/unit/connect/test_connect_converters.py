@@ -40,18 +40,9 @@ def to_bytes(converter: Converter, schema: Schema | None, value: Any) -> bytes |
     return made
 
 
-def read_batch(converter: Converter, *values: bytes | None) -> None:
-    """A batch is what one by one is."""
-    batch = converter.decode_batch("t", values)
-    if batch is not None:
-        schema, read = batch
-        assert [(schema, each) for each in read] == [converter.to_connect_data("t", None, each) for each in values]
-
-
 def from_bytes(converter: Converter, value: bytes | None) -> SchemaAndValue:
     read = converter.to_connect_data("t", None, value)
     assert converter.decoder("t")(value) == read
-    read_batch(converter, value, None, value)
     return read
 
 
