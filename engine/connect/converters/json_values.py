@@ -95,9 +95,11 @@ def node_type(shown: Any) -> str:
 
 
 def _misfit(schema: Schema, shown: Any) -> DataError:
-    text = repr(shown)
-    text = text if len(text) <= 80 else text[:80] + "…"
-    return DataError(f"Invalid JSON for {schema.name or schema.type.name}: {node_type(shown)} {text}")
+    """Without the value, which may be nobody's business who reads logs."""
+    found = node_type(shown)
+    if found == "NUMBER" and schema.type in _RANGES:
+        found = "NUMBER out of its range or with a fraction"
+    return DataError(f"Invalid JSON for {schema.name or schema.type.name}: {found}")
 
 
 def _integer_reader(schema: Schema, replace_null: bool) -> Function:

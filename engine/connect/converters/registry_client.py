@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +182,9 @@ class RegistryClient:
 
         if isinstance(error, SchemaRegistryError) and error.http_status_code < 500:
             return DataError(f"The schema registry refuses {what}: {error.error_message} ({error.error_code})")
-        return RetriableError(f"The schema registry does not give {what}: {type(error).__name__}: {error}")
+        # A URL in the text may have a password in it.
+        why = re.sub(r"//[^/@\s]*@", "//", str(error))
+        return RetriableError(f"The schema registry does not give {what}: {type(error).__name__}: {why}")
 
     def close(self) -> None:
         """Not used any more."""
