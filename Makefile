@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog connect-exactly-once clean
+.PHONY: connect-mixed connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog connect-exactly-once clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -155,6 +155,10 @@ record-avro-java: dev tools ## keep anew what Avro's library says of 400 pairs (
 connect-rest: dev tools jars ## a table of calls of Connect's REST API: a Java worker and ours, alone and in a group, give the same answers
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
 	KCONSOLE_CONNECT_REST=1 $(BIN)/python -m pytest tests/integration/test_connect_rest.py -q
+
+connect-mixed: dev tools jars ## a Java worker and ours in one group share its work, and take over from each other
+	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
+	KCONSOLE_CONNECT_MIXED=1 $(BIN)/python -m pytest tests/integration/test_connect_mixed_group.py -q
 
 record-connect-rest: dev tools jars ## keep anew what a Java worker answers to that table (tests/golden/connect-rest-4.3.1.json)
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file

@@ -139,9 +139,11 @@ class ConnectorHost:
 
         def ask() -> list[dict[str, str]]:
             configs = connector.task_configs(max_tasks)
-            kind = type(connector).task_class()
             return [
-                {**{name: str(value) for name, value in each.items() if value is not None}, "task.class": _name(kind)}
+                {
+                    **{name: str(value) for name, value in each.items() if value is not None},
+                    "task.class": _task_class(type(connector)),
+                }
                 for each in configs
             ]
 
@@ -191,5 +193,10 @@ class ConnectorHost:
             self._owner.connector_status(self, self.status)
 
 
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _task_class(connector: type[Connector]) -> str:
+    """What tasks are, by Java's name where Kafka has the connector too: Java workers of a group look for it."""
+    task = connector.task_class()
+    package, _, _ = plugins.listed_name(f"{connector.__module__}.{connector.__qualname__}").rpartition(".")
+    if package.startswith("org.apache.kafka."):
+        return f"{package}.{task.__qualname__}"
+    return f"{task.__module__}.{task.__qualname__}"
