@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
+from textual.css.query import NoMatches
 from textual.widgets import Rule
 
 from console.gateway import GatewayError
@@ -219,7 +220,11 @@ class ApplicationView(WorkersWatched):
     def reason_against_action(self, action: str) -> str:
         if action != "kill_worker":
             return ""
-        row = self._chosen_worker()
+        try:
+            row = self._chosen_worker()
+        except NoMatches:
+            # The screen goes, and has lost its tables already.
+            return ""
         if row is None:
             return "no worker has it" if self._tasks.shown else "there is no worker"
         if row.told is None:

@@ -143,7 +143,7 @@ class Hints(LineWidget):
 
     def line(self, y: int, width: int) -> tuple[Cell, Cell]:
         app = console_app(self)
-        capabilities = app.gateway.capabilities
+        capabilities, view = app.gateway.capabilities, app.view
         spans: list[Span] = []
         self.regions = []
         x = 1
@@ -156,8 +156,7 @@ class Hints(LineWidget):
         for key in (*mine, *always):
             room = width - x + 1 - (0 if key in kept else tail_width)
             refused = bool(
-                reason_against(key.need, capabilities)
-                or (app.view is not None and app.view.reason_against_action(key.action))
+                reason_against(key.need, capabilities) or (view is not None and view.reason_against_action(key.action))
             )
             need = len(key.display) + 1 + len(key.label) + (2 if refused else 0)
             if need > room:
