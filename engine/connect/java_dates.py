@@ -58,7 +58,7 @@ class DateFormat:
         days, rest = divmod(ms, _DAY_MS)
         try:
             day = date.fromordinal(days + _EPOCH)
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:
             raise ValueError(f"{ms} ms from 1970 are outside the years 1 to 9999") from error
         return "".join(_show(each, day, rest) for each in self._parts)
 

@@ -63,7 +63,7 @@ class Maker:
             key = random.choice([data.STRING, data.STRING, data.INT32, data.BOOLEAN])
             made = data.map_of(key, self.schema(depth - 1), optional=optional)
         elif kind is Type.STRUCT:
-            names = _NAMES[: random.randrange(1, 6)]
+            names = _NAMES[: random.randrange(3 if struct else 1, 6)]
             made = data.struct({name: self.schema(depth - 1) for name in names}, optional=optional)
         else:
             made = Schema(kind, optional)
@@ -255,7 +255,8 @@ def _record(maker: Maker, schema: Schema | None, value: Any, key_schema: Schema 
     }
 
 
-def _configs(maker: Maker, name: str) -> dict[str, str]:
+def _configs(maker: Maker, name: str, *, simple: bool) -> dict[str, str]:
+    """For a transform of something that is no struct and no map (``simple``), or of one that is."""
     random = maker.random
     field, other = random.choice(_NAMES[:4]), random.choice(_NAMES)
     made: dict[str, str] = {}
@@ -263,11 +264,11 @@ def _configs(maker: Maker, name: str) -> dict[str, str]:
         case "Cast":
             kinds = ["int8", "int16", "int32", "int64", "float32", "float64", "boolean", "string"]
             kind = random.choice(kinds)
-            made["spec"] = random.choice(
-                [kind, f"{field}:{kind}", f"{field}:{kind},{other}:{random.choice(kinds)}", "bytes", "a:int31"]
-            )
+            specs = [f"{field}:{kind}"] * 2 + [f"{field}:{kind},{other}:{random.choice(kinds)}"]
+            specs = [kind] * 6 if simple else specs * 2
+            made["spec"] = random.choice([*specs, random.choice([kind, "bytes", "a:int31"])])
         case "ExtractField":
-            made["field"] = random.choice([field, "a.b", "b.a", "`a`.b", "a.b.c", "nothing"])
+            made["field"] = random.choice([field] * 6 + ["a.b", "b.a", "`a`.b", "a.b.c", "nothing"])
             made["field.syntax.version"] = random.choice(["V1", "V2", "v2"])
         case "Flatten":
             made = random.choice([{}, {"delimiter": "_"}])
@@ -299,7 +300,7 @@ def _configs(maker: Maker, name: str) -> dict[str, str]:
             )
         case "TimestampConverter":
             made["target.type"] = random.choice(["string", "unix", "Date", "Time", "Timestamp"])
-            made["field"] = random.choice(["", field])
+            made["field"] = random.choice(["", "", "", field] if simple else [field, field, field, ""])
             made["format"] = random.choice(
                 ["", "yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "EEE d MMM yy h:mm a", "yyyyMMdd"]
             )
@@ -341,28 +342,41 @@ _SIDED = (
     "TimestampConverter",
 )
 _REPLACING = frozenset(_SIDED) - {"Flatten", "HoistField"} | {"ValueToKey"}
+_OF_ANYTHING = ("Cast", "TimestampConverter", "SetSchemaMetadata", "HoistField")
+"""Those that are not only for structs and maps."""
 TRANSFORMS = (*_SIDED, "ValueToKey", "DropHeaders", "InsertHeader", "RegexRouter", "TimestampRouter", "Filter")
 
 
 def _transform_cases(maker: Maker) -> Iterator[Case]:
     random = maker.random
     for name in TRANSFORMS:
-        for _ in range(25 if name in _REPLACING else 8):
+        for _ in range({"Cast": 80, "TimestampConverter": 60}.get(name, 25 if name in _REPLACING else 8)):
             side = random.choice(["Key", "Value"])
             kind = random.randrange(6)
+            if name not in _OF_ANYTHING and random.random() < 0.8:
+                kind = random.choice([0, 4])
             if kind < 3:
-                schema: Schema | None = maker.schema(2, struct=True)
+                schema: Schema | None = maker.schema(random.choice([1, 1, 2]), struct=True)
                 value = maker.value(schema) if schema else None
             elif kind == 3:
-                schema = maker.schema(1)
+                schema = maker.schema(random.choice([0, 0, 1]))
                 value = maker.value(schema)
             else:
                 schema = None
-                value = maker.schemaless() if kind == 5 else {each: maker.schemaless(1) for each in _NAMES[:4]}
+                value = (
+                    maker.schemaless(random.choice([0, 0, 2]))
+                    if kind == 5
+                    else {each: maker.schemaless(1) for each in _NAMES[:4]}
+                )
             pair = {"key_schema": schema, "key": value} if side == "Key" and name in _SIDED else {}
             record = _record(maker, None, 1, **pair) if pair else _record(maker, schema, value)
             cls = f"{name}${side}" if name in _SIDED else name
-            yield {"do": "transform", "class": cls, "configs": _configs(maker, name), "record": record}
+            yield {
+                "do": "transform",
+                "class": cls,
+                "configs": _configs(maker, name, simple=kind in (3, 5)),
+                "record": record,
+            }
 
 
 # By hand.
