@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -172,16 +172,6 @@ class ConfigDef:
             visible,
             internal,
         )
-        return self
-
-    def embed(self, prefix: str, group: str, other: ConfigDef) -> ConfigDef:
-        """Also those of a plug-in within, whose names and whose other names get a prefix; gives these definitions."""
-        for key in other.keys.values():
-            dependents = tuple(prefix + each for each in key.dependents)
-            order = self._next_in(group)
-            self.keys[prefix + key.name] = replace(
-                key, name=prefix + key.name, group=group, order_in_group=order, dependents=dependents
-            )
         return self
 
     def _next_in(self, group: str) -> int:

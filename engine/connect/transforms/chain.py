@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.connect.config_def import NO_DEFAULT, ConfigDef, ConfigType, Importance, Width, parse_value
+from engine.connect.config_def import ConfigType, parse_value
 from engine.connect.errors import ConfigError, ConnectError
 from engine.connect.plugins import PluginType, find
 from engine.connect.predicates.predicate import Predicate
@@ -108,48 +108,3 @@ def _stage(name: str, configs: Mapping[str, Any]) -> Stage:
     predicate.configure(theirs)
     negate = parse_value(f"{TRANSFORMS}.{name}.negate", own.get("negate", False), ConfigType.BOOLEAN)
     return Stage(name, made, predicate, negate)
-
-
-def define_chain(definition: ConfigDef, configs: Mapping[str, Any]) -> ConfigDef:
-    """Adds the configs of a connector's transforms and predicates, as far as these can be found, for its validation.
-
-    What cannot be found is told by the validator of its ``type`` (``ConnectorConfig.enrich``).
-
-    Raises:
-        ConfigError: an alias comes twice.
-    """
-    for what, kind, title in (
-        (TRANSFORMS, PluginType.TRANSFORMATION, "Transformation"),
-        (PREDICATES, PluginType.PREDICATE, "Predicate"),
-    ):
-        for name in _names(what, configs):
-            prefix, group = f"{what}.{name}.", f"{what.capitalize()}: {name}"
-
-            def check(config: str, value: Any, kind: PluginType = kind) -> None:
-                _plugin(config, value, kind)
-
-            definition.define(
-                f"{prefix}type",
-                ConfigType.CLASS,
-                NO_DEFAULT,
-                Importance.HIGH,
-                f"Class for the '{name}' {title.lower()}.",
-                validator=check,
-                group=group,
-                width=Width.LONG,
-                display_name=f"{title} type for {name}",
-            )
-            own = ConfigDef()
-            if kind is PluginType.TRANSFORMATION:
-                what_predicate = "The alias of a predicate used to determine whether to apply this transformation."
-                own.define("predicate", ConfigType.STRING, None, Importance.MEDIUM, what_predicate)
-                what_negate = "Whether the configured predicate should be negated."
-                own.define("negate", ConfigType.BOOLEAN, False, Importance.MEDIUM, what_negate)
-            try:
-                plugin: type[Transformation | Predicate] = find(str(configs.get(f"{prefix}type")), kind)
-            except ConnectError:
-                pass
-            else:
-                own = plugin.config().including(own)
-            definition.embed(prefix, group, own)
-    return definition

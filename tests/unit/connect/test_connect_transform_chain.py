@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from engine.connect import data
-from engine.connect.config_def import ConfigDef
 from engine.connect.data import Struct
 from engine.connect.errors import ConfigError
 from engine.connect.plugins import PluginType, find, listed
 from engine.connect.records import Headers, SinkRecord, SourceRecord
-from engine.connect.transforms.chain import TransformationChain, define_chain
+from engine.connect.transforms.chain import TransformationChain
 
 JAVA = "org.apache.kafka.connect.transforms"
 
@@ -84,27 +83,6 @@ def test_no_transforms_make_a_chain_that_is_false() -> None:
 def test_configs_that_cannot_be_are_named(configs: dict[str, str], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         TransformationChain.of(configs)
-
-
-def test_a_chain_tells_its_configs_for_validation() -> None:
-    configs = {
-        "transforms": "a,b",
-        "transforms.a.type": f"{JAVA}.Cast$Value",
-        "transforms.b.type": "nothing",
-        "predicates": "p",
-        "predicates.p.type": "HasHeaderKey",
-    }
-    definition = define_chain(ConfigDef(), configs)
-    assert [name for name in definition.keys if name.startswith("transforms.a.")] == [
-        "transforms.a.type",
-        "transforms.a.spec",
-        "transforms.a.replace.null.with.default",
-        "transforms.a.predicate",
-        "transforms.a.negate",
-    ]
-    assert definition.keys["transforms.a.spec"].group == "Transforms: a"
-    errors = {each.name: each.errors for each in definition.validate(configs) if each.errors}
-    assert sorted(errors) == ["predicates.p.name", "transforms.a.spec", "transforms.b.type"]
 
 
 def test_a_side_is_a_class_of_its_own_under_either_name() -> None:
