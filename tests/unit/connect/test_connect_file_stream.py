@@ -74,6 +74,16 @@ def test_where_blocks_end_makes_no_difference(tmp_path: Path, monkeypatch: pytes
     assert told(records)[-1][1] == len(text.encode())
 
 
+def test_a_carriage_return_ends_a_line_when_something_else_than_a_newline_follows(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"a\r")
+    task = source(path)
+    assert task.poll() is None
+    with path.open("ab") as out:
+        out.write(b"b")
+    assert told(polled(task, 1)) == [("a", 2)]
+
+
 def test_reading_goes_on_behind_the_offset_of_any_record(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_text("".join(f"line {number} é\n" for number in range(50)))
