@@ -50,9 +50,11 @@ def find_application(
         admin = AdminClient(world, addresses)
         try:
             name = application_id or await _only_application(admin)
-            found = (await admin.describe_groups({name: "streams"}))[name]
+            found = (await admin.describe_groups({name: ""}))[name]
             if isinstance(found, Exception):
                 fail(f"application {name}: {found}", FAILED)
+            if not found.is_streams:
+                fail(f"{name} is a {found.group_type} group, not an application of `kconsole streams run`", FAILED)
             return found
         except (ClientError, KafkaError) as error:
             fail(str(error), FAILED)
@@ -64,8 +66,10 @@ def find_application(
 
 async def _only_application(admin: AdminClient) -> str:
     await admin.describe_cluster()
-    listed = await admin.list_groups(types=["streams"])
-    names = sorted({each.group_id for each in listed.groups})
+    listed = await admin.list_groups()
+    types = {each.group_id: each.group_type for each in listed.groups if each.group_type in ("streams", "classic", "")}
+    described = await admin.describe_groups(types)
+    names = sorted(name for name, each in described.items() if not isinstance(each, Exception) and each.is_streams)
     if len(names) == 1:
         return names[0]
     if not names:

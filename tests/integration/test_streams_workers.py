@@ -183,6 +183,11 @@ def feed_for(orders: Orders, seconds: float) -> bool:
     return True
 
 
+def left_in_group(bootstrap: str, group: str) -> list[Any]:
+    (asked,) = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).describe_consumer_groups([group]).values()
+    return list(asked.result(10).members)
+
+
 def assert_each_update_once(sums: Sums, orders: Orders) -> None:
     assert sums.updates.keys() == orders.expected.keys()
     for window, updates in sums.updates.items():
@@ -336,6 +341,9 @@ def test_windowed_sums_are_exact_while_workers_and_brokers_die(tmp_path: Path, b
         for each in workers:
             if each.process.poll() is None:
                 each.stop()
+        if protocol == "classic":
+            # Who was killed is gone by its session's end, who was stopped has left.
+            assert left_in_group(bootstrap, protocol) == []
     finally:
         for each in workers:
             each.kill()

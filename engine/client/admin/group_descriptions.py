@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from engine.client.admin.base import AdminBase
+from engine.client.admin.classic_streams import PROTOCOL_NAME, host_and_port, read_member
 from engine.client.admin.outcome import Failure, refusal
 from engine.client.errors import ClientError, UnsupportedApi
 from engine.model.errors import ErrorCode, KafkaError
@@ -56,7 +57,8 @@ class MemberDescription(NamedTuple):
     """A member. ``assignment`` is ``None`` for a protocol whose bytes are not Kafka's consumer protocol, and for a
     streams group, which has ``tasks``.
 
-    The rest is not told of classic groups: ``target`` (``target_tasks``) is what the member shall have, ``protocol``
+    The rest is not told of classic groups (but ``tasks``, ``process_id`` and ``user_endpoint`` of applications of
+    ``engine.streams``): ``target`` (``target_tasks``) is what the member shall have, ``protocol``
     the one that it speaks, empty where the broker does not tell. Share groups have no target of their own.
     ``user_endpoint`` is where a member of a streams group answers questions (``application.server``, ``host:port``).
     """
@@ -88,6 +90,11 @@ class GroupDescription(NamedTuple):
     group_epoch: int | None = None
     assignment_epoch: int | None = None
     topology: StreamsTopology | None = None
+
+    @property
+    def is_streams(self) -> bool:
+        """Whether it is an application over streams, under either protocol."""
+        return self.group_type == "streams" or self.protocol == PROTOCOL_NAME
 
 
 class GroupDescriptions(AdminBase):
@@ -153,16 +160,27 @@ def _classic(group: describe_groups_response.DescribedGroup, broker_id: int) -> 
         group.protocol_type,
         group.protocol_data,
         broker_id,
-        tuple(
-            MemberDescription(
-                each.member_id,
-                each.group_instance_id,
-                each.client_id,
-                each.client_host,
-                _assignment(each.member_assignment) if group.protocol_type == "consumer" else None,
-            )
-            for each in _by_id(group.members)
-        ),
+        tuple(_classic_member(each, group) for each in _by_id(group.members)),
+    )
+
+
+def _classic_member(
+    member: describe_groups_response.DescribedGroupMember, group: describe_groups_response.DescribedGroup
+) -> MemberDescription:
+    described = MemberDescription(
+        member.member_id,
+        member.group_instance_id,
+        member.client_id,
+        member.client_host,
+        _assignment(member.member_assignment) if group.protocol_type == "consumer" else None,
+    )
+    if group.protocol_data != PROTOCOL_NAME:
+        return described
+    told = read_member(bytes(member.member_metadata), bytes(member.member_assignment))
+    return described._replace(
+        tasks=StreamsTasks(dict(told.active), dict(told.standby), {}),
+        process_id=told.process_id,
+        user_endpoint=told.endpoint,
     )
 
 
@@ -277,7 +295,7 @@ def _tasks(assignment: streams_group_describe_response.Assignment) -> StreamsTas
 def _endpoint(endpoint: streams_group_describe_response.Endpoint | None) -> str:
     if endpoint is None:
         return ""
-    return f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
+    return host_and_port(endpoint.host, endpoint.port)
 
 
 def _topology(topology: streams_group_describe_response.Topology) -> StreamsTopology:

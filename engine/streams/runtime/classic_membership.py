@@ -1,6 +1,6 @@
 """A member of a classic group: JoinGroup, SyncGroup, Heartbeat, LeaveGroup; one of the members assigns.
 
-For clusters without streams groups: Apache Kafka before 4.2, and all that ZooKeeper coordinates. Kafka's
+For clusters without streams groups: Apache Kafka before 4.2. Kafka's
 ``StreamsPartitionAssignor`` and ``ConsumerCoordinator`` are the models.
 """
 
@@ -107,6 +107,8 @@ class ClassicMembership(Membership):
         # A broker answers the requests of a connection one after the other: commits do not queue behind a join.
         self._group = self._make_coordinator()
         self._admin = self._make_admin()
+        if self.predecessor:
+            await self._say_that_left(self.predecessor)
 
     def _release(self) -> None:
         self._group.close()
@@ -186,7 +188,7 @@ class ClassicMembership(Membership):
             return None
         code = ErrorCode(answer.error_code)
         if code is ErrorCode.MEMBER_ID_REQUIRED:
-            self.member_id = answer.member_id
+            self._is_called(answer.member_id)
             return None
         if code in _BEGIN_AGAIN:
             self.member_id = ""
@@ -199,8 +201,13 @@ class ClassicMembership(Membership):
             return None
         if code:
             raise self._refused(code)
-        self.member_id = answer.member_id
+        self._is_called(answer.member_id)
         return answer
+
+    def _is_called(self, member_id: str) -> None:
+        if member_id != self.member_id:
+            self.member_id = member_id
+            self.on_member_id(member_id)
 
     async def _sync(self, joined: Any) -> None:
         generation = joined.generation_id
@@ -318,12 +325,15 @@ class ClassicMembership(Membership):
 
     async def _leave(self) -> None:
         """Kafka Streams waits for the time-out (``internal.leave.group.on.close``); here others take over at once."""
-        if not self.member_id:
-            return
+        if self.member_id:
+            await self._say_that_left(self.member_id)
+        self.member_epoch = JOIN
+        self.member_id = ""
+
+    async def _say_that_left(self, member_id: str) -> None:
         request = LeaveGroupRequest(
             group_id=self._coordinator.group_id,
-            member_id=self.member_id,
-            members=[MemberIdentity(member_id=self.member_id)],
+            members=[MemberIdentity(member_id=member_id)],
         )
         for _ in range(3):
             try:
@@ -334,8 +344,6 @@ class ClassicMembership(Membership):
             except ClientError as error:
                 log.info("leaving the group: %s", error)
             await pause()
-        self.member_epoch = JOIN
-        self.member_id = ""
 
 
 def _new_topic(topic: InternalTopic) -> NewTopic:

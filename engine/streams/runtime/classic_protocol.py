@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.client.admin.classic_streams import PROTOCOL_NAME as PROTOCOL_NAME
 from engine.core.group.consumer_protocol import PROTOCOL_TYPE as PROTOCOL_TYPE
 from engine.core.group.consumer_protocol import read_assignment, read_subscription, write_assignment
 from engine.model.errors import KafkaError
@@ -25,7 +26,6 @@ from engine.wire.messages.consumer_protocol_assignment import TopicPartition as 
 from engine.wire.messages.consumer_protocol_subscription import ConsumerProtocolSubscription
 from engine.wire.messages.streams_group_heartbeat_request import Topology as GroupTopology
 
-PROTOCOL_NAME = "kconsole-streams"
 _VERSION = 1
 _SUBSCRIPTION_VERSION = 1
 

@@ -80,6 +80,8 @@ class Membership(ABC):
         """Where the others answer, and what they have; replaced, never changed."""
         self.predecessor = ""
         """A member that is dead for certain, so that the group need not wait for its session to end."""
+        self.on_member_id: Callable[[str], object] = lambda _: None
+        """Told, in the loop's thread, where the group gives the member its id."""
         self._make_coordinator = make_coordinator
         self._process_id = process_id
         self._rebalance_timeout_ms = rebalance_timeout_ms

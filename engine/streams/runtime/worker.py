@@ -160,6 +160,7 @@ class Worker:
             self._globals.open(self._stop.is_set)
             self._works = True
             self.membership.predecessor = self._process_id.replace_member(self.membership.member_id)
+            self.membership.on_member_id = self._process_id.replace_member
             self.membership.start()
             self._next_commit = time.monotonic() + self.config["commit.interval.ms"] / 1000
             while not self._stop.is_set():

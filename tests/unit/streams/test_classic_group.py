@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from engine.client.admin.classic_streams import ClassicStreamsMember, read_member
 from engine.core.group.consumer_protocol import read_assignment, subscribed_topics
 from engine.streams import Consumed, Grouped, Materialized, Serdes, StreamsBuilder
 from engine.streams.errors import StreamsError
@@ -167,6 +168,15 @@ def test_what_is_said_comes_back() -> None:
     assert read(write(said, ["words"])) == said
     told = MemberAssignment(tasks, "waits", "", routes=({"endpoint": ["h", 1], "active": [], "standby": []},))
     assert read_member_assignment(write_member_assignment(told)) == told
+
+
+def test_who_describes_the_group_sees_tasks_and_endpoints() -> None:
+    tasks = Assignment(frozenset({TaskId(0, 1), TaskId(1, 0)}), frozenset({TaskId(1, 2)}))
+    said = write(Subscription("p", "t", endpoint=Endpoint("::1", 80)), ["words"])
+    told = read_member(said, write_member_assignment(MemberAssignment(tasks)))
+    assert told == ClassicStreamsMember("p", "[::1]:80", {"0": (1,), "1": (0,)}, {"1": (2,)})
+    assert read_member(said, b"").active == {}
+    assert read_member(b"nonsense", b"") == read_member(b"", b"nonsense") == ClassicStreamsMember()
 
 
 @pytest.mark.parametrize("data", [b"\0", b"\0\1\0\0\0\0\xff\xff\xff\xff", b"\0\1\0\0\0\0\0\0\0\2{}", b"\xff" * 40])
