@@ -154,7 +154,7 @@ record-avro-java: dev tools ## keep anew what Avro's library says of 400 pairs (
 
 connect-rest: dev tools jars ## a table of calls of Connect's REST API: a Java worker and ours, alone and in a group, give the same answers
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file
-	KCONSOLE_CONNECT_REST=1 $(BIN)/python -m pytest tests/integration/test_connect_rest.py -q
+	KCONSOLE_CONNECT_REST=1 $(BIN)/python -m pytest tests/integration/test_connect_rest.py tests/integration/test_connect_commands.py -q
 
 connect-mixed: dev tools jars ## a Java worker and ours in one group share its work, and take over from each other
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams kafka-streams connect-file

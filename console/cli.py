@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
+from console.connect_commands import connect
 from console.context_commands import context as context_group
 from console.copy_command import copy
 from console.drill_command import drill
@@ -545,6 +546,7 @@ for _command in (
     tail,
     streams,
     registry_group,
+    connect,
     copy,
     redrive,
     load,

@@ -42,6 +42,7 @@ _KEYS = (
     "properties",
     "data-dir",
     "registry",
+    "connect",
     "zookeeper",
 )
 # Where a file of properties says itself which cluster it is for; the second as kcat writes it.
@@ -65,6 +66,8 @@ class Context(NamedTuple):
     data_dir: str = ""
     # A schema registry's URL, as written, placeholders and all.
     registry: str = ""
+    # URLs of Connect's workers, as written, placeholders and all.
+    connect: str = ""
     # zookeeper.connect, where ZooKeeper coordinates the cluster.
     zookeeper: str = ""
 
@@ -184,9 +187,13 @@ class ContextFile:
         registry = str(said.get("registry") or "")
         if "@" in registry and "${" not in registry:
             raise self._error(f"{name}: registry", "who asks is named and not written down: http://USER:${env:NAME}@…")
+        connect = str(said.get("connect") or "")
+        if "@" in connect and "${" not in connect:
+            raise self._error(f"{name}: connect", "who asks is named and not written down: http://USER:${env:NAME}@…")
         context = Context(
             *(name, servers, colour, read_only, command_config, ClientProperties(texts), os.path.expanduser(data_dir)),
             registry=registry,
+            connect=connect,
             zookeeper=str(said.get("zookeeper") or ""),
         )
         if context.zookeeper and context.embedded:
@@ -267,10 +274,20 @@ def options_of(context: Context, *, read_only: bool = False, watching: bool = Fa
 
 def _registry_of(context: Context) -> str | None:
     """Raises: ContextError."""
-    if not context.registry:
+    return _url_of(context.registry, "registry")
+
+
+def connect_of(context: Context) -> str | None:
+    """URLs of the context's Connect workers, with what placeholders name. Raises: ContextError."""
+    return _url_of(context.connect, "connect")
+
+
+def _url_of(written: str, name: str) -> str | None:
+    """Raises: ContextError."""
+    if not written:
         return None
     # What is filled in stands in a URL, where some characters would part it.
-    return _PLACEHOLDER.sub(lambda found: quote(_filled(found, "registry"), safe=""), context.registry)
+    return _PLACEHOLDER.sub(lambda found: quote(_filled(found, name), safe=""), written)
 
 
 def read_credentials(context: Context) -> ClientProperties:

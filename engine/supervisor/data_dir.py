@@ -8,6 +8,7 @@ recording/           what consoles recorded of the cluster, in one file
 broker-N/            server.properties, broker.log and broker.log.1 (previous incarnation), pid
 broker-N/data/       log.dirs: Kafka's own files
 broker-N/kafka/      server.properties for Apache Kafka, once `kconsole storage graduate` was there
+connect/             what workers of Connect over it need: REST's token, logs, where they answer
 streams/             state.dir of applications that `kconsole streams run` runs over it, and their workers' logs
 registry/            of the schema registry: registry.properties, registry.log and registry.log.1
 zookeeper-N/         of an embedded ZooKeeper server: zoo.cfg, server.log and server.log.1, pid
@@ -42,6 +43,8 @@ _OURS = (
     "recording",
     # State of applications over it: nothing without the cluster's changelogs.
     "streams",
+    # Logs of Connect's workers, and the token of their REST.
+    "connect",
     "registry",
 )
 
@@ -84,6 +87,10 @@ class DataDir:
     def registry_dir(self) -> str:
         """What belongs to the schema registry; its schemas stand in a topic."""
         return os.path.join(self.path, "registry")
+
+    def connect_dir(self) -> str:
+        """What belongs to workers of Connect."""
+        return os.path.join(self.path, "connect")
 
     @property
     def state_file(self) -> str:
