@@ -83,6 +83,7 @@ class Brokers:
 
     def __init__(self, directory: Path) -> None:
         if IS_LONG:
+            directory.mkdir()
             spec = SPEC.replace("  group.initial.rebalance.delay.ms: 0\n", "").replace(
                 "  offsets.topic.num.partitions: 10\n", ""
             )

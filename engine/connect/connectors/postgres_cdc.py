@@ -329,7 +329,7 @@ class PostgresConnector(SourceConnector):
         return ExactlyOnceSupport.SUPPORTED
 
     def can_define_transaction_boundaries(self, props: Props) -> bool:
-        """A transaction of PostgreSQL is one of Kafka, and the snapshot is one."""
+        """No transaction of PostgreSQL is in two of Kafka's, and the snapshot is in one."""
         return True
 
     def alter_offsets(self, props: Props, offsets: Mapping[Any, Mapping[str, Any] | None]) -> bool:

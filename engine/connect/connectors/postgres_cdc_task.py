@@ -110,12 +110,16 @@ class PostgresTask(SourceTask):
         return records or None
 
     def _count(self, told: list[Told]) -> None:
+        whole: SourceRecord | None = None
         for each in told:
             for record in each.records[:-1]:
                 self._acknowledged.sent(record, None)
             self._acknowledged.sent(each.records[-1], each.flushed)
-            if each.flushed is not None and self._boundaries is not None:
-                self._boundaries.commit_transaction(each.records[-1])
+            if each.flushed is not None:
+                whole = each.records[-1]
+        if whole is not None and self._boundaries is not None:
+            # Several of PostgreSQL's transactions may be one of Kafka's; none is in two.
+            self._boundaries.commit_transaction(whole)
 
     def _from_snapshot(self) -> list[SourceRecord]:
         if self._snapshot_records is None:
