@@ -9,7 +9,7 @@ ZOOKEEPER_KAFKA_VERSION := 3.9.1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: connect-mixed connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog connect-exactly-once clean
+.PHONY: connect-mixed connect-rest record-connect-rest help setup dev tools jars zookeeper syslog-daemons run test test-unit test-integration test-console check format lock sim sim-mutants crash-points chaos power-cuts drills exactly-once streams-exactly-once streams-connect streams-java record-streams-java avro-java record-avro-java connect-java record-connect-java walk spark protocol-page record-tools record-zookeeper zookeeper-handover zookeeper-migration zookeeper-kills screenshots bench bench-growth bench-compaction bench-zookeeper bench-streams bench-connect connect-syslog connect-exactly-once clean connect-pipeline
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,6 +134,10 @@ streams-java: dev tools ## the same topologies and records through Kafka Streams
 record-streams-java: dev tools ## keep anew what Kafka Streams makes of the topologies (tests/golden/streams-4.3.1.json.gz)
 	tools/fetch_kafka_jars.sh $(KAFKA_VERSION) .cache/kafka-$(KAFKA_VERSION)-streams-test kafka-streams-test-utils
 	$(BIN)/python tests/integration/compare_streams_with_java.py --seeds 0:3 --record
+
+PIPELINE_ORDERS ?= 30000
+connect-pipeline: dev tools ## PostgreSQL to topics, Streams, and back to PostgreSQL and Parquet, while workers, brokers and the database die: each row once
+	KCONSOLE_PIPELINE_ORDERS=$(PIPELINE_ORDERS) $(BIN)/python -m pytest tests/integration/test_connect_pipeline.py -q -s
 
 CONNECT_SEEDS ?= $(shell date +%s | awk '{print $$1 ":" $$1 + 5}')
 connect-java: dev jars ## the same records through Kafka Connect's converters and transforms and ours: the same output
