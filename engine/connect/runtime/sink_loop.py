@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _ASK_S = 10.0
+_ASKS = 5
 _CLOSE_S = 3.0
 CONSUMER_DEFAULTS: dict[str, str] = {
     "auto.offset.reset": "earliest",
@@ -170,6 +171,7 @@ class SinkLoop:
         self._reporter = _Reporter(self, operator, converters)
         self.context = _Context(self, configs, self._reporter)
         self.assigned: set[TopicPartition] = set()
+        self._cooperative = "cooperative" in settings["partition.assignment.strategy"]
         self._consumer: Any = Consumer(
             {**settings, "enable.auto.commit": "false", "enable.auto.offset.store": "false"}, logger=LIBRDKAFKA_LOG
         )
@@ -362,7 +364,7 @@ class SinkLoop:
     def _on_assign(self, consumer: Any, positions: list[Any]) -> None:
         try:
             partitions = [TopicPartition(each.topic, each.partition) for each in positions]
-            known = consumer.committed(positions, timeout=_ASK_S) if positions else []
+            known = self._ask_committed(positions) if positions else []
             for each in known:
                 at = TopicPartition(each.topic, each.partition)
                 if each.error is None and each.offset >= 0:
@@ -379,13 +381,23 @@ class SinkLoop:
                     each.offset = offsets.pop(at)
                     self._committed[at] = self._current[at] = each.offset
             self.context.offsets = offsets
-            consumer.assign(known)
+            (consumer.incremental_assign if self._cooperative else consumer.assign)(known)
             self.context.paused &= self.assigned
             self._redelivering = self._redelivering and bool(self._records)
             self.pause_or_resume()
         except Exception as error:
             # librdkafka would swallow it.
             self._failure = error
+
+    def _ask_committed(self, positions: list[Any]) -> list[Any]:
+        for _ in range(_ASKS - 1):
+            try:
+                found: list[Any] = self._consumer.committed(positions, timeout=_ASK_S)
+                return found
+            except KafkaException as error:
+                log.info("%s: committed offsets: %s; again", self._control.name, error)
+        last: list[Any] = self._consumer.committed(positions, timeout=_ASK_S)
+        return last
 
     def _on_revoke(self, consumer: Any, positions: list[Any]) -> None:
         self._removed(positions, lost=False)
