@@ -184,7 +184,8 @@ def feed_for(orders: Orders, seconds: float) -> bool:
 
 
 def left_in_group(bootstrap: str, group: str) -> list[Any]:
-    (asked,) = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).describe_consumer_groups([group]).values()
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    (asked,) = admin.describe_consumer_groups([group]).values()
     return list(asked.result(10).members)
 
 
