@@ -111,11 +111,9 @@ class KeptWorkers:
         self.rates = CounterRates()
         self._told: dict[str, tuple[WorkerTold, float]] = {}
         self.problems: dict[str, str] = {}
-        self.was_asked = False
 
     def take(self, answers: Mapping[str, WorkerTold | str], at_ms: float) -> None:
         """Answers by endpoint; text says why there is none. Endpoints that are not asked any more are forgotten."""
-        self.was_asked = True
         self._told = {each: told for each, told in self._told.items() if each in answers}
         self.problems = {}
         for endpoint, answer in answers.items():

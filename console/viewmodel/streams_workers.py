@@ -230,7 +230,7 @@ def _state(row: WorkerRow) -> Cell:
     if row.problem:
         return cell("○ no answer", "offline")
     if row.told is None:
-        return cell("asking …", "muted")
+        return cell("not told", "muted")
     tone = _STATE_TONES.get(row.told.state, "offline")
     return cell(f"{'●' if tone == 'in_sync' else '◑'} {row.told.state.lower()}", tone)
 
