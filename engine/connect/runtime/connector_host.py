@@ -18,7 +18,7 @@ from engine.connect.runtime.herder import Status
 from engine.connect.runtime.worker_config import WorkerConfig
 
 log = logging.getLogger(__name__)
-_ASK_S = 60.0
+_ASK_S = 100.0
 
 
 class ConnectorOwner(Protocol):

@@ -121,6 +121,8 @@ class KafkaLog:
     async def read_to_end(self, timeout_s: float = 30.0) -> None:
         """Everything that is in the topic now has come to ``on_records``.
 
+        Where only committed records count this waits for open transactions: behind one may be what is asked for.
+
         Raises:
             ConnectError: not within the time.
         """
@@ -244,7 +246,7 @@ class KafkaLog:
     async def _ends(self) -> dict[int, int]:
         wanted = {ModelPartition(self.topic, each): OffsetSpec.LATEST for each in range(self.partitions)}
         while True:
-            told = await self._admin.list_offsets(wanted, read_committed=self._read_committed)
+            told = await self._admin.list_offsets(wanted)
             if all(isinstance(each, OffsetAt) for each in told.values()):
                 return {at.partition: each.offset for at, each in told.items() if isinstance(each, OffsetAt)}
             await asyncio.sleep(_RETRY_S)

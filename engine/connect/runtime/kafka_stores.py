@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _TASK, _CONNECTOR, _TOPIC = "status-task-", "status-connector-", "status-topic-"
 _OF = ":connector-"
 _FINAL = ("DESTROYED",)
+# Longer than the transaction of a task that was killed may stay open.
+_TRANSACTION_S = 90.0
 
 
 class KafkaStatusStore(StatusStore):
@@ -162,7 +164,7 @@ class KafkaOffsetStore(OffsetStore):
         await self._log.stop()
 
     async def index(self) -> OffsetIndex:
-        await self._log.read_to_end()
+        await self._log.read_to_end(_TRANSACTION_S)
         return self._index
 
     async def put(self, connector: str, offsets: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:

@@ -44,6 +44,8 @@ from engine.connect.runtime.worker_config import WorkerConfig
 from engine.connect.transforms.chain import TransformationChain
 
 log = logging.getLogger(__name__)
+# Reading may have to wait for somebody's open transaction.
+_OFFSETS_S = 100.0
 
 
 class _OffsetReader(OffsetStorageReader):
@@ -56,9 +58,8 @@ class _OffsetReader(OffsetStorageReader):
         return self.offsets([partition])[0]
 
     def offsets(self, partitions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
-        found: list[dict[str, Any] | None] = self._pipe.ask(
-            "read_offsets", partitions=[dict(each) for each in partitions]
-        )
+        asked = [dict(each) for each in partitions]
+        found: list[dict[str, Any] | None] = self._pipe.ask("read_offsets", _OFFSETS_S, partitions=asked)
         return found
 
 
