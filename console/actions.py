@@ -37,6 +37,7 @@ from console.reassign_acts import ReassignActs
 from console.record_acts import RecordActs
 from console.redrive_acts import RedriveActs
 from console.reset_acts import ResetActs
+from console.schema_acts import SchemaActs
 from console.streams_acts import StreamsActs
 from console.viewmodel import text
 from console.viewmodel.impact import impact_of_losing
@@ -81,6 +82,7 @@ class Acts:
         self.faults = FaultActs(app, self)
         self.ensemble = EnsembleActs(app, self)
         self.streams = StreamsActs(app, self)
+        self.schemas = SchemaActs(app, self)
         self.long = LongActs(app, self)
         self.copying = CopyActs(app, self)
         self.redriving = RedriveActs(app, self)

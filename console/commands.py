@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("configs", ("cfg", "config"), "configs", "configs of a topic; of two: what differs", "topics"),
     Command("broker-configs", ("bcfg",), "broker-configs", "configs of a broker, of two, or of all", "broker"),
     Command("group-configs", ("gcfg",), "group-configs", "configs of a group", "group"),
+    Command("schemas", ("schema", "registry"), "schemas", "a schema registry; with a subject, its versions", "subject"),
     Command("acls", ("acl",), "acls", "who may do what"),
     Command("users", ("user", "scram"), "users", "SCRAM users"),
     Command("quotas", ("quota",), "quotas", "quotas of users, clients and addresses"),

@@ -447,6 +447,17 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "open", "partitions", "log-dir", "enter", _N, hint=True),
     Key("enter", "open", "whole", "producers", "enter", _N, hint=True),
     Key("x", "abort", "abort", "producers", "x", _A, Need.WRITE, hint=True, help="its open transaction, asked first"),
+    Key("enter", "open", "versions", "schemas", "enter", _N, hint=True),
+    Key("n", "new", "new", "schemas", "n", _A, Need.WRITE, hint=True, help="a subject's first schema, in $EDITOR"),
+    Key(
+        "e", "edit", "edit", "schemas", "e", _A, Need.WRITE, hint=True, help="another version, in $EDITOR; shown first"
+    ),
+    Key("L", "level", "compatibility", "schemas", "L", _A, Need.WRITE, hint=True, help="of the subject, and of all"),
+    Key("enter", "open", "whole", "schema", "enter", _N, hint=True),
+    Key("v", "difference", "what changed", "schema", "v", _N, hint=True, help="from the version before"),
+    Key("e", "edit", "edit", "schema", "e", _A, Need.WRITE, hint=True, help="another version, in $EDITOR; shown first"),
+    Key("L", "level", "compatibility", "schema", "L", _A, Need.WRITE, hint=True, help="of the subject, and of all"),
+    Key("ctrl+d", "delete", "delete", "schema", "ctrl-d", _A, Need.WRITE, hint=True, help="softly, then for good"),
     Key("enter", "open", "whole", "hanging", "enter", _N, hint=True),
     Key("x", "abort", "abort", "hanging", "x", _A, Need.WRITE, hint=True, help="its open transaction, asked first"),
     # -- prompts and dialogs --------------------------------------------------------------------------------------
@@ -538,6 +549,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "log-dir": ("log-dir", *TABLE),
     "producers": ("producers", *TABLE),
     "hanging": ("hanging", *TABLE),
+    "schemas": ("schemas", *TABLE),
+    "schema": ("schema", *TABLE),
 }
 
 # Dialogs have the keys to themselves.

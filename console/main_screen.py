@@ -318,6 +318,8 @@ class MainScreen(Screen[None]):
             return ViewSpec(screen, {"group": arguments[0]})
         elif target == "log" or (target in ("connections", "wire") and arguments):
             about = {"broker": self._broker(arguments)}
+        elif target == "schemas" and arguments:
+            return ViewSpec("schema", {"subject": arguments[0]})
         elif target == "plots" and arguments:
             about = self._plotted(arguments[0], known["group"])
         elif target == "impact":

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shlex
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import SuspendNotSupported
-
 from console.acts import Need, produce_command, typed_number, typed_pairs
 from console.acts_part import ActsPart
+from console.editor import EditorFailed, edited
 from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
 from console.parquet_file import missing
@@ -91,28 +86,15 @@ class RecordActs(ActsPart):
         if before is None:
             self._app.flash(f"the value of {record.place} is no text: R sends it again as it is", "under_replicated")
             return
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
         try:
-            after = self._edited(before, editor)
-        except SuspendNotSupported:
-            self._app.flash("there is no terminal here that an editor could have", "offline")
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            self._app.flash(f"{editor}: {error}; nothing was sent", "offline")
+            after = edited(self._app, before, ".json" if before.lstrip()[:1] in ("{", "[") else ".txt")
+        except EditorFailed as error:
+            self._app.flash(f"{error}; nothing was sent", "offline")
         else:
             if after == before:
                 self._app.flash("nothing was changed, and nothing sent", "info")
             else:
                 self.ask_resend(record, _compact(after, _readable(record, "value")).encode())
-
-    def _edited(self, before: str, editor: str) -> str:
-        """Raises: SuspendNotSupported; OSError, ValueError, CalledProcessError: the editor did not do it."""
-        kind = ".json" if before.lstrip()[:1] in ("{", "[") else ".txt"
-        with tempfile.TemporaryDirectory(prefix="kconsole-") as directory:
-            path = Path(directory, f"value{kind}")
-            path.write_text(before)
-            with self._app.suspend():
-                subprocess.run([*shlex.split(editor), str(path)], check=True)
-            return path.read_text()
 
     # -- into a file ----------------------------------------------------------------------------------------------
 

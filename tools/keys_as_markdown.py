@@ -58,6 +58,8 @@ _SCOPES = {
     "log-dir": "Replicas of a log directory",
     "producers": "Producers",
     "hanging": "Hanging transactions",
+    "schemas": "Schemas",
+    "schema": "Versions of a schema",
     "contexts": "Contexts",
     "preview": "In a plan to be looked at",
     "plan": "A plan of moves",

@@ -24,6 +24,7 @@ from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 if TYPE_CHECKING:
     from console.gateway.administration import Administration
+    from console.gateway.schemas import SchemaQuestions
     from console.gateway.streams_protocol import StreamsQuestions
 
 NO_SIMULATION = "`kconsole sim` opens one"
@@ -163,6 +164,10 @@ class Gateway(Protocol):
     @property
     def streams(self) -> StreamsQuestions:
         """Workers of applications over streams."""
+
+    @property
+    def schemas(self) -> SchemaQuestions:
+        """A schema registry."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -8,11 +8,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from console.gateway.protocol import GatewayError, Tail, TailBatch
+from console.values.value_reader import NO_REGISTRY
 from console.values.values import MaskingBroken, Values
 
 if TYPE_CHECKING:
     from console.gateway.protocol import Gateway
+    from console.gateway.schemas import SchemaQuestions
     from console.gateway.streams_protocol import StreamsQuestions
+    from console.values.registry import RegistryConfig
     from console.viewmodel.segments import BatchView
     from console.viewmodel.store_queries import Entries, StoreQuery
 
@@ -32,11 +35,35 @@ class ReadableGateway:
         """Workers, of whose stores nothing is shown that comes from a masked topic."""
         return _UnmaskedStores(self._gateway.streams, self.values)
 
-    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
-        """Records as rules have them. Raises GatewayError too where masks are wrong."""
+    @property
+    def schemas(self) -> SchemaQuestions:
+        """The registry that values are read by."""
+        from console.gateway.schemas import SchemaQuestions
+
+        return SchemaQuestions(self._registry, self._check_writable)
+
+    def _check_writable(self) -> None:
+        capabilities = self._gateway.capabilities
+        if capabilities.read_only:
+            raise GatewayError(capabilities.read_only_because)
+
+    async def _registry(self) -> RegistryConfig:
+        await self._find_registry()
+        self.values.read_rules()
+        config = self.values.registry_config
+        if config is None:
+            raise GatewayError(self.values.problem or NO_REGISTRY)
+        return config
+
+    async def _find_registry(self) -> None:
+        """An embedded cluster may have one of its own."""
         registry_url = getattr(self._gateway, "registry_url", None)
         if registry_url is not None:
             self.values.cluster_has_registry(await registry_url())
+
+    async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
+        """Records as rules have them. Raises GatewayError too where masks are wrong."""
+        await self._find_registry()
         try:
             reader = self.values.begin()
         except MaskingBroken as error:

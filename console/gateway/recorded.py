@@ -92,6 +92,7 @@ class RecordedGateway:
         self.interval_ms = int(record.meta.get("interval_ms", "1000"))
         source = Source(record.meta.get("source", Source.EMBEDDED.value))
         missing = {"simulation": NO_SIMULATION, "segments": _NO_FILES, "records": _NO_RECORDS}
+        missing |= dict.fromkeys(("schemas", "schema"), _NOT_RECORDED)
         self._capabilities = Capabilities(
             source,
             bootstrap_servers=record.meta.get("bootstrap_servers", ""),

@@ -50,6 +50,7 @@ _MISSING = {
     "workload": "the clients of a simulated cluster belong to its seed",
     "moves": "the timeline of the simulation (0) shows the replicas that its seed moves",
     **dict.fromkeys(("acls", "users", "quotas", "log-dirs", "producers", "hanging"), _NOT_ADMINISTERED),
+    **dict.fromkeys(("schemas", "schema"), "a simulated cluster has no schema registry"),
     "transactions": "the timeline of the simulation (0) shows what its clients do",
     "connections": "the timeline of the simulation (0) shows who asks whom",
     "wire": "the timeline of the simulation (0) has every message: m shows them, enter decodes one",

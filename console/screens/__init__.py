@@ -22,6 +22,7 @@ from console.screens.plots import PlotsView
 from console.screens.producers import HangingView, ProducersView
 from console.screens.quorum import QuorumView
 from console.screens.records import RecordsView
+from console.screens.schemas import SchemasView, SchemaView
 from console.screens.segments import BatchesView, SegmentsView
 from console.screens.simulation import SimulationView
 from console.screens.stores import StoresView, StoreView
@@ -71,6 +72,8 @@ VIEWS: dict[str, type[View]] = {
         LogDirView,
         ProducersView,
         HangingView,
+        SchemasView,
+        SchemaView,
         ContextsView,
         CommandsView,
         DifferenceView,

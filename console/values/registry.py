@@ -206,7 +206,7 @@ class Registry:
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         request = urllib.request.Request(config.url + path, headers=headers)
         deadline = time.monotonic() + config.timeout_s
-        opener = urllib.request.build_opener(_NoRedirects())
+        opener = urllib.request.build_opener(NoRedirects())
         body = bytearray()
         with opener.open(request, timeout=config.timeout_s) as answer:
             while True:
@@ -218,7 +218,7 @@ class Registry:
                     raise OSError("the answer is too long")
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
+class NoRedirects(urllib.request.HTTPRedirectHandler):
     """User and password are for one server."""
 
     def redirect_request(self, *_: Any) -> None:

@@ -18,7 +18,7 @@ from console.values.wire_format import Framed, framed, named_by_header, unframed
 from console.viewmodel.records import PartReading, Reading, RecordView
 
 PARTS = ("key", "value")
-NO_REGISTRY = "no registry is known: --registry URL, or `registry:` in serdes.yaml"
+NO_REGISTRY = "no registry is known: --registry URL, `registry:` in serdes.yaml, or in the cluster file"
 _AUTO = SerdeWord(AUTO)
 # Bytes that begin with a zero by chance: after so many ids that the registry does not know it is not asked for more.
 _MOST_STRANGERS = 20

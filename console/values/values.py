@@ -119,6 +119,11 @@ class Values:
             raise MaskingBroken(f"no record is shown while masks are wrong: {first}") from None
 
     @property
+    def registry_config(self) -> RegistryConfig | None:
+        """Of the registry that is asked, if there is one."""
+        return None if self._registered is None else self._registered.registry.config
+
+    @property
     def registry_url(self) -> str:
         """Of the registry that is asked; empty without one."""
         return "" if self._registered is None else self._registered.registry.config.url

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sample_files import sample_disk, segment
+from sample_schemas import ScriptedSchemas
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
 from sample_streams import ScriptedStreams, with_workers
 from sample_zookeeper import sample_znodes
@@ -108,6 +109,7 @@ class ScriptedGateway:
         self.logs: dict[tuple[int, bool], list[str]] = {}
         self.bulk = ScriptedBulk(self)
         self.streams = ScriptedStreams(self)
+        self.schemas = ScriptedSchemas(lambda: bool(self.refusing))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -66,6 +66,9 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "store": (f"stores {APPLICATION}", "enter"),
     # Last: from there on ZooKeeper coordinates the cluster.
     "zookeeper": ("zookeeper",),
+    # Of a registry, whatever coordinates the cluster.
+    "schemas": ("schemas",),
+    "schema": ("schemas orders-value",),
 }
 # Screens of another world, with tests of their own.
 ELSEWHERE = {"simulation", "difference"}
@@ -93,7 +96,7 @@ def empty(held: Any) -> None:
 async def bring_about(state: str, app: Any, gateway: ScriptedGateway, pilot: Any) -> None:
     if state == "empty":
         gateway.show(gateway.snapshot.with_facts(topics=(), groups=(), workload=None, acts=()))
-        for held in (gateway, gateway.administration, gateway.streams):
+        for held in (gateway, gateway.administration, gateway.streams, gateway.schemas):
             empty(held)
         await settle(app, pilot)
         return

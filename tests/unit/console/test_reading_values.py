@@ -207,7 +207,7 @@ async def test_serdes_without_a_schema(word: str, data: bytes, read: object, tmp
         ("msgpack", b"\x01\x02", "no MessagePack: bytes are left over"),
         ("cbor", b"\xa1", "no CBOR: it ends too early"),
         ("cbor", b"\x01\x02", "no CBOR: 1 bytes are left over"),
-        ("avro", b"{}", "no registry is known: --registry URL, or `registry:` in serdes.yaml"),
+        ("avro", b"{}", "no registry is known: --registry URL, `registry:` in serdes.yaml, or in the cluster file"),
         ("avro:/nowhere.avsc", b"{}", "/nowhere.avsc: No such file or directory"),
     ],
 )
