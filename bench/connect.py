@@ -55,6 +55,7 @@ key.converter=org.apache.kafka.connect.storage.StringConverter
 value.converter=org.apache.kafka.connect.storage.StringConverter
 offset.storage.file.filename={offsets}
 listeners=http://127.0.0.1:0
+rest.auth=none
 plugin.discovery=service_load
 """
 
@@ -155,7 +156,7 @@ def _java() -> list[str]:
 
 
 def _ours() -> list[str]:
-    return [sys.executable, "-m", "bench.connect_worker"]
+    return [sys.executable, "-m", "engine.connect.runtime"]
 
 
 def compare(directory: Path, lines: int, pairs: int, *, kafka: bool) -> Iterator[str]:
