@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -197,3 +199,36 @@ def test_pages_of_http_go_into_files_and_after_a_restart_only_what_is_new(
 
     worker.wait_for("all lines", lambda: (tmp_path / "out").is_dir() and len(lines()) >= 251)
     assert lines() == expected
+
+
+def test_lines_go_from_the_workers_standard_input_to_its_standard_output(
+    tmp_path: Path, kafka_cluster: KafkaCluster
+) -> None:
+    kafka_cluster.create_topic("typed", 1)
+    (tmp_path / "worker.properties").write_text(
+        f"""bootstrap.servers={kafka_cluster.bootstrap_servers}
+key.converter=org.apache.kafka.connect.storage.StringConverter
+value.converter=org.apache.kafka.connect.storage.StringConverter
+offset.storage.file.filename={tmp_path}/offsets
+listeners=http://127.0.0.1:0
+rest.auth=none
+"""
+    )
+    (tmp_path / "in.properties").write_text("name=typed-in\nconnector.class=FileStreamSource\ntopic=typed\n")
+    (tmp_path / "out.properties").write_text("name=typed-out\nconnector.class=FileStreamSink\ntopics=typed\n")
+    files = [str(tmp_path / f"{name}.properties") for name in ("worker", "in", "out")]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "engine.connect.runtime", *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "worker.log").open("wb"),
+        text=True,
+    )
+    assert worker.stdin is not None and worker.stdout is not None
+    try:
+        worker.stdin.write("first\nsecond\n")
+        worker.stdin.close()
+        assert [worker.stdout.readline() for _ in range(2)] == ["first\n", "second\n"]
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0, (tmp_path / "worker.log").read_text()

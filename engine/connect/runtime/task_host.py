@@ -89,7 +89,8 @@ class TaskHost:
                 "engine.connect.runtime.task_process",
                 str(its.fileno()),
                 pass_fds=(its.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
+                # A standalone worker's input is its connectors', as in Java: FileStreamSource without a file reads it.
+                stdin=asyncio.subprocess.DEVNULL if "group.id" in message["worker"] else None,
                 # A Ctrl-C at the terminal is the worker's alone.
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
