@@ -225,8 +225,6 @@ class FileSourceConnector(SourceConnector):
 
 
 _SHARE = "kconsole.share"
-
-
 _Key = tuple[str, int]
 """Directory and inode."""
 
@@ -310,7 +308,9 @@ class FileSourceTask(SourceTask):
     def _scan(self) -> None:
         wanted = self._inodes(self._matching())
         directories = {directory for directory, _ in (*wanted, *self._files)}
-        # What was rotated while nobody read is beside the file, under a name that no pattern need match.
+        for each in self._configs["paths"]:
+            directories.update(glob.glob(os.path.dirname(each)))
+        # What was rotated while nobody read is where the file was, under a name that no pattern need match.
         beside = self._inodes(_entries(directories))
         self._meet(wanted, beside)
         for key in [each for each in self._ignored if each not in beside]:

@@ -367,7 +367,11 @@ class HttpSourceTask(SourceTask):
                 return self._followed(_with_parameter(self._url, self._parameter, str(to)))
             case "offset" | "page" if records:
                 step = records if self._pagination == "offset" else 1
-                now = int(dict(parse_qsl(urlsplit(self._url).query))[self._parameter])
+                at = dict(parse_qsl(urlsplit(self._url).query)).get(self._parameter, "")
+                try:
+                    now = int(at)
+                except ValueError:
+                    raise ConnectError(f"{self._url} has no number in {self._parameter} to count on from") from None
                 return _with_parameter(self._url, self._parameter, str(now + step))
             case _:
                 return None

@@ -510,7 +510,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._sender = transport.get_extra_info("peername", ("?",))[0]
+        self._sender = (transport.get_extra_info("peername") or ("?",))[0]  # none if it has gone already
         self._task.connected(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -179,6 +179,15 @@ def test_records_are_found_in_answers(
     assert values(read(start(**props), max(1, len(expected)), polls=2))[: len(expected) or None] == expected
 
 
+def test_an_offset_that_somebody_wrote_and_that_counts_nothing_is_told(server: Server, start: Start) -> None:
+    server.answer = paged
+    offsets = Offsets()
+    offsets.put({"url": f"{server.url}/items"}, {"url": f"{server.url}/items?from=3", "given": 0})
+    task = start(offsets=offsets, pagination="offset", records__pointer="/data/items", pagination__parameter="offset")
+    with pytest.raises(ConnectError, match="has no number in offset to count on from"):
+        task.poll()
+
+
 @pytest.mark.parametrize(
     ("props", "answer", "message"),
     [
