@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -162,10 +163,17 @@ class ConnectWorker:
     def task_pids(self) -> list[int]:
         """Of the processes of its tasks."""
         assert self._process is not None
-        found = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return [
-            int(each) for each in found if b"task_process" in Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")[2]
-        ]
+        try:
+            found = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        except FileNotFoundError:
+            return []
+        pids = []
+        for each in found:
+            # One that is ending has none any more.
+            with contextlib.suppress(OSError):
+                if b"engine.connect.runtime.task_process" in Path(f"/proc/{each}/cmdline").read_bytes():
+                    pids.append(int(each))
+        return pids
 
 
 def lines_of(file: Path) -> list[str]:

@@ -27,7 +27,8 @@ def cluster() -> Iterator[KafkaCluster]:
 def test_lines_go_through_and_a_killed_task_fails_until_it_is_restarted(cluster: KafkaCluster, tmp_path: Path) -> None:
     source, sink = tmp_path / "in.txt", tmp_path / "out.txt"
     source.write_text("".join(f"line {each}\n" for each in range(1000)))
-    worker = ConnectWorker(standalone(cluster.bootstrap_servers, tmp_path), tmp_path).start().ready()
+    configs = standalone(cluster.bootstrap_servers, tmp_path, offset__flush__interval__ms="1000")
+    worker = ConnectWorker(configs, tmp_path).start().ready()
     try:
         worker.create("source", connector__class="FileStreamSource", file=str(source), topic="standalone-lines")
         worker.create("sink", connector__class="FileStreamSink", file=str(sink), topics="standalone-lines")
@@ -50,8 +51,11 @@ def test_lines_go_through_and_a_killed_task_fails_until_it_is_restarted(cluster:
             status, _ = worker.ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
             assert status == 202
         worker.until(lambda: len(set(lines_of(sink))) == 1500, 20, "the lines do not arrive after the restart")
+        with source.open("a") as file:
+            file.write("the last one\n")
+        worker.until(lambda: lines_of(sink)[-1] == "the last one", 5, "the last line does not arrive")
         assert worker.stop() == 0
-        # It was stopped in order: offsets are the last ones, nothing comes twice.
+        # It was stopped in order: the offset is the last one, whether or not one was due.
         again = ConnectWorker(standalone(cluster.bootstrap_servers, tmp_path), tmp_path, "again").start().ready()
         try:
             again.create("source", connector__class="FileStreamSource", file=str(source), topic="standalone-lines")
@@ -108,6 +112,31 @@ def test_the_work_of_a_killed_worker_moves_and_goes_on_at_its_offsets(cluster: K
     finally:
         for each in workers:
             each.end()
+
+
+@pytest.mark.kafka_cluster(
+    brokers=1, configs={"group.min.session.timeout.ms": "500", "group.initial.rebalance.delay.ms": "0"}
+)
+def test_a_worker_without_its_coordinator_stops_its_tasks_until_it_is_back(
+    fresh_kafka_cluster: KafkaCluster, tmp_path: Path
+) -> None:
+    cluster = fresh_kafka_cluster
+    source, sink = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("one\n")
+    worker = ConnectWorker(distributed(cluster.bootstrap_servers, "lonely"), tmp_path).start().ready()
+    try:
+        worker.create("source", connector__class="FileStreamSource", file=str(source), topic="lonely-lines")
+        worker.create("sink", connector__class="FileStreamSink", file=str(sink), topics="lonely-lines")
+        worker.until(lambda: lines_of(sink) == ["one"], 20, "the line does not arrive")
+        cluster.kill(1)
+        # Who might have them by now, this worker cannot know.
+        worker.until(lambda: not worker.task_pids(), 15, "its tasks go on")
+        cluster.start(1)
+        with source.open("a") as file:
+            file.write("two\n")
+        worker.until(lambda: lines_of(sink)[-1] == "two", 30, "it does not come back")
+    finally:
+        worker.end()
 
 
 def test_a_record_that_cannot_be_read_goes_to_the_dead_letter_queue_with_its_reason(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from engine.client.errors import AuthenticationFailed, ClientError, UnsupportedApi
 from engine.client.group_channel import MOVED, GroupChannel
+from engine.connect.errors import ConnectError
 from engine.connect.runtime.group_protocol import PROTOCOL_TYPE
 from engine.model.errors import ErrorCode, KafkaError
 from engine.wire.messages.heartbeat_request import HeartbeatRequest
@@ -39,6 +40,10 @@ class Joined(NamedTuple):
     generation: int
     protocol: str
     assignment: bytes
+
+
+class CoordinatorLost(ConnectError):
+    """The group goes on without this member."""
 
 
 class GroupMember:
@@ -72,7 +77,7 @@ class GroupMember:
     def is_lost(self) -> bool:
         """Whether the coordinator has not been heard for so long that it must take this member for dead."""
         now = asyncio.get_running_loop().time()
-        return self.generation >= 0 and (now - self.heard_at) * 1000 > self._session_timeout_ms
+        return self.heard_at > 0 and (now - self.heard_at) * 1000 > self._session_timeout_ms
 
     def request_join(self) -> None:
         """Join again, soon."""
@@ -87,6 +92,7 @@ class GroupMember:
             assign: called if this member leads the round.
 
         Raises:
+            CoordinatorLost: it is not to be found, and :attr:`is_lost` holds.
             KafkaError: the group refuses the member for good.
             AuthenticationFailed, UnsupportedApi: so do the brokers.
         """
@@ -99,8 +105,9 @@ class GroupMember:
             except ClientError as error:
                 log.info("joining group %s: %s", self._channel.group_id, error)
                 joined = None
+                if self.is_lost:
+                    raise CoordinatorLost(f"group {self._channel.group_id}: {error}") from error
                 await asyncio.sleep(_RETRY_S)
-                self._on_change()
             if joined is not None:
                 self.must_join = False
                 self.heard_at = asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from engine.client.group_channel import GroupChannel
 from engine.connect.errors import ConnectError
 from engine.connect.runtime.assignor import IncrementalCooperativeAssignor
-from engine.connect.runtime.group_member import GroupMember, Joined
+from engine.connect.runtime.group_member import CoordinatorLost, GroupMember, Joined
 from engine.connect.runtime.group_protocol import (
     COMPATIBLE,
     CONFIG_MISMATCH,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _REQUEST_MS = 10_000
+_LOST_S = 0.2
 
 
 class WorkOwner(Protocol):
@@ -145,7 +146,13 @@ class GroupWork:
             self.member.request_join()
         if not self.member.must_join:
             return True
-        joined = await self.member.join(self._states, self._assign)
+        try:
+            joined = await self.member.join(self._states, self._assign)
+        except CoordinatorLost as error:
+            log.warning("%s", error)
+            await self._give_up_everything()
+            await asyncio.sleep(_LOST_S)
+            return False
         await self._take(joined)
         return not self.member.must_join
 
@@ -160,14 +167,13 @@ class GroupWork:
         await self.member.leave()
 
     async def _give_up_everything(self) -> None:
-        if not self.work:
-            self.member.must_join = True
+        self.member.must_join = True
+        if not self._running:
             return
         log.warning("the coordinator was not heard for session.timeout.ms: all work is stopped, others may have it")
         await self._owner.stop_work(self._running)
         self._running = NO_WORK
         self.assignment = None
-        self.member.request_join()
 
     def _states(self) -> list[tuple[str, bytes]]:
         state = WorkerState(self._url, self._owner.configs.offset, self.assignment)

@@ -110,9 +110,12 @@ class Worker:
 
     async def stop_task(self, task: TaskId) -> None:
         """If it runs here."""
-        host = self.tasks.pop(task, None)
+        host = self.tasks.get(task)
         if host is not None:
+            # Its last offsets are still its own.
             await host.stop(self._patience_s)
+            if self.tasks.get(task) is host:
+                del self.tasks[task]
 
     async def stop_tasks(self, tasks: list[TaskId]) -> None:
         """All at the same time."""
