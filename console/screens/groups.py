@@ -200,7 +200,7 @@ class GroupView(View):
         picture = self.console.picture()
         group = find_group(picture, self._group) if picture is not None else None
         kinds = ["offsets", "members"]
-        if group is not None and group.group_type == "streams":
+        if group is not None and group.is_streams:
             kinds.append("tasks")
         at = kinds.index(self._shown) if self._shown in kinds else -1
         self._show(kinds[(at + 1) % len(kinds)])

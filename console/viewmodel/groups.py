@@ -336,7 +336,7 @@ def tasks_text(tasks: StreamsTasks) -> str:
 
 def topology_text(group: GroupState) -> str:
     """A streams group's topology in words; empty for another group."""
-    if group.group_type != "streams":
+    if not group.is_streams:
         return ""
     if group.topology is None:
         return "no topology yet"

@@ -86,7 +86,7 @@ def streams_rows(
     """
     rows: list[StreamsRow] = []
     for group in sorted(snapshot.groups, key=lambda each: each.group_id):
-        if group.group_type != "streams" or (only and group.group_id != only):
+        if not group.is_streams or (only and group.group_id != only):
             continue
         age = text.age_ms(snapshot.at_ms, group.observed_at_ms)
         tasks = task_rows(snapshot, group)

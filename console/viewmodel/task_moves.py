@@ -32,7 +32,7 @@ class TaskMoves:
 
     def take(self, snapshot: ClusterSnapshot) -> None:
         """A task that nobody has for a while is still the one of who had it last."""
-        groups = [each for each in snapshot.groups if each.group_type == "streams"]
+        groups = [each for each in snapshot.groups if each.is_streams]
         for gone in set(self._has) - {each.group_id for each in groups}:
             del self._has[gone]
             self._moves.pop(gone, None)

@@ -213,7 +213,7 @@ def _member(
     topology: described.StreamsTopology | None,
     exists: Callable[[TopicPartition], bool],
 ) -> MemberState:
-    if member.tasks is not None:
+    if member.tasks is not None and member.assignment is None:
         assignment = _read_by(member.tasks.active, topology, exists)
     else:
         assignment = tuple(sorted((member.assignment or {}).items()))

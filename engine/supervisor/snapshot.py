@@ -240,7 +240,7 @@ class MemberState:
 @dataclass(frozen=True, slots=True)
 class GroupState:
     """One group. ``group_type`` is ``classic``, ``consumer``, ``share`` or ``streams``; all but the first have epochs,
-    the last has a ``topology``. ``error`` says why it could not be described lately."""
+    applications over streams have a ``topology``. ``error`` says why it could not be described lately."""
 
     group_id: str
     state: str
@@ -257,6 +257,11 @@ class GroupState:
     group_epoch: int | None = None
     assignment_epoch: int | None = None
     topology: StreamsTopology | None = None
+
+    @property
+    def is_streams(self) -> bool:
+        """Whether it is an application over streams: those in classic groups have a topology, too."""
+        return self.group_type == "streams" or self.topology is not None
 
 
 @dataclass(frozen=True, slots=True)

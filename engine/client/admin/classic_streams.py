@@ -12,6 +12,18 @@ from engine.model.errors import KafkaError
 PROTOCOL_NAME = "kconsole-streams"
 """The group protocol's name: how such a group is told from those of consumers."""
 
+_KINDS = ("sources", "repartition_sources", "repartition_sinks", "changelogs")
+
+
+class ClassicStreamsPart(NamedTuple):
+    """A subtopology by the names of its topics, each tuple sorted."""
+
+    subtopology_id: str
+    source_topics: tuple[str, ...]
+    repartition_source_topics: tuple[str, ...]
+    repartition_sink_topics: tuple[str, ...]
+    changelog_topics: tuple[str, ...]
+
 
 class ClassicStreamsMember(NamedTuple):
     """Tasks by subtopology; ``endpoint`` is ``host:port``, empty for who answers no queries."""
@@ -20,6 +32,7 @@ class ClassicStreamsMember(NamedTuple):
     endpoint: str = ""
     active: Mapping[str, tuple[int, ...]] = {}
     standby: Mapping[str, tuple[int, ...]] = {}
+    parts: tuple[ClassicStreamsPart, ...] = ()
 
 
 def read_member(metadata: bytes, assignment: bytes) -> ClassicStreamsMember:
@@ -33,6 +46,7 @@ def read_member(metadata: bytes, assignment: bytes) -> ClassicStreamsMember:
             "" if endpoint is None else host_and_port(str(endpoint[0]), int(endpoint[1])),
             _by_subtopology(got.get("active", ())),
             _by_subtopology(got.get("standby", ())),
+            tuple(_part(each) for each in said.get("subtopologies", ())),
         )
     except (KafkaError, ValueError, TypeError, AttributeError, IndexError, KeyError):
         return ClassicStreamsMember()
@@ -41,6 +55,11 @@ def read_member(metadata: bytes, assignment: bytes) -> ClassicStreamsMember:
 def host_and_port(host: str, port: int) -> str:
     """As it is written in an address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _part(told: Any) -> ClassicStreamsPart:
+    names = (tuple(sorted(map(str, told[kind]))) for kind in _KINDS)
+    return ClassicStreamsPart(str(told["id"]), *names)
 
 
 def _by_subtopology(tasks: Iterable[Any]) -> dict[str, tuple[int, ...]]:

@@ -161,7 +161,16 @@ def _classic(group: describe_groups_response.DescribedGroup, broker_id: int) -> 
         group.protocol_data,
         broker_id,
         tuple(_classic_member(each, group) for each in _by_id(group.members)),
+        topology=_classic_topology(group),
     )
+
+
+def _classic_topology(group: describe_groups_response.DescribedGroup) -> StreamsTopology | None:
+    """As the first member tells it: all have the same."""
+    if group.protocol_data != PROTOCOL_NAME or not group.members:
+        return None
+    parts = read_member(bytes(group.members[0].member_metadata), b"").parts
+    return StreamsTopology(0, tuple(Subtopology(*each) for each in sorted(parts)))
 
 
 def _classic_member(

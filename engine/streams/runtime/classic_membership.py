@@ -175,13 +175,14 @@ class ClassicMembership(Membership):
             for each in self._topology.subtopologies
             for name in (*each.source_topics, *(topic.name for topic in each.repartition_source_topics))
         }
+        metadata = write(subscription, sources, self._topology)
         request = JoinGroupRequest(
             group_id=self._group.group_id,
             session_timeout_ms=self._session_timeout_ms,
             rebalance_timeout_ms=self._rebalance_timeout_ms,
             member_id=self.member_id,
             protocol_type=PROTOCOL_TYPE,
-            protocols=[JoinGroupRequestProtocol(name=PROTOCOL_NAME, metadata=write(subscription, sources))],
+            protocols=[JoinGroupRequestProtocol(name=PROTOCOL_NAME, metadata=metadata)],
         )
         answer = await self._until_closing(request, self._rebalance_timeout_ms + _JOIN_LEEWAY_MS)
         if answer is None:

@@ -69,8 +69,8 @@ def _request(topology: GroupTopology) -> Any:
     return StreamsGroupHeartbeatRequest(topology=topology)
 
 
-def write(subscription: Subscription, topics: Iterable[str]) -> bytes:
-    """The metadata of a JoinGroup request."""
+def write(subscription: Subscription, topics: Iterable[str], topology: GroupTopology | None = None) -> bytes:
+    """The metadata of a JoinGroup request. ``topology`` is for those who describe the group."""
     document = {
         "version": _VERSION,
         "process_id": subscription.process_id,
@@ -81,8 +81,20 @@ def write(subscription: Subscription, topics: Iterable[str]) -> bytes:
     }
     if subscription.endpoint is not None:
         document["endpoint"] = list(subscription.endpoint)
+    if topology is not None:
+        document["subtopologies"] = [_part(each) for each in topology.subtopologies]
     message = ConsumerProtocolSubscription(topics=sorted(topics), user_data=_dump(document))
     return _SUBSCRIPTION_VERSION.to_bytes(2, "big") + codec.encode(message, _SUBSCRIPTION_VERSION)
+
+
+def _part(subtopology: Any) -> dict[str, Any]:
+    return {
+        "id": subtopology.subtopology_id,
+        "sources": list(subtopology.source_topics),
+        "repartition_sources": [each.name for each in subtopology.repartition_source_topics],
+        "repartition_sinks": list(subtopology.repartition_sink_topics),
+        "changelogs": [each.name for each in subtopology.state_changelog_topics],
+    }
 
 
 def read(metadata: bytes) -> Subscription:

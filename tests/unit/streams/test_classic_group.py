@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.client.admin.classic_streams import ClassicStreamsMember, read_member
+from engine.client.admin.classic_streams import ClassicStreamsMember, ClassicStreamsPart, read_member
 from engine.core.group.consumer_protocol import read_assignment, subscribed_topics
 from engine.streams import Consumed, Grouped, Materialized, Serdes, StreamsBuilder
 from engine.streams.errors import StreamsError
@@ -172,9 +172,13 @@ def test_what_is_said_comes_back() -> None:
 
 def test_who_describes_the_group_sees_tasks_and_endpoints() -> None:
     tasks = Assignment(frozenset({TaskId(0, 1), TaskId(1, 0)}), frozenset({TaskId(1, 2)}))
-    said = write(Subscription("p", "t", endpoint=Endpoint("::1", 80)), ["words"])
+    said = write(Subscription("p", "t", endpoint=Endpoint("::1", 80)), ["words"], TOPOLOGY)
     told = read_member(said, write_member_assignment(MemberAssignment(tasks)))
-    assert told == ClassicStreamsMember("p", "[::1]:80", {"0": (1,), "1": (0,)}, {"1": (2,)})
+    parts = (
+        ClassicStreamsPart("0", ("words",), (), (REPARTITION,), ()),
+        ClassicStreamsPart("1", (), (REPARTITION,), (), (CHANGELOG,)),
+    )
+    assert told == ClassicStreamsMember("p", "[::1]:80", {"0": (1,), "1": (0,)}, {"1": (2,)}, parts)
     assert read_member(said, b"").active == {}
     assert read_member(b"nonsense", b"") == read_member(b"", b"nonsense") == ClassicStreamsMember()
 
