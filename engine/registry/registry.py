@@ -341,7 +341,12 @@ class SchemaRegistry:
             schema: as it was understood.
             against: compare with these, instead of those that the level says.
         """
-        level = Compatibility(self.config_in_scope(subject)["compatibilityLevel"])
+        said = self.config_in_scope(subject)["compatibilityLevel"]
+        if said not in list(Compatibility):
+            raise RegistryError(
+                errors.INVALID_COMPATIBILITY, f"the topic has {said} as compatibility of {subject}: set another"
+            )
+        level = Compatibility(said)
         if level is Compatibility.NONE:
             return []
         if against is None:
@@ -357,10 +362,13 @@ class SchemaRegistry:
                 )
             else:
                 old = await self.parsed(subject, each.schema)
-                if level.new_reads_old:
-                    problems += await asyncio.to_thread(new.problems_reading, old)
-                if level.old_reads_new:
-                    problems += await asyncio.to_thread(old.problems_reading, new)
+                try:
+                    if level.new_reads_old:
+                        problems += await asyncio.to_thread(new.problems_reading, old)
+                    if level.old_reads_new:
+                        problems += await asyncio.to_thread(old.problems_reading, new)
+                except RecursionError:
+                    raise InvalidSchema("the schema is nested too deeply to be compared") from None
             if problems:
                 problems.append(f"{{oldSchemaVersion: {each.version}}}")
                 problems.append(f"{{oldSchema: '{each.schema.text}'}}")
@@ -445,7 +453,8 @@ class SchemaRegistry:
         for scope in _scopes(subject):
             found = self.state.modes.get(scope)
             if found is not None:
-                return Mode(found)
+                # What a registry of somebody else's may say (FORWARD): it is not for us to write then.
+                return Mode(found) if found in list(Mode) else Mode.READONLY
         return Mode.READWRITE
 
     async def set_mode(self, subject: str | None, wanted: str, *, force: bool = False) -> None:
@@ -476,7 +485,7 @@ class SchemaRegistry:
             self._check_unreferred(each, permanent=True, within=subject)
         return [topic_records.tombstone(Key(topic_records.SCHEMA, each.subject, each.version)) for each in versions]
 
-    async def delete_mode(self, subject: str | None) -> Mode:
+    async def delete_mode(self, subject: str | None) -> str:
         """Back to what holds without; returns what was.
 
         Raises:
@@ -488,7 +497,7 @@ class SchemaRegistry:
                 raise _no_subject(subject)
             if before is not None:
                 await self._append([topic_records.tombstone(Key(topic_records.MODE, subject))])
-            return Mode(before or Mode.READWRITE)
+            return before or Mode.READWRITE
 
     def _check_writable(self, subject: str) -> None:
         if self.mode_in_scope(subject) in (Mode.READONLY, Mode.READONLY_OVERRIDE):

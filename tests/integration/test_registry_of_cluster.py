@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from console.gateway.opening import open_gateway
+from console.options import ConsoleOptions
 from tests.integration.conftest import KCONSOLE, start_cluster, stop_cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -36,6 +39,8 @@ def test_it_lives_as_long_as_the_cluster_and_the_console_reads_by_it(tmp_path: P
         lines = cluster.cli("tail", "orders", "--from", "start", "--count", "1", "--json").stdout
         assert json.loads(lines)["value_decoded"] == {"item": "tea"}
 
+        assert asyncio.run(_subjects(cluster.line["control_socket"])) == (url, ["orders-value"])
+
         os.kill(cluster.line["registry"]["pid"], signal.SIGKILL)
 
         def restarted() -> Any:
@@ -54,6 +59,16 @@ def test_it_lives_as_long_as_the_cluster_and_the_console_reads_by_it(tmp_path: P
         stop_cluster(cluster)
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url)
+
+
+async def _subjects(control_socket: str) -> tuple[str, list[str]]:
+    """What ``:schemas`` asks."""
+    gateway = open_gateway(ConsoleOptions(control_socket=control_socket))
+    try:
+        told = await gateway.schemas.subjects()
+        return await gateway.schemas.url(), [row.subject for row in told.rows[""]]
+    finally:
+        await gateway.close()
 
 
 def _run_another(bootstrap: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -344,6 +345,40 @@ async def test_who_has_no_password_is_not_answered() -> None:
             assert (answer.status, answer.code) == (401, 401)
         known = "Basic " + base64.b64encode(b"ada:lovelace:1815").decode()
         assert await http.ask("GET", "/subjects", headers={"Authorization": known}) == (200, [])
+
+
+async def test_schemas_nested_beyond_reason_are_refused_and_nothing_else(http: RegistryHttp) -> None:
+    for depth in (100, 300, 3_000):
+        text = '{"not":' * depth + "{}" + "}" * depth
+        answers = [await http.register(f"s{depth}", text, "JSON") for _ in range(2)]
+        answers.append(await http.register(f"s{depth}", text.replace("{}", "true"), "JSON"))
+        assert all(answer.status in (200, 400, 409) or answer.code == 42201 for answer in answers), answers
+    assert (await http.register("after", INT)).status == 200
+
+
+async def test_what_somebody_elses_registry_has_set_stops_nothing_else(http: RegistryHttp) -> None:
+    http.registry.state.apply(b'{"keytype":"MODE","subject":"m","magic":0}', b'{"subject":"m","mode":"FORWARD"}')
+    http.registry.state.apply(b'{"keytype":"CONFIG","subject":"c","magic":0}', b'{"compatibilityLevel":"SOME"}')
+    assert (await http.register("m", INT)).code == 42205
+    assert (await http.ask("DELETE", "/mode/m")).body == {"mode": "FORWARD"}
+    assert (await http.register("m", INT)).status == 200
+    assert (await http.register("c", INT)).code == 42203
+    await http.ask("PUT", "/config/c", {"compatibility": "FULL"})
+    assert (await http.register("c", INT)).status == 200
+
+
+async def test_bytes_that_are_no_http_end_their_connection_alone(http: RegistryHttp) -> None:
+    port = int(http.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01\x02\x00 no HTTP\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400")
+    writer.close()
+    long_header = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000 + b"\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(long_header)
+    assert b" 400 " in (await asyncio.wait_for(reader.readline(), 5))
+    writer.close()
+    assert await http.get("/subjects") == []
 
 
 async def test_health_says_when_the_topic_is_lost(http: RegistryHttp) -> None:
