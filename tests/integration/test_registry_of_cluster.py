@@ -19,6 +19,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from console.gateway.opening import open_gateway
 from console.options import ConsoleOptions
+from engine.supervisor.control_client import ControlClient
 from tests.integration.conftest import KCONSOLE, start_cluster, stop_cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -44,7 +45,8 @@ def test_it_lives_as_long_as_the_cluster_and_the_console_reads_by_it(tmp_path: P
         os.kill(cluster.line["registry"]["pid"], signal.SIGKILL)
 
         def restarted() -> Any:
-            row = json.loads(cluster.cli("status", "--json").stdout)["registry"]
+            with ControlClient(cluster.line["control_socket"]) as control:
+                row = control.call("status")["registry"]
             return row["state"] == "running" and row["restarts"] == 1 and row
 
         row = cluster.wait_for("the registry is started again", restarted)
