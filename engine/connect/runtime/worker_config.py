@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.client.admin import AdminClient
 from engine.client.security.properties import SecurityError
 from engine.client.security.world import secured
 from engine.connect.config_def import NO_DEFAULT, ConfigDef, ConfigType, Importance, between, one_of
@@ -13,6 +12,9 @@ from engine.connect.errors import ConfigError
 from engine.connect.runtime.config_providers import ConfigTransformer
 from engine.world import World
 from engine.world.real import real_world
+
+if TYPE_CHECKING:
+    from engine.client.admin import AdminClient
 
 _HIGH, _MEDIUM, _LOW = Importance.HIGH, Importance.MEDIUM, Importance.LOW
 _INT, _LONG, _SHORT = ConfigType.INT, ConfigType.LONG, ConfigType.SHORT
@@ -221,6 +223,9 @@ class WorkerConfig:
         Raises:
             ConfigError: what is said of security or brokers is wrong.
         """
+        # A third of what a task's process would import, and has no use for.
+        from engine.client.admin import AdminClient
+
         props = self.client_props("admin", connector)
         brokers = [_address(each.strip()) for each in props["bootstrap.servers"].split(",") if each.strip()]
         return AdminClient(_secured(props), brokers, client_id=self["client.id"] or "connect-admin")
