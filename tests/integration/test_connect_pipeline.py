@@ -257,6 +257,7 @@ class Connect:
         failed = self.failures()
         for each in failed:
             name = each.split()[0]
+            print(f"         {name} has failed: {each.strip().splitlines()[-1]}")
             self.ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
         return len(failed)
 

@@ -9,12 +9,14 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
+import psycopg2
 import pytest
 
 from engine.connect.connector import ExactlyOnceSupport, TransactionContext
 from engine.connect.connectors import postgres_cdc_task
 from engine.connect.connectors.postgres_cdc import PostgresConnector
 from engine.connect.connectors.postgres_cdc_task import PostgresTask
+from engine.connect.connectors.postgres_snapshot import Snapshot
 from engine.connect.errors import ConnectError, RetriableError
 from engine.connect.records import SourceRecord
 from tests.integration.postgres_server import USER, PostgresServer
@@ -283,6 +285,51 @@ def test_a_snapshot_that_was_cut_off_begins_again_where_a_new_slot_does(reader: 
     assert ops(records) == ["r"] * 30 and after(records) == list(range(2, 32))
     reader.run("INSERT INTO t VALUES (32)")
     assert after(reader.read(1)) == [32]
+
+
+def test_rows_that_change_while_the_snapshot_begins_come_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Snapshot._import
+
+    def changed_meanwhile(snapshot: Snapshot, slot: str) -> int:
+        lsn = begin(snapshot, slot)
+        reader.run("INSERT INTO t VALUES (4)", "DELETE FROM t WHERE id = 1")
+        return lsn
+
+    monkeypatch.setattr(Snapshot, "_import", changed_meanwhile)
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3)")
+    reader.start()
+    records = reader.read(6)
+    assert [(op, each.key["id"]) for op, each in zip(ops(records), records, strict=True)] == [
+        ("r", 1), ("r", 2), ("r", 3), ("c", 4), ("d", 1), ("-", 1),
+    ]  # fmt: skip
+
+
+class Cut:
+    """A replication cursor whose connection is lost after some messages."""
+
+    def __init__(self, cursor: Any, messages: int) -> None:
+        self._cursor, self._left = cursor, messages
+
+    def read_message(self) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise psycopg2.OperationalError("the connection is lost")
+        return self._cursor.read_message()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@pytest.mark.parametrize("messages", [3, 4, 6, 8, 11])
+def test_a_connection_that_is_lost_in_the_middle_loses_nothing(reader: Reader, messages: int) -> None:
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)")
+    task = reader.start(snapshot__mode="never")
+    assert task.poll() is None
+    reader.run("INSERT INTO t VALUES (1), (2), (3)", "INSERT INTO t VALUES (4)", "INSERT INTO t VALUES (5), (6)")
+    assert task._stream is not None
+    task._stream._cursor = Cut(task._stream._cursor, messages)
+    assert after(reader.read(6)) == [1, 2, 3, 4, 5, 6]
+    assert task.poll() is None
 
 
 def test_in_transactions_of_kafka_those_of_postgresql_stay_whole(reader: Reader) -> None:

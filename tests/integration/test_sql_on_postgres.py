@@ -179,7 +179,7 @@ def test_a_row_that_the_database_refuses_is_found_and_the_others_are_kept(shop: 
 def test_a_killed_server_is_passing_for_source_and_sink(shop: Shop) -> None:
     shop.run("CREATE TABLE t (id serial PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     more = {"connection__attempts": "1"}
-    source, sink = shop.source(mode="incrementing", **more), shop.sink(**UPSERTS, **more)
+    source, sink = shop.source(mode="incrementing", **more), shop.sink(Reporter(), **UPSERTS, **more)
     polled(source, 1)
     sink.put([order(1)])
     shop.server.kill()

@@ -49,9 +49,8 @@ class SqlSinkTask(SinkTask):
         except (exc.SQLAlchemyError, ConnectError) as error:
             self._disconnect()
             self._forget()
-            cause = error.__cause__ if isinstance(error, ConnectError) and error.__cause__ is not None else error
-            if isinstance(cause, exc.SQLAlchemyError) and is_passing(cause):
-                self._again(cause)
+            if _is_passing(error):
+                self._again(error)
             if isinstance(error, ConnectError):
                 raise
             raise ConnectError(f"{_where(records)} cannot be written: {reason(error)}") from error
@@ -68,8 +67,7 @@ class SqlSinkTask(SinkTask):
         try:
             self._transaction(records)
         except (exc.SQLAlchemyError, ConnectError) as error:
-            cause = error.__cause__ or error
-            if self._reporter is None or (isinstance(cause, exc.SQLAlchemyError) and is_passing(cause)):
+            if self._reporter is None or _is_passing(error):
                 raise
             self._disconnect()
             if len(records) == 1:
@@ -142,6 +140,12 @@ class SqlSinkTask(SinkTask):
                 connection.close()
             except exc.SQLAlchemyError as error:
                 _log.info("a broken connection was closed: %s", reason(error))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Of what the database said, or why there is no connection to it."""
+    said = error.__cause__ if isinstance(error, ConnectError) else error
+    return isinstance(said, exc.SQLAlchemyError) and is_passing(said)
 
 
 def _where(records: Sequence[SinkRecord]) -> str:

@@ -147,10 +147,11 @@ def test_a_crash_at_any_step_and_other_configs_afterwards_leave_each_record_once
         task.put(records(0, 11))
     monkeypatch.setattr(Store, "put", whole)
     committed = sink.context.offsets.get(TP, 0)
-    again = sink.task(**props, flush__size="2")
+    other = {"default": "field", "field": "default"}[partitioner]
+    again = sink.task(partitioner__class=other, partition__field__name="city", flush__size="3")
     start = sink.context.offsets.get(TP, committed)
-    again.put(records(start, 11))
-    assert sink.ids() == list(range(12))
+    again.put(records(start, start + 8))
+    assert sink.ids() == list(range(start + 9))
     again.stop()
     assert sink.leftovers() == []
 

@@ -144,7 +144,7 @@ def test_bad_records_are_found_among_good_ones_and_reported(target: Target) -> N
 
 
 def test_what_passes_is_tried_again_so_often(target: Target) -> None:
-    task = target.task(**UPSERTS, max__retries="2")
+    task = target.task(reporter=True, **UPSERTS, max__retries="2")
     task.put([order(0)])
     target.connection.execute("BEGIN EXCLUSIVE")
     for left in (1, 0):
@@ -155,6 +155,7 @@ def test_what_passes_is_tried_again_so_often(target: Target) -> None:
         task.put([order(1)])
     assert not isinstance(caught.value, RetriableError)
     target.connection.execute("ROLLBACK")
+    assert target.reporter.reported == []
     task.put([order(1)])
     assert [each[0] for each in target.rows()] == [0, 1]
 
