@@ -39,11 +39,12 @@ class GroupChannel:
         self._channel.close()
         self._pool.close()
 
-    async def send(self, request: Message, *, timeout_ms: float | None = None) -> Any:
+    async def send(self, request: Message, *, max_version: int | None = None, timeout_ms: float | None = None) -> Any:
         """Ask the coordinator once.
 
         Raises:
             ClientError: it is not known, or did not answer; the next call looks for it again.
+            UnsupportedApi: it does not serve the request at all.
             KafkaError: the group may not be asked for.
         """
         try:
@@ -51,7 +52,10 @@ class GroupChannel:
                 if self._address is None:
                     self._address = await self._find()
                 connection = await self._channel.connection()
-                return await connection.post(request, version=connection.version_for(request.API_KEY), timeout_ms=0)
+                version = connection.version_for(request.API_KEY)
+                if max_version is not None:
+                    version = min(version, max_version)
+                return await connection.post(request, version=version, timeout_ms=0)
         except UnsupportedApi:
             raise
         except TimeoutError:
@@ -67,6 +71,10 @@ class GroupChannel:
     def forget(self) -> None:
         """Look for the coordinator anew before the next request."""
         self._address = None
+
+    def hang_up(self) -> None:
+        """Close the connection: the broker answers on it only after what it was asked last."""
+        self._channel.drop()
 
     async def _find(self) -> Address:
         metadata = await self._pool.send_any(MetadataRequest(topics=[], allow_auto_topic_creation=False))

@@ -210,6 +210,8 @@ class GroupMember:
         """Leave the group, if it can be reached."""
         await self._stop_beating()
         if self.member_id:
+            # A round that was under way would be answered first.
+            self._channel.hang_up()
             request = LeaveGroupRequest(
                 group_id=self._channel.group_id,
                 members=[MemberIdentity(member_id=self.member_id, reason="the worker is shutting down")],
