@@ -7,7 +7,6 @@ and the kinds of difference that its registry tells. Not compared, as there: ``p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from engine.registry.errors import InvalidSchema
 from engine.registry.json_documents import JsonDocuments
 from engine.registry.json_nodes import ALL, ANY, ONE, Node, Nodes
+from engine.registry.json_patterns import found_in
 
 # A schema that refers to itself in many ways can be compared in more ways than anybody waits for.
 _MOST_COMPARISONS = 50_000
@@ -480,12 +480,8 @@ def _is_open(node: Node) -> bool:
 def _cover(node: Node, name: str) -> Node | None:
     """The schema that holds for a property which is not named."""
     for pattern, schema in _schemas(node, "patternProperties").items():
-        try:
-            if re.search(pattern, name):
-                return node.child(schema)
-        except re.error:
-            # A pattern of JavaScript's that Python does not have takes nothing here.
-            continue
+        if found_in(pattern, name):
+            return node.child(schema)
     return _else_cover(node, "additionalProperties", "unevaluatedProperties")
 
 

@@ -33,7 +33,7 @@ import sys
 from grpc_tools import _protoc_compiler
 sys.exit(_protoc_compiler.run_main([each.encode() for each in sys.argv]))
 """
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}")
 _WELL_KNOWN = "google/protobuf/"
 
 
@@ -92,7 +92,7 @@ class ProtobufSchema:
 
 def _descriptor(text: str) -> Any:
     """The descriptor that stands in base64; ``None`` if it is a text."""
-    if not _BASE64.fullmatch(text):
+    if not _BASE64.fullmatch(text.strip()):
         return None
     found = descriptor_pb2.FileDescriptorProto()
     try:

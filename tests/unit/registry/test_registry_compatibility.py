@@ -15,6 +15,7 @@ from fastavro.utils import generate_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.registry import json_patterns
 from engine.registry.errors import InvalidSchema
 from engine.registry.schema import ResolvedReference, parse_schema
 from tests.unit.registry.avro_pairs import pair
@@ -113,3 +114,20 @@ def test_what_is_called_compatible_is_read(seed: int) -> None:
         # Bytes are read as a string if they are one.
         with contextlib.suppress(UnicodeDecodeError):
             fastavro.schemaless_reader(data, writer, reader)
+
+
+def test_a_pattern_with_two_repetitions_is_searched_for() -> None:
+    assert json_patterns.found_in(r"^[a-z]+_[0-9]+$", "item_12")
+    assert not json_patterns.found_in(r"^[a-z]+_[0-9]+$", "item")
+
+
+def test_a_pattern_that_takes_for_ever_matches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_patterns, "_PATIENCE_S", 0.3)
+    assert not json_patterns.found_in(r"^(a+)+$", "a" * 40 + "!")
+    assert json_patterns.found_in("^s_", "s_b")
+    assert not json_patterns.found_in("(", "(")
+
+
+def test_a_text_of_blanks_is_no_descriptor_and_is_found_to_be_none_at_once() -> None:
+    with pytest.raises(InvalidSchema):
+        parse_schema("PROTOBUF", " " * 2_000_000 + "{")

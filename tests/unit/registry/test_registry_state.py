@@ -85,6 +85,8 @@ def test_a_subject_is_deleted_up_to_a_version_and_goes_on_after_it() -> None:
     assert [each.version for each in state.versions("s", deleted=True)] == [1, 2]
     state = state_after(*records, version("s", 3, 1))
     assert [each.version for each in state.versions("s")] == [3]
+    state = state_after(version("s", 1, 1), version("s", 3, 2, LONG), delete_subject_record("s", 2))
+    assert [each.version for each in state.versions("s")] == [3]
     # Compaction may leave the deletion alone in the topic.
     assert state_after(delete_subject_record("s", 2), version("s", 3, 1)).versions("s")[0].version == 3
 
