@@ -94,7 +94,9 @@ def test_the_work_of_a_killed_worker_moves_and_goes_on_at_its_offsets(cluster: K
         left = next(each for each in workers if each is not victim)
         committed = {"partition": {"filename": str(source)}, "offset": {"position": source.stat().st_size}}
         left.until(lambda: left.ask("GET", "/connectors/source/offsets")[1] == {"offsets": [committed]}, 5, "no offset")
+        pids = victim.task_pids()
         victim.kill()
+        left.until(lambda: not any(Path(f"/proc/{each}").exists() for each in pids), 5, "tasks outlive their worker")
         with source.open("a") as file:
             file.writelines(f"more {each}\n" for each in range(500))
 

@@ -118,6 +118,10 @@ class FileOffsetStore(OffsetStore):
         try:
             data = read_map(self._path.read_bytes())
         except FileNotFoundError:
+            if not self._path.parent.is_dir():
+                raise ConnectError(
+                    f"offset.storage.file.filename: there is no folder {self._path.parent}: make it"
+                ) from None
             data = {}
         except OSError as error:
             raise ConnectError(f"offset.storage.file.filename: {self._path}: {error.strerror}") from error

@@ -51,6 +51,11 @@ async def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> No
     assert file.read_text() == "dear diary"
 
 
+async def test_a_folder_that_is_not_there_is_told_before_offsets_are_lost(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match="no folder"):
+        await FileOffsetStore(str(tmp_path / "absent" / "offsets")).start()
+
+
 def test_a_source_partition_is_the_same_in_whatever_order_its_fields_are() -> None:
     index = OffsetIndex()
     index.replay(b'["c",{"b":1,"a":2}]', b'{"at":5}')
