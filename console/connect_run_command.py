@@ -7,27 +7,22 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
+from console.client_cluster import client_cluster
 from console.connect_places import DEFAULT_GROUP, RunPlace, connect_directory
-from console.looking import chosen_context, cluster_options
-from console.supervisor_calls import FAILED, JSON, USAGE, call, directory_of, fail, host_and_port
+from console.looking import cluster_options
+from console.supervisor_calls import FAILED, JSON, USAGE, fail
 
 if TYPE_CHECKING:
     from engine.supervisor.worker_processes import WorkerEvent
 
 _CONFIG_FILE = "worker.properties"
-_SECURITY = ("security.protocol", "sasl.", "ssl.")
+_CLIENTS = ("producer", "consumer")
 _UP = "worker started at "
 _CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
-
-
-class _Cluster(NamedTuple):
-    bootstrap_servers: str
-    security: Mapping[str, str]
-    directory: str
 
 
 @click.command(
@@ -80,9 +75,13 @@ def run(
     given = _properties(config, settings)
     if standalone and "group.id" in given:
         raise click.UsageError("--standalone is no worker of a group: leave out group.id")
-    cluster = _cluster(bootstrap_servers, command_config, data_dir)
-    place = RunPlace(cluster.directory, "standalone" if standalone else group or given.get("group.id", DEFAULT_GROUP))
-    properties = {**_defaults(place, standalone), **cluster.security, **given}
+    cluster = client_cluster(bootstrap_servers, command_config, data_dir, what="a worker")
+    attached = cluster.bootstrap_servers if cluster.status is None else None
+    name = "standalone" if standalone else group or given.get("group.id", DEFAULT_GROUP)
+    place = RunPlace(connect_directory(attached, cluster.data_dir), name)
+    # Connect's clients have their configs apart from the worker's.
+    of_clients = {f"{kind}.{name}": value for kind in _CLIENTS for name, value in cluster.security.items()}
+    properties = {**_defaults(place, standalone), **cluster.security, **of_clients, **given}
     properties["bootstrap.servers"] = cluster.bootstrap_servers
     if not standalone:
         properties["group.id"] = place.group
@@ -128,40 +127,6 @@ def _properties(config: str | None, settings: tuple[str, ...]) -> dict[str, str]
     # A worker's file names brokers; which cluster is meant says the command line.
     properties.pop("bootstrap.servers", None)
     return properties
-
-
-def _cluster(bootstrap_servers: str | None, command_config: str | None, data_dir: str | None) -> _Cluster:
-    """Ends the process with a sentence if there is none."""
-    from engine.model.properties import read_properties
-
-    properties: Mapping[str, str] = {}
-    context = chosen_context(other=any(each is not None for each in (bootstrap_servers, command_config, data_dir)))
-    if context is not None:
-        from console.contexts import ContextError, options_of
-
-        if context.read_only:
-            fail(f"the context {context.name} is read-only, and a worker writes", FAILED)
-        try:
-            options = options_of(context)
-        except ContextError as error:
-            fail(f"{context.name}: {error}", FAILED)
-        bootstrap_servers, data_dir, properties = options.bootstrap_servers, options.data_dir, options.command_config
-    elif command_config is not None:
-        if bootstrap_servers is None:
-            raise click.UsageError("--command-config goes with --bootstrap-servers")
-        with open(command_config, encoding="utf-8") as file:
-            properties = read_properties(file.read())
-    elif bootstrap_servers is not None and data_dir is not None:
-        raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
-    own = {name: value for name, value in properties.items() if name.startswith(_SECURITY)}
-    # Connect's clients have their configs apart from the worker's.
-    security = own | {f"{kind}.{name}": value for kind in ("producer", "consumer") for name, value in own.items()}
-    directory = connect_directory(bootstrap_servers, data_dir)
-    if bootstrap_servers is not None:
-        for server in bootstrap_servers.split(","):
-            host_and_port("--bootstrap-servers", server)
-        return _Cluster(bootstrap_servers, security, directory)
-    return _Cluster(call(directory_of(data_dir), "status")["bootstrap_servers"], security, directory)
 
 
 def _check(properties: Mapping[str, str], workers: int, connectors: tuple[str, ...]) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 
 import click
 
-from console.looking import chosen_context, cluster_options
-from console.supervisor_calls import FAILED, JSON, USAGE, call, directory_of, fail, host_and_port
-
-_SECURITY = ("security.protocol", "sasl.", "ssl.")
+from console.client_cluster import client_cluster
+from console.looking import cluster_options
+from console.supervisor_calls import FAILED, JSON, USAGE, fail
 
 
 @click.group(
@@ -74,14 +72,16 @@ def run(
         fail(missing.partition(", or leave")[0], FAILED)
     from engine.registry.config import RegistryConfig, RegistryConfigError, parse_listen, parse_users
 
-    servers, security = _cluster(bootstrap_servers, command_config, data_dir)
+    cluster = client_cluster(bootstrap_servers, command_config, data_dir, what="a registry")
+    if cluster.status is not None and "registry" in cluster.status:
+        fail(f"the cluster has a registry of its own: {cluster.status['registry']['url']}", FAILED)
     known: dict[str, str] = {}
     try:
         host, port = parse_listen(listen)
         if users is not None:
             with open(users, encoding="utf-8") as file:
                 known = parse_users(file.read(), users)
-        config = RegistryConfig(servers, host, port, topic, security, known, is_open)
+        config = RegistryConfig(cluster.bootstrap_servers, host, port, topic, cluster.security, known, is_open)
         config.check()
     except (RegistryConfigError, UnicodeDecodeError) as error:
         fail(str(error), USAGE)
@@ -109,39 +109,3 @@ def _serve(config: object, as_json: bool) -> int:
         return asyncio.run(serve(config, tell))
     except (CannotStart, RegistryConfigError) as error:
         fail(str(error), FAILED)
-
-
-def _cluster(
-    bootstrap_servers: str | None, command_config: str | None, data_dir: str | None
-) -> tuple[str, Mapping[str, str]]:
-    """Where brokers are, and what secures connections to them. Ends the process with a sentence if there is none."""
-    from engine.model.properties import read_properties
-
-    properties: Mapping[str, str] = {}
-    context = chosen_context(other=any(each is not None for each in (bootstrap_servers, command_config, data_dir)))
-    if context is not None:
-        from console.contexts import ContextError, options_of
-
-        if context.read_only:
-            fail(f"the context {context.name} is read-only, and a registry writes", FAILED)
-        try:
-            options = options_of(context)
-        except ContextError as error:
-            fail(f"{context.name}: {error}", FAILED)
-        bootstrap_servers, data_dir, properties = options.bootstrap_servers, options.data_dir, options.command_config
-    elif command_config is not None:
-        if bootstrap_servers is None:
-            raise click.UsageError("--command-config goes with --bootstrap-servers")
-        with open(command_config, encoding="utf-8") as file:
-            properties = read_properties(file.read())
-    elif bootstrap_servers is not None and data_dir is not None:
-        raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
-    security = {name: value for name, value in properties.items() if name.startswith(_SECURITY)}
-    if bootstrap_servers is not None:
-        for server in bootstrap_servers.split(","):
-            host_and_port("--bootstrap-servers", server)
-        return bootstrap_servers, security
-    answer = call(directory_of(data_dir), "status")
-    if "registry" in answer:
-        fail(f"the cluster has a registry of its own: {answer['registry']['url']}", FAILED)
-    return answer["bootstrap_servers"], security

@@ -6,27 +6,19 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from console.looking import chosen_context, cluster_options
+from console.client_cluster import client_cluster
+from console.looking import cluster_options
 from console.streams_query_command import query, status
-from console.supervisor_calls import FAILED, JSON, USAGE, call, directory_of, fail, host_and_port
+from console.supervisor_calls import FAILED, JSON, USAGE, directory_of, fail
 
 if TYPE_CHECKING:
     from engine.supervisor.streams_workers import WorkerEvent
 
 _CONFIG_FILE = "application.properties"
-_SECURITY = ("security.protocol", "sasl.", "ssl.")
-
-
-class _Cluster(NamedTuple):
-    """Where brokers are, what secures connections to them, and where its applications' state is unless told."""
-
-    bootstrap_servers: str
-    security: Mapping[str, str]
-    state_dir: str | None
 
 
 @click.group(
@@ -80,10 +72,10 @@ def run(
 ) -> None:
     """Run an application in WORKERS processes; those that die are started again, and their tasks move meanwhile."""
     properties = _properties(topology, application_id, config, settings)
-    cluster = _cluster(bootstrap_servers, command_config, data_dir)
+    cluster = client_cluster(bootstrap_servers, command_config, data_dir, what="an application")
     properties = {**cluster.security, **properties, "bootstrap.servers": cluster.bootstrap_servers}
-    if cluster.state_dir is not None:
-        properties.setdefault("state.dir", cluster.state_dir)
+    if cluster.status is not None:
+        properties.setdefault("state.dir", directory_of(cluster.data_dir).streams_dir())
     _let_be_asked(properties, workers)
     state_dir = _check(topology, properties)
     sys.exit(_run(topology, workers, properties, state_dir, as_json))
@@ -131,39 +123,6 @@ def _properties(
     module = topology.partition(":")[0].rsplit(".", 1)[-1].replace("_", "-")
     properties.setdefault("application.id", module)
     return properties
-
-
-def _cluster(bootstrap_servers: str | None, command_config: str | None, data_dir: str | None) -> _Cluster:
-    """Ends the process with a sentence if there is none."""
-    from engine.model.properties import read_properties
-
-    properties: Mapping[str, str] = {}
-    context = chosen_context(other=any(each is not None for each in (bootstrap_servers, command_config, data_dir)))
-    if context is not None:
-        from console.contexts import ContextError, options_of
-
-        if context.read_only:
-            fail(f"the context {context.name} is read-only, and an application writes", FAILED)
-        try:
-            options = options_of(context)
-        except ContextError as error:
-            fail(f"{context.name}: {error}", FAILED)
-        bootstrap_servers, data_dir, properties = options.bootstrap_servers, options.data_dir, options.command_config
-    elif command_config is not None:
-        if bootstrap_servers is None:
-            raise click.UsageError("--command-config goes with --bootstrap-servers")
-        with open(command_config, encoding="utf-8") as file:
-            properties = read_properties(file.read())
-    elif bootstrap_servers is not None and data_dir is not None:
-        raise click.UsageError("--data-dir is for the embedded cluster, not for --bootstrap-servers")
-    security = {name: value for name, value in properties.items() if name.startswith(_SECURITY)}
-    if bootstrap_servers is not None:
-        for server in bootstrap_servers.split(","):
-            host_and_port("--bootstrap-servers", server)
-        return _Cluster(bootstrap_servers, security, None)
-    directory = directory_of(data_dir)
-    answer = call(directory, "status")
-    return _Cluster(answer["bootstrap_servers"], security, directory.streams_dir())
 
 
 def _let_be_asked(properties: dict[str, str], workers: int) -> None:
