@@ -23,6 +23,7 @@ from console.acts import (
 )
 from console.administration_acts import AdministrationActs
 from console.config_acts import ConfigActs
+from console.connect_acts import ConnectActs
 from console.copy_acts import CopyActs
 from console.ensemble_acts import EnsembleActs
 from console.fault_acts import FaultActs
@@ -83,6 +84,7 @@ class Acts:
         self.ensemble = EnsembleActs(app, self)
         self.streams = StreamsActs(app, self)
         self.schemas = SchemaActs(app, self)
+        self.connect = ConnectActs(app, self)
         self.long = LongActs(app, self)
         self.copying = CopyActs(app, self)
         self.redriving = RedriveActs(app, self)

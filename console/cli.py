@@ -11,6 +11,7 @@ import click
 
 from console.broker_moves import add_broker, drain, join_kafka, moves, reassign, rebalance
 from console.connect_commands import connect
+from console.connect_places import CONNECT_URL_KEY, note_connect_url
 from console.context_commands import context as context_group
 from console.copy_command import copy
 from console.drill_command import drill
@@ -93,6 +94,14 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong file."""
 )
 @value_options
 @recording_options
+@click.option(
+    "--connect-url",
+    metavar="URL,…",
+    envvar="KCONSOLE_CONNECT_URL",
+    expose_value=False,
+    callback=note_connect_url,
+    help="Workers of Kafka Connect, kconsole's or Java's, for :connect; http://USER:PASSWORD@… where they want that.",
+)
 @click.option("--no-start", is_flag=True, help="Only over an embedded cluster that runs already: start none.")
 @click.version_option(package_name="kconsole", message="%(package)s %(version)s")
 @click.pass_context
@@ -241,6 +250,9 @@ def _open_embedded(
 def _run_console(options: Any) -> int:
     from console.app import run_console
 
+    url = click.get_current_context().meta.get(CONNECT_URL_KEY)
+    if url is not None:
+        options = options._replace(connect_url=url)
     return int(run_console(options) or 0)
 
 

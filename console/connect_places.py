@@ -21,6 +21,7 @@ from console.supervisor_calls import FAILED, USAGE, directory_of, fail
 
 DEFAULT_GROUP = "connect-cluster"
 """Of Kafka's own example of a distributed worker's configs."""
+CONNECT_URL_KEY = "kconsole.connect_url"
 WORKERS_FILE = "workers.json"
 TOKEN_FILE = "token"
 
@@ -87,6 +88,16 @@ def _token(path: str) -> str | None:
             return file.read().strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def note_connect_url(context: click.Context, _: click.Parameter, url: str | None) -> None:
+    """Of the console itself: checked now, used when it opens."""
+    if url is not None:
+        try:
+            place_of(url)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        context.meta[CONNECT_URL_KEY] = url
 
 
 def place_options(command: Any) -> Any:

@@ -253,7 +253,13 @@ def options_of(context: Context, *, read_only: bool = False, watching: bool = Fa
         ContextError: a file, or what a placeholder names, is not there; or the embedded cluster does not run.
     """
     values = ValueOptions(registry=_registry_of(context))
-    common = ConsoleOptions(read_only=read_only or context.read_only, context=context, watching=watching, values=values)
+    common = ConsoleOptions(
+        read_only=read_only or context.read_only,
+        context=context,
+        watching=watching,
+        values=values,
+        connect_url=connect_of(context),
+    )
     if context.embedded:
         from console.supervisor_calls import directory_of
 

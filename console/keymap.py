@@ -328,6 +328,30 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "open", "whole", "application", "enter", _N),
     Key("o", "offsets", "offsets", "application", "o", _N, help="of the group, its members, and how it gets on"),
     Key("v", "plots", "plots", "application", "v", _N, help="its lag over the last hour"),
+    # -- connect ----------------------------------------------------------------------------------------------------
+    Key("enter", "open", "tasks", "connect", "enter", _N, hint=True),
+    Key("n", "new", "new", "connect", "n", _A, Need.WRITE, hint=True, help="from a template, validated first"),
+    *(
+        key
+        for scope in ("connect", "connector")
+        for key in (
+            Key("e", "edit", "configs", scope, "e", _A, Need.WRITE, hint=True, help="change them; validated first"),
+            Key("o", "offsets", "offsets", scope, "o", _N, hint=True, help="edited while it is stopped"),
+            Key("p", "target('pause')", "pause", scope, "p", _A, Need.WRITE, hint=True),
+            Key("u", "target('resume')", "resume", scope, "u", _A, Need.WRITE, hint=True, help="also if stopped"),
+            Key("S", "target('stop')", "stop", scope, "S", _A, Need.WRITE, help="its tasks end"),
+            Key("r", "restart", "restart", scope, "r", _A, Need.WRITE, hint=True, help="what has failed, or all of it"),
+            Key("x", "error", "error", scope, "x", _N, hint=True, help="what it failed by, whole"),
+            Key("D", "redrive", "dead letters back", scope, "D", _A, Need.WRITE, help="of a sink: shown first"),
+        )
+    ),
+    Key("ctrl+d", "delete", "delete", "connect", "ctrl-d", _A, Need.WRITE, hint=True, help="asked first"),
+    Key("enter", "open", "error", "connector", "enter", _N),
+    Key("t", "restart_task", "restart task", "connector", "t", _A, Need.WRITE, hint=True),
+    Key("m", "configs", "whole", "connector", "m", _N, help="states, configs, topics; secrets hidden"),
+    Key("l", "lag", "group", "connector", "l", _N, help="of a sink: its offsets and lag"),
+    Key("enter,e", "edit", "edit", "connector-offsets", "enter", _A, Need.WRITE, hint=True),
+    Key("ctrl+d", "reset", "forget all", "connector-offsets", "ctrl-d", _A, Need.WRITE, hint=True, help="asked first"),
     Key(
         "enter", "open", "store/topic", "topology", "enter", _N, hint=True, help="what the node keeps, reads or writes"
     ),
@@ -524,6 +548,9 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "topology": ("topology", "why", *TABLE),
     "stores": ("stores", *TABLE),
     "store": ("store", *TABLE),
+    "connect": ("connect", *TABLE),
+    "connector": ("connector", *TABLE),
+    "connector-offsets": ("connector-offsets", *TABLE),
     "events": ("events", *TABLE),
     "log": ("log", *FRAME),
     "failover": ("failover", *TABLE_WITH_MARKS),

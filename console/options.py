@@ -30,6 +30,8 @@ class ConsoleOptions(NamedTuple):
     values: ValueOptions = ValueOptions()
     # Whether and where what is shown is recorded.
     recording: Recording | None = None
+    # URLs of Connect's workers, of ``--connect-url`` or a context.
+    connect_url: str | None = None
     # Of ``--context``, or the file's default.
     context: Context | None = None
     # Others are looked at as well: ask less often.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.gateway.administering import ClusterAdministration
 from console.gateway.bulk import Bulk
+from console.gateway.connect_asking import ConnectAsking
+from console.gateway.connect_http import ConnectPlace
 from console.gateway.ensemble import Ensemble
 from console.gateway.inspecting import OwnInspector
 from console.gateway.meaning import meaning_of
@@ -119,6 +121,9 @@ class AttachedGateway:
         self._resetter = Resetter(self._admin_client, self._world.clock.now_ms)
         self._watched: frozenset[str] = frozenset()
         self.streams = WorkersByHttp(self._check_writable)
+        # Where workers of Connect are, by group; whoever opens the cluster knows.
+        self.connect_places: Callable[[], Mapping[str, ConnectPlace]] = dict
+        self.connect = ConnectAsking(lambda: self.connect_places(), self._check_writable)
 
     @property
     def capabilities(self) -> Capabilities:

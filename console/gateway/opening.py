@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from console.gateway.protocol import Gateway, GatewayError
 
 if TYPE_CHECKING:
     from console.gateway.attached import AttachedGateway
+    from console.gateway.connect_http import ConnectPlace
     from console.options import ConsoleOptions
 
 
@@ -29,9 +31,30 @@ def open_gateway(options: ConsoleOptions) -> Gateway:
     except (SerdeError, ValueError) as error:
         raise GatewayError(str(error)) from None
     gateway = _open(options)
+    gateway.connect_places = _connect_places(options)
     if options.context is not None:
         gateway.is_of(options.context)
     return ReadableGateway(gateway, values)  # type: ignore[return-value]
+
+
+def _connect_places(options: ConsoleOptions) -> Callable[[], Mapping[str, ConnectPlace]]:
+    """Where workers of Connect are: where the options say, or where ``kconsole connect run`` says that it runs some.
+
+    Raises:
+        GatewayError: what the options say is no URL.
+    """
+    from console.connect_places import connect_directory, known_places
+    from console.gateway.connect_http import place_of
+
+    if options.connect_url:
+        try:
+            place = place_of(options.connect_url)
+        except ValueError as error:
+            raise GatewayError(f"--connect-url: {error}") from None
+        found = {"connect": place}
+        return lambda: found
+    directory = connect_directory(None if options.control_socket else options.bootstrap_servers, options.data_dir)
+    return lambda: known_places(directory)
 
 
 def _open(options: ConsoleOptions) -> AttachedGateway:

@@ -24,6 +24,7 @@ from engine.supervisor.zookeeper_snapshot import ZnodesSeen
 
 if TYPE_CHECKING:
     from console.gateway.administration import Administration
+    from console.gateway.connect_protocol import ConnectQuestions
     from console.gateway.schemas import SchemaQuestions
     from console.gateway.streams_protocol import StreamsQuestions
 
@@ -168,6 +169,10 @@ class Gateway(Protocol):
     @property
     def schemas(self) -> SchemaQuestions:
         """A schema registry."""
+
+    @property
+    def connect(self) -> ConnectQuestions:
+        """Workers of Kafka Connect."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -381,6 +381,10 @@ class SimulatedGateway:
     def streams(self) -> NoReturn:
         raise GatewayError(_OWN_CLIENTS)
 
+    @property
+    def connect(self) -> NoReturn:
+        raise GatewayError(_OWN_CLIENTS)
+
     async def topic_configs(self, topic: str) -> list[ConfigValue]:
         snapshot = self.simulation.snapshot
         found = next((each for each in snapshot.topics if each.name == topic), None) if snapshot is not None else None

@@ -8,6 +8,7 @@ from console.screens.cluster import ClusterView
 from console.screens.command_log import CommandsView
 from console.screens.configs import CompareView, ConfigsView
 from console.screens.connections import ConnectionsView
+from console.screens.connectors import ConnectorOffsetsView, ConnectorsView, ConnectorView
 from console.screens.contexts import ContextsView
 from console.screens.difference import DifferenceView
 from console.screens.events import EventsView
@@ -51,6 +52,9 @@ VIEWS: dict[str, type[View]] = {
         TopologyView,
         StoresView,
         StoreView,
+        ConnectorsView,
+        ConnectorView,
+        ConnectorOffsetsView,
         EventsView,
         LogView,
         FailoverView,

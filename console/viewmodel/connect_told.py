@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 _SECRET = re.compile(r"password|passwd|secret|token|credential|private.?key|api.?key|jaas", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(\w+://[^/\s:@]+:)[^/\s@]+@")
 HIDDEN = "[hidden]"
+_CAUSE = "Caused by: "
 
 
 class TaskTold(NamedTuple):
@@ -98,11 +99,14 @@ def problems_of(one: ConnectorTold) -> list[str]:
 
 
 def first_line(trace: str | None) -> str:
-    """What a trace says: Java's begins with it, Python's ends with it."""
+    """What a trace says in the end: Java's tells the last cause behind ``Caused by``, Python's in its last line."""
     lines = [each.strip() for each in (trace or "").splitlines() if each.strip()]
     if not lines:
         return ""
-    return lines[-1] if lines[0].startswith("Traceback ") else lines[0]
+    if lines[0].startswith("Traceback "):
+        return lines[-1]
+    causes = [each.removeprefix(_CAUSE) for each in lines if each.startswith(_CAUSE)]
+    return causes[-1] if causes else lines[0]
 
 
 def hidden(config: Mapping[str, str]) -> dict[str, str]:

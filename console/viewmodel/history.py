@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from console.viewmodel.keeping import KeptRows
 from console.viewmodel.pace import Paces
 from console.viewmodel.streams_told import KeptWorkers
 from console.viewmodel.task_moves import TaskMoves
@@ -28,6 +29,8 @@ class History:
         # Of applications over streams: which task came from where, and what workers of each told while it was shown.
         self.task_moves = TaskMoves()
         self.workers: dict[str, KeptWorkers] = {}
+        # Connectors as workers of Connect told them last.
+        self.connectors = KeptRows()
 
     def add(self, key: object, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` (not known now) leaves a gap of nothing."""

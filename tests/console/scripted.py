@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sample_connect import ScriptedConnect
 from sample_files import sample_disk, segment
 from sample_schemas import ScriptedSchemas
 from sample_snapshots import START_MS, finished_act, kill_in, newer_groups, revive_in, sample_cluster
@@ -110,6 +111,7 @@ class ScriptedGateway:
         self.bulk = ScriptedBulk(self)
         self.streams = ScriptedStreams(self)
         self.schemas = ScriptedSchemas(lambda: bool(self.refusing))
+        self.connect = ScriptedConnect(self)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -57,6 +57,9 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "connections": ("connections",),
     "wire": ("wire",),
     "compare": ("configs orders payments",),
+    "connect": ("connect",),
+    "connector": ("connect", "enter"),
+    "connector-offsets": ("connect", "enter", "o"),
     # From there on there is an application over streams.
     "streams": ("streams",),
     # From there on Python workers run it.
@@ -96,7 +99,7 @@ def empty(held: Any) -> None:
 async def bring_about(state: str, app: Any, gateway: ScriptedGateway, pilot: Any) -> None:
     if state == "empty":
         gateway.show(gateway.snapshot.with_facts(topics=(), groups=(), workload=None, acts=()))
-        for held in (gateway, gateway.administration, gateway.streams, gateway.schemas):
+        for held in (gateway, gateway.administration, gateway.streams, gateway.schemas, gateway.connect):
             empty(held)
         await settle(app, pilot)
         return

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from engine.connect.errors import AlreadyExistsError, ConnectError, NotFoundError
-from engine.connect.rest import connector_plugins, connectors, internal, loggers, offsets, root
+from engine.connect.rest import connector_plugins, connectors, figures, internal, loggers, offsets, root
 from engine.connect.rest.access import Access
 from engine.connect.rest.answers import answer, error
 from engine.connect.rest.bodies import MAX_BODY_BYTES
@@ -35,6 +35,7 @@ _MAIN: tuple[Route, ...] = (
     *connectors.ROUTES,
     *offsets.ROUTES,
     *connector_plugins.ROUTES,
+    *figures.ROUTES,
 )
 
 

@@ -105,6 +105,15 @@ class ConnectorOffsets:
     offsets: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = field(default_factory=tuple)
 
 
+class TaskFigures(NamedTuple):
+    """What a task that runs on this worker has done."""
+
+    task: TaskId
+    pid: int | None
+    records: int
+    records_per_s: float
+
+
 class Herder(ABC):
     """The interface. Raises NotFoundError for connectors and tasks that are not there."""
 
@@ -207,6 +216,10 @@ class Herder(ABC):
     @abstractmethod
     async def fence_zombies(self, name: str) -> None:
         """Internal: before tasks of an exactly-once source start (KIP-618)."""
+
+    def figures(self) -> list[TaskFigures]:
+        """Of the tasks that run on this worker."""
+        return []
 
     @abstractmethod
     def is_ready(self) -> bool:

@@ -22,6 +22,7 @@ from engine.connect.runtime.herder import (
     Herder,
     RequestRefused,
     Status,
+    TaskFigures,
     TaskId,
 )
 from engine.connect.runtime.offset_store import OffsetStore
@@ -182,10 +183,12 @@ class WorkerHerder(Herder):
         }
         return ConnectorStatus(name, planned(connector), tasks, self._type(self.known(name)))
 
-    def records_of(self, task: TaskId) -> tuple[int, float]:
-        """How many records a task that runs here has passed on, and how many a second; zeros elsewhere."""
-        host = self.worker.tasks.get(task)
-        return (host.records, host.records_per_s) if host is not None else (0, 0.0)
+    def figures(self) -> list[TaskFigures]:
+        return [
+            TaskFigures(task, host.pid, host.records, host.records_per_s)
+            for task, host in sorted(self.worker.tasks.items())
+            if host.is_running
+        ]
 
     # -- offsets (KIP-875) --------------------------------------------------------------------------------------
 

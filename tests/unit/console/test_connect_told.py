@@ -42,6 +42,9 @@ def test_what_is_no_state_is_refused(status: dict[str, object]) -> None:
 def test_a_trace_is_told_by_what_failed() -> None:
     assert first_line("java.lang.Exception: no\n\tat x") == "java.lang.Exception: no"
     assert first_line("Traceback (most recent call last):\n  File …\nValueError: no\n") == "ValueError: no"
+    assert first_line("java.lang.Exception: outer\n\tat x\nCaused by: java.io.IOException: inner\n\tat y") == (
+        "java.io.IOException: inner"
+    )
     assert first_line(None) == ""
 
 
