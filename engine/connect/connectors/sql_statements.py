@@ -45,7 +45,6 @@ class Writer:
             (counted[id(column)], cell.get, _binder(cell.schema, column.type, database))
             for column, cell in zip(columns, cells, strict=True)
         ]
-        self._key_names = [counted[id(each)] for each in self._keys]
         self._bound = {
             each.name: sa.bindparam(counted[id(each)], type_=each.type) for each in (*self._keys, *self._others)
         }
@@ -65,10 +64,6 @@ class Writer:
         Raises:
             sqlalchemy.exc.DBAPIError: what the database said.
         """
-        if self._mode in (UPSERT, "delete") and len(rows) > 1:
-            # One statement must not touch a row twice; the last says what it is.
-            latest = {tuple(row[name] for name in self._key_names): row for row in rows}
-            rows = list(latest.values())
         for first in range(0, len(rows), self._batch_size):
             self._write(connection, rows[first : first + self._batch_size])
 
