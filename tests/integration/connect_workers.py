@@ -74,6 +74,12 @@ class ConnectWorker:
     def worker_id(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the worker's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> ConnectWorker:
         """In the background; :meth:`ready` waits."""
         with self.log.open("ab") as log:

@@ -1,6 +1,7 @@
 """An exactly-once source while its tasks and workers die by SIGKILL: who reads committed records sees each once.
 
-A short run; ``make connect-exactly-once`` makes it one of 100,000 records, with brokers that die as well.
+A short run; ``make connect-exactly-once`` makes it one of 100,000 records, where brokers die as well and workers stand
+still until others have their work.
 """
 
 from __future__ import annotations
@@ -97,6 +98,16 @@ def revive(worker: ConnectWorker) -> None:
             worker.ask("POST", "/connectors/source/restart?includeTasks=true&onlyFailed=true")
 
 
+def _signal(pids: list[int], number: signal.Signals) -> int:
+    """How many processes there were to send it to."""
+    sent = 0
+    for each in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, number)
+            sent += 1
+    return sent
+
+
 def test_each_record_is_there_once_whatever_dies(cluster: KafkaCluster, tmp_path: Path) -> None:
     cluster.create_topic(TOPIC, partitions=2)
     configs = distributed(
@@ -133,18 +144,23 @@ def test_each_record_is_there_once_whatever_dies(cluster: KafkaCluster, tmp_path
         feeder.start()
         while feeder.is_alive():
             reader.read(chance.uniform(0.3, 0.9))
-            kind = chance.choice(["task", "worker", "broker"]) if IS_LONG else next(short)
+            kind = chance.choice(["task", "worker", "broker", "zombie"]) if IS_LONG else next(short)
             if kind == "task":
                 for each in workers:
-                    for pid in each.task_pids():
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
-                            killed["task"] += 1
+                    killed["task"] += _signal(each.task_pids(), signal.SIGKILL)
             elif kind == "worker":
                 place = chance.randrange(WORKERS)
                 workers[place].kill()
                 killed["worker"] += 1
                 workers[place] = ConnectWorker(configs, tmp_path, f"worker-{next(names)}").start()
+            elif kind == "zombie":
+                # Beyond its session: others have its tasks when it goes on.
+                place = chance.randrange(WORKERS)
+                pids = [workers[place].pid, *workers[place].task_pids()]
+                _signal(pids, signal.SIGSTOP)
+                killed["zombie"] += 1
+                reader.read(4.0)
+                _signal(pids, signal.SIGCONT)
             elif kind == "broker" and killed["broker"] < 8:
                 victim = chance.randint(1, BROKERS)
                 cluster.kill(victim)
