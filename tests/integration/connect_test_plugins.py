@@ -83,7 +83,7 @@ class NumberTask(SourceTask):
 
 
 class DemandingSink(SinkConnector):
-    """Begins at the third record; takes nothing at first, refuses one record, pauses for a while."""
+    """Begins at the third record, after a while; takes nothing at first, refuses one record, pauses once more."""
 
     def start(self, props: Props) -> None:
         self._props = dict(props)
@@ -116,6 +116,8 @@ class DemandingTask(SinkTask):
     def open(self, partitions: Sequence[TopicPartition]) -> None:
         self._say(f"open {sorted(each.partition for each in partitions)}")
         self.context.offset({each: 2 for each in partitions})
+        self.context.pause(*partitions)
+        self._told.append("open")
 
     def close(self, partitions: Sequence[TopicPartition]) -> None:
         self._say(f"close {sorted(each.partition for each in partitions)}")

@@ -183,6 +183,7 @@ class SinkLoop:
         self._current: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._redelivering = False
+        self._opening = False
         self._really_paused: set[TopicPartition] = set()
         self._failure: BaseException | None = None
         self._commit_at = 0.0
@@ -330,6 +331,8 @@ class SinkLoop:
 
     def pause_or_resume(self) -> None:
         """Have those partitions paused that should be."""
+        if self._opening:
+            return  # the consumer does not have them yet
         wanted = (
             set(self.assigned) if self._control.paused or self._redelivering else self.context.paused & self.assigned
         )
@@ -373,7 +376,11 @@ class SinkLoop:
             self.assigned |= set(partitions)
             self._really_paused -= set(partitions)
             if partitions:
-                self._task.open(partitions)
+                self._opening = True
+                try:
+                    self._task.open(partitions)
+                finally:
+                    self._opening = False
             offsets, self.context.offsets = self.context.offsets, {}
             for each in known:
                 at = TopicPartition(each.topic, each.partition)
