@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from engine.model.properties import read_properties
 from engine.registry.config import RegistryConfig, RegistryConfigError, read_config
-from engine.registry.errors import CannotStart
+from engine.registry.errors import CannotStart, RegistryBroken
 from engine.registry.service import RegistryService
 
 WRONG_USE = 2
@@ -43,7 +43,9 @@ async def serve(config: RegistryConfig, on_ready: Callable[[str], None] | None =
         await stopped.wait()
     finally:
         await service.close()
-    return FENCED if service.lost.done() else 0
+    if not service.lost.done():
+        return 0
+    return 1 if isinstance(service.lost.result(), RegistryBroken) else FENCED
 
 
 def main() -> int:

@@ -66,5 +66,9 @@ class RegistryFenced(Exception):
     """Another registry writes to the topic: this one must not any more."""
 
 
+class RegistryBroken(RegistryFenced):
+    """Its producer is beyond help: it must not write either, and another start helps."""
+
+
 class CannotStart(Exception):
     """The registry cannot begin; the message says why and what to do."""

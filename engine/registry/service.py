@@ -9,7 +9,7 @@ from typing import Any
 from engine.client.security.librdkafka import librdkafka_security
 from engine.client.security.properties import SecurityError
 from engine.registry.config import RegistryConfig
-from engine.registry.errors import CannotStart
+from engine.registry.errors import CannotStart, RegistryFenced
 from engine.registry.registry import SchemaRegistry
 from engine.registry.server import RegistryServer
 from engine.registry.topic_log import TopicLog
@@ -25,7 +25,7 @@ class RegistryService:
         """Raises: RegistryConfigError: it would stand open."""
         config.check()
         self._config = config
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[RegistryFenced] = asyncio.get_running_loop().create_future()
         self.registry = SchemaRegistry(self._append)
         try:
             security = librdkafka_security(config.security)
@@ -34,7 +34,7 @@ class RegistryService:
         settings: dict[str, Any] = {"bootstrap.servers": config.bootstrap_servers, **security}
         self._log = TopicLog(settings, config.topic, self._apply, self._lose, timeout_s=config.timeout_s)
         self._server = RegistryServer(
-            self.registry, config, lost=lambda: self.lost.result() if self.lost.done() else ""
+            self.registry, config, lost=lambda: str(self.lost.result()) if self.lost.done() else ""
         )
 
     async def start(self) -> None:
@@ -75,6 +75,6 @@ class RegistryService:
             # As Confluent's registry: one bad record does not take all schemas away.
             log.warning("%s: a record is skipped: %s", self._config.topic, error)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: RegistryFenced) -> None:
         if not self.lost.done():
             self.lost.set_result(why)

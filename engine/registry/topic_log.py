@@ -24,7 +24,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
     ResourceType,
 )
 
-from engine.registry.errors import STORE_FAILED, STORE_TIMED_OUT, CannotStart, RegistryFenced, StoreError
+from engine.registry.errors import (
+    SCHEMA_TOO_LARGE,
+    STORE_FAILED,
+    STORE_TIMED_OUT,
+    CannotStart,
+    RegistryBroken,
+    RegistryFenced,
+    StoreError,
+)
 from engine.registry.topic_records import Record, noop_record
 
 log = logging.getLogger(__name__)
@@ -48,7 +56,7 @@ class TopicLog:
         settings: Mapping[str, Any],
         topic: str,
         on_record: Callable[[bytes, bytes | None, int], None],
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[RegistryFenced], None],
         *,
         timeout_s: float = 30.0,
     ) -> None:
@@ -79,7 +87,9 @@ class TopicLog:
         self._own_lock = threading.Lock()
         # Before this offset others may have written.
         self._since = -1
-        self._lost = ""
+        self._lost: RegistryFenced | None = None
+        # A transaction was begun, and its end is not known.
+        self._is_open = False
         self._position = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -200,18 +210,38 @@ class TopicLog:
             StoreError: they are not written, or it is not known whether (50002).
             RegistryFenced: this registry must not write any more.
         """
-        if self._lost:
-            raise RegistryFenced(self._lost)
+        if self._lost is not None:
+            raise self._lost
         assert self._loop is not None, "the log was started"
         try:
             offset = await self._loop.run_in_executor(self._writing, self._write, records)
         except RegistryFenced as error:
-            self._lose(str(error))
+            self._lose(error)
             raise
         await self._until_read(offset)
 
     def _write(self, records: list[Record]) -> int:
         until = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self._settle(until)
+                offsets = self._in_transaction(records, until)
+                break
+            except KafkaException as error:
+                told = error.args[0]
+                # What was aborted is not there for anybody: it may be written once more.
+                may_again = told.txn_requires_abort() or told.code() in (
+                    KafkaError._PURGE_QUEUE,
+                    KafkaError._PURGE_INFLIGHT,
+                )
+                if told.fatal() or not may_again or time.monotonic() > until or self._closing.is_set():
+                    raise self._failed(error) from error
+        if self._since < 0:
+            self._since = offsets[0]
+        return max(offsets)
+
+    def _in_transaction(self, records: list[Record], until: float) -> list[int]:
+        """Their offsets, once they are committed."""
         offsets: list[int] = []
         failures: list[KafkaError] = []
 
@@ -223,55 +253,56 @@ class TopicLog:
                 with self._own_lock:
                     self._own.add(message.offset())
 
-        try:
-            if self._producer is None:
-                self._open_producer(until)
-            self._producer.begin_transaction()
-            for record in records:
-                self._producer.produce(self.topic, record.value, record.key, 0, on_delivery=delivered)
-            self._producer.flush(max(0.0, until - time.monotonic()))
-            if failures or len(offsets) < len(records):
-                raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
-            self._commit(until)
-        except KafkaException as error:
-            raise self._failed(error) from error
-        if self._since < 0:
-            self._since = offsets[0]
-        return max(offsets)
+        self._producer.begin_transaction()
+        self._is_open = True
+        for record in records:
+            self._producer.produce(self.topic, record.value, record.key, 0, on_delivery=delivered)
+        while self._producer.flush(_POLL_S) and time.monotonic() < until and not self._closing.is_set():
+            pass
+        if failures or len(offsets) < len(records):
+            raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
+        self._until_done(self._producer.commit_transaction, until)
+        self._is_open = False
+        return offsets
 
-    def _commit(self, until: float) -> None:
+    def _until_done(self, call: Callable[[float], object], until: float) -> None:
         while True:
             try:
-                self._producer.commit_transaction(_CALL_S)
+                call(max(0.1, min(_CALL_S, until - time.monotonic())))
                 return
             except KafkaException as error:
                 told = error.args[0]
-                if told.fatal() or told.txn_requires_abort() or time.monotonic() > until:
+                again = told.retriable() or told.code() == KafkaError._TIMED_OUT
+                if told.fatal() or told.txn_requires_abort() or not again:
                     raise
-                if not told.retriable() and told.code() != KafkaError._TIMED_OUT:
+                if time.monotonic() > until or self._closing.is_set():
                     raise
+
+    def _settle(self, until: float) -> None:
+        """End the transaction of a write that failed. The same producer does it: one that was fenced stays so."""
+        if not self._is_open:
+            return
+        try:
+            self._until_done(self._producer.abort_transaction, until)
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError._CONFLICT, KafkaError._STATE):
+                raise
+            # It was being committed, and goes on where it was.
+            self._until_done(self._producer.commit_transaction, until)
+        self._is_open = False
 
     def _failed(self, error: KafkaException) -> Exception:
         told = error.args[0]
-        fenced = told.code() in _FENCED
-        if told.code() == KafkaError._FATAL or (told.fatal() and not fenced):
-            fenced = self._fatal_is_fencing()
-        if fenced:
+        if told.code() in _FENCED:
             self._close_producer()
             return RegistryFenced(f"another registry writes to {self.topic} (it has fenced this one)")
-        # The next write makes a producer anew, which ends this one's transaction one way or the other.
-        with suppress(KafkaException):
-            self._producer.abort_transaction(_CALL_S)
-        self._close_producer()
+        if told.fatal():
+            self._close_producer()
+            return RegistryBroken(f"{self.topic}: {told.str()}: the registry has to begin anew")
         if told.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return StoreError(42209, f"the schema is larger than a record of {self.topic} may be")
+            return StoreError(SCHEMA_TOO_LARGE, f"the schema is larger than a record of {self.topic} may be")
         timed_out = told.code() in (KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT)
         return StoreError(STORE_TIMED_OUT if timed_out else STORE_FAILED, f"{self.topic}: {told.str()}")
-
-    def _fatal_is_fencing(self) -> bool:
-        found = getattr(self._producer, "fatal_error", None)
-        said = found() if callable(found) else None
-        return said is not None and said[0] in _FENCED if isinstance(said, tuple) else False
 
     async def _until_read(self, offset: int) -> None:
         if self._position > offset:
@@ -326,7 +357,7 @@ class TopicLog:
                 is_own = offset in self._own
                 self._own.discard(offset)
             if not is_own and 0 <= self._since < offset:
-                self._lose(f"another registry writes to {self.topic} (offset {offset}): only one may")
+                self._lose(RegistryFenced(f"another registry writes to {self.topic} (offset {offset}): only one may"))
             if message.key() is not None:
                 self._on_record(message.key(), message.value(), message.timestamp()[1])
             self._position = offset + 1
@@ -334,8 +365,8 @@ class TopicLog:
             if offset < self._position and not waiting.done():
                 waiting.set_result(None)
 
-    def _lose(self, why: str) -> None:
-        if not self._lost:
+    def _lose(self, why: RegistryFenced) -> None:
+        if self._lost is None:
             self._lost = why
             log.error("%s", why)
             self._on_lost(why)

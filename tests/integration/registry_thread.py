@@ -42,7 +42,7 @@ class RegistryThread:
         """Why it must not write any more; waits for that."""
 
         async def wait() -> str:
-            return await asyncio.wait_for(asyncio.shield(self.service.lost), timeout_s)
+            return str(await asyncio.wait_for(asyncio.shield(self.service.lost), timeout_s))
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(timeout_s + 5)
 

@@ -239,6 +239,27 @@ def test_a_record_of_somebody_else_ends_the_registry(cluster: KafkaCluster, topi
         assert "only one may" in registry.lost(10)
 
 
+def test_a_write_that_nobody_answered_is_told_so_and_the_next_one_is_done(topic: str) -> None:
+    with KafkaCluster(1) as lone:
+        settings = config(lone, topic)._replace(timeout_s=3.0)
+        with RegistryThread(settings) as registry:
+            client(registry).register_schema("a", Schema('"int"', "AVRO"))
+            lone.pause(1)
+            try:
+                refused = httpx2.post(f"{registry.url}/subjects/b/versions", json={"schema": '"long"'}, timeout=30)
+                assert (refused.status_code, refused.json()["error_code"]) == (500, 50002)
+                # What is known is told all the same.
+                assert httpx2.get(f"{registry.url}/schemas/ids/1").json()["schema"] == '"int"'
+            finally:
+                lone.resume(1)
+            answer = httpx2.post(f"{registry.url}/subjects/c/versions", json={"schema": '"float"'}, timeout=30)
+            assert answer.status_code == 200, answer.json()
+            known = client(registry).get_subjects()
+        assert known in (["a", "c"], ["a", "b", "c"])
+        with RegistryThread(settings) as registry:
+            assert client(registry).get_subjects() == known
+
+
 def test_a_topic_that_forgets_is_refused(cluster: KafkaCluster, topic: str) -> None:
     cluster.create_topic(topic, 1, configs={"cleanup.policy": "delete"})
     with pytest.raises(CannotStart, match=r"cleanup\.policy=delete"):
