@@ -332,6 +332,28 @@ def test_a_connection_that_is_lost_in_the_middle_loses_nothing(reader: Reader, m
     assert task.poll() is None
 
 
+def test_a_question_beside_the_stream_that_fails_takes_no_records_with_it(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)")
+    task = reader.start(snapshot__mode="never", heartbeat__interval__ms="1")
+    assert task.poll() is None
+    found: list[SourceRecord] = []
+    for number in range(1, 6):
+        reader.run(f"INSERT INTO t VALUES ({number})")
+        # The connection for questions is lost, and one is due.
+        task._next_lag = 0
+        assert task._catalog is not None
+        task._catalog._connection.close()
+        with pytest.raises(RetriableError):
+            task.poll()
+        found += [each for each in reader.read(1) if each.topic == "srv.public.t"]
+    while len(found) < 5:
+        found += [each for each in reader.read(1) if each.topic == "srv.public.t"]
+    assert after(found) == [1, 2, 3, 4, 5]
+    reader.acknowledge(found)
+
+
 def test_in_transactions_of_kafka_those_of_postgresql_stay_whole(reader: Reader) -> None:
     reader.boundaries = ended = Stopwatch()
     reader.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 30)")

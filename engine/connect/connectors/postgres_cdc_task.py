@@ -102,12 +102,15 @@ class PostgresTask(SourceTask):
             return None
         if self._stream is None:
             self._stream = self._begin_stream()
+        # Before anything is read: what fails here must not take records with it.
+        self._every_so_often()
+        beat = self._heartbeat()
         told = self._stream.read(self._values["max.batch.size"], _WAIT_S)
         self._position = self._stream.position
-        records = [record for each in told for record in each.records]
+        if beat is not None:
+            told.insert(0, beat)
         self._count(told)
-        self._every_so_often(records)
-        return records or None
+        return [record for each in told for record in each.records] or None
 
     def _count(self, told: list[Told]) -> None:
         whole: SourceRecord | None = None
@@ -175,7 +178,7 @@ class PostgresTask(SourceTask):
             self._catalog = Catalog(connection)
         return self._catalog
 
-    def _every_so_often(self, records: list[SourceRecord]) -> None:
+    def _every_so_often(self) -> None:
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + self._status_s
@@ -186,16 +189,18 @@ class PostgresTask(SourceTask):
             _log.info(
                 "PostgreSQL keeps %s bytes of its log for the slot %s", self.slot_lag_bytes, self._values["slot.name"]
             )
+
+    def _heartbeat(self) -> Told | None:
+        """A record for the heartbeat topic, if its time has come and no transaction is half told."""
+        now = time.monotonic()
         between = self._stream is not None and self._stream.idle_lsn is not None
-        if self._beat_s and now >= self._next_beat and self._position is not None and between:
-            self._next_beat = now + self._beat_s
-            topic = f"{self._values['topic.heartbeat.prefix']}.{self._values['topic.prefix']}"
-            offset = self._position.offset()
-            beat = heartbeat(topic, self._values["topic.prefix"], int(time.time() * 1000), self._partition, offset)
-            records.append(beat)
-            self._acknowledged.sent(beat, None)
-            if self._boundaries is not None:
-                self._boundaries.commit_transaction(beat)
+        if not self._beat_s or now < self._next_beat or self._position is None or not between:
+            return None
+        self._next_beat = now + self._beat_s
+        server = self._values["topic.prefix"]
+        topic, offset = f"{self._values['topic.heartbeat.prefix']}.{server}", self._position.offset()
+        beat = heartbeat(topic, server, int(time.time() * 1000), self._partition, offset)
+        return Told([beat], self._position.lsn_commit)
 
     def _confirm(self) -> None:
         if self._stream is None:
