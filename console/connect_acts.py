@@ -16,7 +16,7 @@ from console.viewmodel.connector_forms import config_of, errors_of, offset_of, t
 from console.viewmodel.connectors import ConnectorRow, OffsetRow
 
 After = Callable[[], None]
-_CONFIG_LINES = 13
+_CONFIG_LINES = 11
 _SHOWN_ERRORS = 4
 _DOING = {"pause": "pausing", "resume": "resuming", "stop": "stopping"}
 _DONE = {"pause": "is to pause", "resume": "is to run", "stop": "is to stop"}

@@ -167,9 +167,9 @@ class ConnectorView(PolledView):
     def action_error(self) -> None:
         row: ConnectTaskRow | None = self.table.cursor_row
         if row is not None and row.told.trace:
-            self.console.push_screen(
-                Detail(f"task {row.told.number} of {self.about['name']}", _lines(row.told.trace), indent=0)
-            )
+            said = cell(first_line(row.told.trace), "offline")
+            title = f"task {row.told.number} of {self.about['name']}"
+            self.console.push_screen(Detail(title, [said, *_lines(row.told.trace)], indent=0))
         elif self._connector is not None:
             _show_error(self, self._connector)
 
@@ -257,8 +257,7 @@ def _described(row: ConnectorRow) -> dict[str, Any]:
 
 
 def _lines(trace: str) -> list[Any]:
-    said = first_line(trace)
-    return [cell(line, "offline" if line.strip() == said else "text") for line in trace.rstrip().splitlines()]
+    return [cell(line, "muted") for line in trace.rstrip().splitlines()]
 
 
 def _show_error(view: View, row: ConnectorRow) -> None:
@@ -270,7 +269,7 @@ def _show_error(view: View, row: ConnectorRow) -> None:
         return
     lines: list[Any] = []
     for who, trace in found:
-        lines += [cell(f"{who}:", "accent"), *_lines(trace), cell("")]
+        lines += [cell(f"{who}: {first_line(trace)}", "offline"), *_lines(trace), cell("")]
     view.console.push_screen(Detail(f"what {told.name} failed by", lines, indent=0))
 
 

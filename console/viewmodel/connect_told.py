@@ -11,6 +11,7 @@ _SECRET = re.compile(r"password|passwd|secret|token|credential|private.?key|api.
 _USER_IN_URL = re.compile(r"(\w+://[^/\s:@]+:)[^/\s@]+@")
 HIDDEN = "[hidden]"
 _CAUSE = "Caused by: "
+_PACKAGE = re.compile(r"^(?:[\w$]+\.)+(?=[A-Z][\w$]*(?:: |$))")
 
 
 class TaskTold(NamedTuple):
@@ -103,10 +104,10 @@ def first_line(trace: str | None) -> str:
     lines = [each.strip() for each in (trace or "").splitlines() if each.strip()]
     if not lines:
         return ""
-    if lines[0].startswith("Traceback "):
-        return lines[-1]
+    said = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
     causes = [each.removeprefix(_CAUSE) for each in lines if each.startswith(_CAUSE)]
-    return causes[-1] if causes else lines[0]
+    # Where a class is says nothing to whoever has one line to read.
+    return _PACKAGE.sub("", causes[-1] if causes else said)
 
 
 def hidden(config: Mapping[str, str]) -> dict[str, str]:

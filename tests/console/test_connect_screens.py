@@ -34,9 +34,12 @@ def asked(it: Driver, method: str) -> list[tuple[Any, ...]]:
 async def test_a_connector_is_opened_and_what_it_failed_by_is_shown() -> None:
     async with connectors(size=(160, 40)) as it:
         assert it.title == "connectors(all)[3]"
-        assert "java.sql.SQLException: no such" in it.screen
+        assert "SQLException: no such table" in it.screen
         await it.press("x")
-        assert "task 1 on 127.0.0.1:8084:" in it.screen and "WorkerSinkTask.java:635" in it.screen
+        assert (
+            "task 1 on 127.0.0.1:8084: SQLException: no such table: orders" in it.screen
+            and "WorkerSinkTask.java:635" in it.screen
+        )
         await it.press("escape", "enter")
         assert it.title == "tasks(billing)[2]"
         await it.press("m")
