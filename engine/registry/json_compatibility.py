@@ -7,7 +7,7 @@ and the kinds of difference that its registry tells. Not compared, as there: ``p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -82,6 +82,16 @@ class _Comparison:
         self._guilty = guilty
         self._known: dict[tuple[int, int], list[Difference] | None] = {}
         self._count = 0
+        self._kinds: dict[str, Callable[[Node, Node], Iterator[Difference]]] = {
+            "string": self._string,
+            "number": self._number,
+            "enum": self._enum,
+            "const": self._const,
+            "not": self._not,
+            "combined": self._combined,
+            "object": self._object,
+            "array": self._array,
+        }
 
     def incompatible_pairs(self) -> dict[tuple[int, int], list[Difference]]:
         return {pair: found for pair, found in self._known.items() if found is not None and not _is_compatible(found)}
@@ -113,7 +123,7 @@ class _Comparison:
             if not both_bytes:
                 yield Difference("TYPE_CHANGED", "", False)
             return
-        compare_kind = getattr(self, f"_{old.kind}", None)
+        compare_kind = self._kinds.get(old.kind)
         if compare_kind is not None:
             yield from compare_kind(old, new)
         yield from self._limits(old, new)

@@ -71,6 +71,8 @@ def _check_draft(value: Any) -> None:
     draft = value.get("$schema") if isinstance(value, dict) else None
     if draft is not None and not isinstance(draft, str):
         raise InvalidSchema("$schema is the URI of a draft")
+    if draft is not None and "draft-03" in draft:
+        raise InvalidSchema("draft 3 of JSON Schema is not known here: 4, 6, 7, 2019-09 and 2020-12 are")
     validator = validator_for(value, default=Draft7Validator)
     try:
         validator.check_schema(value)

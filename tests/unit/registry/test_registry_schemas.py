@@ -75,6 +75,7 @@ def test_normalized_schemas_do_not_depend_on_the_order_of_attributes() -> None:
     [
         ("[]", "no JSON Schema"),
         ('{"type":"strin"}', "no JSON Schema"),
+        ('{"$schema":"http://json-schema.org/draft-03/schema#","type":"any"}', "draft 3"),
         ('{"$ref":"other.json"}', "Unresolved"),
         ('{"$ref":"#/definitions/x"}', "Unresolved"),
         ('{"properties":{"a":{"$ref":"#nowhere"}}}', "Unresolved"),
