@@ -71,11 +71,6 @@ class ConfigStore:
         """
         await self._log.read_to_end(timeout_s)
 
-    @property
-    def has_privileges(self) -> bool:
-        """Whether :meth:`write` may be called."""
-        return not self._transactional or self._producer is not None
-
     async def claim(self) -> None:
         """This worker leads now.
 

@@ -87,8 +87,7 @@ def _common() -> ConfigDef:
         width=Width.LONG,
         display_name="Connector class",
     )
-    for name, what, shown in (("connector", "the connector", "Connector"),):
-        define(f"{name}.plugin.version", text, None, medium, f"Version of {what}.", **_version(shown))
+    define("connector.plugin.version", text, None, medium, "Version of the connector.", **_version("Connector"))
     define(
         "tasks.max",
         ConfigType.INT,
@@ -367,8 +366,6 @@ SOURCE_CONFIG = CONNECTOR_CONFIG.including(_source())
 """All that a source has, besides ``topic.creation.…``, transforms and its own."""
 SINK_CONFIG = CONNECTOR_CONFIG.including(_sink())
 """All that a sink has, besides transforms and its own."""
-
-RETRY_UNLIMITED = -1
 
 
 def topic_creation_groups(props: Mapping[str, str]) -> list[str]:

@@ -39,9 +39,6 @@ class OutgoingRecord(NamedTuple):
     original: SourceRecord
 
 
-_NO_HEADERS: list[tuple[str, bytes | None]] = []
-
-
 class _Chain:
     def __init__(self, transforms: TransformationChain, converters: Converters, operator: ErrorOperator) -> None:
         self._transforms = transforms.stages
