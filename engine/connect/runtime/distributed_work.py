@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.client.errors import AuthenticationFailed, UnsupportedApi
 from engine.connect.errors import ConnectError, NotFoundError
@@ -64,7 +64,7 @@ class DistributedWork(WorkerHerder):
         self._changing = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
         self._stopping = False
-        self._beside: set[asyncio.Task[None]] = set()
+        self._reconfiguring: dict[str, asyncio.Task[None]] = {}
         self._starting: dict[TaskId, asyncio.Task[None]] = {}
         self._fencing: dict[str, asyncio.Task[None]] = {}
         self._wants_round = False
@@ -91,10 +91,12 @@ class DistributedWork(WorkerHerder):
 
     async def stop(self) -> None:
         self._stopping, self._ready = True, False
-        for each in (self._living, *self._beside, *self._starting.values()):
-            if each is not None:
-                each.cancel()
-        await asyncio.gather(*(each for each in (self._living, *self._beside) if each), return_exceptions=True)
+        beside = [*self._reconfiguring.values(), *self._starting.values()]
+        if self._living is not None:
+            beside.append(self._living)
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         running = Work(tuple(self.worker.connectors), tuple(self.worker.tasks))
         await self.stop_work(running)
         if self._group is not None:
@@ -336,42 +338,39 @@ class DistributedWork(WorkerHerder):
 
     # -- task configs -------------------------------------------------------------------------------------------------
 
-    def _beside_life(self, work: Awaitable[None]) -> None:
-        async def do() -> None:
-            await work
-
-        task = asyncio.get_running_loop().create_task(do())
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
     def _reconfigure_soon(self, name: str) -> None:
-        self._beside_life(self._reconfigure(name))
+        before = self._reconfiguring.pop(name, None)
+        if before is not None:
+            before.cancel()
+        task = self._reconfiguring[name] = asyncio.get_running_loop().create_task(self._reconfigure(name))
+        task.add_done_callback(
+            lambda _: self._reconfiguring.pop(name) if self._reconfiguring.get(name) is task else None
+        )
 
     async def _reconfigure(self, name: str) -> None:
-        """Ask a connector that runs here for its task configs, and have them written if they are others."""
-        for delay_s in (*_RETRY_S, None):
-            if self.configs.target(name) != "STARTED" or name not in self.worker.connectors:
+        """Ask a connector that runs here for its task configs, and have them written if they are others.
+
+        Tried until it works: the leader may be away, or the brokers.
+        """
+        attempt = 0
+        while self.configs.target(name) == "STARTED" and (host := self.worker.connectors.get(name)) is not None:
+            config = self.configs.connectors.get(name)
+            if config is None:
                 return
             try:
-                configs = await self.worker.task_configs(name, self.configs.connectors[name])
+                configs = await self.worker.task_configs(name, config)
+            except Exception as error:
+                host.failed(error)
+                return
+            try:
                 now = [self.configs.task_configs.get(each) for each in self.configs.tasks(name)]
-                same = configs == now and self.configs.applied.get(name) == self.configs.connectors.get(name)
-                if not same:
+                if configs != now or self.configs.applied.get(name) != config:
                     await self._publish(name, configs)
                 return
-            except (ConnectError, KeyError) as error:
-                if delay_s is None or self._stopping:
-                    host = self.worker.connectors.get(name)
-                    if host is not None:
-                        host.failed(error)
-                    return
+            except ConnectError as error:
                 log.warning("task configs of %s: %s; again", name, error)
-            except Exception as error:
-                host = self.worker.connectors.get(name)
-                if host is not None:
-                    host.failed(error)
-                return
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+            attempt += 1
 
     async def _publish(self, name: str, configs: list[dict[str, str]]) -> None:
         if self.group.is_leader:
