@@ -18,5 +18,5 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = error.name or str(error)
+        missing = error.name.partition(".")[0] if error.name else str(error)
         raise ConnectError(f"{missing} is not installed: pip install 'kconsole[{extra}]'") from error

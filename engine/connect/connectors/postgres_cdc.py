@@ -320,8 +320,11 @@ class PostgresConnector(SourceConnector):
             values = CONFIG.parse(props)
         except ConfigError:
             return {}  # its definitions say that already
-        with needs_extra(EXTRA):
-            from engine.connect.connectors.postgres_catalog import problems
+        try:
+            with needs_extra(EXTRA):
+                from engine.connect.connectors.postgres_catalog import problems
+        except ConnectError as error:
+            return {"database.hostname": [str(error)]}
         return problems(values)
 
     def exactly_once_support(self, props: Props) -> ExactlyOnceSupport:
