@@ -123,7 +123,7 @@ def test_a_sink_is_retried_rewound_paused_and_heard_about_bad_records(cluster: K
                 worker.ask("GET", "/connectors/demanding/offsets")[1]["offsets"]
                 == [{"partition": {"kafka_topic": "demands", "kafka_partition": 0}, "offset": {"kafka_offset": 5}}]
             ),
-            5,
+            20,
             "other offsets than the task's",
         )
         assert worker.ask("PUT", "/connectors/demanding/stop")[0] == 204

@@ -35,14 +35,14 @@ def test_lines_go_through_and_a_killed_task_fails_until_it_is_restarted(cluster:
         worker.until(lambda: len(lines_of(sink)) == 1000, 20, "the lines do not arrive")
         committed = {"partition": {"filename": str(source)}, "offset": {"position": source.stat().st_size}}
         worker.until(
-            lambda: worker.ask("GET", "/connectors/source/offsets")[1] == {"offsets": [committed]}, 5, "no offset"
+            lambda: worker.ask("GET", "/connectors/source/offsets")[1] == {"offsets": [committed]}, 20, "no offset"
         )
         pids = worker.task_pids()
         assert len(pids) == 2
         for each in pids:
             os.kill(each, signal.SIGKILL)
         for name in ("source", "sink"):
-            worker.until(lambda name=name: worker.states(name) == ["RUNNING", "FAILED"], 5, "nobody notices")  # type: ignore[misc]
+            worker.until(lambda name=name: worker.states(name) == ["RUNNING", "FAILED"], 20, "nobody notices")  # type: ignore[misc]
         (task,) = worker.status("source")["tasks"]
         assert "SIGKILL" in task["trace"] and str(pids[0]) in task["trace"] + worker.status("sink")["tasks"][0]["trace"]
         with source.open("a") as file:
@@ -53,7 +53,7 @@ def test_lines_go_through_and_a_killed_task_fails_until_it_is_restarted(cluster:
         worker.until(lambda: len(set(lines_of(sink))) == 1500, 20, "the lines do not arrive after the restart")
         with source.open("a") as file:
             file.write("the last one\n")
-        worker.until(lambda: lines_of(sink)[-1] == "the last one", 5, "the last line does not arrive")
+        worker.until(lambda: lines_of(sink)[-1] == "the last one", 20, "the last line does not arrive")
         assert worker.stop() == 0
         # It was stopped in order: the offset is the last one, whether or not one was due.
         again = ConnectWorker(standalone(cluster.bootstrap_servers, tmp_path), tmp_path, "again").start().ready()
@@ -93,10 +93,12 @@ def test_the_work_of_a_killed_worker_moves_and_goes_on_at_its_offsets(cluster: K
         victim = next(each for each in workers if each.worker_id == task["worker_id"])
         left = next(each for each in workers if each is not victim)
         committed = {"partition": {"filename": str(source)}, "offset": {"position": source.stat().st_size}}
-        left.until(lambda: left.ask("GET", "/connectors/source/offsets")[1] == {"offsets": [committed]}, 5, "no offset")
+        left.until(
+            lambda: left.ask("GET", "/connectors/source/offsets")[1] == {"offsets": [committed]}, 20, "no offset"
+        )
         pids = victim.task_pids()
         victim.kill()
-        left.until(lambda: not any(Path(f"/proc/{each}").exists() for each in pids), 5, "tasks outlive their worker")
+        left.until(lambda: not any(Path(f"/proc/{each}").exists() for each in pids), 20, "tasks outlive their worker")
         with source.open("a") as file:
             file.writelines(f"more {each}\n" for each in range(500))
 
@@ -197,7 +199,7 @@ def test_a_record_that_cannot_be_read_goes_to_the_dead_letter_queue_with_its_rea
                 worker.ask("GET", "/connectors/picky/offsets")[1]["offsets"]
                 == [{"partition": {"kafka_topic": "poisoned", "kafka_partition": 0}, "offset": {"kafka_offset": 3}}]
             ),
-            5,
+            20,
             "the offsets do not pass the bad record",
         )
     finally:
