@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from engine.testing.cluster import KafkaCluster
 from tests.integration.conftest import ROOT, SPEC, start_cluster, stop_cluster
 from tests.integration.postgres_server import USER, PostgresServer
 from tests.integration.record_connect_rest import free_port
+from tests.spark.counting import IS_THERE, counted_by_spark
 
 ORDERS = int(os.environ.get("KCONSOLE_PIPELINE_ORDERS", "400"))
 IS_LONG = ORDERS > 5_000
@@ -111,7 +113,6 @@ class Shop:
         self._server, self._database = server, database
         self._random = random.Random(7)
         self.orders, self.payments = 0, 0
-        self.cents: dict[int, int] = {}
         self.failure: BaseException | None = None
         server.run(
             "CREATE TABLE orders (id bigint PRIMARY KEY, customer int NOT NULL, amount numeric(10,2) NOT NULL)",
@@ -345,27 +346,14 @@ def test_each_row_arrives_once_while_workers_brokers_and_the_database_die(
         priced = Topic(brokers.bootstrap, "priced", lambda value: int(value["payload"]["id"]))
         paid = Topic(brokers.bootstrap, "shop-payments", lambda value: int(value["id"]))
         _wait(lambda: priced.read() > 0, "the first order", 60, connect)
-        victims: dict[str, Callable[[], None]] = {}
-        for each in connect.workers:
-            victims[each.name] = lambda each=each: _bounce(each, 1.0)  # type: ignore[misc]
-        for each in streams:
-            victims[each.name] = lambda each=each: _bounce(each, 0.5)  # type: ignore[misc]
-        for broker in brokers.ids:
-            victims[f"broker-{broker}"] = lambda broker=broker: _bounce_broker(brokers, broker)  # type: ignore[misc]
-        victims["postgres"] = lambda: _bounce_postgres(postgres)
-        turns = iter(())
+        victims: dict[str, Callable[[], None]] = {"postgres": partial(_bounce_postgres, postgres)}
+        victims |= {each.name: partial(_bounce, each, 1.0) for each in connect.workers}
+        victims |= {each.name: partial(_bounce, each, 0.5) for each in streams}
+        victims |= {f"broker-{each}": partial(_bounce_broker, brokers, each) for each in brokers.ids}
         restarted = 0
-        short = iter(["postgres", "connect-0", "broker-2"])
-        while shop.is_writing if IS_LONG else True:
-            if IS_LONG:
-                name = next(turns, None)  # type: ignore[assignment]
-                if name is None:
-                    turns = iter(random.sample(sorted(victims), len(victims)))
-                    continue
-            else:
-                name = next(short, None)  # type: ignore[assignment]
-                if name is None:
-                    break
+        for name in _turns(list(victims)) if IS_LONG else ("postgres", "connect-0", "broker-2"):
+            if IS_LONG and not shop.is_writing:
+                break
             victims[name]()
             kills[name] += 1
             time.sleep(3.0 if IS_LONG else 0.3)
@@ -393,6 +381,12 @@ def test_each_row_arrives_once_while_workers_brokers_and_the_database_die(
         assert priced.counts == Counter(range(1, ORDERS + 1)), _differences(priced.counts, ORDERS)
         assert paid.counts == Counter(range(1, PAYMENTS + 1)), _differences(paid.counts, PAYMENTS)
         assert counted(files) == wanted
+        by_spark = "PySpark is not there (`make spark` fetches it)"
+        if IS_LONG and IS_THERE:
+            aggregates = ("count(*) AS rows", "count(DISTINCT id) AS ids", "sum(cents) AS cents")
+            told = counted_by_spark(files / "topics" / "priced", *aggregates)
+            assert tuple(int(told[name]) for name in ("rows", "ids", "cents")) == wanted
+            by_spark = f"PySpark and DuckDB count {told['rows']} rows of them"
         query = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) < 65536 FROM pg_replication_slots"
         _wait(lambda: _asked(postgres, database, query) == [(True,)], "that PostgreSQL may forget its log", 20, connect)
         took = time.monotonic() - began
@@ -400,7 +394,7 @@ def test_each_row_arrives_once_while_workers_brokers_and_the_database_die(
             f"\n{ORDERS} orders and {PAYMENTS} payments in {took:.0f} s, each once: in topics, PostgreSQL and "
             f"{len(list(files.glob('topics/priced/**/*.parquet')))} Parquet files; {sum(kills.values())} kills "
             f"({', '.join(f'{name} {count}' for name, count in sorted(kills.items()))}); {restarted} failed tasks "
-            f"restarted"
+            f"restarted; {by_spark}"
         )
     except BaseException:
         for each in (*connect.workers, *streams):
@@ -411,6 +405,12 @@ def test_each_row_arrives_once_while_workers_brokers_and_the_database_die(
             each.kill()
         time.sleep(0.5)
         _forget_slot(postgres, database)
+
+
+def _turns(names: list[str]) -> Iterator[str]:
+    """Each once, in another order, again and again."""
+    while True:
+        yield from random.sample(names, len(names))
 
 
 def _bounce(process: Process, pause_s: float) -> None:
