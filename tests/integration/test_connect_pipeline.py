@@ -381,7 +381,7 @@ def test_each_row_arrives_once_while_workers_brokers_and_the_database_die(
         assert priced.counts == Counter(range(1, ORDERS + 1)), _differences(priced.counts, ORDERS)
         assert paid.counts == Counter(range(1, PAYMENTS + 1)), _differences(paid.counts, PAYMENTS)
         assert counted(files) == wanted
-        by_spark = "PySpark is not there (`make spark` fetches it)"
+        by_spark = "PySpark was not asked"
         if IS_LONG and IS_THERE:
             aggregates = ("count(*) AS rows", "count(DISTINCT id) AS ids", "sum(cents) AS cents")
             told = counted_by_spark(files / "topics" / "priced", *aggregates)

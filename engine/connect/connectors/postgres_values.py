@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from engine.connect import data
+from engine.connect.connectors.decimals import scaled
 from engine.connect.data import Schema, Struct, Type
 from engine.connect.errors import DataError
 
@@ -142,7 +143,7 @@ def _decimal(name: str, modifier: int, handling: str) -> Field:
     if modifier >= 4:
         raw = (modifier - 4) & 0x7FF
         scale = raw - 0x800 if raw & 0x400 else raw  # 11 bits with a sign since PostgreSQL 15
-        return Field(data.decimal(scale), _finite, Decimal(0).scaleb(-scale))
+        return Field(data.decimal(scale), scaled(scale), Decimal(0).scaleb(-scale))
     zero = Struct(VARIABLE_SCALE_DECIMAL, {"scale": 0, "value": b"\0"})
     return Field(VARIABLE_SCALE_DECIMAL, _variable_scale, zero)
 

@@ -116,6 +116,10 @@ class Database:
         """An identifier, quoted as the config says."""
         return sa.sql.quoted_name(name, self.quote)
 
+    def table_id(self, name: str) -> TableId:
+        """Of a name that may have a schema before it; SQLite has none, so a dot is part of the name there."""
+        return TableId(None, name) if self.dialect == "sqlite" else TableId.parse(name)
+
     def tables(self, schema: str | None = None, types: Iterable[str] = ("TABLE",)) -> list[TableId]:
         """All tables, in their order by name; ``types`` are of TABLE and VIEW.
 

@@ -225,7 +225,8 @@ class SqlSourceTask(SourceTask):
         self._interval_s = values["poll.interval.ms"] / 1000
         self._database = Database(values)
         what: list[TableId | None]
-        what = [None] if values["query"] else [TableId.parse(each) for each in props.get(TABLES, "").split(",") if each]
+        named = [each for each in props.get(TABLES, "").split(",") if each]
+        what = [None] if values["query"] else [self._database.table_id(each) for each in named]
         self._due: list[tuple[float, int]] = [(0.0, index) for index in range(len(what))]
         self._what = what
         self._readers: dict[int, Reader] = {}

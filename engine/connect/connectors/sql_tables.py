@@ -25,10 +25,6 @@ class Tables:
         self._evolve: bool = values["auto.evolve"]
         self._known: dict[TableId, sa.Table] = {}
 
-    def table_id(self, name: str) -> TableId:
-        """Of a name that may have a schema; SQLite has none, so a dot is part of the name there."""
-        return TableId(None, name) if self._database.dialect == "sqlite" else TableId.parse(name)
-
     def forget(self) -> None:
         """Look at all of them anew."""
         self._known.clear()
@@ -40,7 +36,7 @@ class Tables:
             ConnectError: there is no such table or column and it may not, or cannot, be made.
             DataError: no column can be made for a field.
         """
-        wanted = self.table_id(name)
+        wanted = self._database.table_id(name)
         table = self._known[wanted] if wanted in self._known else self._look(wanted)
         if table is None:
             table = self._created(wanted, cells)

@@ -7,6 +7,7 @@ SQLite keeps them, and PostgreSQL's arrays of such types are arrays.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import types
 
 from engine.connect import data
+from engine.connect.connectors.decimals import scaled
 from engine.connect.connectors.sql_database import Database
 from engine.connect.data import Schema, Type
 from engine.connect.errors import DataError
@@ -96,7 +98,7 @@ def _numeric(kind: Any, mapping: str) -> Field:
     if mapping == "best_fit_eager_double" and (scale is None or scale > 0):
         return Field(data.FLOAT64, float)
     scale = UNKNOWN_SCALE if precision is None and not scale else scale or 0
-    return Field(data.decimal(scale), lambda value: value if isinstance(value, Decimal) else Decimal(str(value)))
+    return Field(data.decimal(scale), scaled(scale))
 
 
 def inferred(value: Any) -> Schema | None:
@@ -129,6 +131,8 @@ def infer_convert(schema: Schema, database: Database) -> Convert | None:
         return _or_none(lambda value: to_millis(database.to_utc(value)))
     if schema.type is Type.BYTES and schema.name is None:
         return _or_none(bytes)
+    if schema.name == data.DECIMAL_NAME:
+        return _or_none(scaled(UNKNOWN_SCALE))
     return _or_none(str) if schema.type is Type.STRING else None
 
 
@@ -216,8 +220,6 @@ def _from_text(value: str, column_type: Any, database: Database) -> Any:
         if isinstance(column_type, types.JSON):
             return json.loads(value)
         if isinstance(column_type, types.Uuid) and column_type.as_uuid:
-            import uuid
-
             return uuid.UUID(value)
         if isinstance(column_type, types.Numeric) and not isinstance(column_type, types.Float):
             return Decimal(value)

@@ -15,6 +15,7 @@ from engine.connect.connectors import pgoutput
 from engine.connect.connectors.pgoutput import UNCHANGED, Column, decode, lsn_text, parse_lsn
 from engine.connect.connectors.postgres_position import Acknowledged, Position
 from engine.connect.connectors.postgres_values import PgType, array_items, field_of
+from engine.connect.converters.json import JsonConverter
 from engine.connect.errors import DataError
 from engine.connect.records import SourceRecord
 
@@ -104,6 +105,10 @@ def read(name: str, value: str, modifier: int = -1, **modes: str) -> Any:
     found = field.decode(value)
     data.validate(field.schema, found)
     data.validate(field.schema, field.filler)
+    converter = JsonConverter()
+    if found == found:
+        assert converter.from_connect_data("t", None, field.schema, found) is not None
+    assert converter.from_connect_data("t", None, field.schema, field.filler) is not None
     return found
 
 

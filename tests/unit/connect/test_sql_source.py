@@ -15,9 +15,11 @@ import pytest
 from engine.connect import data
 from engine.connect.connector import ConnectorContext, ExactlyOnceSupport, SourceTask
 from engine.connect.connectors import sql_source_task
+from engine.connect.connectors.decimals import scaled
 from engine.connect.connectors.sql_connection import translate_url
 from engine.connect.connectors.sql_source import CONFIG, SqlSourceConnector
 from engine.connect.connectors.sql_source_task import SqlSourceTask
+from engine.connect.converters.json import JsonConverter
 from engine.connect.errors import ConfigError, ConnectError, DataError, RetriableError
 from tests.unit.connect.task_contexts import Offsets, polled, started
 
@@ -217,6 +219,22 @@ def test_columns_become_connects_types(shop: Shop) -> None:
     assert full.value_schema.field("at").schema == data.TIMESTAMP.as_optional()  # type: ignore[union-attr]
     full.value.validate()
     assert [value for _, value in empty.value.items()] == [1, *[None] * 9]
+
+
+def test_numbers_have_the_digits_of_their_schema_so_that_converters_take_them(shop: Shop) -> None:
+    shop.run('CREATE TABLE "a.b" (n NUMERIC(10,2), m NUMERIC)')
+    shop.run('INSERT INTO "a.b" VALUES (7, 0.5)')
+    (record,) = polled(shop.task(tables="a.b", mode="bulk"), 1)
+    converter = JsonConverter()
+    converter.configure({"schemas.enable": "true"}, False)
+    written = converter.from_connect_data("t", None, record.value_schema, record.value)
+    back = converter.to_connect_data("t", None, written).value
+    assert dict(back.items()) == {"n": Decimal("7.00"), "m": Decimal("0.5")}
+    assert -record.value["m"].as_tuple().exponent == 127
+    assert scaled(2)("12.5") == Decimal("12.50")
+    for wrong in ("12.505", "NaN", "Infinity"):
+        with pytest.raises(DataError):
+            scaled(2)(Decimal(wrong))
 
 
 @pytest.mark.parametrize(
