@@ -317,6 +317,8 @@ def status(data_dir: str | None, as_json: bool) -> None:
         row = answer["registry"]
         pid = "-" if row["pid"] is None else row["pid"]
         click.echo(f"schema registry {row['url']}: {row['state']}, pid {pid}, {row['why']}")
+    for row in answer.get("connect", {}).get("workers", ()):
+        click.echo(f"connect worker {row['worker']} {row['url'] or '(not up yet)'}: pid {row['pid']}")
 
 
 def _broker_command(name: str, help_text: str) -> Callable[..., None]:

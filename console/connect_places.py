@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -19,33 +19,7 @@ from console.gateway.connect_http import NOBODY, ConnectPlace, ConnectRest, plac
 from console.looking import chosen_context
 from console.supervisor_calls import FAILED, USAGE, directory_of, fail
 
-DEFAULT_GROUP = "connect-cluster"
-"""Of Kafka's own example of a distributed worker's configs."""
 CONNECT_URL_KEY = "kconsole.connect_url"
-WORKERS_FILE = "workers.json"
-TOKEN_FILE = "token"
-
-
-class RunPlace(NamedTuple):
-    """Directory of one group's workers, below that of its cluster."""
-
-    directory: str
-    group: str
-
-    @property
-    def workers(self) -> str:
-        """Takes logs."""
-        return os.path.join(self.directory, f"{self.group}.workers")
-
-    @property
-    def token_file(self) -> str:
-        """One for all groups of a cluster."""
-        return os.path.join(self.directory, TOKEN_FILE)
-
-    @property
-    def workers_file(self) -> str:
-        """Where workers answer."""
-        return os.path.join(self.workers, WORKERS_FILE)
 
 
 def connect_directory(bootstrap_servers: str | None, data_dir: str | None) -> str:
@@ -58,6 +32,8 @@ def connect_directory(bootstrap_servers: str | None, data_dir: str | None) -> st
 
 def known_places(directory: str) -> dict[str, ConnectPlace]:
     """By group those whose workers were started here and, as far as files tell, run."""
+    from engine.supervisor.connect_workers import WorkersDirectory
+
     found = {}
     try:
         names = sorted(os.listdir(directory))
@@ -66,7 +42,7 @@ def known_places(directory: str) -> dict[str, ConnectPlace]:
     for name in names:
         if not name.endswith(".workers"):
             continue
-        place = RunPlace(directory, name.removesuffix(".workers"))
+        place = WorkersDirectory(directory, name.removesuffix(".workers"))
         urls = _urls(place.workers_file)
         if urls:
             found[place.group] = ConnectPlace(urls, _token(place.token_file))

@@ -19,6 +19,7 @@ from engine.supervisor.spec_types import (
     AUTO_PORT,
     BrokerSpec,
     ClusterSpec,
+    ConnectSpec,
     GroupSpec,
     ProducerSpec,
     RegistrySpec,
@@ -71,7 +72,15 @@ def read_cluster_spec(top: MappingReader, problems: Problems) -> ClusterSpec:
     topics = _topics(top, len(brokers), configs, problems)
     workload = _workload(top, topics, configs, problems)
     spec = ClusterSpec(
-        durability, configs, brokers, topics, workload, _restart(top), zookeeper, _registry(top, problems)
+        durability,
+        configs,
+        brokers,
+        topics,
+        workload,
+        _restart(top),
+        zookeeper,
+        _registry(top, problems),
+        _connect(top, problems),
     )
     top.finish()
     if not problems.errors:
@@ -146,6 +155,31 @@ def _registry(top: MappingReader, problems: Problems) -> RegistrySpec | None:
     port = reader.integer("port", AUTO_PORT, low=0, high=65535, words=_AUTO)
     reader.finish()
     return RegistrySpec(port, _at(reader.place("port")))
+
+
+# -- workers of Connect -----------------------------------------------------------------------------------------
+
+
+def _connect(top: MappingReader, problems: Problems) -> ConnectSpec | None:
+    node = top.take("connect")
+    if node is None:
+        return None
+    if isinstance(node, yaml.ScalarNode) and str(node.value).lower() in ("true", "false"):
+        return None if str(node.value).lower() == "false" else ConnectSpec(1, {})
+    if not isinstance(node, yaml.MappingNode):
+        remedy = "write `connect: true`, or `connect: {workers: 2}`"
+        problems.error(node, f"connect is true, false or a mapping, not {kind_of(node)}", remedy)
+        return None
+    reader = top.mapping("connect")
+    workers = reader.integer("workers", 1, low=1, high=64)
+    given = reader.mapping("configs")
+    configs = {name: given.text(name) or "" for name, _, _ in list(given.entries())}
+    given.finish()
+    reader.finish()
+    for name in ("bootstrap.servers", "listeners"):
+        if name in configs:
+            problems.error(given.place(name), f"{name} is the supervisor's to say", "leave it out")
+    return ConnectSpec(workers, configs)
 
 
 # -- brokers ----------------------------------------------------------------------------------------------------

@@ -142,6 +142,7 @@ class Commands:
             **self._rows(brokers),
             **supervisor.zookeeper_rows(),
             **supervisor.registry_row(),
+            **supervisor.connect_row(),
             "workload": {"running": workload is not None and workload.pid is not None},
         }
 

@@ -84,6 +84,13 @@ class RegistrySpec(NamedTuple):
     port_at: tuple[int, int] = (1, 1)
 
 
+class ConnectSpec(NamedTuple):
+    """Workers of Kafka Connect beside the cluster, and what their configs have besides the defaults."""
+
+    workers: int
+    configs: dict[str, str]
+
+
 class ClusterSpec(NamedTuple):
     """A whole cluster. Without ``zookeeper`` its own quorum coordinates it (KRaft)."""
 
@@ -95,3 +102,4 @@ class ClusterSpec(NamedTuple):
     restart: RestartSpec
     zookeeper: ZooKeeperSpec | None = None
     registry: RegistrySpec | None = None
+    connect: ConnectSpec | None = None

@@ -28,6 +28,7 @@ from engine.world import World
 if TYPE_CHECKING:
     from engine.supervisor.acts import Acts
     from engine.supervisor.cluster_admin import ClusterAdmin
+    from engine.supervisor.connect_workers import ClusterConnect
     from engine.supervisor.registry_process import RegistryProcess
     from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 
@@ -80,6 +81,8 @@ class Supervisor:
         self.zookeeper: ZooKeeperEnsemble | None = None
         # Its schema registry, where its file has one.
         self.registry: RegistryProcess | None = None
+        # Workers of Connect, where its file has some.
+        self.connect: ClusterConnect | None = None
         self.workload: WorkloadProcess | None = None
         self.faults = Faults(world, self.bus, self.brokers, lambda: self._admin)
         self.stop_requested = asyncio.Event()
@@ -117,6 +120,7 @@ class Supervisor:
             reason = str(error) or f"the cluster was not ready within {_START_TIMEOUT_S:.0f} s"
             await self.shut_down(controlled=False)
             raise StartFailed(reason) from error
+        self._start_connect()
         self._ready = True
         self._warm_up()
         self.bus.publish(self.as_fact())
@@ -163,12 +167,20 @@ class Supervisor:
             raise StartFailed(str(error)) from error
         for broker in brokers:
             self._add(broker)
+        self._check_connect(spec)
         self._prepare_registry(spec)
         data_dir.write_state(state)
         self._world.disk.write_atomic(data_dir.spec_file, options.spec_text.encode())
         self.workload = WorkloadProcess(
             self._world, self.bus, data_dir.path, options.spec.workload, self.bootstrap_servers
         )
+
+    def _check_connect(self, spec: ClusterSpec) -> None:
+        if spec.connect is not None:
+            from engine.supervisor.connect_workers import missing_module
+
+            if missing_module():
+                raise StartFailed(f"{missing_module()}, or leave `connect:` out")
 
     def _prepare_registry(self, spec: ClusterSpec) -> None:
         if spec.registry is None:
@@ -186,6 +198,23 @@ class Supervisor:
         self.registry = RegistryProcess(
             self._world, self.bus, self._data_dir, port, lambda: self.bootstrap_servers, spec.restart
         )
+
+    def _start_connect(self) -> None:
+        """Its workers begin beside everything else."""
+        if self._options.spec.connect is None:
+            return
+        from engine.supervisor.connect_workers import ClusterConnect
+        from engine.supervisor.worker_processes import WorkerProcessesError
+
+        directory = self._data_dir.connect_dir()
+        try:
+            self.connect = ClusterConnect(
+                self._options.spec, directory, self.bootstrap_servers, self.bus, self._world.clock
+            )
+        except WorkerProcessesError as error:
+            self.bus.note("connect_worker_ended", "connect", str(error))
+        else:
+            self.connect.start()
 
     def _add(self, broker: BrokerSpec) -> BrokerSupervision:
         """Have a log directory, properties and a supervision for a broker whose address is known."""
@@ -341,6 +370,10 @@ class Supervisor:
         """What is to be said of the schema registry: nothing, where the cluster has none."""
         return {} if self.registry is None else {"registry": self.registry.as_row()}
 
+    def connect_row(self) -> dict[str, Any]:
+        """What is to be said of Connect's workers: nothing, where the cluster has none."""
+        return {} if self.connect is None else {"connect": self.connect.workers.as_row()}
+
     def ready_line(self) -> dict[str, Any]:
         """What ``kconsole up --json`` prints."""
         return {
@@ -469,6 +502,8 @@ class Supervisor:
             await self._acts.close()
         if self.workload is not None:
             await self.workload.close()
+        if self.connect is not None:
+            await self.connect.stop()
         if self.registry is not None:
             await self.registry.stop()
         alive = [broker for _, broker in sorted(self.brokers.items()) if broker.is_alive]

@@ -42,6 +42,8 @@ async def _run(data_dir: str, options: Options, spec_name: str, on_ready: Callab
             for broker in supervisor.brokers.values():
                 if broker.child is not None:
                     broker.child.kill(world.clock)
+            if supervisor.connect is not None:
+                supervisor.connect.kill()
             if supervisor.registry is not None and supervisor.registry.child is not None:
                 supervisor.registry.child.kill(world.clock)
             for server in () if supervisor.zookeeper is None else supervisor.zookeeper.servers.values():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from console.connect_places import RunPlace, known_places
+from console.connect_places import known_places
 from console.gateway.connect_http import NOBODY, ConnectPlace, ConnectRest, NoConnectWorker, place_of
 from console.viewmodel.connect_told import HIDDEN, connector_told, first_line, hidden, problems_of
+from engine.supervisor.connect_workers import WorkersDirectory
 
 STATUS = {
     "name": "snk",
@@ -82,7 +83,7 @@ def test_nobody_is_asked_where_nobody_is_known() -> None:
 
 
 def test_workers_that_run_here_are_found_by_their_group(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    place = RunPlace(str(tmp_path), "etl")
+    place = WorkersDirectory(str(tmp_path), "etl")
     (tmp_path / "etl.workers").mkdir()
     (tmp_path / "old.workers").mkdir()
     (tmp_path / "broken.workers").mkdir()

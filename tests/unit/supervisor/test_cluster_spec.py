@@ -4,7 +4,7 @@ import pytest
 
 from engine.supervisor.cluster_spec import parse_cluster_spec
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
-from engine.supervisor.spec_types import AUTO_PORT, ClusterSpec
+from engine.supervisor.spec_types import AUTO_PORT, ClusterSpec, ConnectSpec
 from engine.supervisor.yaml_nodes import SpecErrors
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -226,6 +226,20 @@ def test_the_sample_file_for_zookeeper_is_right() -> None:
     # What it shows as the other way works, too.
     other = text.replace("\nzookeeper: {servers: 3}", "").replace("# zookeeper.connect:", "zookeeper.connect:")
     assert spec_of(other).zookeeper == (0, "127.0.0.1:2181/kafka")
+
+
+def test_workers_of_connect_are_there_if_the_file_says_so() -> None:
+    assert spec_of(brokers(1)).connect is None
+    assert spec_of("connect: false\n" + brokers(1)).connect is None
+    assert spec_of("connect: true\n" + brokers(1)).connect == ConnectSpec(1, {})
+    found = spec_of("connect:\n  workers: 2\n  configs: {group.id: etl, offset.flush.interval.ms: 500}\n" + brokers(1))
+    assert found.connect == ConnectSpec(2, {"group.id": "etl", "offset.flush.interval.ms": "500"})
+    ((line, _, message, remedy),) = mistakes("connect: 2\n" + brokers(1))
+    assert (line, message) == (1, "connect is true, false or a mapping, not '2'") and "{workers: 2}" in remedy
+    ((_, _, message, _),) = mistakes("connect: {workers: 0}\n" + brokers(1))
+    assert "workers" in message
+    ((_, _, message, _),) = mistakes("connect: {configs: {listeners: x}}\n" + brokers(1))
+    assert message == "listeners is the supervisor's to say"
 
 
 def test_a_registry_is_there_if_the_file_says_so() -> None:
