@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from console.cli import main
+from console.gateway.connect_asking import ConnectAsking
+from console.gateway.connect_http import ConnectPlace
 from engine.testing.cluster import KafkaCluster
 from tests.integration.conftest import KCONSOLE, ROOT
 from tests.integration.java_connect import free_port, java_worker, worker_properties
@@ -25,17 +30,16 @@ TEXT = "".join(f"line {number}\n" for number in range(20))
 
 
 class Commands:
-    """``kconsole connect …`` about one place."""
+    """``kconsole connect …`` about one place; in this process, a new one for each would cost a second."""
 
     def __init__(self, home: Path, *place: str) -> None:
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(home)}
         self.place = place
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        command = [KCONSOLE, "connect", *arguments, *self.place]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, f"{arguments}: {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        done = CliRunner(env=self.environment).invoke(main, ["connect", *arguments, *self.place])
+        assert done.exit_code == code, f"{arguments}: {done.exit_code}: {done.output}{done.exception!r}"
+        return done.output
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self(*arguments, "--json", code=code))
@@ -104,7 +108,7 @@ def go_through(commands: Commands, files: dict[str, str], directory: Path) -> No
     }
     assert "no errors" in commands("validate", files["snk.json"])
     commands("create", files["bad.properties"])
-    wait_until("it fails", lambda: commands.json("list")[0]["tasks"][0:1] and _state(commands) == "FAILED", 30)
+    wait_until("it fails", lambda: _states(commands, "bad") == ["FAILED"], 30)
     assert "out.txt" in commands("errors", "bad", code=1)
     assert "database.password=[hidden]" in commands("describe", "bad")
     assert "task 0 restarts" in commands("restart", "bad", "--task", "0")
@@ -123,9 +127,9 @@ def go_through(commands: Commands, files: dict[str, str], directory: Path) -> No
     assert any("FileStreamSink" in each["class"] for each in commands.json("plugins"))
 
 
-def _state(commands: Commands) -> str:
-    (bad,) = (each for each in commands.json("list") if each["name"] == "bad")
-    return str(bad["tasks"][0]["state"])
+def _states(commands: Commands, name: str) -> list[str]:
+    """Of the connector's tasks."""
+    return [task["state"] for each in commands.json("list") if each["name"] == name for task in each["tasks"]]
 
 
 def test_connectors_are_kept_running_by_two_workers(tmp_path: Path) -> None:
@@ -166,7 +170,21 @@ def test_the_same_with_a_java_worker(tmp_path: Path) -> None:
     with KafkaCluster(1) as cluster:
         properties = worker_properties("distributed", cluster.bootstrap_servers, free_port(), tmp_path, "java")
         with java_worker("distributed", properties, tmp_path) as port:
-            go_through(Commands(tmp_path, "--connect-url", f"http://127.0.0.1:{port}"), files, tmp_path)
+            url = f"http://127.0.0.1:{port}"
+            go_through(Commands(tmp_path, "--connect-url", url), files, tmp_path)
+            asyncio.run(look_as_the_console(url))
+
+
+async def look_as_the_console(url: str) -> None:
+    """What :connect asks."""
+    asking = ConnectAsking(lambda: {"java": ConnectPlace((url,))}, lambda: None)
+    rows = {each.told.name: each for each in (await asking.connectors()).rows["java"] or ()}
+    assert sorted(rows) == ["snk", "src"] and rows["src"].topics == ("lines",)
+    # Java's worker tells no figures.
+    assert not rows["src"].counts and rows["src"].records_per_s is None
+    row, task = (await asking.tasks("java", "snk")).rows[""] or ()
+    assert (row.told.state, task.told.state) == ("RUNNING", "RUNNING")
+    assert (await asking.offsets("java", "snk")).rows[""]
 
 
 def test_a_worker_alone_runs_connectors_of_files(tmp_path: Path) -> None:
