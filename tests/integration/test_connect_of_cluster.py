@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from console.gateway.opening import open_gateway
 from console.options import ConsoleOptions
@@ -21,7 +22,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 SPEC = """configs: {group.min.session.timeout.ms: 1000}
 connect:
   workers: 1
-  configs: {session.timeout.ms: 2000, heartbeat.interval.ms: 200, offset.flush.interval.ms: 200}
+  configs:
+    session.timeout.ms: 2000
+    heartbeat.interval.ms: 200
+    scheduled.rebalance.max.delay.ms: 500
+    offset.flush.interval.ms: 200
 brokers:
   - {id: 1}
 """
@@ -55,10 +60,51 @@ def test_workers_live_as_long_as_the_cluster_and_the_console_asks_them(tmp_path:
         name, state, topics, counts, offsets = asyncio.run(_asked(cluster))
         assert (name, state, topics) == ("src", "RUNNING", ("lines",))
         assert counts and offsets == [({"filename": str(tmp_path / "in.txt")}, {"position": 8})]
+        _dead_letter_and_back(cluster, tmp_path)
     finally:
         stop_cluster(cluster)
     with pytest.raises(ProcessLookupError):
         os.kill(first["pid"], 0)
+
+
+def _dead_letter_and_back(cluster: Cluster, directory: Path) -> None:
+    """A poisoned record goes to the sink's dead letters with its reason, and is sent back to where it came from."""
+    letters = {
+        "errors.tolerance": "all",
+        "errors.deadletterqueue.topic.name": "orders-dlq",
+        "errors.deadletterqueue.topic.replication.factor": "1",
+        "errors.deadletterqueue.context.headers.enable": "true",
+    }
+    sink = {
+        "connector.class": "FileStreamSink",
+        "file": str(directory / "out.txt"),
+        "topics": "orders",
+        "value.converter.schemas.enable": "false",
+        "value.converter": "JsonConverter",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        **letters,
+    }
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    producer.produce("orders", b'{"item": "tea"}')
+    producer.produce("orders", b"poison")
+    assert producer.flush(20) == 0
+    (directory / "snk.json").write_text(json.dumps({"name": "snk", "config": sink}))
+    cluster.cli("connect", "apply", str(directory / "snk.json"), "--wait")
+
+    def dead(count: int) -> Any:
+        lines = cluster.cli("tail", "orders-dlq", "--from", "start", "--count", str(count), "--json").stdout
+        return [json.loads(line) for line in lines.splitlines()]
+
+    cluster.wait_for("the dead-letter topic", lambda: "orders-dlq" in cluster.cli("get", "topics").stdout)
+    (letter,) = dead(1)
+    assert letter["value"] == "poison"
+    counted = cluster.cli("redrive", "orders-dlq").stdout
+    assert "orders" in counted and "DataException" in counted
+    assert "1" in cluster.cli("redrive", "orders-dlq", "--execute").stdout
+    lines = cluster.cli("tail", "orders", "--from", "start", "--count", "3", "--json").stdout
+    assert [json.loads(line)["value"] for line in lines.splitlines()].count("poison") == 2
+    # It is as wrong as it was, and comes back, once more.
+    assert len(dead(2)) == 2
 
 
 async def _asked(cluster: Cluster) -> Any:
