@@ -37,6 +37,7 @@ from engine.streams.params import (
     StreamJoined,
     TableJoined,
 )
+from engine.streams.printed import Printed
 from engine.streams.processor_api import (
     STREAM_TIME,
     WALL_CLOCK_TIME,
@@ -55,6 +56,7 @@ from engine.streams.records import KeyValue, Record, RecordMetadata, ValueAndTim
 from engine.streams.serdes import Serde, Serdes
 from engine.streams.stores.builders import StoreBuilder, Stores
 from engine.streams.stores.ttl import TtlKeyValueStore, key_value_with_ttl
+from engine.streams.stores.versioned import VersionedKeyValueStore, VersionedRecord
 from engine.streams.suppressed import BufferConfig, Suppressed
 from engine.streams.test_driver import TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver
 from engine.streams.topology import SubTopology, Topology
@@ -84,6 +86,7 @@ __all__ = [
     "KTable",
     "KeyValue",
     "Materialized",
+    "Printed",
     "ProcessingError",
     "Processor",
     "ProcessorContext",
@@ -116,6 +119,8 @@ __all__ = [
     "UnlimitedWindows",
     "ValueAndTimestamp",
     "ValueTransformer",
+    "VersionedKeyValueStore",
+    "VersionedRecord",
     "Window",
     "Windowed",
     "fail_on_invalid_timestamp",

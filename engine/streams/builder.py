@@ -79,6 +79,7 @@ class StreamsBuilder:
             add_processor(topology, source, name, (source_name,))
 
         node = GraphNode(name, write)
+        node.output_versioned = materialized is not None and materialized.versioned
         graph.add(graph.root, node)
         queryable = None if materialized is None else materialized.name
         return KTable(graph, name, consumed.key_serde, consumed.value_serde, {source_name}, queryable, source, node)
@@ -88,6 +89,8 @@ class StreamsBuilder:
     ) -> GlobalKTable[Any, Any]:
         """A topic as a table that every worker has whole: streams join it by any key, without repartitioning."""
         graph = self._graph
+        if materialized is not None:
+            materialized.refuse_versions("GlobalTables")
         consumed, source = self._table_source(topic, consumed or Consumed(), materialized)
         source.materialize()
         source_name = graph.suffixed(consumed.name, "-source", SOURCE_NAME)
@@ -166,17 +169,23 @@ class StreamsBuilder:
         """The topology. ``optimize`` is Kafka's ``topology.optimization``: ``none``, ``all`` or words with commas.
 
         ``reuse.ktable.source.topics`` restores tables from their source topics, not from changelogs;
-        ``merge.repartition.topics`` writes one repartition topic where several would hold the same. ``all`` is both.
+        ``merge.repartition.topics`` writes one repartition topic where several would hold the same;
+        ``single.store.self.join`` keeps the records of a stream that is joined with itself once. ``all`` is all three.
+
+        Raises:
+            TopologyError: a word is unknown, or ``none`` or ``all`` is not alone.
         """
         words = {word.strip() for word in optimize.split(",")}
-        known = {"none", "all", "reuse.ktable.source.topics", "merge.repartition.topics"}
-        if words - known:
+        three = {"reuse.ktable.source.topics", "merge.repartition.topics", "single.store.self.join"}
+        if words <= {"all", "none"} and len(words) == 1:
+            words = three if words == {"all"} else set()
+        if words - three:
             raise TopologyError(
-                f"topology.optimization: unknown or not built here: {', '.join(sorted(words - known))}; "
-                f"known: {', '.join(sorted(known))}"
+                f"topology.optimization: {optimize!r} is not valid: none, all, or a list of {', '.join(sorted(three))}"
             )
-        self._graph.reuse_source_topics = bool(words & {"all", "reuse.ktable.source.topics"})
-        self._graph.merge_repartition_topics = bool(words & {"all", "merge.repartition.topics"})
+        self._graph.reuse_source_topics = "reuse.ktable.source.topics" in words
+        self._graph.merge_repartition_topics = "merge.repartition.topics" in words
+        self._graph.single_store_self_join = "single.store.self.join" in words
         return self._graph.build()
 
 

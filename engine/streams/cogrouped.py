@@ -124,12 +124,14 @@ class CogroupedKStream(Generic[K, A]):
             name = graph.suffixed(named, f"-cogroup-agg-{number}", _AGGREGATE_NAME)
             node = ProcessorGraphNode(name, supplier)
             node.grace_ms = grace_ms
+            node.output_versioned = builder.versioned
             graph.add(parent, node)
             suppliers.append(supplier)
             nodes.append(node)
         merge_name = graph.suffixed(named, "-cogroup-merge", "COGROUPKSTREAM-MERGE-")
         merged = _Merged(suppliers)
         merge = ProcessorGraphNode(merge_name, merged)
+        merge.output_versioned = builder.versioned
         graph.add(nodes, merge)
         queryable = materialized.name if materialized else None
         return KTable(graph, merge_name, key_serde, builder.value_serde, {merge_name}, queryable, merged, merge)

@@ -35,14 +35,18 @@ _SINK_NAME = "KTABLE-SINK-"
 def join_on_foreign_key(
     this: KTable[Any, Any],
     other: KTable[Any, Any],
-    foreign_key: Callable[[Any], Any],
+    foreign_key: Callable[..., Any],
     joiner: Callable[[Any, Any], Any],
     materialized: Materialized | None,
     joined: TableJoined,
     *,
     left: bool,
+    with_key: bool,
 ) -> KTable[Any, Any]:
-    """The rows of ``this`` with the row of ``other`` whose key ``foreign_key`` makes of the value."""
+    """The rows of ``this`` with the row of ``other`` whose key ``foreign_key`` makes of the value.
+
+    ``with_key``: it makes it of key and value.
+    """
     given = joined.name
     check_name(given)
     primary_serde, foreign_serde, foreign_value = this.key_serde, other.key_serde, other.value_serde
@@ -54,7 +58,8 @@ def join_on_foreign_key(
     graph = this.graph
     other.enable_sending_old_values(True)
     this.enable_sending_old_values(True)
-    join = ForeignKeyJoin(foreign_key, joiner, primary_serde, foreign_serde, this.value_serde, left=left)
+    extract = foreign_key if with_key else lambda _, value: foreign_key(value)
+    join = ForeignKeyJoin(extract, joiner, primary_serde, foreign_serde, this.value_serde, left=left)
     subscription_serde = SubscriptionSerde(primary_serde)
 
     topic = graph.suffixed(given, "-subscription-registration", _REGISTRATION) + "-topic"
@@ -147,6 +152,7 @@ def join_on_foreign_key(
     builder = table_store(replace(wanted, name=store_name), store_name, primary_serde, None)
     result = TableSource(builder, queryable=wanted.name is not None)
     node = ProcessorGraphNode(name, result)
+    node.output_versioned = wanted.versioned
     graph.add(resolve, node)
     return KTable(graph, name, primary_serde, wanted.value_serde, sources, wanted.name, result, node)
 

@@ -34,12 +34,24 @@ class GraphNode:
         self.grace_ms: int | None = None
         """Grace of a windowed aggregation or join, for suppress."""
         self.session_gap_ms: int | None = None
+        self.output_versioned: bool | None = None
+        """Whether the node's table is in a versioned store; None leaves it to its parents."""
         self._write = write
 
     def write(self, topology: Topology) -> None:
         """Put the node into the topology."""
         if self._write is not None:
             self._write(topology, tuple(parent.name for parent in self.parents))
+
+    def is_versioned(self) -> bool:
+        """Whether what comes out is a versioned table (KIP-914): its own store is one, or its parents are."""
+        if self.output_versioned is not None:
+            return self.output_versioned
+        return self.reads_versions()
+
+    def reads_versions(self) -> bool:
+        """Whether all parents are versioned tables."""
+        return bool(self.parents) and all(parent.is_versioned() for parent in self.parents)
 
     def add_child(self, child: GraphNode) -> None:
         """Hang a node below this one."""
@@ -70,6 +82,7 @@ class ProcessorGraphNode(GraphNode):
         self._stores = stores
 
     def _put(self, topology: Topology, parents: tuple[str, ...]) -> None:
+        self.supplier.reads_versions = any(parent.is_versioned() for parent in self.parents)
         add_processor(topology, self.supplier, self.name, parents)
         if self._stores is not None:
             names = tuple(self._stores())
@@ -158,6 +171,24 @@ def _with_a_key(key: Any, value: Any) -> bool:
     return key is not None
 
 
+class StreamJoinGraphNode(GraphNode):
+    """A join of two streams, below the nodes that keep their records."""
+
+    def __init__(
+        self, name: str, write: Callable[[Topology, tuple[str, ...]], None], this: GraphNode, other: GraphNode
+    ) -> None:
+        super().__init__(name, write)
+        self.is_self_join = False
+        """Whether one store serves both sides, as both are one stream."""
+        self._this, self._other = this, other
+
+    def use_one_store(self) -> None:
+        """Keep the records once when both sides are one stream (``single.store.self.join``)."""
+        if len(self.parents) == 1:
+            self.parents[0].remove_child(self._other)
+            self.is_self_join = True
+
+
 class SinkGraphNode(GraphNode):
     """A sink."""
 
@@ -187,6 +218,7 @@ class Graph:
         self.root = GraphNode("root")
         self.reuse_source_topics = False
         self.merge_repartition_topics = False
+        self.single_store_self_join = False
         self._added: list[GraphNode] = []
         self._index = 0
         self._priority = 0
@@ -232,6 +264,8 @@ class Graph:
             from engine.streams.merging import merge_repartition_topics
 
             merge_repartition_topics(self, self._added)
+        if self.single_store_self_join:
+            self._use_one_store()
         self._drop_null_keys()
         waiting: list[tuple[int, int, GraphNode]] = [(0, 0, self.root)]
         order = 0
@@ -269,6 +303,11 @@ class Graph:
                     main.merge(node)
                     self.root.remove_child(node)
                     break
+
+    def _use_one_store(self) -> None:
+        for node in dict.fromkeys(self._added):
+            if isinstance(node, StreamJoinGraphNode):
+                node.use_one_store()
 
     def _drop_null_keys(self) -> None:
         # A record without a key is of use behind a repartition topic only where a left join lets it pass.

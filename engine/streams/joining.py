@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode, add_processor
+from engine.streams.errors import TopologyError
+from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode, StreamJoinGraphNode, add_processor
 from engine.streams.kstream import KStream
 from engine.streams.ktable import GlobalKTable, KTable, table_store
 from engine.streams.params import Joined, Materialized, StreamJoined, check_name
+from engine.streams.processors.grace_join import GraceJoin, join_buffer_builder
 from engine.streams.processors.node import PassThrough
 from engine.streams.processors.stream_join import (
     JoinWindowSupplier,
+    SelfJoinSupplier,
     StreamJoinSupplier,
     TimeTracker,
     outer_store_builder,
@@ -31,7 +34,8 @@ from engine.streams.stores.builders import KIND_WINDOW, StoreBuilder
 from engine.streams.topology import Topology
 from engine.streams.windows import JoinWindows
 
-Joiner = Callable[[Any, Any], Any]
+Joiner = Callable[..., Any]
+"""``(value, other value)``, or with the key before them."""
 
 
 def copartition(graph: Graph, first: set[str], second: set[str]) -> set[str]:
@@ -41,8 +45,12 @@ def copartition(graph: Graph, first: set[str], second: set[str]) -> set[str]:
     return both
 
 
+def _seeing_the_key(joiner: Joiner, with_key: bool) -> Joiner:
+    return joiner if with_key else lambda _, first, second: joiner(first, second)
+
+
 def join_table(
-    stream: KStream[Any, Any], table: KTable[Any, Any], joiner: Joiner, joined: Joined, *, left: bool
+    stream: KStream[Any, Any], table: KTable[Any, Any], joiner: Joiner, joined: Joined, *, left: bool, with_key: bool
 ) -> KStream[Any, Any]:
     """A stream with a table."""
     check_name(joined.name)
@@ -52,10 +60,51 @@ def join_table(
     sources = copartition(graph, stream.source_nodes, table.source_nodes)
     name = graph.name(joined.name, "KSTREAM-LEFTJOIN-" if left else "KSTREAM-JOIN-")
     stores = table.getter().stores
-    node = ProcessorGraphNode(name, StreamTableJoin(table.getter, joiner, None, left=left), lambda: stores)
+    node: GraphNode
+    if joined.grace_ms is None:
+        supplier = StreamTableJoin(table.getter, joiner, None, left=left, with_key=with_key)
+        node = ProcessorGraphNode(name, supplier, lambda: stores)
+    else:
+        node = _grace_join(stream, table, joiner, joined, name, stores, left=left, with_key=with_key)
     node.relaxed_null_key_join = left
     graph.add(stream.node, node)
     return KStream(graph, name, joined.key_serde or stream.key_serde, None, sources, False, node)
+
+
+def _grace_join(
+    stream: KStream[Any, Any],
+    table: KTable[Any, Any],
+    joiner: Joiner,
+    joined: Joined,
+    name: str,
+    stores: tuple[str, ...],
+    *,
+    left: bool,
+    with_key: bool,
+) -> GraphNode:
+    grace_ms = joined.grace_ms
+    assert grace_ms is not None
+    not_versioned = TopologyError("KTable must be versioned to use a grace period in a stream table join.")
+    if table.node.output_versioned is False:
+        raise not_versioned
+    buffer = join_buffer_builder(
+        f"{name}-Buffer", grace_ms, joined.key_serde or stream.key_serde, joined.value_serde or stream.value_serde
+    )
+    supplier = GraceJoin(table.getter, joiner, buffer, left=left, with_key=with_key)
+
+    def connected() -> tuple[str, ...]:
+        for each in stores:
+            history_ms = stream.graph.topology.store_builders[each].history_retention_ms
+            if history_ms is None:
+                raise not_versioned
+            if history_ms < grace_ms:
+                raise TopologyError(
+                    f"History retention must be at least grace period: store {each} keeps {history_ms} ms, "
+                    f"the join {name} waits {grace_ms} ms"
+                )
+        return stores
+
+    return ProcessorGraphNode(name, supplier, connected)
 
 
 def join_global(
@@ -66,12 +115,13 @@ def join_global(
     named: str | None,
     *,
     left: bool,
+    with_key: bool,
 ) -> KStream[Any, Any]:
     """A stream with a global table."""
     check_name(named)
     graph = stream.graph
     name = graph.name(named, "KSTREAM-LEFTJOIN-")  # Kafka's name for inner joins as well
-    node = ProcessorGraphNode(name, StreamTableJoin(table.getter, joiner, key_selector, left=left))
+    node = ProcessorGraphNode(name, StreamTableJoin(table.getter, joiner, key_selector, left=left, with_key=with_key))
     node.relaxed_null_key_join = left
     graph.add(stream.node, node)
     required = stream.repartition_required
@@ -112,6 +162,7 @@ def join_tables(
     this_stores, other_stores = this.getter().stores, other.getter().stores
 
     def write(topology: Topology, parents: tuple[str, ...]) -> None:
+        this_side.reads_versions, other_side.reads_versions = this.node.is_versioned(), other.node.is_versioned()
         add_processor(topology, this_side, this_name, (this.name,))
         add_processor(topology, other_side, other_name, (other.name,))
         add_processor(topology, merger, name, (this_name, other_name))
@@ -119,6 +170,7 @@ def join_tables(
         topology.connect_processor_and_state_stores(other_name, *this_stores)
 
     node = GraphNode(name, write)
+    node.output_versioned = materialized is not None and materialized.versioned
     graph.add([this.node, other.node], node)
     key_serde = (materialized.key_serde if materialized else None) or this.key_serde
     value_serde = materialized.value_serde if materialized else None
@@ -151,6 +203,7 @@ def join_streams(
     *,
     left: bool,
     outer: bool,
+    with_key: bool,
 ) -> KStream[Any, Any]:
     """A stream with another one. ``left``: this one's records go on alone; ``outer``: the other's as well."""
     check_name(joined.name)
@@ -199,16 +252,20 @@ def join_streams(
             logging_enabled=joined.logging_enabled,
             topic_config=dict(joined.topic_config),
         )
+    joiner = _seeing_the_key(joiner, with_key)
     trackers: dict[str, TimeTracker] = {}
     this_join = StreamJoinSupplier(windows, joiner, trackers, other_store, outer_store, is_left=True, outer=left)
     other_join = StreamJoinSupplier(windows, joiner, trackers, this_store, outer_store, is_left=False, outer=outer)
 
     def write(topology: Topology, parents: tuple[str, ...]) -> None:
+        if node.is_self_join:
+            add_processor(topology, SelfJoinSupplier(windows, joiner, this_store), merge_name, (this_windowed,))
+            return
         add_processor(topology, this_join, this_name, (this_windowed,))
         add_processor(topology, other_join, other_name, (other_windowed,))
         add_processor(topology, PlainSupplier(PassThrough), merge_name, (this_name, other_name))
 
-    node = GraphNode(merge_name, write)
+    node = StreamJoinGraphNode(merge_name, write, this_node, other_node)
     node.relaxed_null_key_join = left or outer
     graph.add([this.node, other.node], node)
     return KStream(graph, merge_name, key, None, sources, False, node)

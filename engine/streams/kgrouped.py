@@ -95,7 +95,15 @@ class KGroupedStream(Generic[K, V]):
         name = self.graph.name(named, prefix)
         builder = table_store(materialized, store_name, self.key_serde, value_serde)
         supplier = StreamAggregate(builder, initializer, aggregator)
-        return self.build(name, store_name, supplier, queryable, builder.key_serde, builder.value_serde)
+        return self.build(
+            name,
+            store_name,
+            supplier,
+            queryable,
+            builder.key_serde,
+            builder.value_serde,
+            versioned=builder.versioned,
+        )
 
     def build(
         self,
@@ -108,11 +116,13 @@ class KGroupedStream(Generic[K, V]):
         *,
         grace_ms: int | None = None,
         session_gap_ms: int | None = None,
+        versioned: bool = False,
     ) -> KTable[Any, Any]:
         """The aggregation's node, behind a repartition topic when the keys are new."""
         parent, sources = self.parent_of_aggregation(store_name)
         node = ProcessorGraphNode(name, supplier)
         node.grace_ms, node.session_gap_ms = grace_ms, session_gap_ms
+        node.output_versioned = versioned
         self.graph.add(parent, node)
         return KTable(self.graph, name, key_serde, value_serde, sources, queryable, supplier, node)
 
@@ -219,5 +229,6 @@ class KGroupedTable(Generic[K, V]):
         builder = table_store(materialized, store_name, self.grouped.key_serde, value_serde)
         supplier = TableAggregate(builder, initializer, adder, subtractor)
         node = ProcessorGraphNode(name, supplier)
+        node.output_versioned = builder.versioned
         graph.add(self._repartition, node)
         return KTable(graph, name, builder.key_serde, builder.value_serde, {source}, queryable, supplier, node)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from engine.streams.errors import TopologyError
 from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode, RepartitionGraphNode, SinkGraphNode
 from engine.streams.params import Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, check_name
+from engine.streams.printed import Printed, PrintNode
 from engine.streams.processors.node import Node, PassThrough
 from engine.streams.processors.stateless import (
     BranchNode,
@@ -165,6 +166,13 @@ class KStream(Generic[K, V]):
         """Show each record to a function: the end of the stream."""
         self._below("KSTREAM-FOREACH-", named, lambda: ForeachNode(action))
 
+    def print(self, printed: Printed) -> None:
+        """Print each record: the end of the stream."""
+        check_name(printed.name)
+        label = printed.label or self.name
+        name = self.graph.name(printed.name, "KSTREAM-PRINTER-")
+        self.graph.add(self.node, ProcessorGraphNode(name, PlainSupplier(lambda: PrintNode(printed, label))))
+
     def merge(self, other: KStream[K, V], named: str | None = None) -> KStream[K, V]:
         """The records of both streams, in no order between them."""
         name = self.graph.name(named, "KSTREAM-MERGE-")
@@ -270,84 +278,114 @@ class KStream(Generic[K, V]):
             table_store(materialized, store_name, key_serde, value_serde), queryable=given.name is not None
         )
         node = ProcessorGraphNode(name, source)
+        node.output_versioned = given.versioned
         graph.add(parent, node)
         return KTable(graph, name, key_serde, value_serde, sources, given.name, source, node)
 
-    # Joins: engine.streams.joining has them.
+    # Joins: engine.streams.joining has them. A joiner takes this stream's value and the other one, either of which may
+    # be None where a left or outer join says so; ``with_key`` gives it the key before them.
 
-    def join(self, other: KTable[K, V2], joiner: Callable[[V, V2], V3], joined: Joined | None = None) -> KStream[K, V3]:
+    def join(
+        self,
+        other: KTable[K, V2],
+        joiner: Callable[..., V3],
+        joined: Joined | None = None,
+        *,
+        with_key: bool = False,
+    ) -> KStream[K, V3]:
         """Each record with the table's value of its key; records whose key the table does not have are left out."""
         from engine.streams.joining import join_table
 
-        return join_table(self, other, joiner, joined or Joined(), left=False)
+        return join_table(self, other, joiner, joined or Joined(), left=False, with_key=with_key)
 
     def left_join(
-        self, other: KTable[K, V2], joiner: Callable[[V, V2 | None], V3], joined: Joined | None = None
+        self,
+        other: KTable[K, V2],
+        joiner: Callable[..., V3],
+        joined: Joined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """Each record with the table's value of its key, or None."""
         from engine.streams.joining import join_table
 
-        return join_table(self, other, joiner, joined or Joined(), left=True)
+        return join_table(self, other, joiner, joined or Joined(), left=True, with_key=with_key)
 
     def join_global(
         self,
         table: GlobalKTable[K2, V2],
         key_selector: Callable[[K, V], K2],
-        joiner: Callable[[V, V2], V3],
+        joiner: Callable[..., V3],
         named: str | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """Each record with the global table's value of any key that its key and value give."""
         from engine.streams.joining import join_global
 
-        return join_global(self, table, key_selector, joiner, named, left=False)
+        return join_global(self, table, key_selector, joiner, named, left=False, with_key=with_key)
 
     def left_join_global(
         self,
         table: GlobalKTable[K2, V2],
         key_selector: Callable[[K, V], K2],
-        joiner: Callable[[V, V2 | None], V3],
+        joiner: Callable[..., V3],
         named: str | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """The same, with None where the table has nothing."""
         from engine.streams.joining import join_global
 
-        return join_global(self, table, key_selector, joiner, named, left=True)
+        return join_global(self, table, key_selector, joiner, named, left=True, with_key=with_key)
 
     def join_stream(
         self,
         other: KStream[K, V2],
-        joiner: Callable[[V, V2], V3],
+        joiner: Callable[..., V3],
         windows: JoinWindows,
         joined: StreamJoined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """Pairs of records of both streams with the same key whose times are near enough."""
         from engine.streams.joining import join_streams
 
-        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=False, outer=False)
+        return join_streams(
+            self, other, joiner, windows, joined or StreamJoined(), left=False, outer=False, with_key=with_key
+        )
 
     def left_join_stream(
         self,
         other: KStream[K, V2],
-        joiner: Callable[[V, V2 | None], V3],
+        joiner: Callable[..., V3],
         windows: JoinWindows,
         joined: StreamJoined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """The same, and records of this stream alone once their window is closed."""
         from engine.streams.joining import join_streams
 
-        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=True, outer=False)
+        return join_streams(
+            self, other, joiner, windows, joined or StreamJoined(), left=True, outer=False, with_key=with_key
+        )
 
     def outer_join_stream(
         self,
         other: KStream[K, V2],
-        joiner: Callable[[V | None, V2 | None], V3],
+        joiner: Callable[..., V3],
         windows: JoinWindows,
         joined: StreamJoined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KStream[K, V3]:
         """The same, and records of either stream alone once their window is closed."""
         from engine.streams.joining import join_streams
 
-        return join_streams(self, other, joiner, windows, joined or StreamJoined(), left=True, outer=True)
+        return join_streams(
+            self, other, joiner, windows, joined or StreamJoined(), left=True, outer=True, with_key=with_key
+        )
 
     # Processors of the user's.
 

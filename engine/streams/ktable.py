@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from engine.streams.graph import Graph, GraphNode, ProcessorGraphNode
 from engine.streams.kstream import KStream
@@ -12,7 +12,7 @@ from engine.streams.processors.stateless import MapValuesNode
 from engine.streams.processors.table_supplier import GetterSupplier, PlainSupplier, TableSupplier, store_getter
 from engine.streams.processors.tables import TableFilter, TableMapValues, TableTransformValues
 from engine.streams.serdes import Serde
-from engine.streams.stores.builders import KIND_TIMESTAMPED_KEY_VALUE, StoreBuilder
+from engine.streams.stores.builders import KIND_TIMESTAMPED_KEY_VALUE, KIND_VERSIONED_KEY_VALUE, StoreBuilder
 
 if TYPE_CHECKING:
     from engine.streams.kgrouped import KGroupedTable
@@ -35,12 +35,14 @@ def table_store(
     given = materialized or Materialized()
     return StoreBuilder(
         name=name,
-        kind=KIND_TIMESTAMPED_KEY_VALUE,
+        kind=KIND_VERSIONED_KEY_VALUE if given.versioned else KIND_TIMESTAMPED_KEY_VALUE,
         key_serde=given.key_serde or key_serde,
         value_serde=given.value_serde or value_serde,
         logging_enabled=given.logging_enabled,
-        caching_enabled=given.caching_enabled,
+        caching_enabled=given.caching_enabled and not given.versioned,  # which updates are newest would be lost
         topic_config=dict(given.topic_config),
+        history_retention_ms=given.history_retention_ms,
+        segment_interval_ms=given.segment_interval_ms,
         engine=given.engine,
     )
 
@@ -101,6 +103,8 @@ class KTable(Generic[K, V]):
         name = self.graph.name(named, prefix)
         names = tuple(stores)
         node = ProcessorGraphNode(name, supplier, lambda: names)
+        if materialized is not None:
+            node.output_versioned = materialized.versioned
         self.graph.add(self.node, node)
         key_serde = (materialized.key_serde if materialized else None) or self.key_serde
         queryable = None if store is None else store.name
@@ -163,9 +167,19 @@ class KTable(Generic[K, V]):
         made = TableTransformValues(self.supplier, supplier, store)
         return self._below("KTABLE-TRANSFORMVALUES-", named, made, store, value_serde, materialized, stores)
 
-    def to_stream(self, named: str | None = None) -> KStream[K, V]:
-        """The changes as a stream."""
+    @overload
+    def to_stream(self, named: str | None = None) -> KStream[K, V]: ...
+
+    @overload
+    def to_stream(self, named: str | None = None, *, mapper: Callable[[K, V], K2]) -> KStream[K2, V]: ...
+
+    def to_stream(self, named: str | None = None, *, mapper: Callable[[K, V], K2] | None = None) -> KStream[Any, V]:
+        """The changes as a stream, under the key that ``mapper`` makes of key and value."""
         check_name(named)
+        stream = self._to_stream(named)
+        return stream if mapper is None else stream.select_key(mapper)
+
+    def _to_stream(self, named: str | None) -> KStream[K, V]:
         name = self.graph.name(named, "KTABLE-TOSTREAM-")
         node = ProcessorGraphNode(name, PlainSupplier(lambda: MapValuesNode(_new_value)))
         self.graph.add(self.node, node)
@@ -225,28 +239,36 @@ class KTable(Generic[K, V]):
     def join_on_foreign_key(
         self,
         other: KTable[K2, V2],
-        foreign_key: Callable[[V], K2 | None],
+        foreign_key: Callable[..., K2 | None],
         joiner: Callable[[V, V2], V3],
         materialized: Materialized | None = None,
         joined: TableJoined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KTable[K, V3]:
-        """Rows of this table with the other's row of a key that the value names."""
+        """Rows of this table with the other's row of a key that the value names (``with_key``: key and value)."""
         from engine.streams.foreign_key_joining import join_on_foreign_key
 
-        return join_on_foreign_key(self, other, foreign_key, joiner, materialized, joined or TableJoined(), left=False)
+        wanted = joined or TableJoined()
+        return join_on_foreign_key(
+            self, other, foreign_key, joiner, materialized, wanted, left=False, with_key=with_key
+        )
 
     def left_join_on_foreign_key(
         self,
         other: KTable[K2, V2],
-        foreign_key: Callable[[V], K2 | None],
+        foreign_key: Callable[..., K2 | None],
         joiner: Callable[[V, V2 | None], V3],
         materialized: Materialized | None = None,
         joined: TableJoined | None = None,
+        *,
+        with_key: bool = False,
     ) -> KTable[K, V3]:
         """The same, with None for what the other table lacks."""
         from engine.streams.foreign_key_joining import join_on_foreign_key
 
-        return join_on_foreign_key(self, other, foreign_key, joiner, materialized, joined or TableJoined(), left=True)
+        wanted = joined or TableJoined()
+        return join_on_foreign_key(self, other, foreign_key, joiner, materialized, wanted, left=True, with_key=with_key)
 
     def suppress(self, suppressed: Suppressed) -> KTable[K, V]:
         """Hold changes back: until their window is closed, or for some time."""

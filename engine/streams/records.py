@@ -25,6 +25,13 @@ Row: TypeAlias = tuple[Any, Any, int, Headers, int]
 Change: TypeAlias = tuple[Any, Any]
 """What a table hands on: ``(new value, old value)``; the old value is None unless somebody below asked for it."""
 
+
+class LateChange(tuple[Any, Any]):
+    """A change of a versioned table to a version that is not the newest of its key (KIP-914's ``isLatest``)."""
+
+    __slots__ = ()
+
+
 ChangelogRecord: TypeAlias = tuple[bytes, bytes | None, int, Headers]
 """A record of a changelog topic: ``(key, value, timestamp, headers)``; a value of None deletes the key."""
 

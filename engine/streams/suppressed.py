@@ -11,6 +11,7 @@ from engine.streams.graph import GraphNode, ProcessorGraphNode
 from engine.streams.ktable import KTable
 from engine.streams.params import check_name
 from engine.streams.processors.suppress import SuppressSupplier, suppression_builder
+from engine.streams.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def suppress(table: KTable[Any, Any], suppressed: Suppressed) -> KTable[Any, Any
     """``KTable.suppress``."""
     graph, given = table.graph, suppressed.name
     check_name(given)
+    if table.node.output_versioned:
+        raise TopologyError("suppress() is only supported for non-versioned KTables")
     name = given if given is not None else graph.new_processor_name("KTABLE-SUPPRESS-")
     wait_ms = _grace_of(table.node, "") if suppressed.wait_ms is None else suppressed.wait_ms
     store_name = graph.new_store_name("KTABLE-SUPPRESS-") if given is None else f"{given}-store"
@@ -89,9 +92,21 @@ def suppress(table: KTable[Any, Any], suppressed: Suppressed) -> KTable[Any, Any
         topic_config=dict(bounds.topic_config),
     )
     supplier = SuppressSupplier(table.supplier, suppressed, wait_ms, builder)
-    node = ProcessorGraphNode(name, supplier)
+    node = _SuppressGraphNode(name, supplier)
+    node.output_versioned = False
     graph.add(table.node, node)
     return KTable(graph, name, table.key_serde, table.value_serde, {table.name}, None, supplier, node)
+
+
+class _SuppressGraphNode(ProcessorGraphNode):
+    def write(self, topology: Topology) -> None:
+        """Put the node into the topology."""
+        if self.reads_versions():
+            raise TopologyError(
+                "suppress() is only supported for non-versioned KTables (note that version semantics might be "
+                "inherited from upstream)"
+            )
+        super().write(topology)
 
 
 def _grace_of(node: GraphNode, chain: str) -> int:

@@ -63,6 +63,7 @@ def _builder(
     key_serde: Serde[Any] | None,
     value_serde: Serde[Any] | None,
 ) -> StoreBuilder:
+    given.refuse_versions(f"The store of a windowed table ({name})")
     retention = least if given.retention_ms is None else given.retention_ms
     if retention < least:
         raise TopologyError(

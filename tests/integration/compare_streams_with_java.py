@@ -3,7 +3,7 @@
     compare_streams_with_java.py [--seeds FIRST:LAST] [--length N] [--only WORD] [--record]
 
 Runs every topology of tests/unit/streams/java_twins*.py over the hand-written scenarios and one of random records for
-each seed, in one JVM (tests/integration/java/StreamsTopologies.java), and compares describe() and every record of every
+each seed, in one JVM (tests/integration/java/StreamsDriver.java), and compares describe() and every record of every
 output, repartition and changelog topic. ``--record`` keeps Java's answers as tests/golden/streams-4.3.1.json.gz,
 which `make test` replays without Java. Ends with 1 when something differs.
 """
@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.unit.streams.java_scenarios import (  # noqa: E402
-    JAVA_SOURCE,
+    JAVA_SOURCES,
     TOPOLOGIES,
     difference,
     java_digest,
@@ -42,9 +43,13 @@ class Java:
     def __init__(self) -> None:
         if not LIBS.is_dir():
             sys.exit(f"{LIBS} is missing: run `make streams-java`, which fetches it")
+        self._classes = TemporaryDirectory(prefix="kconsole-streams-java-")
+        subprocess.run(
+            ["javac", "-nowarn", "-d", self._classes.name, "-cp", f"{LIBS}/*", *map(str, JAVA_SOURCES)], check=True
+        )
         options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         self._process = subprocess.Popen(
-            ["java", *options, "-cp", f"{LIBS}/*", str(JAVA_SOURCE)],
+            ["java", *options, "-cp", f"{self._classes.name}:{LIBS}/*", "StreamsDriver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -55,7 +60,7 @@ class Java:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            sys.exit(f"the JVM ended with {self._process.wait()}: run java -cp '{LIBS}/*' {JAVA_SOURCE}")
+            sys.exit(f"the JVM ended with {self._process.wait()}: run it by hand to see why")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -71,6 +76,7 @@ class Java:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        self._classes.cleanup()
 
 
 def main() -> int:

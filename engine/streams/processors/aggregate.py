@@ -10,14 +10,15 @@ from engine.streams.processors.node import Node, TaskContext
 from engine.streams.processors.table_supplier import (
     GetterSupplier,
     Supplier,
+    TableStore,
     TableSupplier,
-    store_getter,
-    timestamped_store,
+    builder_getter,
+    stored_change,
+    table_store_of,
 )
-from engine.streams.records import Row
+from engine.streams.records import LateChange, Row
 from engine.streams.serdes import Serde
 from engine.streams.stores.builders import StoreBuilder
-from engine.streams.stores.key_value import TimestampedKeyValueStore
 
 
 class _AggregateSupplier(TableSupplier):
@@ -32,7 +33,7 @@ class _AggregateSupplier(TableSupplier):
 
     def view(self) -> GetterSupplier:
         """The store's values."""
-        return store_getter(self.builder.name)
+        return builder_getter(self.builder)
 
 
 class StreamAggregate(_AggregateSupplier):
@@ -50,25 +51,26 @@ class StreamAggregate(_AggregateSupplier):
 
     def make(self) -> Node:
         """The node of one task."""
-        return _StreamAggregateNode(self.builder.name, self._initializer, self._aggregator, self.send_old_values)
+        return _StreamAggregateNode(self.builder, self._initializer, self._aggregator, self.send_old_values)
 
 
 class _StreamAggregateNode(Node):
-    __slots__ = ("_aggregator", "_initializer", "_send_old", "_store", "_store_name")
+    __slots__ = ("_aggregator", "_initializer", "_send_old", "_store", "_store_name", "_versioned")
 
     def __init__(
         self,
-        store_name: str,
+        builder: StoreBuilder,
         initializer: Callable[[], Any] | None,
         aggregator: Callable[[Any, Any, Any], Any],
         send_old: bool,
     ) -> None:
         super().__init__()
-        self._store_name = store_name
+        self._store_name = builder.name
+        self._versioned = builder.versioned
         self._initializer = initializer
         self._aggregator = aggregator
         self._send_old = send_old
-        self._store: TimestampedKeyValueStore[Any, Any] | None = None
+        self._store: TableStore | None = None
 
     def cached_table(self) -> tuple[str, bool] | None:
         """Its store's updates may be merged."""
@@ -77,14 +79,14 @@ class _StreamAggregateNode(Node):
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
-        self._store = timestamped_store(context, self._store_name)
+        self._store = table_store_of(context, self._store_name)
 
     def process(self, rows: list[Row]) -> None:
         """Aggregate, store, forward."""
         store = self._store
         assert store is not None
         find, put, aggregator = store.find, store.set, self._aggregator
-        initializer, send_old = self._initializer, self._send_old
+        initializer, send_old, versioned = self._initializer, self._send_old, self._versioned
         out: list[Row] = []
         for row in rows:
             key, value, timestamp, headers, offset = row
@@ -106,11 +108,15 @@ class _StreamAggregateNode(Node):
                     new = aggregator(key, value, old)
                 if send_old and found is not None and new is old:
                     old = self._again(key)  # the aggregator changed its aggregate in place
-                put(key, new, row[2] if new is None else timestamp)  # a deletion is logged as of the record
+                # A deletion is logged as of the record; in a versioned store it is as of the aggregate.
+                ends = put(key, new, row[2] if new is None and not versioned else timestamp)
+                change = stored_change(new, old if send_old else None, ends)
+                if change is None:
+                    continue
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
-            out.append((key, (new, old if send_old else None), timestamp, headers, offset))
+            out.append((key, change, timestamp, headers, offset))
         self.forward(out)
 
     def _again(self, key: Any) -> Any:
@@ -146,7 +152,7 @@ class _TableAggregateNode(Node):
         super().__init__()
         self._supplier = supplier
         self._send_old = supplier.send_old_values
-        self._store: TimestampedKeyValueStore[Any, Any] | None = None
+        self._store: TableStore | None = None
 
     def cached_table(self) -> tuple[str, bool] | None:
         """Its store's updates may be merged."""
@@ -155,13 +161,14 @@ class _TableAggregateNode(Node):
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
-        self._store = timestamped_store(context, self._supplier.builder.name)
+        self._store = table_store_of(context, self._supplier.builder.name)
 
     def process(self, rows: list[Row]) -> None:
         """Subtract, add, store, forward."""
         store, supplier, send_old = self._store, self._supplier, self._send_old
         assert store is not None
         initializer, add, subtract = supplier.initializer, supplier.adder, supplier.subtractor
+        versioned = supplier.builder.versioned
         out: list[Row] = []
         for row in rows:
             key, (new_value, old_value), timestamp, headers, offset = row
@@ -189,11 +196,14 @@ class _TableAggregateNode(Node):
                 if send_old and old is not None and (new is old or between is old):
                     again = store.find(key)
                     old = None if again is None else again[0]
-                store.set(key, new, row[2] if new is None else timestamp)
+                ends = store.set(key, new, row[2] if new is None and not versioned else timestamp)
+                change = stored_change(new, old if send_old else None, ends)
+                if change is None:
+                    continue
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
-            out.append((key, (new, old if send_old else None), timestamp, headers, offset))
+            out.append((key, change, timestamp, headers, offset))
         self.forward(out)
 
 
@@ -205,15 +215,16 @@ class TableRepartitionMap(Supplier):
 
     def make(self) -> Node:
         """The node of one task."""
-        return _TableRepartitionMapNode(self._mapper)
+        return _TableRepartitionMapNode(self._mapper, drops_late=self.reads_versions)
 
 
 class _TableRepartitionMapNode(Node):
-    __slots__ = ("_mapper",)
+    __slots__ = ("_drops_late", "_mapper")
 
-    def __init__(self, mapper: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+    def __init__(self, mapper: Callable[[Any, Any], tuple[Any, Any]], *, drops_late: bool) -> None:
         super().__init__()
         self._mapper = mapper
+        self._drops_late = drops_late
 
     def process(self, rows: list[Row]) -> None:
         """Forward the change, in one record when old and new key are the same, else in two."""
@@ -226,9 +237,12 @@ class _TableRepartitionMapNode(Node):
         return None if pair is None or pair[0] is None or pair[1] is None else pair
 
     def _work(self, rows: Iterator[Row]) -> Iterable[Row]:
-        for key, (new_value, old_value), timestamp, headers, offset in rows:
+        for key, change, timestamp, headers, offset in rows:
             if key is None:
                 raise StreamsError("Record key for the grouping KTable should not be null.")
+            if self._drops_late and type(change) is LateChange:
+                continue  # an aggregate is one of newest versions
+            new_value, old_value = change
             new, old = self._pair(key, new_value), self._pair(key, old_value)
             if new is not None and old is not None and new[0] == old[0]:
                 yield new[0], (new[1], old[1]), timestamp, headers, offset

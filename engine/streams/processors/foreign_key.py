@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 from engine.streams.errors import SerdeMissingError, StreamsError
 from engine.streams.processors.murmur3 import hash128
 from engine.streams.processors.node import Node, TaskContext
-from engine.streams.processors.table_supplier import GetterSupplier, Supplier, ValueGetter, timestamped_store
+from engine.streams.processors.table_supplier import (
+    GetterSupplier,
+    Supplier,
+    ValueGetter,
+    newest_only,
+    timestamped_store,
+)
 from engine.streams.records import Row
 from engine.streams.serdes import Serde
 from engine.streams.stores.builders import StoreBuilder
@@ -106,7 +112,7 @@ class ForeignKeyJoin:
 
     def __init__(
         self,
-        foreign_key: Callable[[Any], Any],
+        foreign_key: Callable[[Any, Any], Any],
         joiner: Callable[[Any, Any], Any],
         primary_serde: Serde[Any] | None,
         foreign_serde: Serde[Any] | None,
@@ -139,15 +145,16 @@ class SubscriptionSend(_Step):
 
     def make(self) -> Node:
         """The node of one task."""
-        return _SendNode(self.join)
+        return _SendNode(self.join, drops_late=self.reads_versions)
 
 
 class _SendNode(Node):
-    __slots__ = ("_foreign", "_join", "_value")
+    __slots__ = ("_drops_late", "_foreign", "_join", "_value")
 
-    def __init__(self, join: ForeignKeyJoin) -> None:
+    def __init__(self, join: ForeignKeyJoin, *, drops_late: bool) -> None:
         super().__init__()
         self._join = join
+        self._drops_late = drops_late
         self._foreign: Callable[[Any], bytes]
         self._value: Callable[[Any], bytes]
 
@@ -160,13 +167,14 @@ class _SendNode(Node):
 
     def process(self, rows: list[Row]) -> None:
         """Send what changed: subscribe, subscribe elsewhere, unsubscribe."""
+        rows = newest_only(self, rows) if self._drops_late else rows
         out: list[Row] = []
         extract, partition = self._join.foreign_key, self.context.partition
         for row in rows:
             key, (new, old), timestamp, headers, offset = row
             try:
-                old_foreign = None if old is None else extract(old)
-                new_foreign = None if new is None else extract(new)
+                old_foreign = None if old is None else extract(key, old)
+                new_foreign = None if new is None else extract(key, new)
                 raw_hash = None if new is None else hash128(self._value(new))
                 for foreign, instruction in self._instructions(new, old, new_foreign, old_foreign):
                     subscription = Subscription(raw_hash, instruction, key, partition)
@@ -306,7 +314,7 @@ class ForeignTableJoin(_Step):
 
     def make(self) -> Node:
         """The node of one task."""
-        return _ForeignTableNode(self.join, self._builder.name)
+        return _ForeignTableNode(self.join, self._builder.name, drops_late=self.reads_versions)
 
     def stores(self) -> list[StoreBuilder]:
         """The subscriptions."""
@@ -314,10 +322,15 @@ class ForeignTableJoin(_Step):
 
 
 class _ForeignTableNode(_SubscriptionNode):
-    __slots__ = ()
+    __slots__ = ("_drops_late",)
+
+    def __init__(self, join: ForeignKeyJoin, store_name: str, *, drops_late: bool) -> None:
+        super().__init__(join, store_name)
+        self._drops_late = drops_late
 
     def process(self, rows: list[Row]) -> None:
         """Answer all subscribers."""
+        rows = newest_only(self, rows) if self._drops_late else rows
         out: list[Row] = []
         for foreign, (new, _), timestamp, headers, offset in rows:
             if foreign is None:

@@ -200,12 +200,15 @@ def join_store(context: TaskContext, name: str) -> WindowStore[Any, Any]:
 
 
 class StreamJoinSupplier(Supplier):
-    """One side of a join of two streams. ``outer``: records of this side go on without a partner as well."""
+    """One side of a join of two streams. ``outer``: records of this side go on without a partner as well.
+
+    ``joiner`` takes the key, the left and the right value.
+    """
 
     def __init__(
         self,
         windows: JoinWindows,
-        joiner: Callable[[Any, Any], Any],
+        joiner: Callable[[Any, Any, Any], Any],
         trackers: dict[str, TimeTracker],
         other_store: StoreBuilder,
         outer_store: StoreBuilder | None,
@@ -287,7 +290,7 @@ class _StreamJoinNode(Node):
             try:
                 if key is None or value is None:
                     if outer and value is not None:
-                        out.append((key, self._alone(value), timestamp, headers, offset))
+                        out.append((key, self._alone(key, value), timestamp, headers, offset))
                     else:
                         self.context.dropped(self.name)
                     continue
@@ -299,11 +302,11 @@ class _StreamJoinNode(Node):
                     matched = True
                     if waiting is not None:
                         waiting.discard(at, not is_left, key, timestamp)
-                    joined = joiner(value, other) if is_left else joiner(other, value)
+                    joined = joiner(key, value, other) if is_left else joiner(key, other, value)
                     out.append((key, joined, max(timestamp, at), headers, offset))
                 if outer and not matched:
                     if waiting is None or last < tracker.stream_time:
-                        out.append((key, self._alone(value), timestamp, headers, offset))
+                        out.append((key, self._alone(key, value), timestamp, headers, offset))
                     else:
                         if timestamp < tracker.earliest:
                             tracker.earliest = timestamp
@@ -312,9 +315,9 @@ class _StreamJoinNode(Node):
                 self.context.failed(self.name, row, error)
         self.forward(out)
 
-    def _alone(self, value: Any) -> Any:
+    def _alone(self, key: Any, value: Any) -> Any:
         joiner = self._supplier.joiner
-        return joiner(value, None) if self._supplier.is_left else joiner(None, value)
+        return joiner(key, value, None) if self._supplier.is_left else joiner(key, None, value)
 
     def _emit_alone(self, waiting: OuterJoinStore, row: Row, out: list[Row]) -> None:
         tracker, windows = self._tracker, self._supplier.windows
@@ -337,8 +340,83 @@ class _StreamJoinNode(Node):
                     break  # Kafka's iterator gives one value at a time, and stops at the key's second one
                 continue
             for value in values:
-                joined = joiner(value, None) if left else joiner(None, value)
+                joined = joiner(key, value, None) if left else joiner(key, None, value)
                 out.append((key, joined, timestamp, row[3], row[4]))
             emitted.append(raw_key)
         for raw_key in emitted:
             waiting.remove(raw_key, row[2])
+
+
+class SelfJoinSupplier(Supplier):
+    """A join of a stream with itself over one store (``KStreamKStreamSelfJoin``, KIP-862).
+
+    ``joiner`` takes the key and both values; ``store`` is that of the stream's records.
+    """
+
+    def __init__(self, windows: JoinWindows, joiner: Callable[[Any, Any, Any], Any], store: StoreBuilder) -> None:
+        self.windows = windows
+        self.joiner = joiner
+        self.store = store
+
+    def make(self) -> Node:
+        """The node of one task."""
+        return _SelfJoinNode(self)
+
+    def stores(self) -> list[StoreBuilder]:
+        """The stream's records."""
+        return [self.store]
+
+
+class _SelfJoinNode(Node):
+    __slots__ = ("_store", "_stream_time", "_supplier")
+
+    def __init__(self, supplier: SelfJoinSupplier) -> None:
+        super().__init__()
+        self._supplier = supplier
+        self._stream_time = NO_TIMESTAMP
+        self._store: WindowStore[Any, Any]
+
+    def time_to_keep(self) -> int | None:
+        """The greatest timestamp so far: it tells what is late."""
+        return self._stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self._stream_time = time
+
+    def init(self, context: TaskContext) -> None:
+        """Find the store."""
+        super().init(context)
+        self._store = join_store(context, self._supplier.store.name)
+
+    def process(self, rows: list[Row]) -> None:
+        """Join with the records before, as the left and as the right one, and with itself."""
+        windows, out = self._supplier.windows, list[Row]()
+        kept_ms = windows.size_ms + windows.grace_ms
+        for row in rows:
+            if row[0] is None or row[1] is None:
+                self.context.dropped(self.name)
+                continue
+            if row[2] > self._stream_time:
+                self._stream_time = row[2]
+            try:
+                out.extend(self._joined(row, with_itself=row[2] > self._stream_time - kept_ms + 1))
+            except Exception as error:
+                self.context.failed(self.name, row, error)
+        self.forward(out)
+
+    def _joined(self, row: Row, *, with_itself: bool) -> Iterator[Row]:
+        key, value, timestamp, headers, offset = row
+        joiner, windows, fetch = self._supplier.joiner, self._supplier.windows, self._store.fetch
+        for before, after, is_left in (
+            (windows.before_ms, windows.after_ms, True),
+            (windows.after_ms, windows.before_ms, False),
+        ):
+            for at, other in fetch(key, max(0, timestamp - before), max(0, timestamp + after)):
+                if with_itself and not is_left and at > timestamp:
+                    with_itself = False  # so that times go up
+                    yield key, joiner(key, value, value), timestamp, headers, offset
+                joined = joiner(key, value, other) if is_left else joiner(key, other, value)
+                yield key, joined, max(timestamp, at), headers, offset
+        if with_itself:
+            yield key, joiner(key, value, value), timestamp, headers, offset

@@ -9,14 +9,15 @@ from engine.streams.processors.node import Node, TaskContext
 from engine.streams.processors.table_supplier import (
     GetterSupplier,
     Supplier,
+    TableStore,
     TableSupplier,
     ValueGetter,
-    store_getter,
-    timestamped_store,
+    builder_getter,
+    stored_change,
+    table_store_of,
 )
-from engine.streams.records import Row
+from engine.streams.records import LateChange, Row
 from engine.streams.stores.builders import StoreBuilder
-from engine.streams.stores.key_value import TimestampedKeyValueStore
 
 INNER = "inner"
 LEFT = "left"
@@ -33,38 +34,46 @@ class StreamTableJoin(Supplier):
     def __init__(
         self,
         getter: Callable[[], GetterSupplier],
-        joiner: Callable[[Any, Any], Any],
+        joiner: Callable[..., Any],
         select: Callable[[Any, Any], Any] | None,
         *,
         left: bool,
+        with_key: bool = False,
     ) -> None:
         self.getter = getter
+        self.with_key = with_key
+        """Whether ``joiner`` takes the record's key first."""
         self.joiner = joiner
         self.select = select
         self.left = left
 
     def make(self) -> Node:
         """The node of one task."""
-        return _StreamTableJoinNode(self)
+        return StreamTableJoinNode(self)
 
 
-class _StreamTableJoinNode(Node):
-    __slots__ = ("_get", "_supplier")
+class StreamTableJoinNode(Node):
+    """Looks up and joins."""
+
+    __slots__ = ("_get", "_supplier", "_versioned")
 
     def __init__(self, supplier: StreamTableJoin) -> None:
         super().__init__()
         self._supplier = supplier
         self._get: ValueGetter
+        self._versioned = False
 
     def init(self, context: TaskContext) -> None:
         """Find the table."""
         super().init(context)
-        self._get = self._supplier.getter().make(context)
+        getter = self._supplier.getter()
+        self._get, self._versioned = getter.make(context), getter.versioned
 
     def process(self, rows: list[Row]) -> None:
         """Look up, join, forward."""
         supplier, get = self._supplier, self._get
         select, joiner, left = supplier.select, supplier.joiner, supplier.left
+        with_key, versioned = supplier.with_key, self._versioned
         out: list[Row] = []
         for row in rows:
             key, value, timestamp, headers, offset = row
@@ -73,10 +82,11 @@ class _StreamTableJoinNode(Node):
                 if value is None or (at is None and not left):
                     self.context.dropped(self.name)
                     continue
-                found = None if at is None else get(at)
+                found = None if at is None else get(at, timestamp) if versioned else get(at)
                 if found is None and not left:
                     continue
-                joined = joiner(value, None if found is None else found[0])
+                other = None if found is None else found[0]
+                joined = joiner(key, value, other) if with_key else joiner(value, other)
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
@@ -144,10 +154,12 @@ class _TableJoinNode(Node):
         # Sides on which a value of None is joined all the same, when the other side has one.
         joins_none = how in (RIGHT, OUTER)
         needs_other = how in (INNER, RIGHT)
+        drops_late = self._supplier.reads_versions
         out: list[Row] = []
         for row in rows:
-            key, (new_mine, old_mine), timestamp, headers, offset = row
-            if key is None:
+            key, change, timestamp, headers, offset = row
+            new_mine, old_mine = change
+            if key is None or (drops_late and type(change) is LateChange):
                 self.context.dropped(self.name)
                 continue
             try:
@@ -192,7 +204,7 @@ class TableJoinMerger(TableSupplier):
 
     def view(self) -> GetterSupplier:
         """The store's values, or those computed from both tables."""
-        return self.this.view() if self.builder is None else store_getter(self.builder.name)
+        return self.this.view() if self.builder is None else builder_getter(self.builder)
 
     def make(self) -> Node:
         """The node of one task."""
@@ -206,20 +218,30 @@ class _MergerNode(Node):
         super().__init__()
         self._store_name = store_name
         self._send_old = send_old
-        self._store: TimestampedKeyValueStore[Any, Any] | None = None
+        self._store: TableStore | None = None
 
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
         if self._store_name is not None:
-            self._store = timestamped_store(context, self._store_name)
+            self._store = table_store_of(context, self._store_name)
 
     def process(self, rows: list[Row]) -> None:
         """Store, forward."""
-        if self._store is not None:
-            for key, change, timestamp, _, _ in rows:
-                self._store.set(key, change[0], timestamp)
+        store = self._store
+        if store is not None:
+            kept: list[Row] = []
+            for row in rows:
+                key, (new, old), timestamp, headers, offset = row
+                ends = store.set(key, new, timestamp)
+                if ends is None:
+                    kept.append(row)
+                elif (change := stored_change(new, old, ends)) is not None:
+                    kept.append((key, change, timestamp, headers, offset))
+            rows = kept
         if self._send_old:
             self.forward(rows)
         else:
-            self.forward([(key, (change[0], None), time, headers, at) for key, change, time, headers, at in rows])
+            self.forward(
+                [(key, type(change)((change[0], None)), time, headers, at) for key, change, time, headers, at in rows]
+            )

@@ -10,11 +10,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from engine.streams.processors.node import Node, TaskContext
-from engine.streams.stores.builders import KIND_TIMESTAMPED_KEY_VALUE, StoreBuilder
+from engine.streams.records import Change, LateChange, Row
+from engine.streams.stores.builders import StoreBuilder
 from engine.streams.stores.key_value import TimestampedKeyValueStore
+from engine.streams.stores.versioned import NOT_PUT, VersionedKeyValueStore
 
-ValueGetter: TypeAlias = Callable[[Any], tuple[Any, int] | None]
-"""``key -> (value, timestamp)`` as the table is now, None when it has none."""
+ValueGetter: TypeAlias = Callable[..., tuple[Any, int] | None]
+"""``key -> (value, timestamp)`` as the table is now, None when it has none.
+
+Of versioned tables also ``key, as_of (ms) -> …``, as it was then.
+"""
+
+TableStore: TypeAlias = TimestampedKeyValueStore[Any, Any] | VersionedKeyValueStore[Any, Any]
+"""What a table is kept in. ``set`` answers None when the value is the newest of its key."""
 
 
 class GetterSupplier(NamedTuple):
@@ -22,12 +30,16 @@ class GetterSupplier(NamedTuple):
 
     stores: tuple[str, ...]
     make: Callable[[TaskContext], ValueGetter]
+    versioned: bool = False
+    """Whether the getter takes a time as well."""
 
 
 class Supplier:
     """Makes a node for each task, and says which stores it brings."""
 
     record_by_record = False
+    reads_versions = False
+    """Whether the node's changes are those of a versioned table (KIP-914); set when the topology is written."""
 
     def make(self) -> Node:
         """The node of one task."""
@@ -72,16 +84,21 @@ class TableSupplier(Supplier):
         raise NotImplementedError
 
 
-def store_getter(name: str) -> GetterSupplier:
+def store_getter(name: str, *, versioned: bool = False) -> GetterSupplier:
     """The values of a store."""
 
     def make(context: TaskContext) -> ValueGetter:
         store = context.store(name)
-        if isinstance(store, TimestampedKeyValueStore):
+        if isinstance(store, TimestampedKeyValueStore | VersionedKeyValueStore):
             return store.find
         return _plain_getter(store)
 
-    return GetterSupplier((name,), make)
+    return GetterSupplier((name,), make, versioned)
+
+
+def builder_getter(builder: StoreBuilder) -> GetterSupplier:
+    """The values of the store that a builder makes."""
+    return store_getter(builder.name, versioned=builder.versioned)
 
 
 def _plain_getter(store: Any) -> ValueGetter:
@@ -92,13 +109,30 @@ def _plain_getter(store: Any) -> ValueGetter:
     return get
 
 
-def timestamped_store(context: TaskContext, name: str) -> TimestampedKeyValueStore[Any, Any]:
+def table_store_of(context: TaskContext, name: str) -> TableStore:
     """A table's own store."""
     store = context.store(name)
+    assert isinstance(store, TimestampedKeyValueStore | VersionedKeyValueStore), f"{name} is a {store.kind} store"
+    return store
+
+
+def timestamped_store(context: TaskContext, name: str) -> TimestampedKeyValueStore[Any, Any]:
+    """A store that is no versioned one."""
+    store = table_store_of(context, name)
     assert isinstance(store, TimestampedKeyValueStore), f"{name} is a {store.kind} store"
     return store
 
 
-def is_table_store(builder: StoreBuilder) -> bool:
-    """Whether a builder makes what a table can be kept in."""
-    return builder.kind == KIND_TIMESTAMPED_KEY_VALUE
+def newest_only(node: Node, rows: list[Row]) -> list[Row]:
+    """Changes to the newest versions of their keys, which are what joins of versioned tables see (KIP-914)."""
+    found = [row for row in rows if type(row[1]) is not LateChange]
+    if len(found) < len(rows):
+        node.context.dropped(node.name, len(rows) - len(found))
+    return found
+
+
+def stored_change(new: Any, old: Any, ends: int | None) -> Change | None:
+    """The change to hand on, by what the store's ``set`` answered; None when the value was too old to be stored."""
+    if ends is None:
+        return new, old
+    return None if ends == NOT_PUT else LateChange((new, old))

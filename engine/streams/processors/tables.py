@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from engine.streams.processors.node import Node, TaskContext
 from engine.streams.processors.table_supplier import (
     GetterSupplier,
+    TableStore,
     TableSupplier,
     ValueGetter,
-    store_getter,
-    timestamped_store,
+    builder_getter,
+    stored_change,
+    table_store_of,
 )
-from engine.streams.records import Row
+from engine.streams.records import Change, LateChange, Row
 from engine.streams.stores.builders import StoreBuilder
-from engine.streams.stores.key_value import TimestampedKeyValueStore
 
 if TYPE_CHECKING:
     from engine.streams.processor_api import ValueTransformer
@@ -44,7 +45,7 @@ class TableSource(TableSupplier):
     def view(self) -> GetterSupplier:
         """The store's values."""
         self.materialize()
-        return store_getter(self.builder.name)
+        return builder_getter(self.builder)
 
     def stores(self) -> list[StoreBuilder]:
         """The table's store, when it has one."""
@@ -64,7 +65,7 @@ class TableSourceNode(Node):
         super().__init__()
         self._store_name = store_name
         self._send_old = send_old
-        self._store: TimestampedKeyValueStore[Any, Any] | None = None
+        self._store: TableStore | None = None
 
     def cached_table(self) -> tuple[str, bool] | None:
         """Its store's updates may be merged."""
@@ -74,7 +75,7 @@ class TableSourceNode(Node):
         """Find the store."""
         super().init(context)
         if self._store_name is not None:
-            self._store = timestamped_store(context, self._store_name)
+            self._store = table_store_of(context, self._store_name)
 
     def process(self, rows: list[Row]) -> None:
         """Store and forward."""
@@ -84,13 +85,16 @@ class TableSourceNode(Node):
             if key is None:
                 self.context.dropped(self.name)
                 continue
-            old = None
+            change: Change | None = (value, None)
             if store is not None:
+                old = None
                 if send_old:
                     found = store.find(key)
                     old = None if found is None else found[0]
-                store.set(key, value, timestamp)
-            out.append((key, (value, old), timestamp, headers, offset))
+                change = stored_change(value, old, store.set(key, value, timestamp))
+                if change is None:
+                    continue
+            out.append((key, change, timestamp, headers, offset))
         self.forward(out)
 
 
@@ -116,9 +120,11 @@ class _Derived(TableSupplier):
     def view(self) -> GetterSupplier:
         """The store's values, or those computed from the parent's."""
         if self.builder is not None:
-            return store_getter(self.builder.name)
+            return builder_getter(self.builder)
         parent = self.parent.view()
-        return GetterSupplier(parent.stores, lambda context: self.getter(parent.make(context), context))
+        return GetterSupplier(
+            parent.stores, lambda context: self.getter(parent.make(context), context), parent.versioned
+        )
 
     def getter(self, parent: ValueGetter, context: TaskContext) -> ValueGetter:
         """A getter over the parent's."""
@@ -153,8 +159,8 @@ class TableFilter(_Derived):
         """The parent's values that pass."""
         predicate, negated = self.predicate, self.negated
 
-        def get(key: Any) -> tuple[Any, int] | None:
-            found = parent(key)
+        def get(key: Any, *as_of: int) -> tuple[Any, int] | None:
+            found = parent(key, *as_of)
             return found if found is not None and bool(predicate(key, found[0])) != negated else None
 
         return get
@@ -172,13 +178,13 @@ class _DerivedNode(Node):
         self._supplier = supplier
         self._send_old: bool = supplier.send_old_values
         self._store_name: str | None = supplier.store_name
-        self._store: TimestampedKeyValueStore[Any, Any] | None = None
+        self._store: TableStore | None = None
 
     def init(self, context: TaskContext) -> None:
         """Find the store."""
         super().init(context)
         if self._store_name is not None:
-            self._store = timestamped_store(context, self._store_name)
+            self._store = table_store_of(context, self._store_name)
 
     def compute(self, key: Any, value: Any) -> Any:
         """The table's value from the parent's."""
@@ -188,8 +194,11 @@ class _DerivedNode(Node):
         """Compute, store, forward."""
         out: list[Row] = []
         store, send_old, compute = self._store, self._send_old, self.compute
+        # A versioned table's history has deletions, too.
+        skips = self.skips_nothing_to_nothing and not self._supplier.reads_versions
         for row in rows:
-            key, (parent_new, parent_old), timestamp, headers, offset = row
+            key, changed, timestamp, headers, offset = row
+            parent_new, parent_old = changed
             try:
                 new = compute(key, parent_new)
                 old = None
@@ -199,14 +208,19 @@ class _DerivedNode(Node):
                     else:
                         found = store.find(key)
                         old = None if found is None else found[0]
-                    if self.skips_nothing_to_nothing and old is None and new is None:
+                    if skips and old is None and new is None:
                         continue
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
+            change: Change | None
             if store is not None:
-                store.set(key, new, timestamp)
-            out.append((key, (new, old), timestamp, headers, offset))
+                change = stored_change(new, old, store.set(key, new, timestamp))
+                if change is None:
+                    continue
+            else:
+                change = (new, old) if type(changed) is tuple else LateChange((new, old))
+            out.append((key, change, timestamp, headers, offset))
         self.forward(out)
 
 
@@ -238,8 +252,8 @@ class TableMapValues(_Derived):
         """The parent's values, mapped."""
         mapper = self.mapper
 
-        def get(key: Any) -> tuple[Any, int] | None:
-            found = parent(key)
+        def get(key: Any, *as_of: int) -> tuple[Any, int] | None:
+            found = parent(key, *as_of)
             if found is None:
                 return None
             value = mapper(key, found[0])
@@ -279,8 +293,8 @@ class TableTransformValues(_Derived):
         transformer = self.supplier()
         transformer.init(_context(context))
 
-        def get(key: Any) -> tuple[Any, int] | None:
-            found = parent(key)
+        def get(key: Any, *as_of: int) -> tuple[Any, int] | None:
+            found = parent(key, *as_of)
             value = transformer.transform(key, None if found is None else found[0])
             return None if value is None else (value, -1 if found is None else found[1])
 

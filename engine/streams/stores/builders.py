@@ -18,6 +18,7 @@ from engine.streams.stores.key_value import KeyValueStore, TimestampedKeyValueSt
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.session import SessionStore
 from engine.streams.stores.state_store import StateStore
+from engine.streams.stores.versioned import VersionedKeyValueStore, default_segment_interval
 from engine.streams.stores.window import TimestampedWindowStore, WindowStore
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -29,6 +30,7 @@ KIND_TIMESTAMPED_KEY_VALUE = "timestamped-key-value"
 KIND_WINDOW = "window"
 KIND_TIMESTAMPED_WINDOW = "timestamped-window"
 KIND_SESSION = "session"
+KIND_VERSIONED_KEY_VALUE = "versioned-key-value"
 
 Built = TypeVar("Built", bound=StateStore)
 
@@ -59,6 +61,10 @@ class StoreBuilder:
     topic_config: dict[str, str] = field(default_factory=dict)
     """Configs of the changelog topic which the user wants other than Kafka Streams has them."""
     retention_ms: int | None = None
+    history_retention_ms: int | None = None
+    """Of versioned stores: how long a version that was replaced is kept."""
+    segment_interval_ms: int | None = None
+    """Of versioned stores: how often what is too old is deleted."""
     window_size: int | None = None
     retain_duplicates: bool = False
     emits_on_close: bool = False
@@ -73,6 +79,11 @@ class StoreBuilder:
         """Whether the store forgets by time, so that its changelog is compacted and deleted."""
         return self.retention_ms is not None
 
+    @property
+    def versioned(self) -> bool:
+        """Whether the store keeps versions of its values."""
+        return self.kind == KIND_VERSIONED_KEY_VALUE
+
     def changelog_config(self, additional_retention_ms: int = DAY_MS) -> dict[str, str]:
         """The configs of the changelog topic.
 
@@ -81,6 +92,9 @@ class StoreBuilder:
         config = dict(CREATE_TIME)
         if self.retention_ms is None:
             config["cleanup.policy"] = "compact"
+            if self.history_retention_ms is not None:
+                # A day more than the history, always (``VersionedChangelogTopicConfig``).
+                config["min.compaction.lag.ms"] = str(self.history_retention_ms + DAY_MS)
         else:
             config["cleanup.policy"] = "compact,delete"
             config["retention.ms"] = str(self.retention_ms + additional_retention_ms)
@@ -98,6 +112,18 @@ class StoreBuilder:
             return KeyValueStore(name, engines.key_value(name, directory), key, value, logged=logged)
         if self.kind == KIND_TIMESTAMPED_KEY_VALUE:
             return TimestampedKeyValueStore(name, engines.key_value(name, directory), key, value, logged=logged)
+        if self.kind == KIND_VERSIONED_KEY_VALUE:
+            if self.history_retention_ms is None:
+                raise TopologyError(f"store {name}: a {self.kind} store needs a history retention")
+            return VersionedKeyValueStore(
+                name,
+                engines.window(name, directory),
+                key,
+                value,
+                logged=logged,
+                history_retention_ms=self.history_retention_ms,
+                segment_interval_ms=self.segment_interval_ms or default_segment_interval(self.history_retention_ms),
+            )
         if self.retention_ms is None:
             raise TopologyError(f"store {name}: a {self.kind} store needs a retention")
         if self.kind == KIND_SESSION:
@@ -173,6 +199,34 @@ class Stores:
         """A key-value store of values with their times."""
         return StoreBuilder(
             name=name, kind=KIND_TIMESTAMPED_KEY_VALUE, key_serde=key_serde, value_serde=value_serde, engine=engine
+        )
+
+    @staticmethod
+    def persistent_versioned_key_value_store(
+        name: str,
+        history_retention_ms: int,
+        segment_interval_ms: int | None = None,
+        key_serde: Serde[Any] | None = None,
+        value_serde: Serde[Any] | None = None,
+        engine: str | None = None,
+    ) -> StoreBuilder:
+        """A store of versions: what a value replaced is kept for ``history_retention_ms``.
+
+        ``segment_interval_ms`` is how often what is too old is deleted. For a table, ``Materialized.of`` takes it.
+        ``engine="memory"`` is ours: Kafka has them in RocksDB only.
+        """
+        if history_retention_ms < 0:
+            raise TopologyError(f"store {name}: historyRetention cannot be negative")
+        if segment_interval_ms is not None and segment_interval_ms < 1:
+            raise TopologyError(f"store {name}: segmentInterval cannot be zero or negative")
+        return StoreBuilder(
+            name=name,
+            kind=KIND_VERSIONED_KEY_VALUE,
+            key_serde=key_serde,
+            value_serde=value_serde,
+            history_retention_ms=history_retention_ms,
+            segment_interval_ms=segment_interval_ms,
+            engine=engine,
         )
 
     @staticmethod

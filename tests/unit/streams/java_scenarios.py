@@ -15,18 +15,21 @@ from typing import Any
 
 from engine.streams import ErrorHandlers, Serdes, TopologyTestDriver
 from engine.streams.error_handlers import go_on
-from tests.unit.streams import java_twins, java_twins_mixed, java_twins_timed
+from tests.unit.streams import java_twins, java_twins_mixed, java_twins_timed, java_twins_versions
 from tests.unit.streams.java_twin_kit import TOPOLOGIES, build
 
 ROOT = Path(__file__).resolve().parents[3]
-JAVA_SOURCE = ROOT / "tests" / "integration" / "java" / "StreamsTopologies.java"
+JAVA_SOURCES = [
+    ROOT / "tests" / "integration" / "java" / f"{name}.java"
+    for name in ("StreamsDriver", "StreamsTopologies", "StreamsVersions")
+]
 CORPUS = ROOT / "tests" / "golden" / "streams-4.3.1.json.gz"
 
 Step = list[Any]
 
 
 # Importing them is what puts them into TOPOLOGIES.
-__all__ = ["TOPOLOGIES", "java_twins", "java_twins_mixed", "java_twins_timed"]
+__all__ = ["TOPOLOGIES", "java_twins", "java_twins_mixed", "java_twins_timed", "java_twins_versions"]
 
 
 def _bytes(value: str | None) -> bytes | None:
@@ -196,7 +199,7 @@ def difference(name: str, steps: list[Step], java: dict[str, Any], ours: dict[st
 
 def java_digest() -> str:
     """What tells whether the corpus was made by the Java program that is there."""
-    return hashlib.sha256(JAVA_SOURCE.read_bytes()).hexdigest()
+    return hashlib.sha256(b"".join(source.read_bytes() for source in JAVA_SOURCES)).hexdigest()
 
 
 def write_corpus(corpus: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the topologies are made of that Java has as well; they are in java_twins, java_twins_timed, java_twins_mixed."""
+"""What the topologies are made of that Java has as well; they are in java_twins and java_twins_….py."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ WRITE = Produced(key_serde=S, value_serde=S)
 BY = Grouped(key_serde=S, value_serde=S)
 STORED = StreamJoined(key_serde=S, value_serde=S, other_value_serde=S)
 
+OPTIMIZED = {
+    "_optimized": "reuse.ktable.source.topics",
+    "_merged": "merge.repartition.topics",
+    "_single": "single.store.self.join",
+    "_two_words": "merge.repartition.topics , reuse.ktable.source.topics",
+    "_all": "all",
+}
+"""What the end of a topology's name says about ``topology.optimization``."""
+
 TOPOLOGIES: dict[str, Callable[[StreamsBuilder], object]] = {}
 Maker = Callable[[StreamsBuilder], object]
 
@@ -38,7 +47,7 @@ def build(name: str) -> Topology:
     """The topology of that name."""
     builder = StreamsBuilder()
     TOPOLOGIES[name](builder)
-    return builder.build("reuse.ktable.source.topics" if name.endswith("_optimized") else "none")
+    return builder.build(next((words for end, words in OPTIMIZED.items() if name.endswith(end)), "none"))
 
 
 def stream(b: StreamsBuilder, topic: str) -> KStream[Any, Any]:

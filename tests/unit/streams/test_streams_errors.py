@@ -163,8 +163,8 @@ def test_what_cannot_be_built_says_why() -> None:
     builder = StreamsBuilder()
     with pytest.raises(TopologyError, match='Name "a b" is illegal'):
         Materialized("a b")
-    with pytest.raises(TopologyError, match=r"not built here: single.store.self.join"):
-        builder.build("single.store.self.join")
+    with pytest.raises(TopologyError, match=r"'all, single.store.self.join' is not valid"):
+        builder.build("all, single.store.self.join")
     builder.stream("in", LONGS).process(Processor, ["missing"])
     with pytest.raises(TopologyError, match="StateStore missing is not added yet"):
         builder.build()
