@@ -17,7 +17,7 @@ from typing import Any
 from console.values.json_form import json_text
 from console.values.schemas import Schema
 from console.values.serdes import MissingExtra, SerdeError
-from console.values.wire_format import message_path, path_bytes
+from engine.protobuf.message_path import message_path, path_bytes
 
 _PROTOC_TIMEOUT_S = 20.0
 _MAIN = "kconsole_schema.proto"

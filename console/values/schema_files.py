@@ -6,7 +6,8 @@ from console.values.protobuf import ProtobufFile, compile_file
 from console.values.schemas import Schema, SchemaType, serde_of
 from console.values.serde_words import SerdeWord
 from console.values.serdes import Serde, SerdeError
-from console.values.wire_format import message_path, unframed
+from console.values.wire_format import unframed
+from engine.protobuf.message_path import message_path
 
 
 class FromFile:

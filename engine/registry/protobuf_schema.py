@@ -1,40 +1,17 @@
-"""Protobuf schemas: files or descriptors in base64, understood by protoc (of the extra ``registry``).
-
-protoc runs in a process of its own, so that what somebody sends harms nothing but the answer. Types of
-``google/protobuf/`` are known; whatever else a file imports is a reference of its name.
-"""
+"""Protobuf schemas, texts or descriptors in base64: :mod:`engine.protobuf` understands them (extra ``registry``)."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import os
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from google.protobuf import descriptor_pb2
-from google.protobuf.message import DecodeError
 
+from engine.protobuf.files import MAIN, InvalidProtobuf, compiled, descriptor_of
+from engine.protobuf.text import NotWritable, default_json_name, file_text
 from engine.registry.errors import InvalidSchema
-from engine.registry.protobuf_text import NotWritable, default_json_name, file_text
 from engine.registry.schema import ParsedSchema, ResolvedReference
-
-_MAIN = "kconsole_registered.proto"
-_PROTOC_TIMEOUT_S = 30.0
-# What ``python -m grpc_tools.protoc`` does, in a third of the time.
-_PROTOC = """
-import sys
-from grpc_tools import _protoc_compiler
-sys.exit(_protoc_compiler.run_main([each.encode() for each in sys.argv]))
-"""
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}")
-_WELL_KNOWN = "google/protobuf/"
 
 
 class ProtobufSchema:
@@ -50,10 +27,10 @@ class ProtobufSchema:
     @classmethod
     def parse(cls, text: str, references: tuple[ResolvedReference, ...] = ()) -> ProtobufSchema:
         """Raises: InvalidSchema."""
-        descriptor = _descriptor(text)
+        descriptor = descriptor_of(text)
         texts: dict[str, str] = {}
         for each in references:
-            found = _descriptor(each.text)
+            found = descriptor_of(each.text)
             texts[each.name] = each.text if found is None else _written(found, f"reference {each.name}")
         if descriptor is None:
             file, imported = _compiled(text, tuple(texts.items()))
@@ -88,18 +65,6 @@ class ProtobufSchema:
 
         assert isinstance(writer, ProtobufSchema), "both are of one type"
         return [str(each) for each in differences(writer, self) if not each.is_compatible]
-
-
-def _descriptor(text: str) -> Any:
-    """The descriptor that stands in base64; ``None`` if it is a text."""
-    if not _BASE64.fullmatch(text.strip()):
-        return None
-    found = descriptor_pb2.FileDescriptorProto()
-    try:
-        found.ParseFromString(base64.b64decode("".join(text.split()), validate=True))
-    except (binascii.Error, DecodeError):
-        return None
-    return found if found.message_type or found.enum_type or found.dependency or found.extension else None
 
 
 def _text_of(file: Any) -> str | None:
@@ -142,52 +107,18 @@ def _check(file: Any, imported: Mapping[str, Any]) -> None:
     pool = descriptor_pool.DescriptorPool()
     named = descriptor_pb2.FileDescriptorProto()
     named.CopyFrom(file)
-    named.name = _MAIN
+    named.name = MAIN
     try:
         for each in imported.values():
             pool.Add(each)
         pool.Add(named)
-        pool.FindFileByName(_MAIN)
+        pool.FindFileByName(MAIN)
     except (TypeError, KeyError) as error:
         raise InvalidSchema(f"no descriptor of a file: {' '.join(str(error).split())[:300]}") from None
 
 
-@lru_cache(maxsize=500)
 def _compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, Mapping[str, Any]]:
-    """The file's descriptor, and those of all that it imports, what others need first."""
-    with tempfile.TemporaryDirectory(prefix="kconsole-registry-") as place:
-        for name, each in references:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise InvalidSchema(f"{name!r} is no name of a file to import")
-            target = Path(place, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(each, encoding="utf-8")
-        Path(place, _MAIN).write_text(text, encoding="utf-8")
-        descriptors = _run_protoc(place)
-    files = descriptor_pb2.FileDescriptorSet()
-    files.ParseFromString(descriptors)
-    found = {each.name: each for each in files.file}
-    return found.pop(_MAIN), found
-
-
-def _run_protoc(place: str) -> bytes:
-    output = os.path.join(place, "kconsole-descriptors")
-    command = [sys.executable, "-P", "-c", _PROTOC, f"-I{place}", f"-I{_well_known_directory()}"]
-    command += ["--include_imports", f"--descriptor_set_out={output}", _MAIN]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_PROTOC_TIMEOUT_S, cwd=place, check=False)
-    except subprocess.TimeoutExpired:
-        raise InvalidSchema(f"protoc did not understand the schema within {_PROTOC_TIMEOUT_S:.0f} s") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").replace(f"{_MAIN}:", "").replace(place, "").strip()
-        raise InvalidSchema(f"Invalid schema of type PROTOBUF, details: {said[:1000]}")
-    with open(output, "rb") as file:
-        return file.read()
-
-
-@lru_cache(maxsize=1)
-def _well_known_directory() -> str:
-    import grpc_tools
-
-    return os.path.join(os.path.dirname(str(grpc_tools.__file__)), "_proto")
+        return compiled(text, references)
+    except InvalidProtobuf as error:
+        raise InvalidSchema(str(error)) from None

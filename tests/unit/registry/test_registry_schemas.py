@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from google.protobuf import any_pb2, api_pb2, descriptor_pb2, struct_pb2, timestamp_pb2, type_pb2, wrappers_pb2
 
+from engine.protobuf.text import NotWritable, file_text
 from engine.registry.errors import InvalidSchema
-from engine.registry.protobuf_text import NotWritable, file_text
 from engine.registry.schema import Reference, ResolvedReference, Schema, parse_schema
 
 
@@ -203,3 +203,16 @@ def test_guids_are_those_that_confluents_registry_makes() -> None:
     for references, data in (((), b'"string"'), ((Reference("n", "s", 1),), b'"string"ns\0\0\0\1')):
         expected = uuid.UUID(bytes=hashlib.md5(data).digest())
         assert Schema("AVRO", '"string"', references).guid == str(expected)
+
+
+def test_files_that_confluents_registry_knows_are_imported_without_references() -> None:
+    text = """syntax = "proto3";
+import "confluent/meta.proto";
+import "confluent/type/decimal.proto";
+import "google/type/date.proto";
+message R {
+  confluent.type.Decimal price = 1 [(confluent.field_meta) = { params: [{ key: "scale", value: "2" }] }];
+  google.type.Date day = 2;
+}
+"""
+    assert parse_schema("PROTOBUF", text).canonical == text

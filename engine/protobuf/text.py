@@ -1,7 +1,7 @@
 """A Protobuf file's descriptor as the text that protoc would make it of. Pure.
 
 Whoever registers descriptors (Confluent's client for Python does) and whoever registers a file get the same schema.
-What cannot be written so that nothing is lost (groups, custom options, editions) is refused.
+What cannot be written so that nothing is lost (groups, custom options that nobody has made known, editions) is refused.
 """
 
 from __future__ import annotations
@@ -205,18 +205,44 @@ def _options(options: Any) -> Iterator[tuple[str, str]]:
     if len(UnknownFieldSet(options)):
         raise NotWritable("custom options")
     for field, value in options.ListFields():
+        if field.is_extension and field.type == FieldDescriptor.TYPE_MESSAGE and not field.is_repeated:
+            yield f"({field.full_name})", _aggregate(value)
+            continue
         if field.is_extension or field.is_repeated or field.type == FieldDescriptor.TYPE_MESSAGE:
             raise NotWritable(f"the option {field.full_name}")
         if field.name == "map_entry":
             continue
-        if field.type == FieldDescriptor.TYPE_BOOL:
-            yield field.name, "true" if value else "false"
-        elif field.type == FieldDescriptor.TYPE_ENUM:
-            yield field.name, field.enum_type.values_by_number[value].name
-        elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-            yield field.name, _quoted(value if isinstance(value, str) else value.decode("latin-1"))
+        yield field.name, _value(field, value)
+
+
+def _value(field: Any, value: Any) -> str:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return _aggregate(value)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return "true" if value else "false"
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return str(field.enum_type.values_by_number[value].name)
+    if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
+        return _quoted(value if isinstance(value, str) else value.decode("latin-1"))
+    return str(value)
+
+
+def _aggregate(message: Any) -> str:
+    """A message as the value of an option."""
+    if len(UnknownFieldSet(message)):
+        raise NotWritable(f"an option of type {message.DESCRIPTOR.full_name}")
+    parts: list[str] = []
+    for field, value in message.ListFields():
+        if not field.is_repeated:
+            shown = _value(field, value)
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            key, of_values = (field.message_type.fields_by_name[each] for each in ("key", "value"))
+            entries = (f"{{ key: {_value(key, each)}, value: {_value(of_values, value[each])} }}" for each in value)
+            shown = f"[{', '.join(entries)}]"
         else:
-            yield field.name, str(value)
+            shown = f"[{', '.join(_value(field, each) for each in value)}]"
+        parts.append(f"{field.name}: {shown}")
+    return f"{{ {', '.join(parts)} }}"
 
 
 def _quoted(text: str) -> str:
