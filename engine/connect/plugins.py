@@ -102,11 +102,13 @@ def _converters() -> Iterator[Plugin]:
         ("string", "StringConverter", "storage.StringConverter"),
     ):
         yield Plugin(f"engine.connect.converters.{module}", cls, both, (f"org.apache.kafka.connect.{java}",))
-    avro = "io.confluent.connect.avro.AvroConverter"
-    yield Plugin("engine.connect.converters.avro", "AvroConverter", both, (avro,), "connect-schemas")
-    json_schema = "io.confluent.connect.json.JsonSchemaConverter"
-    where = "engine.connect.converters.json_schema"
-    yield Plugin(where, "JsonSchemaConverter", both, (json_schema,), "connect-schemas")
+    for module, cls, java in (
+        ("avro", "AvroConverter", "avro.AvroConverter"),
+        ("json_schema", "JsonSchemaConverter", "json.JsonSchemaConverter"),
+        ("protobuf", "ProtobufConverter", "protobuf.ProtobufConverter"),
+    ):
+        java_names = (f"io.confluent.connect.{java}",)
+        yield Plugin(f"engine.connect.converters.{module}", cls, both, java_names, "connect-schemas")
 
 
 def _transforms() -> Iterator[Plugin]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,12 +12,15 @@ import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from engine.connect import data
+from engine.connect.converters.protobuf_files import ProtobufFile
 from engine.connect.data import Struct
 from engine.connect.errors import ConfigError, DataError, RetriableError
 from engine.connect.plugins import PluginType, find
+from engine.protobuf.files import compiled
 from engine.registry.config import RegistryConfig
 from engine.testing.cluster import KafkaCluster
 from tests.integration.registry_thread import RegistryThread
@@ -164,3 +167,99 @@ def test_what_the_json_schema_converter_writes_others_read_and_the_other_way(reg
     reference = SchemaReference("person.json", "person", 1)
     raw = JSONSerializer(Schema(cart, "JSON", [reference]), client)({"owner": {"name": "Ada"}}, context("owners"))
     assert str(made.to_connect_data("owners", None, raw).value) == "Struct{owner=Struct{name=Ada}}"
+
+
+TRIP = """syntax = "proto3";
+package geo;
+import "google/protobuf/timestamp.proto";
+import "google/type/date.proto";
+message Other { string x = 1; }
+message Trip {
+  message Stop { string city = 1; int32 nights = 2; }
+  google.protobuf.Timestamp at = 7;
+  repeated Stop stops = 3;
+  oneof price { double euros = 4; int64 points = 5; }
+  optional string note = 6;
+  google.type.Date day = 8;
+}
+"""
+
+
+def classes(text: str, *names: str) -> list[Any]:
+    """Classes of a file's messages, as protoc would make them."""
+    file = ProtobufFile(*compiled(text, ()))
+    return [file.class_of(file.message(file.path(name))) for name in names]
+
+
+def test_what_the_protobuf_converter_writes_others_read(registry: RegistryThread) -> None:
+    made = converter("protobuf.ProtobufConverter", registry)
+    encode = made.encoder("sales", ORDER)
+    raw = [encode(order(number)) for number in range(3)]
+    assert encode(None) is None
+    client = SchemaRegistryClient({"url": registry.url})
+    text = client.get_latest_version("sales-value").schema.schema_str
+    (cls,) = classes(text, "shop.Order")
+    read = ProtobufDeserializer(cls, {}, client)(raw[2], context("sales"))
+    assert (read.id, read.to.city, read.at.seconds, read.note) == (2, "Oslo", 1709168523, "")
+    assert (read.price.value, read.price.scale) == (b"\0\x96", 2)
+    fresh = converter("protobuf.ProtobufConverter", registry)
+    schema, value = fresh.to_connect_data("sales", None, raw[1])
+    assert (schema.name, schema.version) == ("Order", 1)
+    assert (value["id"], value["price"], value["at"]) == (1, Decimal("1.50"), order(1)["at"])
+
+
+def test_the_protobuf_converter_reads_what_others_write(registry: RegistryThread) -> None:
+    client = SchemaRegistryClient({"url": registry.url})
+    made = converter("protobuf.ProtobufConverter", registry, **{"enhanced.protobuf.schema.support": "true"})
+    trip, stop = classes(TRIP, "geo.Trip", "geo.Trip.Stop")
+    message = trip(
+        at={"seconds": 1}, stops=[{"city": "Rome", "nights": 2}], points=3, day={"year": 2024, "month": 2, "day": 29}
+    )
+    raw = ProtobufSerializer(trip, client)(message, context("trips-in-protobuf"))
+    schema, value = made.to_connect_data("trips-in-protobuf", None, raw)
+    assert schema.name == "geo.Trip"
+    assert (str(value["price_0"]), value["day"]) == ("Struct{points=3}", date(2024, 2, 29))
+    assert (value["at"], str(value["stops"])) == (
+        datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
+        "[Struct{city=Rome,nights=2}]",
+    )
+    raw = ProtobufSerializer(stop, client)(stop(city="Oslo"), context("stops"))
+    assert raw[5:8] == b"\x04\x02\x00"
+    schema, value = made.to_connect_data("stops", None, raw)
+    assert (schema.name, value["city"]) == ("geo.Trip.Stop", "Oslo")
+
+
+def test_the_latest_protobuf_schema_is_written_with_its_own_numbers(registry: RegistryThread) -> None:
+    client = SchemaRegistryClient({"url": registry.url})
+    text = 'syntax = "proto3";\npackage shop;\nmessage Sale { string city = 9; int64 id = 4; }\n'
+    latest = client.register_schema("latest-value", Schema(text, "PROTOBUF"))
+    configs = {"auto.register.schemas": "false", "use.latest.version": "true"}
+    made = converter("protobuf.ProtobufConverter", registry, **configs)
+    sale = data.struct({"id": data.INT64, "city": data.STRING}, name="shop.Sale")
+    raw = made.from_connect_data("latest", None, sale, Struct(sale, {"id": 1, "city": "Oslo"}))
+    assert raw == b"\0" + latest.to_bytes(4, "big") + b"\0\x20\x01\x4a\x04Oslo"
+    more = data.struct({"id": data.INT64, "unknown": data.STRING}, name="shop.Sale")
+    with pytest.raises(DataError, match=r"topic latest: .*unknown"):
+        made.from_connect_data("latest", None, more, Struct(more, {"id": 1, "unknown": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b'{"a":1}', "magic byte"),
+        (b"\0\0\1\0\0\0", "40403"),
+        (b"", "which message of the schema"),
+        (b"\x02\x14", r"no message \[10\]"),
+        (b"\x80", "which message of the schema"),
+        (b"\0\xff", "corrupt|Truncated"),
+        (b"\0\x08", "corrupt|Truncated"),
+    ],
+)
+def test_bytes_that_are_no_protobuf_are_told_with_their_topic(registry: RegistryThread, raw: bytes, why: str) -> None:
+    made = converter("protobuf.ProtobufConverter", registry)
+    opening = made.from_connect_data("whole", None, data.STRING, "x")[:5]
+    raw = raw if b"\0\0\1" in raw or b"{" in raw else opening + raw
+    with pytest.raises(DataError, match=f"topic broken to Protobuf: .*({why})"):
+        made.to_connect_data("broken", None, raw)
+    with pytest.raises(DataError, match=r"topic whole: .*needs a schema"):
+        made.from_connect_data("whole", None, None, {"a": 1})

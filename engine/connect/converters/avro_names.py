@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus
 
 from engine.connect.config_def import ConfigDef, ConfigType, Importance
+from engine.connect.converters import scrubbed_names
 from engine.connect.data import (
     DATE_NAME,
     DECIMAL_NAME,
@@ -121,12 +121,7 @@ def define_avro_options(definition: ConfigDef) -> ConfigDef:
 
 def scrubbed(name: str, options: AvroOptions) -> str:
     """A name that Avro can have, if that is wanted."""
-    plain = name.isascii() and name.replace("_", "a").isalnum() and not name[:1].isdigit()
-    if not options.scrub or not name or plain:
-        return name
-    encoded = quote_plus(name, safe="*-._")
-    encoded = f"x{encoded}" if encoded[0].isdigit() else encoded
-    return "".join(each if each.isascii() and each.isalnum() else "_" for each in encoded)
+    return scrubbed_names.scrubbed(name) if options.scrub else name
 
 
 def split_name(name: str, options: AvroOptions) -> tuple[str | None, str]:

@@ -102,6 +102,8 @@ class RegistryClient:
         self._registers: bool = values["auto.register.schemas"]
         self._latest: bool = values["use.latest.version"]
         self._type = schema_type
+        # Descriptors are understood without protoc; a registry that has none of this gives texts.
+        self._format = "serialized" if schema_type == "PROTOBUF" else None
 
     def subject(self, topic: str, record: str | None) -> str:
         """The subject of a topic's keys or values; ``record`` is the schema's name.
@@ -136,9 +138,20 @@ class RegistryClient:
         found: int = self._asked(f"the schema of subject {subject}", ask)
         return found
 
+    def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
+        """A subject's latest schema with its id, if that is what is written (``use.latest.version``); raises as
+        :meth:`id_for`."""
+        if self._registers or not self._latest:
+            return None
+        found = self._asked(
+            f"the latest schema of subject {subject}",
+            lambda: self._client.get_latest_version(subject, fmt=self._format),
+        )
+        return found.schema_id, found.schema
+
     def schema(self, schema_id: int) -> RegisteredSchema:
         """A schema by its id; raises as :meth:`id_for`."""
-        found = self._asked(f"schema {schema_id}", lambda: self._client.get_schema(schema_id))
+        found = self._asked(f"schema {schema_id}", lambda: self._client.get_schema(schema_id, fmt=self._format))
         if (found.schema_type or "AVRO") != self._type:
             raise DataError(f"Schema {schema_id} is {found.schema_type}, not {self._type}")
         made: RegisteredSchema = found
@@ -164,7 +177,7 @@ class RegistryClient:
         for each in schema.references or ():
             version = self._asked(
                 f"version {each.version} of subject {each.subject}",
-                lambda each=each: self._client.get_version(each.subject, each.version, deleted=True),
+                lambda each=each: self._client.get_version(each.subject, each.version, deleted=True, fmt=self._format),
             )
             found += [*self.referenced_by_name(version.schema), (str(each.name), version.schema)]
         return found
