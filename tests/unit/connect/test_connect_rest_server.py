@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession
+from yarl import URL
 
 from engine.connect.errors import ConnectError
 from engine.connect.rest.config import RestConfig
@@ -100,3 +101,13 @@ async def test_a_port_that_is_taken_is_named() -> None:
 async def test_admin_can_have_a_listener_of_its_own_or_none() -> None:
     async with server(admin__listeners="") as url:
         assert (await ask(f"{url}/admin/loggers", headers=BEARER))[0] == 404
+
+
+async def test_names_may_hold_what_parts_a_path() -> None:
+    async with server() as url:
+        for path in ("/connectors/a%2Fb/config", "/connectors/%25/status", "/connectors/%C3%BC%20x/", "/connectors/"):
+            # Found, and nobody is there yet.
+            async with ClientSession() as session, session.get(URL(url + path, encoded=True), headers=BEARER) as answer:
+                assert answer.status == 503, path
+        assert (await ask(f"{url}/connectors/x/nothing", headers=BEARER))[0] == 404
+        assert (await ask(f"{url}/connectors", "DELETE", BEARER))[0] == 405
