@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import base64
-import importlib
-import importlib.resources
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from console.values.json_form import json_text
@@ -19,7 +13,6 @@ from console.values.schemas import Schema
 from console.values.serdes import MissingExtra, SerdeError
 from engine.protobuf.message_path import message_path, path_bytes
 
-_PROTOC_TIMEOUT_S = 20.0
 _MAIN = "kconsole_schema.proto"
 
 
@@ -61,15 +54,8 @@ class ProtobufFile:
         descriptors = _descriptors(schema)
         if descriptors is not None:
             return cls(descriptors, name)
-        with tempfile.TemporaryDirectory(prefix="kconsole-") as place:
-            for reference in schema.references:
-                path = Path(place, reference.name)
-                if not path.resolve().is_relative_to(Path(place).resolve()):
-                    raise SerdeError(f"a schema refers to {reference.name}, which is no name of a file")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(reference.text, encoding="utf-8")
-            Path(place, _MAIN).write_text(schema.text, encoding="utf-8")
-            return cls(_compile(place, _MAIN, ""), name, _MAIN)
+        file, imported = _understood(schema.text, {each.name: each.text for each in schema.references})
+        return cls(_set_of([*imported.values(), file]), name, file.name)
 
     def messages(self) -> list[Any]:
         """All messages, with those within others."""
@@ -200,20 +186,51 @@ def _descriptors(schema: Schema) -> bytes | None:
         return None
     except ImportError:
         raise MissingExtra("protobuf") from None
-    made = descriptor_pb2.FileDescriptorSet()
+    found: dict[str, Any] = {}
     for name, data in zip((*(each.name for each in schema.references), ""), files, strict=True):
+        file = descriptor_pb2.FileDescriptorProto()
         try:
-            made.file.add().ParseFromString(data)
+            file.ParseFromString(data)
         except DecodeError:
             return None
         # Others import it by the name that they refer to it by.
-        made.file[-1].name = name or made.file[-1].name or _MAIN
-    for path in sorted({path for each in made.file for path in each.dependency if path.startswith("google/protobuf/")}):
-        known = importlib.import_module(path.removesuffix(".proto").replace("/", ".") + "_pb2").DESCRIPTOR
-        file = descriptor_pb2.FileDescriptorProto()
-        known.CopyToProto(file)
-        made.file.insert(0, file)
-    return made.SerializeToString()
+        file.name = name or file.name or _MAIN
+        found[file.name] = file
+    missing = sorted({each for file in found.values() for each in file.dependency} - set(found))
+    _, known = _understood("".join(f'import "{each}";\n' for each in missing), {}) if missing else (None, {})
+    return _set_of([*known.values(), *found.values()])
+
+
+def _understood(text: str, references: dict[str, str]) -> tuple[Any, Mapping[str, Any]]:
+    """A text's descriptor, and those of what it imports. Raises: SerdeError."""
+    files = _files()
+    try:
+        found: tuple[Any, Mapping[str, Any]] = files.compiled(text, tuple(references.items()))
+        return found
+    except files.InvalidProtobuf as error:
+        raise _refused(error) from None
+
+
+def _files() -> Any:
+    try:
+        import grpc_tools  # noqa: F401
+
+        from engine.protobuf import files
+    except ImportError as error:
+        raise MissingExtra("protobuf" if "google" in str(error) else "grpcio-tools") from None
+    return files
+
+
+def _refused(error: Exception) -> SerdeError:
+    said = next((each for each in str(error).splitlines() if "warning" not in each), "it made nothing")
+    return SerdeError(f"protoc: {said[:200]}")
+
+
+def _set_of(files: list[Any]) -> bytes:
+    from google.protobuf import descriptor_pb2
+
+    made: bytes = descriptor_pb2.FileDescriptorSet(file=files).SerializeToString()
+    return made
 
 
 def _imported_first(files: dict[str, Any]) -> Iterator[Any]:
@@ -234,32 +251,12 @@ def _imported_first(files: dict[str, Any]) -> Iterator[Any]:
 def compile_file(path: str) -> bytes:
     """A ``.proto`` with all that it imports, from its own folder and the ones above. Raises: SerdeError."""
     where, name = os.path.split(os.path.abspath(path))
-    return _compile(where, name, os.path.dirname(where))
-
-
-def _compile(place: str, name: str, folder: str) -> bytes:
-    """The ``FileDescriptorSet``."""
+    files = _files()
     try:
-        import grpc_tools
-    except ImportError:
-        raise MissingExtra("grpcio-tools") from None
-    known = str(importlib.resources.files(grpc_tools).joinpath("_proto"))
-    with tempfile.TemporaryDirectory(prefix="kconsole-") as output:
-        made = Path(output, "set")
-        command = [
-            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{place}"),
-            *([f"-I{folder}"] if folder else []),
-            *(f"-I{known}", "--include_imports", f"--descriptor_set_out={made}", name),
-        ]
-        try:
-            run = subprocess.run(command, capture_output=True, timeout=_PROTOC_TIMEOUT_S, stdin=subprocess.DEVNULL)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise SerdeError(f"protoc did not run: {type(error).__name__}") from None
-        if run.returncode or not made.exists():
-            errors = [each for each in run.stderr.decode(errors="replace").splitlines() if "warning" not in each]
-            said = (errors or ["it made nothing"])[0].replace(f"{place}/", "").replace(_MAIN, "the schema")
-            raise SerdeError(f"protoc: {said[:200]}")
-        return made.read_bytes()
+        made: bytes = files.descriptor_set(name, (where, os.path.dirname(where)))
+    except files.InvalidProtobuf as error:
+        raise _refused(error) from None
+    return made
 
 
 # -- from messages to JSON's types -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
-from engine.protobuf.well_known import TEXTS, directories
+from engine.protobuf.well_known import directories
 
 MAIN = "kconsole_registered.proto"
 """The name that a file has while it is understood."""
@@ -63,8 +63,7 @@ def compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, M
         InvalidProtobuf: protoc does not understand it.
     """
     with tempfile.TemporaryDirectory(prefix="kconsole-registry-") as place:
-        # References come last: a registry may have its own file of a name.
-        for name, each in (*TEXTS.items(), *references):
+        for name, each in references:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise InvalidProtobuf(f"{name!r} is no name of a file to import")
@@ -72,23 +71,39 @@ def compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, M
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(each, encoding="utf-8")
         Path(place, MAIN).write_text(text, encoding="utf-8")
-        descriptors = _run_protoc(place)
-    files = descriptor_pb2.FileDescriptorSet()
-    files.ParseFromString(descriptors)
+        files = descriptor_pb2.FileDescriptorSet()
+        files.ParseFromString(descriptor_set(MAIN, (place,)))
     found = {each.name: each for each in files.file}
     return found.pop(MAIN), found
 
 
-def _run_protoc(place: str) -> bytes:
-    output = os.path.join(place, "kconsole-descriptors")
-    command = [sys.executable, "-P", "-c", _PROTOC, f"-I{place}", *(f"-I{each}" for each in directories())]
-    command += ["--include_imports", f"--descriptor_set_out={output}", MAIN]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_PROTOC_TIMEOUT_S, cwd=place, check=False)
-    except subprocess.TimeoutExpired:
-        raise InvalidProtobuf(f"protoc did not understand the schema within {_PROTOC_TIMEOUT_S:.0f} s") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").replace(f"{MAIN}:", "").replace(place, "").strip()
-        raise InvalidProtobuf(f"Invalid schema of type PROTOBUF, details: {said[:1000]}")
-    with open(output, "rb") as file:
-        return file.read()
+def descriptor_set(name: str, folders: Sequence[str]) -> bytes:
+    """The ``FileDescriptorSet`` of a file in one of these folders, with all that it imports from there.
+
+    Raises:
+        ImportError: grpcio-tools is not installed.
+        InvalidProtobuf: protoc does not understand it.
+    """
+    known = directories()
+    with tempfile.TemporaryDirectory(prefix="kconsole-descriptors-") as place:
+        output = os.path.join(place, "set")
+        # The folders come first: a registry may have a file of its own of a known name.
+        command = [sys.executable, "-P", "-c", _PROTOC, *(f"-I{each}" for each in (*folders, *known))]
+        command += ["--include_imports", f"--descriptor_set_out={output}", name]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_PROTOC_TIMEOUT_S,
+                cwd=place,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise InvalidProtobuf(f"protoc did not understand the schema within {_PROTOC_TIMEOUT_S:.0f} s") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").replace(f"{MAIN}:", "")
+            for each in folders:
+                said = said.replace(f"{each}/", "").replace(each, "")
+            raise InvalidProtobuf(said.strip()[:1000])
+        return Path(output).read_bytes()

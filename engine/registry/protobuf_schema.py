@@ -121,4 +121,4 @@ def _compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, 
     try:
         return compiled(text, references)
     except InvalidProtobuf as error:
-        raise InvalidSchema(str(error)) from None
+        raise InvalidSchema(f"Invalid schema of type PROTOBUF, details: {error}") from None

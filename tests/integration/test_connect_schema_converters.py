@@ -144,11 +144,14 @@ def test_what_the_registry_refuses_is_about_the_data_and_its_absence_is_not(regi
         nobody.from_connect_data("t", None, data.STRING, "x")
 
 
-def test_subjects_are_named_as_the_strategy_says(registry: RegistryThread) -> None:
+@pytest.mark.parametrize("name", ["avro.AvroConverter", "json.JsonSchemaConverter", "protobuf.ProtobufConverter"])
+def test_subjects_are_named_as_the_strategy_says(registry: RegistryThread, name: str) -> None:
     strategy = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"
-    avro = converter("avro.AvroConverter", registry, **{"subject.name.strategy": strategy})
-    avro.from_connect_data("named", None, ORDER, order(1))
-    assert "named-shop.Order" in SchemaRegistryClient({"url": registry.url}).get_subjects()
+    made = converter(name, registry, **{"subject.name.strategy": strategy})
+    topic = name.replace(".", "-")
+    raw = made.from_connect_data(topic, None, ORDER, order(1))
+    assert f"{topic}-shop.Order" in SchemaRegistryClient({"url": registry.url}).get_subjects()
+    assert made.to_connect_data(topic, None, raw).schema.version == 1
 
 
 def test_what_the_json_schema_converter_writes_others_read_and_the_other_way(registry: RegistryThread) -> None:
@@ -223,10 +226,27 @@ def test_the_protobuf_converter_reads_what_others_write(registry: RegistryThread
         datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
         "[Struct{city=Rome,nights=2}]",
     )
+
+    # A message within another of its file.
     raw = ProtobufSerializer(stop, client)(stop(city="Oslo"), context("stops"))
     assert raw[5:8] == b"\x04\x02\x00"
     schema, value = made.to_connect_data("stops", None, raw)
     assert (schema.name, value["city"]) == ("geo.Trip.Stop", "Oslo")
+
+
+@pytest.mark.parametrize("gives_descriptors", [True, False])
+def test_a_protobuf_schema_refers_to_others(registry: RegistryThread, gives_descriptors: bool) -> None:
+    client = SchemaRegistryClient({"url": registry.url})
+    client.register_schema("geo.proto", Schema('syntax = "proto3";\nmessage City { string name = 1; }\n', "PROTOBUF"))
+    text = 'syntax = "proto3";\nimport "geo.proto";\nmessage Flight { City to = 1; }\n'
+    reference = SchemaReference("geo.proto", "geo.proto", 1)
+    schema_id = client.register_schema("flights-value", Schema(text, "PROTOBUF", [reference]))
+    made = converter("protobuf.ProtobufConverter", registry)
+    if not gives_descriptors:
+        # As if the registry did not know the format that is asked for: it gives the texts then.
+        made._registry._format = None
+    raw = b"\0" + schema_id.to_bytes(4, "big") + b"\0\x0a\x06\x0a\x04Oslo"
+    assert str(made.to_connect_data("flights", None, raw).value) == "Struct{to=Struct{name=Oslo}}"
 
 
 def test_the_latest_protobuf_schema_is_written_with_its_own_numbers(registry: RegistryThread) -> None:

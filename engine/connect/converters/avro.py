@@ -65,11 +65,8 @@ class AvroConverter(ConverterOfBoth):
 
     def _make_encoder(self, topic: str, schema: Schema | None) -> Callable[[Any], bytes | None]:
         avro, write = avro_of(schema, self._options)
-        name = avro.get("name") if isinstance(avro, dict) else None
-        if name is not None and avro.get("namespace"):
-            name = f"{avro['namespace']}.{name}"
         parsed = self._parsed(readable(avro))
-        opening = framed(self._registry.id_for(self._registry.subject(topic, name), json.dumps(avro)))
+        opening = framed(self._registry.id_for(self._registry.subject(topic, _name_of(avro)), json.dumps(avro)))
         if readable(avro) == "bytes" or (isinstance(avro, dict) and avro.get("type") == "bytes"):
             # Confluent's serializer writes bytes that are all there is without their length.
             return lambda value: opening + bytes(write(value))
@@ -110,8 +107,7 @@ class AvroConverter(ConverterOfBoth):
     def _make_reader(self, topic: str, schema_id: int) -> tuple[Schema | None, Any, Read]:
         registered = self._registry.schema(schema_id)
         avro = self._with_references(registered)
-        name = avro.get("name") if isinstance(avro, dict) else None
-        version = self._registry.version(self._registry.subject(topic, name), registered)
+        version = self._registry.version(self._registry.subject(topic, _name_of(avro)), registered)
         schema, read = connect_of(avro, self._options, version)
         if avro == "bytes" or (isinstance(avro, dict) and avro.get("type") == "bytes"):
             return schema, None, read
@@ -124,9 +120,16 @@ class AvroConverter(ConverterOfBoth):
         for _, each in self._registry.referenced_by_name(registered):
             inner = json.loads(each.schema_str or "null")
             if isinstance(inner, dict) and "name" in inner:
-                full = inner["name"] if "." in inner["name"] else f"{inner.get('namespace', '')}.{inner['name']}"
-                named[full.lstrip(".")] = inner
+                named[str(_name_of(inner))] = inner
         return _inlined(avro, "", named) if named else avro
+
+
+def _name_of(avro: Any) -> str | None:
+    """A schema's name with its namespace."""
+    name = avro.get("name") if isinstance(avro, dict) else None
+    if name is None or "." in name or not avro.get("namespace"):
+        return name
+    return f"{avro['namespace']}.{name}"
 
 
 def _inlined(avro: Any, namespace: str, named: dict[str, Any]) -> Any:

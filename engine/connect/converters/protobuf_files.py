@@ -35,22 +35,23 @@ class ProtobufFile:
         self._pool = descriptor_pool.DescriptorPool()
         self._imported = imported
         self._added: set[str] = set()
-        named = descriptor_pb2.FileDescriptorProto()
-        named.CopyFrom(file)
-        named.name = _MAIN
         try:
-            self._add(named)
+            self._add(file, _MAIN)
             self._file = self._pool.FindFileByName(_MAIN)
         except (TypeError, KeyError) as error:
             why = " ".join(str(error).split()).replace(f"Couldn't build proto file into descriptor pool: {_MAIN}", "")
             raise DataError(f"Not a schema that Protobuf can have: {why[:300]}") from None
 
-    def _add(self, file: Any) -> None:
-        for name in file.dependency:
-            if name not in self._added:
-                self._added.add(name)
-                self._add(self._imported[name] if name in self._imported else _well_known(name))
-        self._pool.Add(file)
+    def _add(self, file: Any, name: str) -> None:
+        for each in file.dependency:
+            if each not in self._added:
+                self._added.add(each)
+                self._add(self._imported[each] if each in self._imported else _well_known(each), each)
+        # A registry's descriptors have no name, or one of their own.
+        named = descriptor_pb2.FileDescriptorProto()
+        named.CopyFrom(file)
+        named.name = name
+        self._pool.Add(named)
 
     def message(self, path: Sequence[int]) -> Any:
         """The descriptor of the message in a place: the first number is of the file, others of messages in messages.

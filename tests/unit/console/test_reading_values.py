@@ -24,7 +24,9 @@ from registry_server import (
 )
 
 from console.values.options import ValueOptions
+from console.values.protobuf import ProtobufFile
 from console.values.registry import Registry, RegistryConfig, RegistryError
+from console.values.schemas import Schema, SchemaType
 from console.values.serde_file import SerdeRule, keep_rule
 from console.values.serde_words import SerdeWord
 from console.values.serdes import SerdeError
@@ -33,6 +35,7 @@ from console.viewmodel.cells import plain
 from console.viewmodel.filters import Filter
 from console.viewmodel.records import BytesFormat, RecordView, record_columns, record_data, record_part, record_text
 from console.viewmodel.tailing import record_document, record_line
+from engine.protobuf.files import compiled
 
 
 def record(value: bytes | None, key: bytes | None = b"k", topic: str = "orders", **fields) -> RecordView:
@@ -367,3 +370,26 @@ def test_a_rule_is_put_first_into_the_file_and_the_rest_stays(before: str | None
             keep_rule(path, rule)
         assert after.replace("NEW", written) in str(caught.value) and path.read_text() == before
     assert [each.name for each in path.parent.iterdir()] == ["serdes.yaml"]
+
+
+PRICE_PROTO = """syntax = "proto3";
+import "confluent/meta.proto";
+import "confluent/type/decimal.proto";
+import "google/type/date.proto";
+message Price {
+  confluent.type.Decimal amount = 1 [(confluent.field_meta) = { params: [{ key: "scale", value: "2" }] }];
+  google.type.Date day = 2;
+}
+"""
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_schemas_that_connects_converter_registers_are_understood_without_references(as_text: bool) -> None:
+    descriptor, _ = compiled(PRICE_PROTO, ())
+    text = PRICE_PROTO if as_text else base64.b64encode(descriptor.SerializeToString()).decode()
+    serde = ProtobufFile.compiled(Schema(SchemaType.PROTOBUF, text), "schema 1").framed_serde()
+    shown = json.loads(serde.read(b"\0\x0a\x06\x0a\x02\x00\x96\x18\x02\x12\x03\x08\xe8\x0f"))
+    assert shown == {
+        "amount": {"value": "AJY=", "precision": 0, "scale": 2},
+        "day": {"year": 2024, "month": 0, "day": 0},
+    }
