@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from engine.testing.cluster import KafkaCluster
-from tests.integration.connect_rest_table import FILES, TABLE, Asker, same
+from tests.integration.connect_rest_table import FILES, TABLE, Asker, Call, in_state, new, same, source
 from tests.integration.java_connect import is_healthy, java_worker, worker_properties
 from tests.integration.java_tools import ROOT
 from tests.integration.record_connect_rest import GOLDEN, free_port
@@ -130,3 +130,31 @@ def test_javas_worker_still_answers_so(mode: str, cluster: KafkaCluster, tmp_pat
     with java_worker(mode, properties, tmp_path) as port:
         differences = ask_all(mode, port, tmp_path, None)
     assert not differences, "\n".join(differences)
+
+
+def test_any_worker_of_a_group_may_be_asked_and_the_token_goes_along(cluster: KafkaCluster, tmp_path: Path) -> None:
+    for file, text in FILES.items():
+        (tmp_path / file).write_text(text)
+    configs = [
+        worker_properties("distributed", cluster.bootstrap_servers, free_port(), tmp_path, "pair") for _ in range(2)
+    ]
+    with our_worker(configs[0], tmp_path) as first, our_worker(configs[1], tmp_path) as second:
+        askers = [Asker(port, str(tmp_path), TOKEN) for port in (first, second)]
+        calls = [
+            Call("create", "POST", "/connectors", new("src", source())),
+            Call("runs", "GET", "/connectors/src/status", until=in_state("RUNNING", "RUNNING")),
+            Call("change", "PUT", "/connectors/src/config", source(batch__size="10")),
+            Call("restart", "POST", "/connectors/src/restart?includeTasks=true"),
+            Call("runs again", "GET", "/connectors/src/status", until=in_state("RUNNING", "RUNNING")),
+            Call("restart the task", "POST", "/connectors/src/tasks/0/restart"),
+            Call("stop", "PUT", "/connectors/src/stop"),
+            Call("stopped", "GET", "/connectors/src/status", until=in_state("STOPPED")),
+            Call("reset", "DELETE", "/connectors/src/offsets"),
+            Call("delete", "DELETE", "/connectors/src"),
+            Call("gone", "GET", "/connectors/src", until=lambda status, _: status == 404),
+        ]
+        # One of the two is no leader.
+        for asker in askers:
+            assert [asker.ask(call).status for call in calls] == [201, 200, 200, 202, 200, 204, 204, 200, 200, 204, 404]
+        stranger = Asker(second, str(tmp_path))
+        assert stranger.ask(calls[0]).status == 401
