@@ -29,6 +29,7 @@ Examples:
   kconsole streams query counts                           the first 100 entries
   kconsole streams query counts --key home
   kconsole streams query counts --from a --to f --limit 20
+  kconsole streams query prices --key tea --as-of -1h
   kconsole streams query revenue --key paris --window -1h..
   kconsole streams query sessions --window 14:00..14:30 --json
 
@@ -43,6 +44,7 @@ Exit codes: 0 answered, 1 no worker can, 2 wrong use."""
 @click.option("--to", "high", metavar="KEY", help="Keys up to this one.")
 @click.option("--prefix", help="Keys that begin with this text.")
 @click.option("--window", metavar="FROM..TO", help="Windows that start, or sessions that are, between two times.")
+@click.option("--as-of", metavar="TIME", help="With --key: the value that held then, in a versioned store.")
 @click.option("--limit", type=click.IntRange(1, 5000), default=100, show_default=True, help="Entries.")
 @click.option("--reverse", is_flag=True, help="The last first.")
 @click.option("--stale", is_flag=True, help="Standbys may answer.")
@@ -59,6 +61,7 @@ def query(
     high: str | None,
     prefix: str | None,
     window: str | None,
+    as_of: str | None,
     limit: int,
     reverse: bool,
     stale: bool,
@@ -73,6 +76,8 @@ def query(
     from console.streams_asking import ask_any, endpoints_of, find_application
 
     times = _times(window)
+    if as_of is not None and key is None:
+        raise click.UsageError("--as-of needs --key")
     of_keys = [f"--{name}" for name, value in (("from", low), ("to", high), ("prefix", prefix)) if value is not None]
     for one, others in (("--key", key is not None and of_keys), ("--window", window is not None and of_keys)):
         if others:
@@ -85,7 +90,8 @@ def query(
     kind = _kind(stores[store]["kind"], key, window)
     if kind in ("window", "session") and of_keys:
         raise click.UsageError(f"{store} has {kind}s: say --key, --window, or both")
-    given = {"key": key, "from": low, "to": high, "prefix": prefix, **times}
+    held = None if as_of is None else str(_moment(as_of, "--as-of"))
+    given = {"key": key, "as_of": held, "from": low, "to": high, "prefix": prefix, **times}
     parameters = {name: value for name, value in given.items() if value is not None}
     if kind != "key":
         parameters |= {"limit": str(limit), "reverse": str(reverse).lower()}
@@ -115,24 +121,27 @@ def _kind(store_kind: str, key: str | None, window: str | None) -> str:
 
 
 def _times(window: str | None) -> dict[str, str]:
-    from console.viewmodel.moments import parse_moment
-
     if window is None:
         return {}
     begin, dots, end = window.partition("..")
     if not dots:
         raise click.UsageError("--window: say FROM..TO; one of the two may be left out")
+    return {
+        name: str(_moment(written.strip(), "--window"))
+        for name, written in (("from_ms", begin), ("to_ms", end))
+        if written.strip()
+    }
+
+
+def _moment(written: str, option: str) -> int:
+    from console.viewmodel.moments import parse_moment
+
     now_ms = time.time_ns() // 1_000_000
-    found: dict[str, str] = {}
-    for name, written in (("from_ms", begin.strip()), ("to_ms", end.strip())):
-        if not written:
-            continue
-        try:
-            moment = int(written) if written.isdigit() else parse_moment(written, now_ms, 0, now_ms)
-        except ValueError as error:
-            raise click.UsageError(f"--window: {error}, or ms since 1970") from error
-        found[name] = str(max(0, moment))
-    return found
+    try:
+        moment = int(written) if written.isdigit() else parse_moment(written, now_ms, 0, now_ms)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}, or ms since 1970") from error
+    return max(0, moment)
 
 
 def _print_table(entries: list[Mapping[str, Any]]) -> None:

@@ -44,6 +44,7 @@ from engine.streams.topology import ProcessorSpec, SinkSpec, SourceSpec, Topolog
 # Keys of the processors' metadata, beside those of Kafka's own, which are names of stores.
 _TASK_TIME = "kconsole.stream-time"
 _NODE_TIME = "kconsole.stream-time."
+_STORE_TIME = "kconsole.store-time."
 
 
 class Collector(Protocol):
@@ -173,7 +174,7 @@ class StreamTask:
             self.stores[store] = builder.build(context)
             if builder.logging_enabled:
                 self._changelogs[store] = topic
-            if builder.caching_enabled and self._cache.max_bytes > 0:
+            if builder.caching_enabled and not builder.versioned and self._cache.max_bytes > 0:
                 self._cache_store(builder, builder.serdes(context)[0])
         self._hold_forwards()
 
@@ -243,8 +244,11 @@ class StreamTask:
     def init(self, now_ms: int) -> None:
         """Every store is restored: make the nodes ready to process."""
         self._now = now_ms
-        for store in self.stores.values():
+        for name, store in self.stores.items():
             store.init(self)
+            time = self.processor_metadata.get(f"{_STORE_TIME}{name}")
+            if time is not None:
+                store.resume_time(time)
         self.stream_time = max(self.stream_time, self.processor_metadata.get(_TASK_TIME, NO_TIMESTAMP))
         for name in self._ordered:
             node = self.nodes[name]
@@ -439,6 +443,10 @@ class StreamTask:
         self._log_changes()
         if self.stream_time != NO_TIMESTAMP:
             self.processor_metadata[_TASK_TIME] = self.stream_time
+        for name, store in self.stores.items():
+            time = store.time_to_keep()
+            if time is not None and time != NO_TIMESTAMP:
+                self.processor_metadata[f"{_STORE_TIME}{name}"] = time
         for name, node in self.nodes.items():
             time = node.time_to_keep()
             if time is not None and time != NO_TIMESTAMP:

@@ -303,6 +303,14 @@ class Topology:
         source = self.source_topic_of_store.get(store) or self.global_topics.get(store)
         return self.topic_name(source, application_id) if source else f"{application_id}-{store}-changelog"
 
+    def versioned_changelogs(self, application_id: str) -> frozenset[str]:
+        """The topics that versioned stores are logged to, of which no record stands for an earlier one."""
+        return frozenset(
+            self.changelog_name(name, application_id)
+            for name, builder in self.store_builders.items()
+            if builder.versioned
+        )
+
     def sub_topologies(self, application_id: str, additional_retention_ms: int = DAY_MS) -> list[SubTopology]:
         """What the application needs of the cluster, by sub-topology.
 

@@ -60,6 +60,14 @@ class JoinBuffer(StateStore):
             self._sequence = max(self._sequence, sequence)
             self.observed_stream_time = max(self.observed_stream_time, time)
 
+    def time_to_keep(self) -> int | None:
+        """The greatest time of a record that waited."""
+        return self.observed_stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self.observed_stream_time = max(self.observed_stream_time, time)
+
     def put(self, row: Row, topic: str, partition: int) -> bool:
         """The record waits; False when it is too late to."""
         key, value, time, headers, offset = row
@@ -165,14 +173,6 @@ class _GraceJoinNode(StreamTableJoinNode):
         store = context.store(self._buffer_name)
         assert isinstance(store, JoinBuffer)
         self._buffer = store
-
-    def time_to_keep(self) -> int | None:
-        """The greatest timestamp so far: it tells what is late."""
-        return self._buffer.observed_stream_time
-
-    def resume_time(self, time: int) -> None:
-        """Go on from there."""
-        self._buffer.observed_stream_time = max(self._buffer.observed_stream_time, time)
 
     def process(self, rows: list[Row]) -> None:
         """Keep, and join what has waited long enough, or is too late to wait."""

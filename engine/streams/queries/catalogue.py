@@ -15,6 +15,7 @@ from engine.streams.stores.builders import (
     KIND_SESSION,
     KIND_TIMESTAMPED_KEY_VALUE,
     KIND_TIMESTAMPED_WINDOW,
+    KIND_VERSIONED_KEY_VALUE,
     KIND_WINDOW,
     BuildContext,
     StoreBuilder,
@@ -22,7 +23,14 @@ from engine.streams.stores.builders import (
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.topology import ProcessorSpec, SinkSpec, SubTopology, Topology
 
-_KINDS = (KIND_KEY_VALUE, KIND_TIMESTAMPED_KEY_VALUE, KIND_WINDOW, KIND_TIMESTAMPED_WINDOW, KIND_SESSION)
+_KINDS = (
+    KIND_KEY_VALUE,
+    KIND_TIMESTAMPED_KEY_VALUE,
+    KIND_VERSIONED_KEY_VALUE,
+    KIND_WINDOW,
+    KIND_TIMESTAMPED_WINDOW,
+    KIND_SESSION,
+)
 
 
 class StoreInfo(NamedTuple):

@@ -15,6 +15,7 @@ from engine.streams.stores.builders import (
     KIND_SESSION,
     KIND_TIMESTAMPED_KEY_VALUE,
     KIND_TIMESTAMPED_WINDOW,
+    KIND_VERSIONED_KEY_VALUE,
     KIND_WINDOW,
 )
 
@@ -34,13 +35,13 @@ class Kind(StrEnum):
 
 
 _STORES: Final[dict[Kind, tuple[str, ...]]] = {
-    Kind.KEY: (KIND_KEY_VALUE, KIND_TIMESTAMPED_KEY_VALUE),
-    Kind.RANGE: (KIND_KEY_VALUE, KIND_TIMESTAMPED_KEY_VALUE),
+    Kind.KEY: (KIND_KEY_VALUE, KIND_TIMESTAMPED_KEY_VALUE, KIND_VERSIONED_KEY_VALUE),
+    Kind.RANGE: (KIND_KEY_VALUE, KIND_TIMESTAMPED_KEY_VALUE, KIND_VERSIONED_KEY_VALUE),
     Kind.WINDOW: (KIND_WINDOW, KIND_TIMESTAMPED_WINDOW),
     Kind.SESSION: (KIND_SESSION,),
 }
 _NAMES: Final[dict[Kind, tuple[str, ...]]] = {
-    Kind.KEY: ("key",),
+    Kind.KEY: ("key", "as_of"),
     Kind.RANGE: ("from", "to", "prefix", "limit", "reverse"),
     Kind.WINDOW: ("key", "from_ms", "to_ms", "limit", "reverse"),
     Kind.SESSION: ("key", "from_ms", "to_ms", "limit", "reverse"),
@@ -62,6 +63,8 @@ class Query(NamedTuple):
     to_ms: int = MAX_TIME
     limit: int = DEFAULT_LIMIT
     reverse: bool = False
+    as_of: int | None = None
+    """Of a versioned store: the value that held then; None: the newest."""
 
 
 class Wishes(NamedTuple):
@@ -119,7 +122,10 @@ def read_query(info: StoreInfo, kind: Kind, given: Mapping[str, str]) -> tuple[Q
         to_ms=_number(given, "to_ms", MAX_TIME, 0, MAX_TIME),
         limit=_number(given, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
         reverse=_flag(given, "reverse"),
+        as_of=_number(given, "as_of", 0, 0, MAX_TIME) if "as_of" in given else None,
     )
+    if query.as_of is not None and info.kind != KIND_VERSIONED_KEY_VALUE:
+        raise WrongKind(f"store {info.name} is a {info.kind} store: it keeps no versions to be asked as of a time")
     if kind is Kind.KEY and query.key is None:
         raise InvalidQuery("key: say which, or key_base64")
     if query.prefix is not None and (query.low is not None or query.high is not None or query.reverse):
@@ -184,6 +190,8 @@ def write_query(query: Query, wishes: Wishes) -> dict[str, str]:
         found["reverse"] = str(query.reverse).lower()
     if query.kind in (Kind.WINDOW, Kind.SESSION):
         found |= {"from_ms": str(query.from_ms), "to_ms": str(query.to_ms)}
+    if query.as_of is not None:
+        found["as_of"] = str(query.as_of)
     for name in ("local", "stale", "partial"):
         if getattr(wishes, name):
             found[name] = "true"

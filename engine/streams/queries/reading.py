@@ -16,9 +16,16 @@ from engine.streams.stores.key_value import KeyValueStore, TimestampedKeyValueSt
 from engine.streams.stores.session import SessionStore
 from engine.streams.stores.state_store import StateStore
 from engine.streams.stores.ttl import TtlKeyValueStore
+from engine.streams.stores.versioned import VersionedKeyValueStore, VersionedRecord
 from engine.streams.stores.window import TimestampedWindowStore, WindowStore
 
-KeyValues = KeyValueStore[Any, Any] | TimestampedKeyValueStore[Any, Any] | TtlKeyValueStore[Any, Any]
+KeyValues = (
+    KeyValueStore[Any, Any]
+    | TimestampedKeyValueStore[Any, Any]
+    | TtlKeyValueStore[Any, Any]
+    | VersionedKeyValueStore[Any, Any]
+)
+_OF_KEYS = (KeyValueStore, TimestampedKeyValueStore, VersionedKeyValueStore)
 Windows = WindowStore[Any, Any] | TimestampedWindowStore[Any, Any]
 
 
@@ -29,6 +36,8 @@ class Entry(NamedTuple):
     value: Any
     timestamp: int | None = None
     window: Window | None = None
+    valid_to: int | None = None
+    """Of a version that is not the newest: up to when it held (ms, exclusive)."""
 
     def document(self, info: StoreInfo, partition: int | None) -> dict[str, Any]:
         """As answers have it."""
@@ -41,6 +50,8 @@ class Entry(NamedTuple):
         }
         if self.timestamp is not None:
             found["timestamp"] = self.timestamp
+        if self.valid_to is not None:
+            found["valid_to"] = self.valid_to
         if self.window is not None:
             found["window"] = {"start": self.window.start, "end": self.window.end}
         return found
@@ -59,7 +70,7 @@ def read_entries(store: StateStore, info: StoreInfo, query: Query) -> tuple[list
             return _limited(_key_values(store, info, query), query.limit)
         finally:
             store.observed_stream_time = observed
-    if isinstance(store, KeyValueStore | TimestampedKeyValueStore) and query.kind in (Kind.KEY, Kind.RANGE):
+    if isinstance(store, _OF_KEYS) and query.kind in (Kind.KEY, Kind.RANGE):
         return _limited(_key_values(store, info, query), query.limit)
     if isinstance(store, WindowStore | TimestampedWindowStore) and query.kind is Kind.WINDOW:
         return _limited(_windows(store, info, query), query.limit)
@@ -81,7 +92,7 @@ def _typed(info: StoreInfo, key: bytes | None) -> Any:
 def _key_values(store: KeyValues, info: StoreInfo, query: Query) -> Iterator[Entry]:
     if query.kind is Kind.KEY:
         key = _typed(info, query.key)
-        value = store.get(key)
+        value = store.get(key, query.as_of) if isinstance(store, VersionedKeyValueStore) else store.get(key)
         return iter(() if value is None else (_entry(key, value),))
     found: Iterable[tuple[Any, Any]]
     if query.prefix is not None:
@@ -112,6 +123,8 @@ def _sessions(store: SessionStore[Any, Any], info: StoreInfo, query: Query) -> I
 
 
 def _entry(key: Any, value: Any, window: Window | None = None) -> Entry:
+    if isinstance(value, VersionedRecord):
+        return Entry(key, value.value, value.timestamp, window, value.valid_to)
     if isinstance(value, ValueAndTimestamp):
         return Entry(key, value.value, value.timestamp, window)
     return Entry(key, value, None, window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,6 +45,7 @@ class Output:
         transactional_id: str,
         partitions_of: Callable[[str], int],
         handlers: ErrorHandlers,
+        versioned_changelogs: Collection[str] = (),
     ) -> None:
         self.partitions_of = partitions_of
         self.in_transaction = False
@@ -55,7 +56,7 @@ class Output:
         self._client_id = client_id
         self._transactional_id = transactional_id if config.exactly_once else None
         self._handlers = handlers
-        self._held = HeldChanges()
+        self._held = HeldChanges(versioned=versioned_changelogs)
         self._failure: StreamsError | None = None
         self._producer: Any = None
         # In a transaction a failure shows in the commit; otherwise every record's fate must be looked at.
@@ -130,7 +131,10 @@ class Output:
         self._producer.poll(0)
 
     def log_changes(self, topic: str, partition: int, records: list[ChangelogRecord]) -> None:
-        """Records for a changelog topic, in order: they are written with the commit, the last one of each key."""
+        """Records for a changelog topic, in order: they are written with the commit, the last one of each key.
+
+        Those of versioned stores are all written.
+        """
         self._begin()
         if self._held.add(topic, partition, records):
             self._write_changes()

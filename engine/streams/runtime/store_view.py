@@ -10,6 +10,7 @@ from engine.streams.errors import InvalidStateStoreError
 from engine.streams.queries.catalogue import StoreInfo
 from engine.streams.queries.errors import NotReady
 from engine.streams.runtime.local_stores import LocalStores
+from engine.streams.stores.builders import KIND_VERSIONED_KEY_VALUE
 
 T = TypeVar("T")
 
@@ -41,12 +42,16 @@ class ReadOnlyStore:
     def _all(self, method: str, *arguments: Any) -> Iterator[Any]:
         return chain.from_iterable(self._each(lambda store: list(getattr(store, method)(*arguments)), method))
 
-    def get(self, key: Any) -> Any:
-        """The value of a key, None when there is none here (of timestamped stores with its time)."""
-        return next(
-            (each for each in self._each(lambda store: store.get(key), "approximate_num_entries") if each is not None),
-            None,
-        )
+    def get(self, key: Any, as_of: int | None = None) -> Any:
+        """The value of a key, None when there is none here (of timestamped stores with its time).
+
+        Of versioned stores, a VersionedRecord: the newest, or the one that held at ``as_of`` (ms).
+        """
+        if as_of is not None and self._info.kind != KIND_VERSIONED_KEY_VALUE:
+            raise InvalidStateStoreError(f"store {self._info.name} is a {self._info.kind} store: it keeps no versions")
+        given = (key,) if as_of is None else (key, as_of)
+        found = self._each(lambda store: store.get(*given), "prefix_scan")
+        return next((each for each in found if each is not None), None)
 
     def range(self, low: Any = None, high: Any = None) -> Iterator[Any]:
         """``(key, value)`` from ``low`` to ``high``, both inclusive, in order within each partition."""

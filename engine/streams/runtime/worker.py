@@ -100,6 +100,7 @@ class Worker:
             f"{config.application_id}-{process_id}-1",
             self._topics.partitions_of,
             self._handlers,
+            topology.versioned_changelogs(config.application_id),
         )
         self._consumer: Any = None
         self.changelogs = ChangelogReader(config, self._topics, self.client_id)

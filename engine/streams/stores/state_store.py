@@ -60,6 +60,13 @@ class StateStore:
         self.changes = []
         return changes
 
+    def time_to_keep(self) -> int | None:
+        """The store's own stream time where it must survive a restart: what is late is late after it, too."""
+        return None
+
+    def resume_time(self, time: int) -> None:
+        """The stream time (ms) that the store had before a restart; called after :meth:`init`."""
+
     def restore(self, records: Iterable[ChangelogRecord]) -> None:
         """Put what a changelog (or a source topic that serves as one) says, in its order."""
         raise NotImplementedError

@@ -11,12 +11,13 @@ segment of time in one value, in RocksDB only; what can be seen is the same, and
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, Headers
 from engine.streams.serdes import Serde
-from engine.streams.stores.engines import WindowEngine
+from engine.streams.stores.engines import WindowEngine, WindowItem
 from engine.streams.stores.state_store import StateStore, key_bytes
 
 K = TypeVar("K")
@@ -108,6 +109,39 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         self.put(key, None, timestamp)
         return found
 
+    def range(self, low: K | None = None, high: K | None = None) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        """Newest versions of the keys from ``low`` to ``high``, both inclusive, in the order of their bytes.
+
+        This and its kin are ours, for queries: Kafka's versioned stores are read by single keys.
+        """
+        return self._range(low, high, reverse=False)
+
+    def reverse_range(self, low: K | None = None, high: K | None = None) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        """The same in the reverse order."""
+        return self._range(low, high, reverse=True)
+
+    def all(self) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        """The newest version of every key, in the order of the keys' bytes."""
+        return self._range(None, None, reverse=False)
+
+    def _range(self, low: K | None, high: K | None, *, reverse: bool) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        raw_low = None if low is None else self._write_key(low)
+        raw_high = None if high is None else self._write_key(high)
+        return self._items(self._bytes.fetch_range(raw_low, raw_high, _NEWEST, _NEWEST, reverse=reverse))
+
+    def prefix_scan(self, prefix: Any, serde: Serde[Any]) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        """Newest versions of keys whose bytes begin with ``prefix`` as ``serde`` writes it."""
+        raw = serde.serialize(prefix)
+        found = self._bytes.fetch_range(raw, None, _NEWEST, _NEWEST)
+        return self._items(takewhile(lambda item: item[0].startswith(raw), found))
+
+    def _items(self, found: Iterable[WindowItem]) -> Iterator[tuple[K, VersionedRecord[V]]]:
+        read_key, read = self._read_key, self._read
+        return (
+            (read_key(key), VersionedRecord(read(raw[_FROM.size :]), _FROM.unpack_from(raw)[0]))
+            for key, _, _, raw in found
+        )
+
     def find(self, key: K, as_of: int | None = None) -> tuple[V, int] | None:
         """``(value, timestamp)`` of the newest version of ``key``, or of the one that held at ``as_of``."""
         found = self.get(key, as_of)
@@ -181,6 +215,14 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         for key, value, timestamp, _ in records:
             if timestamp >= self.observed_stream_time - self.history_retention_ms:
                 self._keep(key, value, timestamp)
+
+    def time_to_keep(self) -> int | None:
+        """The greatest time that was put."""
+        return self.observed_stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self.observed_stream_time = max(self.observed_stream_time, time)
 
     def wipe(self) -> None:
         """Forget everything, time as well."""

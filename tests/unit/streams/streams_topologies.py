@@ -328,13 +328,41 @@ BUILDERS: dict[str, Callable[[StreamsBuilder, Stream], None]] = {
     ),
 }
 
-_LEAVES_A_UNREAD = {"suppresstime", "ttjoin", "ttleft", "ttouter", "tagg", "tcount", "tred", "fk", "fkleft", "ttrans"}
+
+def _versioned(b: StreamsBuilder, topic: str) -> KTable[Any, Any]:
+    return b.table(topic, C, Materialized(f"{topic}-versions", history_retention_ms=20))
+
+
+NEWER: dict[str, Callable[[StreamsBuilder, Stream], None]] = {
+    "versions": lambda b, a: out(_versioned(b, "t").outer_join(_versioned(b, "u"), both).to_stream()),
+    "asof": lambda b, a: out(a.join(_versioned(b, "t"), both)),
+    "graced": lambda b, a: out(
+        a.filter(lambda k, v: k is not None).left_join(
+            _versioned(b, "t"), both, Joined(key_serde=S, value_serde=S, grace_ms=15)
+        )
+    ),
+}
+"""Of which tests/golden/streams has none: StreamsVersions.java has many."""
+
+_LEAVES_A_UNREAD = {
+    "versions",
+    "suppresstime",
+    "ttjoin",
+    "ttleft",
+    "ttouter",
+    "tagg",
+    "tcount",
+    "tred",
+    "fk",
+    "fkleft",
+    "ttrans",
+}
 
 
 def topology(name: str) -> Topology:
     builder = StreamsBuilder()
     stream: Stream = builder.stream("a", C)
-    BUILDERS[name](builder, stream)
+    (BUILDERS | NEWER)[name](builder, stream)
     if name in _LEAVES_A_UNREAD:
         stream.foreach(lambda k, v: None)
     return builder.build()

@@ -10,7 +10,7 @@ from engine.streams.global_task import GlobalTask
 from engine.streams.records import ChangelogRecord, InputRecord, OutputRecord
 from engine.streams.task import StreamTask
 from engine.streams.topology import Topology
-from tests.unit.streams.streams_topologies import BUILDERS, S, topology
+from tests.unit.streams.streams_topologies import S, topology
 
 CONFIG = {"application.id": "test", "default.key.serde": S, "default.value.serde": S}
 
@@ -67,14 +67,26 @@ RECORDS = st.lists(
 )
 
 # Only what a task may be fed in lists is worth the comparison; these have every kind of node in them.
-NAMES = ["branch", "groupby", "hopping", "ojstream", "selfjoin", "session", "sliding", "suppress", "totable", "ttouter"]
+NAMES = [
+    "asof",
+    "branch",
+    "graced",
+    "groupby",
+    "hopping",
+    "ojstream",
+    "selfjoin",
+    "session",
+    "sliding",
+    "suppress",
+    "totable",
+    "ttouter",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(records=RECORDS)
 @settings(max_examples=15, deadline=None)
 def test_lists_mean_what_their_records_mean(name: str, records: list[tuple[str, str | None, str | None, int]]) -> None:
-    assert name in BUILDERS
     built = topology(name)
     fetched = [
         (topic, InputRecord(at, time, key and key.encode(), value and value.encode()))

@@ -37,6 +37,15 @@ def test_partitions_are_apart_and_keys_of_all_count_for_the_limit() -> None:
     assert list(held.take()) == [("log", 0, [a]), ("log", 1, [a, b])]
 
 
+def test_every_version_is_written() -> None:
+    held = HeldChanges(limit=5, versioned={"versions"})
+    a, b = (b"a", b"1", 7, ()), (b"b", b"1", 0, ())
+    assert not held.add("versions", 0, [a, b])
+    assert not held.add("log", 0, [a, a])
+    assert held.add("versions", 0, [a, a])
+    assert list(held.take()) == [("versions", 0, [a, b, a, a]), ("log", 0, [a])]
+
+
 def test_what_is_dropped_is_not_written() -> None:
     held = HeldChanges()
     held.add("log", 0, [(b"a", b"1", 0, ())])

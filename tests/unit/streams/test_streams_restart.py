@@ -17,7 +17,9 @@ from tests.unit.streams.test_streams_batches import RECORDS, Collected
 
 CONFIG = {"application.id": "test", "default.key.serde": S, "default.value.serde": S, JOINS: 0, WINDOWS: 0}
 NAMES = [
+    "asof",
     "fkleft",
+    "graced",
     "hopclose",
     "hopping",
     "ojstream",
@@ -27,6 +29,7 @@ NAMES = [
     "suppresstime",
     "tagg",
     "ttleft",
+    "versions",
 ]
 
 
