@@ -489,8 +489,13 @@ def decimal_from_bytes(schema: Schema, value: bytes) -> Decimal:
     """
     if not value:
         raise DataError("Invalid bytes for Decimal field: there are none")
-    unscaled = int.from_bytes(value, "big", signed=True)
-    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -decimal_scale(schema)))
+    return decimal_from_unscaled(int.from_bytes(value, "big", signed=True), decimal_scale(schema))
+
+
+def decimal_from_unscaled(number: int, scale: int) -> Decimal:
+    """A number with a point before its last ``scale`` digits; however long it is, nothing is rounded."""
+    sign, digits, _ = Decimal(number).as_tuple()
+    return Decimal((sign, digits, -scale))
 
 
 def unscaled(schema: Schema, value: Decimal) -> int:
@@ -507,8 +512,7 @@ def unscaled(schema: Schema, value: Decimal) -> int:
             "Decimal value has mismatching scale for given Decimal schema. "
             f"Schema has scale {scale}, value has scale {has}."
         )
-    number = int("".join(map(str, digits)))
-    return -number if sign else number
+    return int(Decimal((sign, digits, 0)))
 
 
 def bytes_from_decimal(schema: Schema, value: Decimal) -> bytes:

@@ -32,6 +32,7 @@ from engine.connect.converters.avro_names import (
     scrubbed,
     split_name,
 )
+from engine.connect.converters.fitting import checked, expect, expect_struct
 from engine.connect.data import (
     DATE_NAME,
     DECIMAL_NAME,
@@ -45,7 +46,6 @@ from engine.connect.data import (
     decimal_scale,
     ms_from_time,
     ms_from_timestamp,
-    validate,
 )
 from engine.connect.errors import DataError
 
@@ -265,13 +265,13 @@ class _Values:
             case Type.ARRAY:
                 assert schema.value is not None
                 write_each = self.of(schema.value)
-                return lambda value: [write_each(each) for each in _expect(schema, value, list, tuple)]
+                return lambda value: [write_each(each) for each in expect(schema, value, list, tuple)]
             case Type.MAP:
                 return self._map(schema)
         if schema.name == DECIMAL_NAME:
             size = int(schema.parameter(FIXED_SIZE) or 0)
-            return lambda value: _padded(bytes_from_decimal(schema, _checked(schema, value)), size)
-        return lambda value: _checked(schema, value)
+            return lambda value: _padded(bytes_from_decimal(schema, checked(schema, value)), size)
+        return lambda value: checked(schema, value)
 
     def _struct(self, schema: Schema) -> Write:
         namespace, name = self._names._names(schema)
@@ -282,11 +282,9 @@ class _Values:
         full = (f"{namespace}.{name}" if namespace else name) if schema.optional else None
 
         def write(value: Any) -> Any:
-            if not isinstance(value, Struct) or (value.schema is not schema and value.schema != schema):
-                raise DataError("Mismatching struct schema")
             made = {
                 name: write_field(default if each is None else each)
-                for (name, default, write_field), each in zip(fields, value.values, strict=True)
+                for (name, default, write_field), each in zip(fields, expect_struct(schema, value).values, strict=True)
             }
             return made if full is None else (full, made)
 
@@ -296,7 +294,7 @@ class _Values:
         members = [self._of(replace(each.schema, optional=each.schema.type is Type.STRUCT)) for each in schema.fields]
 
         def write(value: Any) -> Any:
-            for each, write_member in zip(_expect(schema, value, Struct).values, members, strict=True):
+            for each, write_member in zip(expect(schema, value, Struct).values, members, strict=True):
                 if each is not None:
                     return write_member(each)
             if schema.optional:
@@ -309,22 +307,10 @@ class _Values:
         assert schema.key is not None and schema.value is not None
         write_key, write_value = self.of(schema.key), self.of(schema.value)
         if has_string_keys(schema, self._options):
-            return lambda value: {key: write_value(each) for key, each in _expect(schema, value, dict).items()}
+            return lambda value: {key: write_value(each) for key, each in expect(schema, value, dict).items()}
         return lambda value: [
-            {"key": write_key(key), "value": write_value(each)} for key, each in _expect(schema, value, dict).items()
+            {"key": write_key(key), "value": write_value(each)} for key, each in expect(schema, value, dict).items()
         ]
-
-
-def _expect(schema: Schema, value: Any, *kinds: type) -> Any:
-    if isinstance(value, kinds):
-        return value
-    raise DataError(f"Invalid type for {schema.type.name}: {type(value).__name__}")
-
-
-def _checked(schema: Schema, value: Any) -> Any:
-    if type(value) is not schema.fitting:
-        validate(schema, value)
-    return value
 
 
 def _padded(value: bytes, size: int) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine.connect.converters.fitting import expect, expect_struct
 from engine.connect.converters.json_values import scalar_writer, without_schema
-from engine.connect.data import DECIMAL_NAME, Schema, Struct, Type
+from engine.connect.data import DECIMAL_NAME, Schema, Type
 from engine.connect.errors import DataError
 
 NAMESPACE = "io.confluent.connect.json"
@@ -130,7 +131,7 @@ def _writer(schema: Schema, numeric: bool) -> Write:
     match schema.type:
         case Type.ARRAY:
             write_each = value_writer(schema.value, numeric=numeric)
-            return lambda value: [_there(write_each(each)) for each in _expect(schema, value, list, tuple)]
+            return lambda value: [_there(write_each(each)) for each in expect(schema, value, list, tuple)]
         case Type.MAP:
             write_key, write_value = (
                 value_writer(schema.key, numeric=numeric),
@@ -138,11 +139,11 @@ def _writer(schema: Schema, numeric: bool) -> Write:
             )
             if has_string_keys(schema):
                 return lambda value: {
-                    key: _there(write_value(each)) for key, each in _expect(schema, value, dict).items()
+                    key: _there(write_value(each)) for key, each in expect(schema, value, dict).items()
                 }
             return lambda value: [
                 {"key": _there(write_key(key)), "value": _there(write_value(each))}
-                for key, each in _expect(schema, value, dict).items()
+                for key, each in expect(schema, value, dict).items()
             ]
         case Type.STRUCT:
             fields = [(each.name, value_writer(each.schema, numeric=numeric)) for each in schema.fields]
@@ -153,7 +154,7 @@ def _writer(schema: Schema, numeric: bool) -> Write:
 def _struct_writer(schema: Schema, fields: list[tuple[str, Write]]) -> Write:
     def write(value: Any) -> dict[str, Any]:
         made = {}
-        for (name, write_field), each in zip(fields, _struct(schema, value).values, strict=True):
+        for (name, write_field), each in zip(fields, expect_struct(schema, value).values, strict=True):
             shown = write_field(each)
             if shown is not ABSENT:
                 made[name] = shown
@@ -164,25 +165,12 @@ def _struct_writer(schema: Schema, fields: list[tuple[str, Write]]) -> Write:
 
 def _union_writer(schema: Schema, fields: list[tuple[str, Write]]) -> Write:
     def write(value: Any) -> Any:
-        for (_, write_field), each in zip(fields, _struct(schema, value).values, strict=True):
+        for (_, write_field), each in zip(fields, expect_struct(schema, value).values, strict=True):
             if each is not None:
                 return write_field(each)
         return None if schema.optional else ABSENT
 
     return write
-
-
-def _struct(schema: Schema, value: Any) -> Struct:
-    struct: Struct = _expect(schema, value, Struct)
-    if struct.schema is not schema and struct.schema != schema:
-        raise DataError("Mismatching schema.")
-    return struct
-
-
-def _expect(schema: Schema, value: Any, *kinds: type) -> Any:
-    if isinstance(value, kinds):
-        return value
-    raise DataError(f"Invalid type for {schema.type.name}: {type(value).__name__}")
 
 
 def _there(shown: Any) -> Any:

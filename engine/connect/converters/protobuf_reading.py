@@ -377,8 +377,7 @@ def _number(text: str | None) -> int | None:
 def _read_decimal(value: Any) -> Decimal:
     if not value.value:
         raise DataError("A decimal has no bytes")
-    unscaled = int.from_bytes(value.value, "big", signed=True)
-    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -value.scale))
+    return data.decimal_from_unscaled(int.from_bytes(value.value, "big", signed=True), value.scale)
 
 
 def _read_date(value: Any) -> date:

@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, wrappers_pb2
 
+from engine.connect.converters.fitting import checked, expect, expect_struct
 from engine.connect.converters.protobuf_files import field_meta
 from engine.connect.converters.protobuf_names import (
     DATE_MESSAGE,
@@ -41,7 +42,6 @@ from engine.connect.data import (
     bytes_from_decimal,
     decimal_scale,
     ms_from_timestamp,
-    validate,
 )
 from engine.connect.errors import DataError
 from engine.protobuf.text import default_json_name
@@ -358,17 +358,16 @@ def _writer(schema: Schema, options: ProtobufOptions) -> Write:
         case Type.ARRAY:
             assert schema.value is not None
             write_each = _there(_writer(schema.value, options))
-            return lambda value: [write_each(each) for each in _expect(schema, value, list, tuple)]
+            return lambda value: [write_each(each) for each in expect(schema, value, list, tuple)]
         case Type.MAP:
             assert schema.key is not None and schema.value is not None
             write_key, write_value = (_there(_writer(each, options)) for each in (schema.key, schema.value))
             if is_map(schema, options):
                 return lambda value: {
-                    write_key(key): write_value(each) for key, each in _expect(schema, value, dict).items()
+                    write_key(key): write_value(each) for key, each in expect(schema, value, dict).items()
                 }
             return lambda value: [
-                {"key": write_key(key), "value": write_value(each)}
-                for key, each in _expect(schema, value, dict).items()
+                {"key": write_key(key), "value": write_value(each)} for key, each in expect(schema, value, dict).items()
             ]
     if schema.name in _LOGICAL:
         return _logical_writer(schema)
@@ -394,10 +393,10 @@ def _struct_writer(schema: Schema, options: ProtobufOptions) -> Write:
         fields.append((_as_it_is(each.schema, options), name, each.schema.default, each.schema.optional, write))
 
     def write_struct(value: Any) -> dict[str, Any]:
-        if not isinstance(value, Struct) or (value.schema is not schema and value.schema != schema):
-            raise DataError("Mismatching struct schema")
         made: dict[str, Any] = {}
-        for (fitting, name, default, optional, write), each in zip(fields, value.values, strict=True):
+        for (fitting, name, default, optional, write), each in zip(
+            fields, expect_struct(schema, value).values, strict=True
+        ):
             if each is None:
                 each = default
             if type(each) is fitting:
@@ -430,7 +429,7 @@ def _union_writer(schema: Schema, options: ProtobufOptions) -> Write:
     fields = [(_field_name(each.name, options), _writer(_member(each.schema), options)) for each in schema.fields]
 
     def write(value: Any) -> dict[str, Any]:
-        for (name, write_field), each in zip(fields, _expect(schema, value, Struct).values, strict=True):
+        for (name, write_field), each in zip(fields, expect(schema, value, Struct).values, strict=True):
             if each is not None:
                 return {name: write_field(each)}
         raise DataError("Cannot find non-null field")
@@ -443,7 +442,7 @@ def _logical_writer(schema: Schema) -> Write:
         scale = decimal_scale(schema)
 
         def write_decimal(value: Any) -> dict[str, Any]:
-            raw = bytes_from_decimal(schema, _checked(schema, value))
+            raw = bytes_from_decimal(schema, checked(schema, value))
             return {"value": raw, "precision": len(value.as_tuple().digits), "scale": scale}
 
         return write_decimal
@@ -453,7 +452,7 @@ def _logical_writer(schema: Schema) -> Write:
         TIMESTAMP_NAME: _write_timestamp,
     }
     write = by_name[str(schema.name)]
-    return lambda value: write(_checked(schema, value))
+    return lambda value: write(checked(schema, value))
 
 
 def _write_date(value: date) -> dict[str, int]:
@@ -482,17 +481,5 @@ def _plain_writer(schema: Schema) -> Write:
         return write_symbol
     if schema.type is Type.INT64 and _primitive(schema) in _UNSIGNED_64:
         # Connect has no such integer: those from 2**63 on are negative, as in Java.
-        return lambda value: _checked(schema, value) & 0xFFFF_FFFF_FFFF_FFFF
-    return lambda value: _checked(schema, value)
-
-
-def _checked(schema: Schema, value: Any) -> Any:
-    if type(value) is not schema.fitting:
-        validate(schema, value)
-    return value
-
-
-def _expect(schema: Schema, value: Any, *kinds: type) -> Any:
-    if isinstance(value, kinds):
-        return value
-    raise DataError(f"Invalid type for {schema.type.name}: {type(value).__name__}")
+        return lambda value: checked(schema, value) & 0xFFFF_FFFF_FFFF_FFFF
+    return lambda value: checked(schema, value)

@@ -484,3 +484,9 @@ message R { google.type.Date d = 1; google.type.TimeOfDay t = 2; confluent.type.
     ):
         with pytest.raises((DataError, ValueError)):
             read(cls(**wrong))
+
+
+def test_a_decimal_of_thousands_of_digits_comes_back() -> None:
+    schema = data.struct({"n": data.decimal(2)}, name="R")
+    long = Decimal((1, (7,) * 6000, -2))
+    assert there_and_back(schema, Struct(schema, {"n": long}))[1]["n"] == long
