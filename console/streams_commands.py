@@ -150,7 +150,7 @@ def _check(topology: str, properties: Mapping[str, str]) -> str:
 
     try:
         config = StreamsConfig(properties)
-        load_topology(topology)
+        load_topology(topology, config["topology.optimization"])
     except StreamsError as error:
         fail(str(error), USAGE)
     several = next((name for name, value in properties.items() if "\n" in value), None)

@@ -36,6 +36,7 @@ class GraphNode:
         self.session_gap_ms: int | None = None
         self.output_versioned: bool | None = None
         """Whether the node's table is in a versioned store; None leaves it to its parents."""
+        self._reads_versions: bool | None = None
         self._write = write
 
     def write(self, topology: Topology) -> None:
@@ -50,8 +51,10 @@ class GraphNode:
         return self.reads_versions()
 
     def reads_versions(self) -> bool:
-        """Whether all parents are versioned tables."""
-        return bool(self.parents) and all(parent.is_versioned() for parent in self.parents)
+        """Whether all parents are versioned tables. Asked when the topology is written: parents are settled then."""
+        if self._reads_versions is None:
+            self._reads_versions = bool(self.parents) and all(parent.is_versioned() for parent in self.parents)
+        return self._reads_versions
 
     def add_child(self, child: GraphNode) -> None:
         """Hang a node below this one."""

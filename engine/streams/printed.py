@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from engine.streams.errors import TopologyError
 from engine.streams.processors.node import Node, TaskContext
@@ -23,16 +23,25 @@ class _Target:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: TextIO | None = None
+        self._mode: Literal["w", "a"] = "w"
         self._users = 0
 
     def open(self) -> None:
         """One more prints here."""
+        self._users += 1
         if self._path is not None and self._file is None:
             try:
-                self._file = self._path.open("w" if self._users == 0 else "a", encoding="utf-8")
+                self._file = self._path.open(self._mode, encoding="utf-8")
             except OSError as error:
                 raise TopologyError(f"Unable to write stream to file at [{self._path}] {error}") from error
-        self._users += 1
+            self._mode = "a"
+
+    def close(self) -> None:
+        """One less does."""
+        self._users -= 1
+        if self._users == 0 and self._file is not None:
+            self._file.close()
+            self._file = None
 
     def write(self, lines: str) -> None:
         """Print, at once."""
@@ -45,17 +54,15 @@ class _Target:
 class Printed:
     """Each record as ``[label]: key, value``. ``label`` None is the name of the stream's node."""
 
-    path: Path | None = None
-    """None is standard output."""
+    target: _Target
     label: str | None = None
     mapper: Callable[[Any, Any], str] = _plain
     name: str | None = None
-    target: _Target = field(default_factory=lambda: _Target(None))
 
     @staticmethod
     def to_sys_out() -> Printed:
         """To standard output."""
-        return Printed()
+        return Printed(_Target(None))
 
     @staticmethod
     def to_file(path: str | Path) -> Printed:
@@ -66,7 +73,7 @@ class Printed:
         """
         if not str(path).strip():
             raise TopologyError("filePath can't be an empty string")
-        return Printed(path=Path(path), target=_Target(Path(path)))
+        return Printed(_Target(Path(path)))
 
     def with_label(self, label: str) -> Printed:
         """The same with a label."""
@@ -95,6 +102,10 @@ class PrintNode(Node):
         """Open the file."""
         super().init(context)
         self._printed.target.open()
+
+    def close(self) -> None:
+        """Close the file, with the last task."""
+        self._printed.target.close()
 
     def process(self, rows: list[Row]) -> None:
         """Print."""

@@ -19,17 +19,20 @@ from engine.streams.runtime.worker import Worker
 from engine.streams.topology import Topology
 
 
-def load_topology(reference: str) -> Topology:
+def load_topology(reference: str, optimization: str = "none") -> Topology:
     """The topology, builder, or function that gives one, at ``module:attribute``.
+
+    A builder is built with ``optimization``, the config ``topology.optimization``; a Topology is built already.
 
     Raises:
         StreamsConfigError: there is none.
+        TopologyError: it cannot be built.
     """
     found = load_object(reference, "topology")
     if callable(found) and not isinstance(found, Topology | StreamsBuilder):
         found = found()
     if isinstance(found, StreamsBuilder):
-        found = found.build()
+        found = found.build(optimization)
     if not isinstance(found, Topology):
         raise StreamsConfigError(f"topology: {reference} is {type(found).__name__}, no Topology and no StreamsBuilder")
     return found
@@ -53,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         text = Path(given.config).read_text() if given.config else ""
         properties = read_properties(text, given.config or "")
         properties |= read_properties("\n".join(given.set), "--set")
-        worker = Worker(load_topology(given.topology), StreamsConfig(properties))
+        config = StreamsConfig(properties)
+        worker = Worker(load_topology(given.topology, config["topology.optimization"]), config)
     except OSError as error:
         sys.stderr.write(f"{given.config}: {error.strerror}\n")
         return 2

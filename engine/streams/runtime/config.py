@@ -60,6 +60,7 @@ DEFAULTS: dict[str, Any] = {
     "state.dir": "/tmp/kafka-streams",
     "statestore.cache.max.bytes": 0,
     "task.timeout.ms": 300_000,
+    "topology.optimization": "none",
     "transaction.timeout.ms": 10_000,
     "windowstore.changelog.additional.retention.ms": 86_400_000,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.group.streams_topology import topology_from
-from engine.streams import Consumed, Grouped, Materialized, Serdes, StreamsBuilder, StreamsError, Topology
+from engine.streams import Consumed, Grouped, JoinWindows, Materialized, Serdes, StreamsBuilder, StreamsError, Topology
 from engine.streams.error_handlers import ErrorContext, fail, go_on
 from engine.streams.records import InputRecord, OutputRecord
 from engine.streams.runtime.__main__ import load_topology, main
@@ -247,5 +247,21 @@ def test_a_topology_is_found_by_its_reference(capsys: pytest.CaptureFixture[str]
     assert load_topology(f"{__name__}:word_count").describe() == word_count().describe()
     with pytest.raises(StreamsConfigError, match="no Topology"):
         load_topology(f"{__name__}:NEEDED")
-    assert main(["no_such_module:topology", "--set", "application.id=a"]) == 2
+    needed = [part for name, value in NEEDED.items() for part in ("--set", f"{name}={value}")]
+    assert main(["no_such_module:topology", *needed]) == 2
     assert "no_such_module cannot be imported" in capsys.readouterr().err
+
+
+def self_joined() -> StreamsBuilder:
+    builder = StreamsBuilder()
+    stream = builder.stream("words", Consumed(key_serde=Serdes.string(), value_serde=Serdes.string()))
+    stream.join_stream(stream, max, JoinWindows.of_time_difference_with_no_grace(10)).to("pairs")
+    return builder
+
+
+def test_a_builder_is_built_as_topology_optimization_says(capsys: pytest.CaptureFixture[str]) -> None:
+    plain, single = (load_topology(f"{__name__}:self_joined", each) for each in ("none", "single.store.self.join"))
+    assert (len(plain.store_builders), len(single.store_builders)) == (2, 1)
+    needed = [part for name, value in NEEDED.items() for part in ("--set", f"{name}={value}")]
+    assert main([f"{__name__}:self_joined", *needed, "--set", "topology.optimization=all,none"]) == 2
+    assert "topology.optimization: 'all,none' is not valid" in capsys.readouterr().err
