@@ -13,6 +13,7 @@ from engine.streams.queries.values import as_json, base64_of
 from engine.streams.records import ValueAndTimestamp, Window
 from engine.streams.serdes import BYTES
 from engine.streams.stores.key_value import KeyValueStore, TimestampedKeyValueStore
+from engine.streams.stores.lru import LruKeyValueStore
 from engine.streams.stores.session import SessionStore
 from engine.streams.stores.state_store import StateStore
 from engine.streams.stores.ttl import TtlKeyValueStore
@@ -92,7 +93,11 @@ def _typed(info: StoreInfo, key: bytes | None) -> Any:
 def _key_values(store: KeyValues, info: StoreInfo, query: Query) -> Iterator[Entry]:
     if query.kind is Kind.KEY:
         key = _typed(info, query.key)
-        value = store.get(key, query.as_of) if isinstance(store, VersionedKeyValueStore) else store.get(key)
+        value: Any
+        if isinstance(store, VersionedKeyValueStore):
+            value = store.get(key, query.as_of)
+        else:
+            value = store.peek(key) if isinstance(store, LruKeyValueStore) else store.get(key)
         return iter(() if value is None else (_entry(key, value),))
     found: Iterable[tuple[Any, Any]]
     if query.prefix is not None:

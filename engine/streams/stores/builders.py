@@ -15,6 +15,7 @@ from engine.streams.errors import SerdeMissingError, TopologyError
 from engine.streams.serdes import Serde
 from engine.streams.stores.engines import Engines
 from engine.streams.stores.key_value import KeyValueStore, TimestampedKeyValueStore
+from engine.streams.stores.lru import LruKeyValueStore
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.session import SessionStore
 from engine.streams.stores.state_store import StateStore
@@ -191,6 +192,23 @@ class Stores:
     ) -> StoreBuilder:
         """A key-value store."""
         return StoreBuilder(name=name, kind=KIND_KEY_VALUE, key_serde=key_serde, value_serde=value_serde, engine=engine)
+
+    @staticmethod
+    def lru_map(
+        name: str,
+        max_cache_size: int,
+        key_serde: Serde[Any] | None = None,
+        value_serde: Serde[Any] | None = None,
+    ) -> StoreBuilder:
+        """A key-value store in memory of ``max_cache_size`` keys: the one that was used longest ago goes."""
+        if max_cache_size < 0:
+            raise TopologyError(f"store {name}: maxCacheSize cannot be negative")
+
+        def make(builder: StoreBuilder, context: BuildContext) -> StateStore:
+            key, value = builder.serdes(context)
+            return LruKeyValueStore(name, key, value, logged=builder.logging_enabled, max_entries=max_cache_size)
+
+        return StoreBuilder(name=name, kind=KIND_KEY_VALUE, key_serde=key_serde, value_serde=value_serde, make=make)
 
     @staticmethod
     def timestamped_key_value(

@@ -136,6 +136,11 @@ class StreamsVersions extends StreamsTopologies {
         add("groups_two_words", optimized.get("groups"));
         add("groups_optimized", optimized.get("groups"));
 
+        for (int size : new int[] {0, 1, 2, 3}) {
+            add("process_lru_" + size, b -> b.addStateStore(Stores.keyValueStoreBuilder(Stores.lruMap("seen", size), S, S))
+                .stream("left", Consumed.with(S, S)).process(() -> new Keep(), "seen").to("out", Produced.with(S, S)));
+        }
+
         // Functions that see the key as well.
         add("to_stream_mapped", b -> table(b, "left").toStream((k, v) -> letter(v)).to("out", Produced.with(S, S)));
         add("to_stream_mapped_named", b -> table(b, "left").toStream((k, v) -> letter(v), Named.as("changes")).groupByKey(BY).reduce(StreamsTopologies::both).toStream().to("out"));

@@ -44,7 +44,7 @@ from tests.unit.streams.java_twin_kit import (
     table,
     text,
 )
-from tests.unit.streams.java_twins import JOINED, KeyAndValue
+from tests.unit.streams.java_twins import JOINED, Keep, KeyAndValue
 
 
 def versions(name: str, retention: int) -> Materialized:
@@ -336,6 +336,18 @@ for _name in _TWICE:
     add(f"{_name}_single", _OPTIMIZED[_name])
 for _name in ("tables_two_words", "groups_two_words", "groups_optimized"):
     add(_name, _OPTIMIZED[_name.split("_")[0]])
+
+
+def _lru(size: int) -> Maker:
+    def make(b: StreamsBuilder) -> None:
+        b.add_state_store(Stores.lru_map("seen", size, S, S))
+        stream(b, "left").process(Keep, ["seen"]).to("out", WRITE)
+
+    return make
+
+
+for _size in range(4):
+    add(f"process_lru_{_size}", _lru(_size))
 
 # Functions that see the key as well.
 
