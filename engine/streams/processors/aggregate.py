@@ -16,7 +16,7 @@ from engine.streams.processors.table_supplier import (
     stored_change,
     table_store_of,
 )
-from engine.streams.records import LateChange, Row
+from engine.streams.records import Change, LateChange, Row
 from engine.streams.serdes import Serde
 from engine.streams.stores.builders import StoreBuilder
 
@@ -110,8 +110,9 @@ class _StreamAggregateNode(Node):
                     old = self._again(key)  # the aggregator changed its aggregate in place
                 # A deletion is logged as of the record; in a versioned store it is as of the aggregate.
                 ends = put(key, new, row[2] if new is None and not versioned else timestamp)
-                change = stored_change(new, old if send_old else None, ends)
-                if change is None:
+                told = old if send_old else None
+                change: Change | None = (new, told)
+                if ends is not None and (change := stored_change(new, told, ends)) is None:
                     continue
             except Exception as error:
                 self.context.failed(self.name, row, error)

@@ -91,8 +91,9 @@ class TableSourceNode(Node):
                 if send_old:
                     found = store.find(key)
                     old = None if found is None else found[0]
-                change = stored_change(value, old, store.set(key, value, timestamp))
-                if change is None:
+                ends = store.set(key, value, timestamp)
+                change = (value, old)
+                if ends is not None and (change := stored_change(value, old, ends)) is None:
                     continue
             out.append((key, change, timestamp, headers, offset))
         self.forward(out)
