@@ -70,8 +70,8 @@ class FactBus:
         for subscriber in list(self._subscribers):
             subscriber.put(fact)
 
-    def note(self, kind: str, subject: str, reason: str, **detail: Any) -> Fact:
-        """A note of the supervisor itself."""
+    def note(self, kind: str, subject: str, reason: str, *, at_ms: int | None = None, **detail: Any) -> Fact:
+        """A note of the supervisor itself; ``at_ms`` is when it happened, if that is not now."""
         fact: Fact = {
             "type": "note",
             "source": "supervisor",
@@ -80,6 +80,8 @@ class FactBus:
             "reason": reason,
             "detail": detail,
         }
+        if at_ms is not None:
+            fact["wall_ms"] = at_ms
         self.publish(fact)
         return fact
 

@@ -144,8 +144,10 @@ class SupervisedProcess(ABC):
             return self._world.clock.monotonic_ns()
         child = self._living("killed")
         self._ending, self._why_killed = ProcessState.KILLED, _ASKED
+        # Before it happens: on a busy machine others tell what followed before this process is on again.
+        at_ms = self._world.clock.now_ms()
         at = child.kill(self._world.clock)
-        self._note("killed", _ASKED, pid=child.pid, mono_ns=at, **self._detail())
+        self._note("killed", _ASKED, at_ms=at_ms, pid=child.pid, mono_ns=at, **self._detail())
         await self._ended.wait()
         return at
 

@@ -19,6 +19,7 @@ from engine.supervisor.control_client import AsyncControl, ControlError
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.supervisor import PortsTaken, StartFailed, Supervisor
+from engine.world import Clock
 from engine.world.real import real_world
 from tests.unit.supervisor.dummies import SPEC, options
 
@@ -68,6 +69,26 @@ async def test_a_killed_broker_stays_down_until_it_is_started_as_a_new_incarnati
         assert broker.incarnation == 2 and broker.pid not in (None, first)
         assert f"incarnation {broker.pid}" in text_of(broker.log_file)
         assert f"incarnation {first}" in text_of(broker.log_file + ".1")
+
+
+async def test_a_kill_happened_before_what_followed_from_it_however_late_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as supervisor:
+        child = supervisor.brokers[2].child
+        assert child is not None
+        kill = child.kill
+
+        def slow_kill(clock: Clock) -> int:
+            at = kill(clock)
+            time.sleep(0.05)  # the supervisor is not on again before
+            return at
+
+        monkeypatch.setattr(child, "kill", slow_kill)
+        before_ms = time.time_ns() // 1_000_000
+        await supervisor.brokers[2].kill()
+        (note,) = (each for each in supervisor.bus.history() if each.get("kind") == "process_killed")
+        assert before_ms <= note["wall_ms"] < before_ms + 40
 
 
 async def test_a_broker_that_ends_by_itself_is_restarted_until_it_is_a_crash_loop(tmp_path: Path) -> None:
