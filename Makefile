@@ -53,7 +53,8 @@ syslog-daemons: ## unpack rsyslog and syslog-ng from Debian's packages into .cac
 WORKERS ?= 3
 test: dev tools jars zookeeper syslog-daemons ## all tests: unit, console, simulator, real processes with foreign clients
 # The same examples of properties on every machine: what random ones find (test-unit) is not the newcomer's change.
-	$(BIN)/python -m pytest tests/unit tests/console tests/sim -n $(WORKERS) -q --hypothesis-profile=ci
+# Seeds take longest: they come first, and who has done with the short ones takes over.
+	$(BIN)/python -m pytest tests/sim tests/unit tests/console -n $(WORKERS) --dist worksteal -q --hypothesis-profile=ci
 	$(BIN)/python -m pytest tests/integration -q -n $(WORKERS) --dist loadfile
 
 test-unit: dev ## the tests that need no process, with new examples of properties each time
