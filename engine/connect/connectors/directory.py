@@ -15,7 +15,6 @@ import os
 import re
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from engine.connect.config_def import (
     one_of,
 )
 from engine.connect.connector import ExactlyOnceSupport, Props, SourceConnector, SourceTask
+from engine.connect.connectors.file_shares import Share, shared_configs
 from engine.connect.data import STRING, Schema, Struct, struct
 from engine.connect.errors import ConfigError, ConnectError
 from engine.connect.records import Header, Headers, SourceRecord
@@ -36,7 +36,6 @@ from engine.connect.records import Header, Headers, SourceRecord
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.2
-_SHARE = "kconsole.share"
 
 
 def _pattern(name: str, value: Any) -> None:
@@ -242,7 +241,7 @@ class DirectorySourceConnector(SourceConnector):
         return DirectorySourceTask
 
     def task_configs(self, max_tasks: int) -> list[dict[str, str]]:
-        return [{**self._props, _SHARE: f"{number}/{max_tasks}"} for number in range(max_tasks)]
+        return shared_configs(self._props, max_tasks)
 
     @classmethod
     def config(cls) -> ConfigDef:
@@ -309,8 +308,7 @@ class DirectorySourceTask(SourceTask):
 
     def start(self, props: Props) -> None:
         self._configs = _parse(props)
-        number, _, count = props.get(_SHARE, "0/1").partition("/")
-        self._share = int(number), int(count)
+        self._share = Share.of(props)
         self._pattern = re.compile(self._configs["input.file.pattern"])
         if not os.path.isdir(self._configs["input.path"]):
             raise ConnectError(f"There is no directory {self._configs['input.path']}")
@@ -372,7 +370,7 @@ class DirectorySourceTask(SourceTask):
             for entry in entries:
                 if entry.name.startswith(".") or self._pattern.fullmatch(entry.name) is None:
                     continue
-                if zlib.crc32(os.fsencode(entry.name)) % self._share[1] != self._share[0]:
+                if not self._share.has(os.fsencode(entry.name)):
                     continue
                 try:
                     if not entry.is_file():

@@ -33,6 +33,7 @@ from engine.connect.config_def import (
 )
 from engine.connect.connector import ExactlyOnceSupport, Props, SourceConnector, SourceTask
 from engine.connect.connectors.file_records import Record, RecordReader
+from engine.connect.connectors.file_shares import Share, shared_configs
 from engine.connect.data import INT64, STRING, Schema, Struct, struct
 from engine.connect.errors import ConfigError, ConnectError
 from engine.connect.records import SourceRecord
@@ -201,7 +202,7 @@ class FileSourceConnector(SourceConnector):
         return FileSourceTask
 
     def task_configs(self, max_tasks: int) -> list[dict[str, str]]:
-        return [{**self._props, _SHARE: f"{number}/{max_tasks}"} for number in range(max_tasks)]
+        return shared_configs(self._props, max_tasks)
 
     @classmethod
     def config(cls) -> ConfigDef:
@@ -224,7 +225,6 @@ class FileSourceConnector(SourceConnector):
         return True
 
 
-_SHARE = "kconsole.share"
 _Key = tuple[str, int]
 """Directory and inode."""
 
@@ -265,8 +265,7 @@ class FileSourceTask(SourceTask):
     def start(self, props: Props) -> None:
         configs = CONFIG.parse(props)
         self._configs = configs
-        number, _, count = props.get(_SHARE, "0/1").partition("/")
-        self._share = int(number), int(count)
+        self._share = Share.of(props)
         pattern = configs["multiline.pattern"]
         self._pattern = re.compile(pattern) if pattern else None
         self._files: dict[_Key, _File] = {}
@@ -369,7 +368,7 @@ class FileSourceTask(SourceTask):
         for key, offset in zip(new, offsets, strict=True):
             now_at = wanted.get(key) or beside[key]
             path = offset["path"] if offset is not None else now_at
-            others = zlib.crc32(path.encode("utf-8", "surrogateescape")) % self._share[1] != self._share[0]
+            others = not self._share.has(path.encode("utf-8", "surrogateescape"))
             if others or (offset is None and key not in wanted):
                 self._ignored[key] = key in wanted
                 continue

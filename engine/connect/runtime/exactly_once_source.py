@@ -15,10 +15,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from engine.connect.batches import SourceBatch
 from engine.connect.connector import SourceTask, TransactionContext
-from engine.connect.errors import ConnectError, RetriableError
+from engine.connect.errors import ConnectError
 from engine.connect.records import SourceRecord
 from engine.connect.runtime.client_settings import LIBRDKAFKA_LOG
 from engine.connect.runtime.error_operator import ErrorOperator
+from engine.connect.runtime.source_poll import poll_task
 from engine.connect.runtime.stages import OutgoingRecord, SourceStages
 from engine.connect.runtime.submitted_records import Offsets, last_offsets
 from engine.connect.runtime.task_control import TaskControl
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 _CALL_S = 10.0
 _PATIENCE_S = 120.0
-_IDLE_S = 0.05
 
 
 def transactional_id(group_id: str, connector: str, task: int) -> str:
@@ -141,7 +141,7 @@ class ExactlyOnceSourceLoop:
                 self._control.pause(lambda: self._producer.poll(0))
                 self._committed_at = time.monotonic()
                 continue
-            records = self._poll_task()
+            records = poll_task(self._task, self._control)
             if records:
                 self._send(records)
             self._producer.poll(0)
@@ -155,19 +155,6 @@ class ExactlyOnceSourceLoop:
                 self._producer.abort_transaction(_CALL_S)
             except KafkaException as error:
                 log.info("%s: the open transaction was not aborted: %s", self._control.name, error)
-
-    def _poll_task(self) -> Sequence[SourceRecord] | None:
-        began = time.monotonic()
-        try:
-            records = self._task.poll()
-        except RetriableError as error:
-            log.warning(
-                "%s failed to poll records from SourceTask. Will retry operation.", self._control.name, exc_info=error
-            )
-            records = None
-        if not records and time.monotonic() - began < _IDLE_S:
-            self._control.wait(_IDLE_S)
-        return records
 
     def _send(self, records: Sequence[SourceRecord]) -> None:
         if not self._boundaries.by_record:

@@ -16,10 +16,11 @@ from confluent_kafka import KafkaException, Producer
 
 from engine.connect.batches import SourceBatch
 from engine.connect.connector import SourceTask
-from engine.connect.errors import ConnectError, RetriableError
+from engine.connect.errors import ConnectError
 from engine.connect.records import SourceRecord
 from engine.connect.runtime.client_settings import LIBRDKAFKA_LOG
 from engine.connect.runtime.error_operator import ErrorOperator, Stage
+from engine.connect.runtime.source_poll import poll_task
 from engine.connect.runtime.stages import OutgoingRecord, SourceStages
 from engine.connect.runtime.submitted_records import Batch, Offsets, SubmittedRecords
 from engine.connect.runtime.task_control import TaskControl
@@ -28,7 +29,6 @@ from engine.connect.runtime.topic_creation import TopicCreation
 log = logging.getLogger(__name__)
 
 _FULL_QUEUE_S = 0.05
-_IDLE_S = 0.05
 PRODUCER_DEFAULTS: dict[str, str] = {
     "acks": "all",
     "batch.size": str(256 * 1024),
@@ -84,7 +84,7 @@ class SourceLoop:
                     self._commit()
                     self._control.pause(lambda: self._producer.poll(0))
                     continue
-                records = self._poll_task()
+                records = poll_task(self._task, self._control)
                 if records:
                     self._send(records)
                 self._producer.poll(0)
@@ -102,20 +102,6 @@ class SourceLoop:
     def close(self) -> None:
         """Let go of the producer."""
         self._producer.flush(self._timeout_s)
-
-    def _poll_task(self) -> Sequence[SourceRecord] | None:
-        began = time.monotonic()
-        try:
-            records = self._task.poll()
-        except RetriableError as error:
-            log.warning(
-                "%s failed to poll records from SourceTask. Will retry operation.", self._control.name, exc_info=error
-            )
-            records = None
-        if not records and time.monotonic() - began < _IDLE_S:
-            # A task that has nothing should have waited; this one did not.
-            self._control.wait(_IDLE_S)
-        return records
 
     def _send(self, records: Sequence[SourceRecord]) -> None:
         if isinstance(records, SourceBatch) and not self._tells and self._send_column(records):

@@ -331,20 +331,8 @@ class ClassicMembership(Membership):
         self.member_epoch = JOIN
         self.member_id = ""
 
-    async def _say_that_left(self, member_id: str) -> None:
-        request = LeaveGroupRequest(
-            group_id=self._coordinator.group_id,
-            members=[MemberIdentity(member_id=member_id)],
-        )
-        for _ in range(3):
-            try:
-                answer = await self._coordinator.send(request, timeout_ms=2_000)
-                if not is_passing(answer.error_code):
-                    break
-                self._coordinator.forget()
-            except ClientError as error:
-                log.info("leaving the group: %s", error)
-            await pause()
+    def _leave_request(self, member_id: str) -> LeaveGroupRequest:
+        return LeaveGroupRequest(group_id=self._coordinator.group_id, members=[MemberIdentity(member_id=member_id)])
 
 
 def _new_topic(topic: InternalTopic) -> NewTopic:

@@ -22,8 +22,9 @@ from engine.client.errors import AuthenticationFailed, ClientError, ConnectionLo
 from engine.model.errors import ErrorCode, KafkaError
 from engine.streams.errors import StreamsError
 from engine.streams.queries.routes import Endpoint, Routes
-from engine.streams.runtime.coordinator import Committed, GroupCoordinator, Partition, pause
+from engine.streams.runtime.coordinator import Committed, GroupCoordinator, Partition, is_passing, pause
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment
+from engine.wire.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,10 @@ class Membership(ABC):
     @abstractmethod
     async def _leave(self) -> None:
         """Leave the group, if that is possible."""
+
+    @abstractmethod
+    def _leave_request(self, member_id: str) -> Message:
+        """What says that a member has left."""
 
     @abstractmethod
     def _forget_group(self) -> None:
@@ -284,6 +289,18 @@ class Membership(ABC):
             self._left = True
             await self._leave()
             self._fenced("the worker did not come by within max.poll.interval.ms")
+
+    async def _say_that_left(self, member_id: str) -> None:
+        request = self._leave_request(member_id)
+        for _ in range(3):
+            try:
+                answer = await self._coordinator.send(request, timeout_ms=2_000)
+                if not is_passing(answer.error_code):
+                    break
+                self._coordinator.forget()
+            except ClientError as error:
+                log.info("leaving the group: %s", error)
+            await pause()
 
     def _fenced(self, why: str) -> None:
         if self.lost.is_set():

@@ -171,16 +171,7 @@ class StreamsMembership(Membership):
         await self._say_that_left(self.member_id)
         self.member_epoch = JOIN
 
-    async def _say_that_left(self, member_id: str) -> None:
-        request = StreamsGroupHeartbeatRequest(
+    def _leave_request(self, member_id: str) -> StreamsGroupHeartbeatRequest:
+        return StreamsGroupHeartbeatRequest(
             group_id=self._coordinator.group_id, member_id=member_id, member_epoch=_LEAVE
         )
-        for _ in range(3):
-            try:
-                answer = await self._coordinator.send(request, timeout_ms=2_000)
-                if not is_passing(answer.error_code):
-                    break
-                self._coordinator.forget()
-            except ClientError as error:
-                log.info("leaving the group: %s", error)
-            await pause()
