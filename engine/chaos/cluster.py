@@ -18,7 +18,7 @@ from engine.supervisor.broker_process import python_command
 from engine.supervisor.broker_supervision import BrokerSupervision, CommandError
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import Fact, FactBus
-from engine.supervisor.ports import choose_addresses, choose_zookeeper_ports
+from engine.supervisor.ports import Ports, choose_addresses, choose_zookeeper_ports
 from engine.supervisor.server_properties import Address, broker_properties, properties_text
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import (
@@ -130,6 +130,7 @@ class ChaosCluster:
         self.power_disks: dict[int, PowerDisk] = {}
         self.ends: Counter[str] = Counter()
         """How processes of brokers ended, by exit codes (negative: by that signal)."""
+        self._ports = Ports(world.random)
         self.listeners, self.doors = self._addresses()
         self.zookeeper = self._ensemble()
 
@@ -141,20 +142,16 @@ class ChaosCluster:
 
     def _addresses(self) -> tuple[dict[int, Address], dict[int, Address]]:
         """Where brokers listen, and where they say they do."""
-        while True:
-            listeners, _ = choose_addresses(self.spec, {}, self._world.random)
-            doors, _ = choose_addresses(self.spec, {}, self._world.random)
-            ports = [port for each in (*listeners.values(), *doors.values()) for port in each[1:]]
-            if len(set(ports)) == len(ports):
-                return listeners, doors
+        listeners, _ = choose_addresses(self.spec, {}, self._ports)
+        doors, _ = choose_addresses(self.spec, {}, self._ports)
+        return listeners, doors
 
     def _ensemble(self) -> ZooKeeperEnsemble | None:
         """Raises: ZooKeeperMissing: no server can be run here."""
         wanted = self.spec.zookeeper
         if wanted is None:
             return None
-        taken = dict(enumerate((*self.listeners.values(), *self.doors.values())))
-        ports = choose_zookeeper_ports(wanted.servers, {}, taken, self._world.random)
+        ports = choose_zookeeper_ports(wanted.servers, {}, self._ports)
         return ZooKeeperEnsemble(
             self._world,
             self.bus,
@@ -341,6 +338,7 @@ class ChaosCluster:
             with contextlib.suppress(CommandError):
                 await self.zookeeper.stop()
         await self.proxy.close()
+        self._ports.close()
 
     def take_disks_away(self, *, keep: bool) -> None:
         """What is on them is kept or not; all processes have ended."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.facts import FactBus
-from engine.supervisor.ports import choose_zookeeper_ports
-from engine.supervisor.server_properties import Address
+from engine.supervisor.ports import Ports, choose_zookeeper_ports
 from engine.supervisor.spec_types import ClusterSpec, ZooKeeperSpec
 from engine.supervisor.zookeeper_installation import find_zookeeper
 from engine.world import World
@@ -90,7 +89,7 @@ def make_ensemble(
     data_dir: DataDir,
     spec: ClusterSpec,
     state: dict[str, Any],
-    addresses: Mapping[int, Address],
+    ports: Ports,
     *,
     keep: bool,
 ) -> ZooKeeperEnsemble | None:
@@ -106,7 +105,7 @@ def make_ensemble(
 
     installation = find_zookeeper(os.environ)
     known = state[ZOOKEEPER_STATE]
-    ports = choose_zookeeper_ports(spec.zookeeper.servers, known["ports"], addresses, world.random)
-    known["ports"] = {str(server_id): each._asdict() for server_id, each in ports.items()}
+    chosen = choose_zookeeper_ports(spec.zookeeper.servers, known["ports"], ports)
+    known["ports"] = {str(server_id): each._asdict() for server_id, each in chosen.items()}
     is_synced = spec.durability == "fsync"
-    return ZooKeeperEnsemble(world, bus, data_dir, ports, installation, spec.restart, is_synced=is_synced, keep=keep)
+    return ZooKeeperEnsemble(world, bus, data_dir, chosen, installation, spec.restart, is_synced=is_synced, keep=keep)

@@ -23,7 +23,8 @@ from engine.supervisor.kraft_cluster_file import without_zookeeper
 from engine.supervisor.kraft_directories import NodeDirectories
 from engine.supervisor.kraft_properties import UnusableProperties, convert
 from engine.supervisor.migrating import Cluster, NewFile
-from engine.supervisor.server_properties import Address, properties_text, voter_ids
+from engine.supervisor.ports import Ports
+from engine.supervisor.server_properties import properties_text, voter_ids
 from engine.supervisor.spec_types import ClusterSpec
 from engine.supervisor.supervisor import Options, PortsTaken, StartFailed, Supervisor, brokers_of
 from engine.supervisor.yaml_nodes import SpecErrors
@@ -243,18 +244,18 @@ async def running_zookeeper(world: World, embedded: Embedded) -> AsyncIterator[s
         lock = embedded.data_dir.own()
     except DataDirError as error:
         raise NotMigratable(str(error)) from error
+    ports = Ports(world.random)
     try:
         if not embedded.spec.zookeeper.servers:
             yield embedded.spec.zookeeper.connect
             return
-        addresses = {
-            int(broker_id): Address(each["host"], each["port"], each["controller_port"])
-            for broker_id, each in embedded.state["brokers"].items()
-        }
+        for each in embedded.state["brokers"].values():
+            ports.keep(each["host"], each["port"])
+            ports.keep(each["host"], each["controller_port"])
         state = copy.deepcopy(embedded.state)
         try:
             ensemble = make_ensemble(
-                world, FactBus(world.clock), embedded.data_dir, embedded.spec, state, addresses, keep=False
+                world, FactBus(world.clock), embedded.data_dir, embedded.spec, state, ports, keep=False
             )
             assert ensemble is not None
             try:
@@ -265,4 +266,5 @@ async def running_zookeeper(world: World, embedded: Embedded) -> AsyncIterator[s
         except (ZooKeeperMissing, CommandError) as error:
             raise NotMigratable(f"ZooKeeper does not start: {error}") from error
     finally:
+        ports.close()
         lock.release()

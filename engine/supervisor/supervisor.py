@@ -16,7 +16,7 @@ from engine.supervisor.data_dir import DataDir, DataDirError
 from engine.supervisor.facts import FactBus
 from engine.supervisor.fault_kinds import FaultWish
 from engine.supervisor.faults import Fault, Faults
-from engine.supervisor.ports import choose_addresses, choose_registry_port
+from engine.supervisor.ports import Ports, choose_addresses, choose_registry_port
 from engine.supervisor.server_properties import Address, broker_properties, properties_text, voter_ids
 from engine.supervisor.snapshot import ProcessState
 from engine.supervisor.spec_types import AUTO_PORT, BrokerSpec, ClusterSpec
@@ -71,6 +71,7 @@ class Supervisor:
         self._options = options
         self._state: dict[str, Any] = {}
         self._addresses: dict[int, Address] = {}
+        self._ports = Ports(world.random)
         self._sampling: asyncio.Task[None] | None = None
         self._ready = False
         self._admin: ClusterAdmin | None = None
@@ -105,6 +106,7 @@ class Supervisor:
             self._prepare()
             await self.control.start(self._data_dir.prepare_control_socket())
         except BaseException:
+            self._ports.close()
             lock.release()
             raise
         self._lock = lock
@@ -156,13 +158,11 @@ class Supervisor:
         self._state = state
         brokers = brokers_of(options.spec, state)
         spec = options.spec._replace(brokers=brokers)
-        self._addresses, errors = choose_addresses(spec, state["brokers"], self._world.random)
+        self._addresses, errors = choose_addresses(spec, state["brokers"], self._ports)
         if errors:
             raise PortsTaken(errors)
         try:
-            self.zookeeper = make_ensemble(
-                self._world, self.bus, data_dir, spec, state, self._addresses, keep=options.keep
-            )
+            self.zookeeper = make_ensemble(self._world, self.bus, data_dir, spec, state, self._ports, keep=options.keep)
         except ZooKeeperMissing as error:
             raise StartFailed(str(error)) from error
         for broker in brokers:
@@ -191,7 +191,7 @@ class Supervisor:
         if missing:
             raise StartFailed(missing)
         before = self._state.get("registry", {}).get("port")
-        port, errors = choose_registry_port(spec.registry, before, self._addresses, self._world.random)
+        port, errors = choose_registry_port(spec.registry, before, self._ports)
         if errors:
             raise PortsTaken(errors)
         self._state["registry"] = {"port": port}
@@ -260,7 +260,7 @@ class Supervisor:
             raise CommandError(f"there is a broker {broker_id} in the cluster, or in its file: give another id")
         host = next(iter(self._addresses.values())).host
         broker = BrokerSpec(broker_id, host, AUTO_PORT, AUTO_PORT, rack, {})
-        chosen, _ = choose_addresses(self._options.spec._replace(brokers=(broker,)), {}, self._world.random)
+        chosen, _ = choose_addresses(self._options.spec._replace(brokers=(broker,)), {}, self._ports)
         self._addresses[broker_id] = chosen[broker_id]
         self._state.setdefault("added", []).append({"id": broker_id, "host": host, "rack": rack})
         supervision = self._add(broker)
@@ -293,6 +293,9 @@ class Supervisor:
         elif broker.is_alive:
             await broker.stop()
         broker.close()
+        host, *ports = self._addresses[broker_id]
+        for port in ports:
+            self._ports.release(host, port)
         del self.brokers[broker_id], self._addresses[broker_id]
         self._state["brokers"].pop(str(broker_id), None)
         added = self._state.get("added", [])
@@ -522,6 +525,7 @@ class Supervisor:
                     await self.zookeeper.stop()
             finally:
                 await self.control.close()
+                self._ports.close()
                 self._lock.release()
 
     async def stop_brokers(

@@ -53,14 +53,12 @@ class Cluster:
         self.line = line
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``kconsole ARGUMENTS --data-dir …``."""
-        return subprocess.run(
-            [str(KCONSOLE), *arguments, "--data-dir", str(self.data_dir)],
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=60,
+        """Run ``kconsole ARGUMENTS --data-dir …``; with ``check``, fail with what it said if its exit code is not 0."""
+        done = subprocess.run(
+            [str(KCONSOLE), *arguments, "--data-dir", str(self.data_dir)], capture_output=True, text=True, timeout=60
         )
+        assert not check or done.returncode == 0, f"kconsole {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done
 
     def status(self) -> list[dict[str, Any]]:
         """The brokers as ``status --json`` lists them."""

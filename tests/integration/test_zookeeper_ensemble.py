@@ -16,7 +16,7 @@ from engine.supervisor.broker_questions import CommandError
 from engine.supervisor.control_client import ControlClient, ControlError
 from engine.supervisor.data_dir import DataDir
 from engine.supervisor.facts import FactBus
-from engine.supervisor.ports import choose_zookeeper_ports
+from engine.supervisor.ports import Ports, choose_zookeeper_ports
 from engine.supervisor.spec_types import RestartSpec
 from engine.supervisor.zookeeper_ensemble import ZooKeeperEnsemble
 from engine.supervisor.zookeeper_installation import find_zookeeper
@@ -128,7 +128,7 @@ def test_servers_broker_and_supervisor_die_and_the_cluster_goes_on(tmp_path: Pat
 
 async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     world = real_world()
-    ports = choose_zookeeper_ports(1, {}, {}, world.random)
+    ports = choose_zookeeper_ports(1, {}, Ports(world.random))
     bus, data_dir = FactBus(world.clock), DataDir(world, str(tmp_path))
     never = RestartSpec("never", 0, 0, 1, 1)
     ensemble = ZooKeeperEnsemble(world, bus, data_dir, ports, find_zookeeper(os.environ), never)

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -158,6 +159,11 @@ async def test_a_second_supervisor_of_the_same_directory_is_refused(tmp_path: Pa
 async def test_ids_and_ports_are_kept_over_a_restart_and_new_when_fresh(tmp_path: Path) -> None:
     async with running(tmp_path) as supervisor:
         before = supervisor.as_fact()
+        # The dummies listen nowhere: the supervisor has their ports, as it has those of brokers that are down.
+        with pytest.raises(OSError, match="Address already in use"), socket.socket() as other:
+            other.bind(("127.0.0.1", supervisor.brokers[1].address.port))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", supervisor.brokers[1].address.port))
     meta = (tmp_path / "broker-1/data/meta.properties").read_text()
     async with running(tmp_path) as supervisor:
         again = supervisor.as_fact()
