@@ -6,16 +6,20 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaError as LibrdkafkaError
 from confluent_kafka import admin as confluent_admin
 
 from engine.client.admin import AdminClient
 from engine.client.admin.offsets import OffsetAt, OffsetSpec
+from engine.client.errors import ClientError
 from engine.client.security.world import secured
+from engine.model.errors import KafkaError
 from engine.model.topic_partition import TopicPartition as ModelPartition
 from engine.streams.errors import StreamsError
 from engine.streams.records import InputRecord
@@ -27,6 +31,9 @@ log = logging.getLogger(__name__)
 Partition = tuple[str, int]
 
 _METADATA_TIMEOUT_S = 5.0
+_REFRESH_S = 30.0
+"""How often it is looked whether topics have got partitions."""
+_ASK_AGAIN_S = 0.2
 LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 
 
@@ -81,12 +88,16 @@ def input_records(messages: list[Any]) -> tuple[dict[Partition, list[InputRecord
 
 def is_end(message: Any) -> bool:
     """Whether a message only says that its partition ends here; ``message.offset()`` is the next to be written."""
-    return bool(message.error().code() == KafkaError._PARTITION_EOF)
+    return bool(message.error().code() == LibrdkafkaError._PARTITION_EOF)
 
 
 def is_out_of_range(message: Any) -> bool:
     """Whether a message says that the offset asked for is not there (any more)."""
-    return message.error().code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+    return message.error().code() in (LibrdkafkaError._AUTO_OFFSET_RESET, LibrdkafkaError.OFFSET_OUT_OF_RANGE)
+
+
+class PartitionUnknown(StreamsError):
+    """The group has made a task for a partition that the brokers which were asked do not know yet."""
 
 
 class Topics:
@@ -103,11 +114,15 @@ class Topics:
         self._offsets = AdminClient(secured(real_world(), config.security), config.bootstrap, client_id=client_id)
         self._thread = threading.Thread(target=self._loop.run_forever, name="streams-offsets", daemon=True)
         self._thread.start()
+        self._refreshing = asyncio.run_coroutine_threadsafe(self._begin_refreshing(), self._loop).result()
+        self._expect_again = 0.0
 
     def close(self) -> None:
         """Let go of connections and thread."""
 
         async def close() -> None:
+            self._refreshing.cancel()
+            await asyncio.wait((self._refreshing,))
             self._offsets.close()
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
@@ -138,6 +153,39 @@ class Topics:
             if time.monotonic() > limit:
                 raise StreamsError(f"topic {topic}: {why}")
             time.sleep(0.05)
+
+    async def _begin_refreshing(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            try:
+                await self._ask_partitions(list(self._partitions))
+            except (ClientError, KafkaError) as error:
+                log.info("topics were not looked at: %s", error)
+
+    async def _ask_partitions(self, topics: list[str]) -> None:
+        found = (await self._offsets.metadata(topics)).topics if topics else {}
+        # One that is not there may be back soon, and is not to be taken for smaller.
+        self._partitions.update({name: len(told.partitions) for name, told in found.items() if told.partitions})
+
+    def expect(self, topics: Iterable[str], partition: int) -> None:
+        """At least one of these topics has this partition, says the group: look again where that is news.
+
+        Raises:
+            PartitionUnknown: none has; try again.
+            StreamsError: as :meth:`partitions_of`.
+        """
+        names = list(topics)
+        if any(partition < self.partitions_of(each) for each in names):
+            return
+        if time.monotonic() >= self._expect_again:
+            with suppress(ClientError, KafkaError, TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._ask_partitions(names), self._loop).result(_METADATA_TIMEOUT_S)
+            self._expect_again = time.monotonic() + _ASK_AGAIN_S
+        if all(partition >= self._partitions[each] for each in names):
+            raise PartitionUnknown(f"partition {partition} of {', '.join(names)} is not known yet")
 
     def ask_offsets(self, partitions: list[Partition], *, latest: bool) -> Future[dict[Partition, int | Exception]]:
         """The first offset of each partition, or the one after the last that is replicated; or why it is not known.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from engine.model.errors import KafkaError
 from engine.streams.errors import StreamsError
@@ -21,12 +21,13 @@ from engine.streams.global_task import GlobalTask
 from engine.streams.queries.catalogue import Catalogue
 from engine.streams.queries.routes import Endpoint
 from engine.streams.runtime import showing
-from engine.streams.runtime.clients import Partition, Topics, input_records, is_end, is_out_of_range, make_consumer
+from engine.streams.runtime.clients import Partition, PartitionUnknown, Topics
 from engine.streams.runtime.config import STREAMS, StreamsConfig
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.global_reader import GlobalReader
 from engine.streams.runtime.group_protocols import choose_protocol, make_membership
 from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, group_topology
+from engine.streams.runtime.input_reader import InputReader
 from engine.streams.runtime.left_standbys import LeftStandbys
 from engine.streams.runtime.local_stores import LocalStores
 from engine.streams.runtime.membership import Membership, MembershipLost
@@ -49,7 +50,6 @@ from engine.streams.topology import Topology
 
 log = logging.getLogger(__name__)
 
-_FETCH = 2_000
 # A commit waits for a rebalance that is under way, but no transaction may time out over it.
 _REBALANCE_PATIENCE_S = 5.0
 _LOOK_AT_ENDS_S = 0.5
@@ -102,7 +102,7 @@ class Worker:
             self._handlers,
             topology.versioned_changelogs(config.application_id),
         )
-        self._consumer: Any = None
+        self._reader: InputReader | None = None
         self.changelogs = ChangelogReader(config, self._topics, self.client_id)
         self.global_task = GlobalTask(
             topology, config.for_tasks(), engines=MemoryEngines(), directory=None, handlers=self._handlers
@@ -156,7 +156,7 @@ class Worker:
                 self.membership = self._make_membership(choose_protocol(self.config, self.client_id))
             self._open_server()
             self._output.open()
-            self._consumer = make_consumer(self.config, "main", self.client_id)
+            self._reader = InputReader(self.config, self.client_id, self._resets, self._gate)
             self._become(WorkerState.REBALANCING)
             self._globals.open(self._stop.is_set)
             self._works = True
@@ -203,7 +203,7 @@ class Worker:
     def _shut_down(self, failed: bool) -> None:
         self._become(WorkerState.PENDING_SHUTDOWN)
         try:
-            if not failed and self._consumer is not None:
+            if not failed and self._reader is not None:
                 clean = self._guarded(lambda: self._close_tasks(list(self.tasks.values())))
                 log.info("stopped %s", "cleanly" if clean else "after its tasks were lost")
         except (StreamsError, KafkaException, KafkaError) as error:
@@ -217,8 +217,8 @@ class Worker:
             self.membership.close()
             self.changelogs.close()
             self._globals.close()
-            if self._consumer is not None:
-                self._consumer.close()
+            if self._reader is not None:
+                self._reader.close()
             self._output.close()
             self._topics.close()
             self._process_id.replace_member("")
@@ -279,15 +279,21 @@ class Worker:
         if now >= self._next_look:
             self._next_look = now + _LOOK_AT_ENDS_S
             self._end_left_standbys()
-            for each in self._active():
-                if each.phase is Phase.RUNNING:
-                    each.look_at_ends(self._consumer)
+            running = [each for each in self._active() if each.phase is Phase.RUNNING]
+            self._input.look(running)
+            if self.membership.may_commit:
+                self._renew([each for each in running if each.inputs != self._inputs(each.id)])
         ready = (
             not self.unmade
             and all(each.phase is Phase.RUNNING for each in self._active())
             and self.membership.is_settled
         )
         self._become(WorkerState.RUNNING if ready else WorkerState.REBALANCING)
+
+    @property
+    def _input(self) -> InputReader:
+        assert self._reader is not None
+        return self._reader
 
     def _active(self) -> list[WorkerTask]:
         return [each for each in self.tasks.values() if each.is_active]
@@ -342,17 +348,35 @@ class Worker:
         )
 
     def _make_tasks(self) -> None:
-        """Make what is wanted and not there yet; a task whose directory somebody else still has waits for it."""
+        """Make what is wanted and not there yet.
+
+        A task whose directory somebody else still has waits for it, one whose partition is not seen yet for that.
+        """
         for task_id, role in list(self.unmade.items()):
             try:
                 self.tasks[task_id] = self._make_task(task_id, role)
-            except TaskLockedError as error:
+            except (TaskLockedError, PartitionUnknown) as error:
                 log.info("%s", error)
             else:
                 del self.unmade[task_id]
 
+    def _inputs(self, task_id: TaskId) -> frozenset[Partition]:
+        """What a task reads, as far as is known of topics: those of a sub-topology may differ in their partitions."""
+        topics = self.sub_topologies[task_id.sub_topology].source_topics
+        return frozenset(
+            (topic, task_id.partition) for topic in topics if task_id.partition < self._topics.partitions_of(topic)
+        )
+
+    def _renew(self, grown: list[WorkerTask]) -> None:
+        """Begin tasks anew that have more to read than when they began: a topic has got partitions."""
+        if grown:
+            log.info("begins %s anew: their topics have more partitions", _named(each.id for each in grown))
+            self._close_tasks(grown)
+            self.unmade |= {each.id: each.role for each in grown}
+
     def _make_task(self, task_id: TaskId, role: str) -> WorkerTask:
         sub_topology = self.sub_topologies[task_id.sub_topology]
+        self._topics.expect(sub_topology.source_topics, task_id.partition)
         directory: Path | None = None
         if sub_topology.stores:
             held = self._directories[task_id] = self._directory.acquire(str(task_id))
@@ -373,12 +397,7 @@ class Worker:
             global_stores=self.global_task.stores,
             cache_max_bytes=self.config["statestore.cache.max.bytes"],
         )
-        inputs = [
-            (topic, task_id.partition)
-            for topic in dict.fromkeys(sub_topology.source_topics)
-            if task_id.partition < self._topics.partitions_of(topic)
-        ]
-        return WorkerTask(task_id, role, task, inputs)
+        return WorkerTask(task_id, role, task, self._inputs(task_id))
 
     def _advance_tasks(self) -> None:
         for each in self.tasks.values():
@@ -411,13 +430,7 @@ class Worker:
         self._output.changelog_ends.update(self.changelogs.finish(each))
         each.task.init(_now_ms())
         each.phase = Phase.RUNNING
-        if each.inputs:
-            self._consumer.incremental_assign(
-                [
-                    TopicPartition(*at, self._resets.begin(self._consumer, at, each.committed.get(at)))
-                    for at in sorted(each.inputs)
-                ]
-            )
+        self._input.begin(each)
 
     def _close_tasks(self, gone: list[WorkerTask]) -> None:
         """Commit and let go. Under exactly-once a transaction is the worker's, so all tasks are committed."""
@@ -433,8 +446,8 @@ class Worker:
             each.task.close()
         if each.offsets is not None:
             each.offsets.cancel()
-        if each.is_active and each.phase is Phase.RUNNING and each.inputs:
-            self._consumer.incremental_unassign([TopicPartition(*at) for at in each.inputs])
+        if each.is_active and each.phase is Phase.RUNNING:
+            self._input.end(each)
         self.totals.leave(self.tasks, each)
         held = self._directories.pop(each.id, None)
         if held is not None:
@@ -464,39 +477,7 @@ class Worker:
             self._wait(lambda: self.membership.changed.is_set() or self._stop.is_set(), timeout_s)
             self.membership.changed.clear()
             return
-        # What is there is taken at once: a consume() that may wait waits until it has all that it was asked for.
-        with self._gate.gap():
-            messages = self._consumer.consume(_FETCH, 0)
-            if not messages and timeout_s > 0:
-                messages = self._consumer.consume(1, timeout_s)
-        records, told = input_records(messages)
-        for at, batch in records.items():
-            each = by_input.get(at)
-            if each is None:
-                continue
-            each.at_end.discard(at)
-            each.task.add_records(*at, batch)
-            each.positions[at] = batch[-1].offset + 1
-        for at, message in told:
-            each = by_input.get(at)
-            if each is not None:
-                self._told(each, at, message)
-
-    def _told(self, each: WorkerTask, at: Partition, message: Any) -> None:
-        if is_end(message):
-            each.at_end.add(at)
-            each.log_ends[at] = message.offset()
-            each.positions[at] = max(each.positions.get(at, 0), message.offset())
-        elif is_out_of_range(message):
-            offset = self._resets.begin_anew(self._consumer, at, "its offset is not in the log any more")
-            log.warning("%s-%d: the offset is not in the log any more, begins at %s", *at, self._resets.policy(at[0]))
-            each.positions.pop(at, None)
-            self._consumer.incremental_unassign([TopicPartition(*at)])
-            self._consumer.incremental_assign([TopicPartition(*at, offset)])
-        elif message.error().fatal():
-            raise KafkaException(message.error())
-        else:
-            log.info("%s-%d: %s", *at, message.error())
+        self._input.fetch(by_input, timeout_s)
 
     def _process(self) -> None:
         idle_ms, limit = self.config["max.task.idle.ms"], self.config["buffered.records.per.partition"]
@@ -513,7 +494,7 @@ class Worker:
                 began_ms, now_ms = now_ms, _now_ms()
                 each.fit_batch(count, now_ms - began_ms)
             task.punctuate_wall_clock(now_ms)
-            each.hold_back(self._consumer, limit)
+            self._input.hold_back(each, limit)
 
     # -- commits ------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,6 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any, Final
 
-from confluent_kafka import TopicPartition
-
 from engine.streams.runtime.clients import Partition
 from engine.streams.runtime.coordinator import Committed
 from engine.streams.runtime.group_topology import TaskId
@@ -119,29 +117,6 @@ class WorkerTask:
             self.batch = max(1, min(self.batch, count * _BATCH_MS // took_ms))
         elif self.batch < _BATCH:
             self.batch = min(_BATCH, self.batch * 2)
-
-    def hold_back(self, consumer: Any, limit: int) -> None:
-        """Read no more of partitions whose records wait for those of others.
-
-        What could be processed is processed by now: a pause before that would cost a fetch, as librdkafka drops what
-        it has prefetched of a partition that is paused.
-        """
-        waiting = self.task.buffered()
-        held = {at for at, count in waiting.items() if count > limit}
-        if held == self.paused:
-            return
-        if held - self.paused:
-            consumer.pause([TopicPartition(*at) for at in held - self.paused])
-        if self.paused - held:
-            consumer.resume([TopicPartition(*at) for at in self.paused - held])
-        self.paused = held
-
-    def look_at_ends(self, consumer: Any) -> None:
-        """Where the input ends, as the last fetches told."""
-        for at in self.inputs:
-            _, end = consumer.get_watermark_offsets(TopicPartition(*at), cached=True)
-            if end >= 0:
-                self.log_ends[at] = end
 
     def lag(self) -> int | None:
         """Records between what is committed and what is known of the ends of the input, None when nothing is known."""

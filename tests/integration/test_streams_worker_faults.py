@@ -1,0 +1,148 @@
+"""Workers in this process, over one broker in this process: what becomes of topics, records and tasks that go wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from engine.streams import Consumed, Produced, Serdes, StreamsBuilder, Topology
+from engine.streams.runtime import classic_membership, clients
+from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.worker import Worker
+from engine.streams.runtime.worker_state import WorkerState
+from engine.testing.cluster import KafkaCluster
+from tests.integration.raw_client import wait_until
+from tests.integration.test_streams_workers import GROUP_CONFIGS
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+TEXT = Serdes.string()
+BOTH = Consumed(key_serde=TEXT, value_serde=TEXT)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    with KafkaCluster(1, configs={**GROUP_CONFIGS, "group.initial.rebalance.delay.ms": 0}) as running:
+        yield running
+
+
+class Topics:
+    """Topics of one test, and what is in them."""
+
+    def __init__(self, cluster: KafkaCluster, name: str) -> None:
+        self._quiet = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}
+        self.admin = AdminClient(self._quiet)
+        self._name = name
+
+    def create(self, topic: str, partitions: int = 1, **configs: str) -> str:
+        name = f"{self._name}-{topic}"
+        given = {each.replace("_", "."): value for each, value in configs.items()}
+        self.admin.create_topics([NewTopic(name, partitions, 1, config=given)])[name].result(10)
+        return name
+
+    def write(self, topic: str, *values: str, partition: int = 0) -> None:
+        producer = Producer(self._quiet)
+        for value in values:
+            producer.produce(topic, value, "k", partition)
+        assert producer.flush(10) == 0
+
+    @contextmanager
+    def reading(self, topic: str) -> Iterator[Callable[[], list[str]]]:
+        """Gives all values so far when it is called."""
+        consumer = Consumer({**self._quiet, "group.id": "nobody", "isolation.level": "read_committed"})
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        found: list[str] = []
+
+        def read() -> list[str]:
+            found.extend(each.value().decode() for each in consumer.consume(1000, 0.02) if each.error() is None)
+            return found
+
+        try:
+            yield read
+        finally:
+            consumer.close()
+
+
+@pytest.fixture
+def topics(cluster: KafkaCluster, request: pytest.FixtureRequest) -> Topics:
+    return Topics(cluster, request.node.name.replace("[", "-").replace("]", "")[-60:])
+
+
+class Running:
+    """A worker in a thread; ``error`` is what it ended with."""
+
+    def __init__(self, cluster: KafkaCluster, topology: Topology, directory: Path, **configs: Any) -> None:
+        given = {name.replace("_", "."): value for name, value in configs.items()}
+        config = {
+            "application.id": "faults",
+            "bootstrap.servers": cluster.bootstrap_servers,
+            "commit.interval.ms": 50,
+            "state.dir": directory,
+            **given,
+        }
+        self.worker = Worker(topology, StreamsConfig(config))
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except BaseException as error:
+            self.error = error
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.worker.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def until_it_runs(self, tasks: int) -> None:
+        worker = self.worker
+        wait_until("tasks", lambda: worker.state is WorkerState.RUNNING and len(worker.tasks) == tasks, 20)
+
+
+def copied(output: str, *inputs: str) -> Topology:
+    builder = StreamsBuilder()
+    builder.stream(list(inputs), BOTH).to(output, Produced(key_serde=TEXT, value_serde=TEXT))
+    return builder.build()
+
+
+def test_a_task_that_begins_anew_goes_on_reading_what_it_had_held_back(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    full, empty, output = topics.create("full"), topics.create("empty"), topics.create("output")
+    topics.write(full, *map(str, range(50)))
+    settings = {"application_id": full, "max_task_idle_ms": 1000, "buffered_records_per_partition": 1}
+    with Running(cluster, copied(output, full, empty), tmp_path, **settings) as run, topics.reading(output) as read:
+        wait_until("a pause", lambda: any(each.paused for each in run.worker.tasks.values()))
+        run.worker.membership.abandon("as if it had been away")
+        wait_until("all", lambda: read() == [str(each) for each in range(50)], 10)
+
+
+@pytest.mark.parametrize("protocol", ["streams", "classic"])
+def test_partitions_that_a_source_topic_gets_later_are_read(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setattr(classic_membership, "_TOPICS_AGAIN_S", 0.2)
+    monkeypatch.setattr(clients, "_REFRESH_S", 0.2)
+    small, large, output = topics.create("small"), topics.create("large", 2), topics.create("output")
+    settings = {"application_id": small, "group_protocol": protocol}
+    with Running(cluster, copied(output, small, large), tmp_path, **settings) as run, topics.reading(output) as read:
+        run.until_it_runs(2)
+        more = topics.admin.create_partitions([NewPartitions(small, 2), NewPartitions(large, 3)])
+        for each in more.values():
+            each.result(10)
+        wait_until("topics grow", lambda: len(topics.admin.list_topics(large).topics[large].partitions) == 3)
+        topics.write(large, "of a new task", partition=2)
+        topics.write(small, "of a task that was there", partition=1)
+        wait_until("all", lambda: sorted(read()) == ["of a new task", "of a task that was there"], 10)
