@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from engine.streams import Consumed, Produced, Serdes, StreamsBuilder, Topology
+from engine.streams import Consumed, Materialized, Produced, Serdes, StreamsBuilder, StreamsError, Topology
 from engine.streams.runtime import classic_membership, clients
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.worker import Worker
@@ -146,3 +147,52 @@ def test_partitions_that_a_source_topic_gets_later_are_read(
         topics.write(large, "of a new task", partition=2)
         topics.write(small, "of a task that was there", partition=1)
         wait_until("all", lambda: sorted(read()) == ["of a new task", "of a task that was there"], 10)
+
+
+def test_a_record_that_brokers_refuse_ends_the_worker_under_exactly_once_too(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    source, output = topics.create("source"), topics.create("output", max_message_bytes="500")
+    topics.write(source, "short", "long" * 500)
+    settings = {"application_id": source, "processing_guarantee": "exactly_once_v2", "state_dir": tmp_path}
+    with Running(cluster, copied(output, source), tmp_path, **settings) as run:
+        wait_until("its end", lambda: run.worker.state is WorkerState.ERROR, 10)
+    assert isinstance(run.error, StreamsError)
+    assert output in str(run.error)
+    assert "max.message.bytes" in str(run.error)
+
+
+def tabled(source: str, output: str) -> Topology:
+    builder = StreamsBuilder()
+    builder.table(source, BOTH, Materialized("table")).to_stream().to(
+        output, Produced(key_serde=TEXT, value_serde=TEXT)
+    )
+    return builder.build("all")
+
+
+def test_a_table_of_its_source_topic_is_not_read_from_the_beginning_again(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    settings = {"application_id": source}
+    with Running(cluster, tabled(source, output), tmp_path, **settings), topics.reading(output) as read:
+        topics.write(source, *map(str, range(100)))
+        wait_until("all", lambda: len(read()) == 100)
+    with Running(cluster, tabled(source, output), tmp_path, **settings) as run:
+        run.until_it_runs(1)
+        assert [each.restored for each in run.worker.tasks.values()] == [0]
+        assert next(iter(run.worker.store("table").all()))[1].value == "99"
+
+
+def test_stores_of_an_application_that_stood_still_for_long_wait_for_their_tasks(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    old = tmp_path / source / "0_7" / "store"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    os.utime(old.parent, (0, 0))
+    with Running(cluster, tabled(source, output), tmp_path, application_id=source) as run:
+        commits: set[int | None] = set()
+        wait_until("commits", lambda: (commits.add(run.worker.committed_ms), len(commits) > 3)[1])
+        assert old.exists()

@@ -22,6 +22,20 @@ from engine.streams.runtime.held_changes import HeldChanges
 log = logging.getLogger(__name__)
 
 _CALL_S = 10.0
+# Why brokers refuse records, whatever is tried again, and what helps.
+_REFUSED = {
+    KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes, or make records smaller",
+    KafkaError.RECORD_LIST_TOO_LARGE: "raise the topic's segment.bytes",
+    KafkaError.INVALID_RECORD: "a compacted topic takes no record without a key",
+    KafkaError.INVALID_TIMESTAMP: "look at the topic's message.timestamp.before.max.ms and …after.max.ms",
+    KafkaError.TOPIC_EXCEPTION: "the topic's name is none, or it is internal",
+    KafkaError.POLICY_VIOLATION: "look at the brokers' policies",
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "choose another producer.compression.type",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user needs WRITE on the topic",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the user needs WRITE on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the user needs READ on the group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the user needs WRITE on the transactional id",
+}
 
 
 class TransactionLost(StreamsError):
@@ -271,6 +285,9 @@ class Output:
                 return
             except KafkaException as error:
                 told = error.args[0]
+                if told.code() in _REFUSED:
+                    # Begun anew, the same records would be refused again, and for ever.
+                    raise StreamsError(f"{what}: {told.str()}: {_REFUSED[told.code()]}") from error
                 if told.fatal() or told.txn_requires_abort():
                     raise TransactionLost(f"{what}: {error}") from error
                 passing = told.retriable() or told.code() == KafkaError._TIMED_OUT

@@ -164,6 +164,8 @@ class Worker:
             self.membership.on_member_id = self._process_id.replace_member
             self.membership.start()
             self._next_commit = time.monotonic() + self.config["commit.interval.ms"] / 1000
+            # Not at once: the group has not told yet what this worker gets, whose stores may be old but are wanted.
+            self._next_clean_up = time.monotonic() + self.config["state.cleanup.delay.ms"] / 1000
             while not self._stop.is_set():
                 self._guarded(self._turn)
                 if self.membership.failure is not None:
@@ -519,7 +521,8 @@ class Worker:
             self.committed_ms = _now_ms()
         for each in running:
             each.committed.update({at: offsets[at].offset for at in each.inputs if at in offsets})
-            ends = self._output.changelog_ends
+            # A table's source topic may be its changelog, too.
+            ends = {**self._output.changelog_ends, **each.committed}
             each.task.committed(
                 {
                     store: ends[topic, each.id.partition]
