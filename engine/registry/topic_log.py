@@ -248,6 +248,9 @@ class TopicLog:
         def delivered(error: Any, message: Any) -> None:
             if error is not None:
                 failures.append(error)
+            elif message.offset() is None:
+                # Sent again to a new leader that had it already: where it is, nobody says.
+                failures.append(KafkaError(KafkaError._STATE, "no offset was told", txn_requires_abort=True))
             else:
                 offsets.append(message.offset())
                 with self._own_lock:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.schema_registry import (
     Schema,
     SchemaReference,
@@ -258,6 +258,33 @@ def test_a_write_that_nobody_answered_is_told_so_and_the_next_one_is_done(topic:
         assert known in (["a", "c"], ["a", "b", "c"])
         with RegistryThread(settings) as registry:
             assert client(registry).get_subjects() == known
+
+
+class _WithoutOffset:
+    """A producer whose next record is acknowledged as librdkafka does after a retry: without its offset."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+        self._is_next = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def produce(self, *arguments: Any, on_delivery: Any) -> None:
+        is_next, self._is_next = self._is_next, False
+        told = (lambda error, message: on_delivery(error, Message())) if is_next else on_delivery
+        self._producer.produce(*arguments, on_delivery=told)
+
+
+def test_a_record_whose_offset_nobody_tells_is_written_once_more(cluster: KafkaCluster, topic: str) -> None:
+    with RegistryThread(config(cluster, topic)) as registry:
+        log = registry.service._log
+        log._producer = _WithoutOffset(log._producer)
+        answer = httpx2.post(f"{registry.url}/subjects/a/versions", json={"schema": '"int"'}, timeout=30)
+        assert (answer.status_code, answer.json()["id"]) == (200, 1)
+    assert [key for key, _ in read_topic(cluster, topic)].count(
+        b'{"keytype":"SCHEMA","subject":"a","version":1,"magic":1}'
+    ) == 1
 
 
 def test_a_topic_that_forgets_is_refused(cluster: KafkaCluster, topic: str) -> None:

@@ -198,7 +198,10 @@ class Output:
 
     def _logged(self, error: Any, message: Any) -> None:
         if error is None:
-            self.changelog_ends[message.topic(), message.partition()] = message.offset() + 1
+            # Sent again to a new leader that had it already, it is told without its offset; what is restored from the
+            # end before it is the same once more.
+            if message.offset() is not None:
+                self.changelog_ends[message.topic(), message.partition()] = message.offset() + 1
         elif self._on_delivery is not None and self._failure is None and error.code() != KafkaError._PURGE_QUEUE:
             self._failure = StreamsError(f"changelog {message.topic()}-{message.partition()} was not written: {error}")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import OFFSET_INVALID, Message
 
 from engine.core.group.streams_topology import topology_from
 from engine.streams import Consumed, Grouped, JoinWindows, Materialized, Serdes, StreamsBuilder, StreamsError, Topology
@@ -16,7 +18,7 @@ from engine.streams.runtime.config import StreamsConfig, StreamsConfigError, rea
 from engine.streams.runtime.error_policy import error_handlers
 from engine.streams.runtime.group_topology import TaskId, group_topology, owned, tasks_of
 from engine.streams.runtime.offset_metadata import decode_metadata, encode_metadata
-from engine.streams.runtime.output import group_metadata
+from engine.streams.runtime.output import Output, group_metadata
 from engine.streams.runtime.process_id import ProcessId
 from engine.streams.runtime.worker_task import WorkerTask
 from engine.streams.task import StreamTask
@@ -189,6 +191,33 @@ def test_what_fails_goes_to_the_dead_letter_topic_as_it_came() -> None:
     assert headers["__streams.errors.exception"] == b"ValueError"
     assert headers["__streams.errors.topic"] == b"lines"
     assert (headers["__streams.errors.partition"], headers["__streams.errors.offset"]) == (b"3", b"5")
+
+
+class Acknowledging:
+    """A producer whose records are told to be at these offsets."""
+
+    def __init__(self, *offsets: int) -> None:
+        self._offsets = iter(offsets)
+
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, *, on_delivery: Any, **_: object) -> None:
+        on_delivery(None, Message(topic=topic, partition=partition, offset=next(self._offsets)))
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        return 0
+
+
+def test_the_end_of_a_changelog_is_the_last_that_was_told() -> None:
+    config = StreamsConfig(NEEDED)
+    output = Output(config, "client", "id", lambda topic: 1, error_handlers(config, Sent().send))
+    # The second is what librdkafka tells of a record that it had to send again.
+    output._producer = Acknowledging(7, OFFSET_INVALID)
+    for _ in range(2):
+        output.log_changes("changelog", 0, [(b"k", b"v", 1, ())])
+        output.flush(1)
+        assert output.changelog_ends == {("changelog", 0): 8}
 
 
 def joined_task() -> WorkerTask:
