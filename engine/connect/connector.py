@@ -196,7 +196,7 @@ class SourceTask(Task):
         """Offsets of everything that brokers have acknowledged are committed now."""
 
     def commit_record(self, record: SourceRecord, offset: int | None) -> None:
-        """A record is in its topic at ``offset``, or a transform has dropped it (None)."""
+        """A record is in its topic at ``offset`` (-1: nobody said where), or a transform has dropped it (None)."""
 
 
 class ErrantRecordReporter(ABC):

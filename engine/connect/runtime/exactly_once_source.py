@@ -19,6 +19,7 @@ from engine.connect.errors import ConnectError
 from engine.connect.records import SourceRecord
 from engine.connect.runtime.client_settings import LIBRDKAFKA_LOG
 from engine.connect.runtime.error_operator import ErrorOperator
+from engine.connect.runtime.source_loop import told_offset
 from engine.connect.runtime.source_poll import poll_task
 from engine.connect.runtime.stages import OutgoingRecord, SourceStages
 from engine.connect.runtime.submitted_records import Offsets, last_offsets
@@ -223,7 +224,7 @@ class ExactlyOnceSourceLoop:
 
             def callback(error: Any, sent: Any) -> None:
                 if error is None:
-                    self._to_tell.append((original, sent.offset()))
+                    self._to_tell.append((original, told_offset(sent)))
 
         while True:
             try:

@@ -167,7 +167,7 @@ class SourceLoop:
 
     def _told(self, batch: Batch, sent: OutgoingRecord, error: Any, message: Any) -> None:
         if error is None:
-            self._tell(sent.original, message.offset())
+            self._tell(sent.original, told_offset(message))
         else:
             self._lost(error, sent.original)
         batch.pending -= 1
@@ -225,3 +225,10 @@ class SourceLoop:
             if not failed:
                 raise
             log.error("%s Failed to commit offsets for already-failing task", self._control.name, exc_info=error)
+
+
+def told_offset(message: Any) -> int:
+    """Where a message that was acknowledged is; -1 (``RecordMetadata.offset``) of one that was sent again to a leader
+    which had it already."""
+    offset = message.offset()
+    return -1 if offset is None else int(offset)
