@@ -11,6 +11,10 @@ _SECRET = re.compile(r"password|passwd|secret|token|credential|private.?key|api.
 _USER_IN_URL = re.compile(r"(\w+://[^/\s:@]+:)[^/\s@]+@")
 HIDDEN = "[hidden]"
 _CAUSE = "Caused by: "
+# Where Python's trace goes from a cause to what came of it.
+_EFFECT = ("The above exception was the direct cause", "During handling of the above exception")
+# A failed stage of a record is told by this; what failed it is its cause.
+_WRAPPER = "ToleranceExceeded"
 _PACKAGE = re.compile(r"^(?:[\w$]+\.)+(?=[A-Z][\w$]*(?:: |$))")
 
 
@@ -100,14 +104,18 @@ def problems_of(one: ConnectorTold) -> list[str]:
 
 
 def first_line(trace: str | None) -> str:
-    """What a trace says in the end: Java's tells the last cause behind ``Caused by``, Python's in its last line."""
+    """What a trace says in one line. Java's tells the last cause behind ``Caused by``. Python's tells in its last line
+    what came of all causes, in words for people; only what merely says that a record failed gives way to its cause."""
     lines = [each.strip() for each in (trace or "").splitlines() if each.strip()]
     if not lines:
         return ""
-    said = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
+    if lines[0].startswith("Traceback "):
+        causes = [lines[at - 1] for at, each in enumerate(lines) if at and each.startswith(_EFFECT)] + [lines[-1]]
+        told = [_PACKAGE.sub("", each) for each in causes]
+        return next((each for each in reversed(told) if not each.startswith(_WRAPPER)), told[-1])
     causes = [each.removeprefix(_CAUSE) for each in lines if each.startswith(_CAUSE)]
     # Where a class is says nothing to whoever has one line to read.
-    return _PACKAGE.sub("", causes[-1] if causes else said)
+    return _PACKAGE.sub("", causes[-1] if causes else lines[0])
 
 
 def hidden(config: Mapping[str, str]) -> dict[str, str]:

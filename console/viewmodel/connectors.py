@@ -10,7 +10,7 @@ from console.viewmodel import text
 from console.viewmodel.cells import EMPTY, UNKNOWN, Cell, Column, Span, cell
 from console.viewmodel.connect_told import ConnectorTold, TaskTold, first_line
 from console.viewmodel.groups import lag_tone
-from engine.supervisor.snapshot import ClusterSnapshot
+from engine.supervisor.snapshot import ClusterSnapshot, GroupState
 
 _TONES = {
     "RUNNING": ("●", "in_sync"),
@@ -101,11 +101,22 @@ def sink_group(told: ConnectorTold) -> str:
 
 def with_lag(rows: Sequence[ConnectorRow], snapshot: ClusterSnapshot) -> list[ConnectorRow]:
     """Sinks with what their groups have still to read."""
-    lags = {each.group_id: each.total_lag for each in snapshot.groups}
+    groups = {each.group_id: each for each in snapshot.groups}
     return [
-        row._replace(lag=lags.get(sink_group(row.told))) if row.told.type == "sink" else row
+        row._replace(lag=_lag_of(row.told, groups.get(sink_group(row.told)))) if row.told.type == "sink" else row
         for row in sorted(rows, key=lambda row: (row.group, row.told.name))
     ]
+
+
+def _lag_of(told: ConnectorTold, group: GroupState | None) -> int | None:
+    """Of the sink's topics: the group remembers those that the sink read once and no longer does, too."""
+    if group is None:
+        return None
+    named = {each.strip() for each in told.config.get("topics", "").split(",")} - {""}
+    if not named:
+        return group.total_lag
+    lags = [each.lag for each in group.offsets if each.topic in named and each.lag is not None]
+    return sum(lags) if lags else None
 
 
 def connectors_words(rows: Sequence[ConnectorRow]) -> str:

@@ -7,7 +7,9 @@ import pytest
 from console.connect_places import known_places
 from console.gateway.connect_http import NOBODY, ConnectPlace, ConnectRest, NoConnectWorker, place_of
 from console.viewmodel.connect_told import HIDDEN, connector_told, first_line, hidden, problems_of
+from console.viewmodel.connectors import ConnectorRow, with_lag
 from engine.supervisor.connect_workers import WorkersDirectory
+from engine.supervisor.snapshot import ClusterSnapshot, GroupOffset, GroupState
 
 STATUS = {
     "name": "snk",
@@ -49,6 +51,25 @@ def test_a_trace_is_told_by_what_failed() -> None:
     assert first_line("engine.connect.errors.DataError") == "DataError"
     assert first_line("no.such.thing happened") == "no.such.thing happened"
     assert first_line(None) == ""
+    chained = (
+        "Traceback (most recent call last):\n  File …\nKeyError: 1\n\nDuring handling of the above exception, another "
+        "exception occurred:\n\nTraceback (most recent call last):\n  File …\nengine.connect.errors.DataError: no JSON\n"
+    )
+    assert first_line(chained) == "DataError: no JSON"
+    exceeded = "\nThe above exception was the direct cause of the following exception:\n\nTraceback (most …\n  File …\na.b."
+    assert first_line(f"{chained}{exceeded}ToleranceExceeded: Tolerance exceeded in error handler\n") == (
+        "DataError: no JSON"
+    )
+
+
+def test_a_sink_lags_by_what_it_reads_and_not_by_what_it_once_read() -> None:
+    places = (("orders", 0, 5, 7, 2), ("old", 0, 5, 905, 900), ("orders", 1, 0, 1, 1))
+    offsets = tuple(GroupOffset(*each, member_id=None) for each in places)
+    groups = (GroupState("connect-snk", "Stable", offsets=offsets, total_lag=903),)
+    snapshot = ClusterSnapshot(at_ms=0, source="attached", groups=groups)
+    for topics, lag in (({"topics": "orders, new"}, 3), ({"topics": "new"}, None), ({"topics.regex": "o.*"}, 903)):
+        told = connector_told(STATUS, {"config": {**INFO["config"], **topics}})  # type: ignore[dict-item]
+        assert with_lag([ConnectorRow("g", told, (), {})], snapshot)[0].lag == lag
 
 
 def test_secrets_are_hidden_and_references_are_not() -> None:
