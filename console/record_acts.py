@@ -15,7 +15,7 @@ from console.gateway import GatewayError, NewRecord, ReadFrom, Start, Tail
 from console.modals.form import Field, Form
 from console.parquet_file import missing
 from console.record_export import FileKind, export
-from console.serde_acts import serde_remark, written
+from console.serde_acts import schema_remark, serde_remark, written
 from console.viewmodel import text
 from console.viewmodel.filters import Filter
 from console.viewmodel.records import RecordView, as_text
@@ -229,15 +229,18 @@ class RecordActs(ActsPart):
                 before,
             )
 
-        note = serde_remark(self._app, said["topic"])
+        note = serde_remark(self._app, said["topic"]) or ("" if before else schema_remark(self._app, said["topic"]))
         self._app.push_screen(Form(title, fields, yes="Produce", check=check, note=note), submitted)
 
     def _produce(self, record: NewRecord, typed: dict[str, str], before: RecordView | None) -> None:
         async def call() -> str:
-            done = await self._app.gateway.produce(await written(self._app, record, typed, before))
+            made = await written(self._app, record, typed, before)
+            done = await self._app.gateway.produce(made.record)
             offset = "no offset (acks=0)" if done.offset is None else f"offset {done.offset:,}"
             place = f"{record.topic}-{done.partition}" if done.partition >= 0 else record.topic
-            return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}"
+            return f"produced to {place}, {offset}, {text.milliseconds(done.latency_ms)}" + (
+                f", {made.said}" if made.said else ""
+            )
 
         remark = serde_remark(self._app, record.topic)
         command = produce_command(self._bootstrap, record) + (f"  # {remark}" if remark else "")

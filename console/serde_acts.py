@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from console.gateway import GatewayError, NewRecord
 from console.modals.form import Field, Form
 from console.values.serde_file import SerdeRule, keep_rule
-from console.values.serde_words import HELP, SerdeWord
+from console.values.serde_words import AUTO, HELP, SerdeWord
 from console.values.serdes import SerdeError
+from console.values.value_reader import PARTS
 from console.viewmodel.records import RecordView
 
 if TYPE_CHECKING:
@@ -70,7 +71,14 @@ def ask_serdes(app: KConsole, topic: str, changed: Callable[[], None]) -> None:
     app.push_screen(Form(f"how {topic} is read", fields, yes="Read", check=check, note=f"{HELP}{registry}"), submitted)
 
 
-async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], before: RecordView | None) -> NewRecord:
+class Written(NamedTuple):
+    """A record to be sent; ``said``: by which registered schemas, empty if by none."""
+
+    record: NewRecord
+    said: str = ""
+
+
+async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], before: RecordView | None) -> Written:
     """The record with its ``typed`` key and value as the topic's serdes write them; as those of ``before`` were read,
     if that is what was changed.
 
@@ -79,7 +87,8 @@ async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], be
     """
     values = values_of(app)
     if values is None:
-        return record
+        return Written(record)
+    said = []
     for part, text in typed.items():
         like = _read_by_serde(before, part) if before is not None and before.topic == record.topic else None
         try:
@@ -89,11 +98,21 @@ async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], be
                 shown = (before.readable_key if part == "key" else before.readable_value) or b""
                 if await values.write(record.topic, part, shown.decode(), like) != like:
                     raise SerdeError("it would not be the same when nothing is changed, so nothing was sent")
-            data = await values.write(record.topic, part, text, like)
+            if like is None and _was_plain(before, record.topic, part) and values.word(record.topic, part).name == AUTO:
+                data = text.encode()
+            else:
+                data = await values.write(record.topic, part, text, like)
         except SerdeError as error:
             raise GatewayError(f"{part}: {error}") from None
+        schema = values.written_as(record.topic, part, data)
+        said += [f"{part} as {schema}"] if schema else []
         record = record._replace(**{part: data})
-    return record
+    return Written(record, ", ".join(said))
+
+
+def _was_plain(before: RecordView | None, topic: str, part: str) -> bool:
+    """What was no value of a schema becomes none by being changed."""
+    return before is not None and before.topic == topic and getattr(before, part) is not None
 
 
 def _read_by_serde(record: RecordView, part: str) -> bytes | None:
@@ -110,5 +129,13 @@ def serde_remark(app: KConsole, topic: str) -> str:
     if values is None:
         return ""
     values.read_rules()
-    words = [f"{part} as {word}" for part in ("key", "value") if str(word := values.word(topic, part)) != "auto"]
+    words = [f"{part} as {word}" for part in ("key", "value") if str(word := values.word(topic, part)) != AUTO]
     return ", ".join(words)
+
+
+def schema_remark(app: KConsole, topic: str) -> str:
+    """What becomes of a new key and value where only a registry says what they are."""
+    values = values_of(app)
+    if values is None or not values.registry_url or any(values.word(topic, part).name != AUTO for part in PARTS):
+        return ""
+    return "By the newest schemas of TOPIC-key and TOPIC-value, if the registry has such; else text"

@@ -138,7 +138,7 @@ def record_lines(record: RecordView, shown: BytesFormat) -> list[Cell]:
     for part, data, of in (("key", key, record.key), ("value", value, record.value)):
         size = "null" if of is None else text.size(len(of))
         read: PartReading = getattr(reading, part)
-        how = (read.serde or "decoded") if data is not of or read.serde else str(shown)
+        how = (read.words or "decoded") if data is not of or read.serde else str(shown)
         if read.problem:
             lines += [cell(""), (Span(f"! {part}: {read.problem}", "under_replicated"),)]
         lines += [cell(""), (Span(part.upper(), "title"), Span(f"  {size}  {how}", "muted"))]

@@ -61,7 +61,7 @@ class AvroSerde:
 
     def write(self, text: str) -> bytes:
         try:
-            value = _native(json.loads(text), self._schema, self._named, self._fastavro)
+            value = _native(_typed(text, self._schema), self._schema, self._named, self._fastavro)
         except (ValueError, RecursionError) as error:
             raise SerdeError(f"no value of {self.name}: {_said(error)}") from None
         stream = io.BytesIO()
@@ -75,6 +75,18 @@ class AvroSerde:
 
 def _latin(data: bytes) -> str:
     return data.decode("latin-1")
+
+
+def _typed(text: str, schema: Any) -> Any:
+    """JSON; of a schema that is a string alone also the text without its quotes. Raises: ValueError."""
+    is_string = (schema.get("type") if isinstance(schema, Mapping) else schema) == "string"
+    try:
+        value = json.loads(text)
+    except ValueError:
+        if is_string:
+            return text
+        raise
+    return text if is_string and not isinstance(value, str) else value
 
 
 def _loaded(text: str) -> Any:

@@ -69,6 +69,13 @@ class RegisteredSchema(NamedTuple):
     schema: Schema
 
 
+class SchemaPlace(NamedTuple):
+    """Where a schema is registered: several subjects may have the same one."""
+
+    subject: str
+    version: int
+
+
 class Registry:
     """One registry. Whoever asks waits at most ``timeout_s``."""
 
@@ -109,6 +116,25 @@ class Registry:
                 raise said from None
             raise
         self._known[schema_id] = found
+        return found
+
+    async def places(self, schema_id: int) -> tuple[SchemaPlace, ...]:
+        """The subjects that have the schema, and as which version. None where the registry does not tell: a value is
+        read without it, so nothing fails by it, and no answer but silence keeps the registry from being asked again."""
+
+        async def ask() -> tuple[SchemaPlace, ...]:
+            try:
+                told = json.loads(await in_thread(lambda: self._fetch(f"/schemas/ids/{schema_id}/versions")))
+            except (urllib.error.HTTPError, json.JSONDecodeError):
+                return ()
+            except OSError as error:
+                raise self._does_not_answer(str(error)) from None
+            return tuple(SchemaPlace(str(each["subject"]), int(each["version"])) for each in told)
+
+        try:
+            found: tuple[SchemaPlace, ...] = await self._once(("places", schema_id), ask)
+        except RegistryError:
+            return ()
         return found
 
     async def latest(self, subject: str) -> RegisteredSchema:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from console.values.daemon_threads import in_thread
 from console.values.masks import Masks, apply_masks
-from console.values.registry import Registry, RegistryError
+from console.values.registry import Registry, RegistryError, SchemaPlace
 from console.values.schema_files import serde_of_file
 from console.values.schemas import Schema, SchemaType, serde_of
 from console.values.serde_words import AUTO, WITH_SCHEMA, SerdeWord
@@ -32,6 +32,8 @@ class Registered:
     def __init__(self, schema_id: int | str, schema: Schema) -> None:
         """Blocks while protoc runs. Raises: SerdeError."""
         self.schema_id = schema_id
+        # Subjects that have it.
+        self.places: tuple[SchemaPlace, ...] = ()
         word = str(schema.type).lower() if schema.type is not SchemaType.JSON else "json schema"
         self._name = f"{word}, schema {schema_id if isinstance(schema_id, int) else schema_id[:8]}"
         self._serde = serde_of(schema, self._name)
@@ -40,6 +42,21 @@ class Registered:
         """Text or JSON, and what it was read as. Raises: SerdeError."""
         name_of: Callable[[bytes], str] | None = getattr(self._serde, "name_of", None)
         return self._serde.read(payload), self._serde.name if name_of is None else name_of(payload)
+
+    @property
+    def name(self) -> str:
+        """What it is, without what is known of single messages."""
+        return self._serde.name
+
+    def reading(self, name: str, topic: str, part: str) -> PartReading:
+        """That it read a key or value of a topic as ``name``; of several subjects that is told which serializers
+        call ``TOPIC-value``, else one that begins with the topic's name, else the first."""
+        if isinstance(self.schema_id, str):
+            return PartReading(name)
+        wanted = f"{topic}-{part}"
+        ranked = sorted(self.places, key=lambda at: (at.subject != wanted, not at.subject.startswith(f"{topic}-"), at))
+        subject, version = ranked[0] if ranked else ("", None)
+        return PartReading(name, schema_id=self.schema_id, subject=subject, version=version)
 
     def write(self, text: str, like: bytes | None = None) -> bytes:
         """With the magic byte and the id before it; as the message that ``like`` (a payload) is. Raises: SerdeError."""
@@ -75,11 +92,19 @@ class RegisteredSerdes:
             found = schema or await self.registry.schema(schema_id)
         except RegistryError as error:
             return error
+        places = asyncio.ensure_future(self._places(schema_id))
         try:
-            self._made[schema_id] = await in_thread(lambda: Registered(schema_id, found))
+            made = await in_thread(lambda: Registered(schema_id, found))
+            made.places = await places
+            self._made[schema_id] = made
         except SerdeError as error:
             self._made[schema_id] = error
+        finally:
+            places.cancel()
         return None
+
+    async def _places(self, schema_id: int | str) -> tuple[SchemaPlace, ...]:
+        return () if isinstance(schema_id, str) else await self.registry.places(schema_id)
 
 
 class ValueReader:
@@ -163,7 +188,7 @@ class ValueReader:
     def _read(self, record: RecordView, unknown: Mapping[int | str, RegistryError]) -> RecordView:
         found: dict[str, tuple[bytes, PartReading]] = {}
         for part, word, data in self._parts(record):
-            read = self._read_part(word, data, unknown, _named(record, part, data))
+            read = self._read_part(word, data, unknown, _named(record, part, data), (record.topic, part))
             if read is not None:
                 found[part] = read
         if found:
@@ -174,9 +199,14 @@ class ValueReader:
         return apply_masks(record, masks) if masks.rules else record
 
     def _read_part(
-        self, word: SerdeWord, data: bytes, unknown: Mapping[int | str, RegistryError], found: Framed | None
+        self,
+        word: SerdeWord,
+        data: bytes,
+        unknown: Mapping[int | str, RegistryError],
+        found: Framed | None,
+        where: tuple[str, str],
     ) -> tuple[bytes, PartReading] | None:
-        """What the bytes say, or why they do not; ``None``: nothing is known of them."""
+        """What the bytes say, or why they do not; ``None``: nothing is known of them. ``where``: topic and part."""
         if word.file or word.name not in (AUTO, *WITH_SCHEMA):
             return _by(self._fixed[word], data)
         if self._registered is None:
@@ -197,7 +227,7 @@ class ValueReader:
             readable, name = serde.read(found.payload)
         except SerdeError as error:
             return data, PartReading(problem=str(error))
-        return readable, PartReading(name)
+        return readable, serde.reading(name, *where)
 
 
 def _named(record: RecordView, part: str, data: bytes) -> Framed | None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from console.values.masking_file import parse_masking_file
 from console.values.masks import Masks
 from console.values.options import DEFAULT_VALUES, ValueOptions
-from console.values.registry import Registry, RegistryConfig
+from console.values.registry import Registry, RegistryConfig, RegistryError
 from console.values.serde_file import SerdeFile, SerdeRule, parse_serde_file
 from console.values.serde_words import AUTO, WITH_SCHEMA, SerdeWord
 from console.values.serdes import SIMPLE, SerdeError
-from console.values.value_reader import NO_REGISTRY, RegisteredSerdes, ValueReader, load
+from console.values.value_reader import NO_REGISTRY, Registered, RegisteredSerdes, ValueReader, load
 from console.values.wire_format import unframed
 from console.viewmodel.key_search import typed_key
 from engine.supervisor.yaml_nodes import SpecErrors
@@ -146,7 +146,8 @@ class Values:
 
     async def write(self, topic: str, part: str, text: str, like: bytes | None = None) -> bytes:
         """What is typed, as the topic's serde has it: of registered schemas that of ``like`` (bytes that were
-        read), else the newest of the subject ``TOPIC-key`` or ``TOPIC-value``.
+        read), else the newest of the subject ``TOPIC-key`` or ``TOPIC-value``; where nothing is said of the topic and
+        the registry has no such subject, the text itself.
 
         Raises:
             SerdeError: it cannot be.
@@ -169,12 +170,22 @@ class Values:
                 raise of_before
             if of_before is not None:
                 return of_before.write(text, before.payload)
-        if word.name == AUTO:
-            return text.encode()
         if registered is None:
+            if word.name == AUTO:
+                return text.encode()
             raise SerdeError(NO_REGISTRY)
-        newest = await registered.registry.latest(f"{topic}-{part}")
-        if str(newest.schema.type).lower() != word.name:
+        try:
+            newest = await registered.registry.latest(f"{topic}-{part}")
+        except RegistryError as error:
+            if word.name != AUTO:
+                raise
+            if error.is_unknown:
+                return text.encode()
+            # Text among values of a schema would stop whoever reads them.
+            raise SerdeError(
+                f"{error}; so nobody knows whether {topic}-{part} has a schema: V string sends text"
+            ) from None
+        if word.name not in (AUTO, str(newest.schema.type).lower()):
             raise SerdeError(f"the newest schema of {topic}-{part} is {newest.schema.type}, not {word.name}")
         if registered.made(newest.schema_id) is None:
             await registered.make(newest.schema_id, newest.schema)
@@ -182,6 +193,12 @@ class Values:
         if isinstance(of_newest, SerdeError) or of_newest is None:
             raise of_newest or SerdeError(f"schema {newest.schema_id} is not there")
         return of_newest.write(text)
+
+    def written_as(self, topic: str, part: str, data: bytes) -> str:
+        """By which registered schema :meth:`write` made these bytes; empty if by none."""
+        found = unframed(data)
+        made = self._registered.made(found.schema_id) if found is not None and self._registered is not None else None
+        return made.reading(made.name, topic, part).words if isinstance(made, Registered) else ""
 
     def key_bytes(self, topic: str, typed: str) -> bytes:
         """A key that somebody looks for: as the topic's serde writes it, where that needs no schema; ``0x…`` are bytes.

@@ -19,11 +19,22 @@ _SHOWN_VALUE = 400
 
 
 class PartReading(NamedTuple):
-    """How a key or value was read: by which serde, or why by none. ``is_text``: what looks like JSON is none."""
+    """How a key or value was read: by which serde, or why by none. ``is_text``: what looks like JSON is none.
+
+    Of a schema that a registry has: its id, and a subject with the version that it is there; empty where nobody told.
+    """
 
     serde: str = ""
     problem: str = ""
     is_text: bool = False
+    schema_id: int | None = None
+    subject: str = ""
+    version: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The serde, with where its schema stands."""
+        return f"{self.serde} · {self.subject} version {self.version}" if self.subject else self.serde
 
 
 class Reading(NamedTuple):

@@ -210,6 +210,11 @@ def record_document(record: RecordView) -> dict[str, Any]:
             document[f"{part}_serde"] = read.serde or None
             document[f"{part}_decoded"] = part_data(record, part) if read.serde else None
             document[f"{part}_problem"] = read.problem or None
+            document[f"{part}_schema"] = (
+                None
+                if read.schema_id is None
+                else {"id": read.schema_id, "subject": read.subject or None, "version": read.version}
+            )
         document["masked"] = list(reading.masked)
     return document
 

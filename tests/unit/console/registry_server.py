@@ -96,6 +96,11 @@ ANSWERS: dict[str, Any] = {
     "/subjects/money%20in%20base64/versions/1": {"id": 12, "schemaType": "PROTOBUF", "schema": MONEY_DESCRIPTOR},
     "/schemas/guids/320e2d64-c3dc-4ec7-ae8b-58d5b620bbf2": _ORDER,
     "/schemas/guids/62908f3c-b39f-4327-8e57-3c4f0abc5cc3": _PAYMENT,
+    "/schemas/ids/8/versions": [
+        {"subject": "audit-value", "version": 1},
+        {"subject": "orders-copy-value", "version": 9},
+        {"subject": "orders-value", "version": 3},
+    ],
     "/schemas/ids/13": {"schemaType": "JSON", "schema": "{}"},
     "/schemas/ids/14": {"schema": '{"type": "no such type"}'},
 }

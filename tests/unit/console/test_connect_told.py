@@ -53,10 +53,12 @@ def test_a_trace_is_told_by_what_failed() -> None:
     assert first_line(None) == ""
     chained = (
         "Traceback (most recent call last):\n  File …\nKeyError: 1\n\nDuring handling of the above exception, another "
-        "exception occurred:\n\nTraceback (most recent call last):\n  File …\nengine.connect.errors.DataError: no JSON\n"
+        "exception occurred:\n\nTraceback (most recent call last):\n  File …\na.b.DataError: no JSON\n"
     )
     assert first_line(chained) == "DataError: no JSON"
-    exceeded = "\nThe above exception was the direct cause of the following exception:\n\nTraceback (most …\n  File …\na.b."
+    exceeded = (
+        "\nThe above exception was the direct cause of the following exception:\n\nTraceback (most …\n  File …\na.b."
+    )
     assert first_line(f"{chained}{exceeded}ToleranceExceeded: Tolerance exceeded in error handler\n") == (
         "DataError: no JSON"
     )

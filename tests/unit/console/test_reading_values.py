@@ -62,6 +62,7 @@ async def test_what_a_registry_knows_is_read_without_any_rule_and_goes_everywher
         assert record_data(read)["value"] == ORDER
         assert read.value == ORDER_BYTES
         assert read.reading is not None and read.reading.value.serde == "avro, schema 8 Order"
+        assert read.reading.value.words == "avro, schema 8 Order · orders-value version 3"
         assert Filter.parse("-j .value.customer.vip and .value.amount > 129").matches(
             "", data_of=lambda: record_data(read)
         )
@@ -70,12 +71,16 @@ async def test_what_a_registry_knows_is_read_without_any_rule_and_goes_everywher
         assert '"email": "ada@example.org"' in shown["VALUE"]
         document = record_document(read)
         assert document["value_decoded"] == ORDER and document["value_serde"] == "avro, schema 8 Order"
+        assert document["value_schema"] == {"id": 8, "subject": "orders-value", "version": 3}
+        assert document["key_schema"] is None
         assert document["value_encoding"] == "base64" and base64.b64decode(document["value"]) == ORDER_BYTES
         assert '"order": 80010' in record_line(read)
         # An id never changes its schema: nobody is asked twice.
         asked = len(server.asked)
         assert record_data(await one(values, ORDER_BYTES))["value"] == ORDER
-        assert len(server.asked) == asked == 2
+        assert len(server.asked) == asked == 3
+        copied = await one(values, ORDER_BYTES, topic="orders-copy")
+        assert copied.reading is not None and copied.reading.value.version == 9
 
 
 async def test_messages_of_protobuf_are_found_by_the_path_before_them(tmp_path: Path) -> None:
@@ -86,10 +91,12 @@ async def test_messages_of_protobuf_are_found_by_the_path_before_them(tmp_path: 
         assert [each.reading.value.serde for each in made if each.reading] == [
             f"protobuf, schema 10 {name}" for name in ("Payment", "Line", "Note")
         ]
-        assert len(server.asked) == 2
+        # Where it stands is not known there.
+        assert made[0].reading is not None and made[0].reading.value.words == "protobuf, schema 10 Payment"
+        assert len(server.asked) == 3
         # Some registries have descriptors in base64, as they were registered.
         read = await one(values, b"\0\0\0\0\x0b" + PAYMENT_BYTES[5:])
-        assert record_data(read)["value"] == PAYMENT and len(server.asked) == 4
+        assert record_data(read)["value"] == PAYMENT and len(server.asked) == 6
 
 
 async def test_a_header_may_name_the_schema(tmp_path: Path) -> None:
@@ -105,7 +112,7 @@ async def test_a_header_may_name_the_schema(tmp_path: Path) -> None:
         assert first.reading is not None and first.reading.value.serde == "avro, schema 320e2d64 Order"
         assert third.reading is None
         await values.begin().read([order])
-        assert len(server.asked) == 6
+        assert len(server.asked) == 7
 
 
 async def test_only_what_is_certain_is_read_without_a_rule(tmp_path: Path) -> None:
