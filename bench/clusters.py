@@ -15,9 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.supervisor.ports import Ports
+from engine.world.real import RealRandom
+
 ROOT = Path(__file__).resolve().parents[1]
 KCONSOLE = Path(sys.executable).parent / "kconsole"
 KAFKA_LIBS = ROOT / ".cache" / "kafka-4.3.1" / "libs"
+
+_PORTS = Ports(RealRandom())
 
 _SPEC = """
 durability: {durability}
@@ -218,10 +223,9 @@ class ApacheKafkaCluster(JavaBrokers):
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One on loopback that nobody else gets before this process ends, also while the server that listens there is
+    down."""
+    return _PORTS.choose("127.0.0.1")
 
 
 def is_listening(port: int) -> bool:

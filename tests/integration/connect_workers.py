@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.integration.java_connect import free_port
+from bench.clusters import free_port
 
 ROOT = Path(__file__).parents[2]
 STRING = "org.apache.kafka.connect.storage.StringConverter"

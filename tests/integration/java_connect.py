@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -16,14 +15,6 @@ CONNECT_LIBS = ROOT / ".cache" / "kafka-4.3.1-streams" / "libs"
 _OPTIONS = ["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
 _MAIN = "org.apache.kafka.connect.cli."
 _START_S = 120
-
-
-def free_port() -> int:
-    """One that nobody has at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def worker_properties(mode: str, bootstrap: str, port: int, directory: Path, group: str) -> dict[str, str]:

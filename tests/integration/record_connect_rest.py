@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.clusters import free_port
 from engine.testing.cluster import KafkaCluster
 from tests.integration.connect_rest_table import FILES, TABLE, Asker
-from tests.integration.java_connect import free_port, java_worker, worker_properties
+from tests.integration.java_connect import java_worker, worker_properties
 from tests.integration.java_tools import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "connect-rest-4.3.1.json"

@@ -6,7 +6,6 @@ What Kafka answers is kept in tests/golden; where kconsole answers otherwise is 
 from __future__ import annotations
 
 import difflib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.clusters import free_port
 from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import start_cluster, stop_cluster
 from tests.integration.java_tools import KAFKA_LIBS
@@ -23,18 +23,10 @@ from tests.integration.tools_table import DIFFERENCES, answers, is_right, write_
 _CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @contextmanager
 def kafka(directory: Path) -> Iterator[str]:
     """Three brokers with the configs of ``SPEC``; their bootstrap servers."""
-    ports, controllers = _free_ports(3), _free_ports(3)
+    ports, controllers = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
     voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
     configs = [line.strip().replace(": ", "=", 1) for line in SPEC.partition("configs:\n")[2].splitlines()]
     files = []

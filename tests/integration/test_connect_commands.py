@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from bench.clusters import free_port
 from console.cli import main
 from console.gateway.connect_asking import ConnectAsking
 from console.gateway.connect_http import ConnectPlace
 from engine.testing.cluster import KafkaCluster
 from tests.integration.conftest import KCONSOLE, ROOT
-from tests.integration.java_connect import free_port, java_worker, worker_properties
+from tests.integration.java_connect import java_worker, worker_properties
 from tests.integration.raw_client import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

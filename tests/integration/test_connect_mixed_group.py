@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from bench.clusters import free_port
 from engine.testing.cluster import KafkaCluster
 from tests.integration.connect_workers import ConnectWorker, distributed, lines_of
-from tests.integration.java_connect import free_port, java_worker
+from tests.integration.java_connect import java_worker
 
 pytestmark = [
     pytest.mark.integration,

@@ -27,10 +27,10 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.clusters import free_port
 from engine.testing.cluster import KafkaCluster
 from tests.integration.conftest import ROOT, SPEC, start_cluster, stop_cluster
 from tests.integration.postgres_server import USER, PostgresServer
-from tests.integration.record_connect_rest import free_port
 from tests.spark.counting import IS_THERE, counted_by_spark
 
 ORDERS = int(os.environ.get("KCONSOLE_PIPELINE_ORDERS", "400"))

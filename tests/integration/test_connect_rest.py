@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from bench.clusters import free_port
 from engine.testing.cluster import KafkaCluster
 from tests.integration.connect_rest_table import FILES, TABLE, Asker, Call, in_state, new, same, source
 from tests.integration.java_connect import is_healthy, java_worker, worker_properties
 from tests.integration.java_tools import ROOT
-from tests.integration.record_connect_rest import GOLDEN, free_port
+from tests.integration.record_connect_rest import GOLDEN
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.clusters import free_port
 from engine.connect.connector import OffsetStorageReader, Props, SourceTaskContext
 from engine.connect.connectors.syslog import SyslogSourceTask
 from engine.connect.data import Struct
@@ -163,8 +163,7 @@ def test_no_line_is_lost_when_the_leader_of_the_topic_is_killed(tmp_path: Path) 
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
     (made,) = admin.create_topics([NewTopic("logs", 1, 3)]).values()
     made.result(20)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     killed: list[int] = []
 
     def written() -> Iterator[str]:

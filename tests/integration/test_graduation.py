@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from bench.clusters import free_port
 from tests.integration.apache_kafka import apache_kafka
 from tests.integration.conftest import KCONSOLE, ROOT, Cluster, start_cluster, stop_cluster
 from tests.integration.java_tools import kafka_tool, run_tool
@@ -454,7 +454,7 @@ def move_to_other_directory(bootstrap: str, directory: Path, topic: str) -> str:
 
 def test_directories_that_kafka_formatted_filled_and_was_killed_on(tmp_path: Path) -> None:
     """What `kafka-storage.sh format --standalone` makes: voters in the log (KIP-853), features of 4.3, two disks."""
-    port, controller = free_ports(2)
+    port, controller = free_port(), free_port()
     file = tmp_path / "server.properties"
     file.write_text(SINGLE.format(port=port, controller=controller, directory=tmp_path))
     bootstrap = f"127.0.0.1:{port}"
@@ -516,14 +516,6 @@ def kconsole_broker(properties_file: Path) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def start_again(directory: Path) -> Cluster:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +22,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.clusters import free_port
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.worker import Worker, WorkerState
 from engine.testing.cluster import KafkaCluster
@@ -245,11 +244,7 @@ class ApacheKafka:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        with ExitStack() as held:
-            sockets = [held.enter_context(socket.socket()) for _ in range(6)]
-            for each in sockets:
-                each.bind(("127.0.0.1", 0))
-            ports = [each.getsockname()[1] for each in sockets]
+        ports = [free_port() for _ in range(6)]
         self.ids = [1, 2, 3]
         self._addresses = {each: f"127.0.0.1:{ports[each - 1]}" for each in self.ids}
         self.bootstrap = ",".join(self._addresses.values())
