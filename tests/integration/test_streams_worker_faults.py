@@ -188,10 +188,10 @@ def test_stores_of_an_application_that_stood_still_for_long_wait_for_their_tasks
     cluster: KafkaCluster, topics: Topics, tmp_path: Path
 ) -> None:
     source, output = topics.create("source"), topics.create("output")
-    old = tmp_path / source / "0_7" / "store"
-    old.mkdir(parents=True)
+    old = tmp_path / source / "0_7" / "sqlite" / "table.db"
+    old.parent.mkdir(parents=True)
+    old.touch()
     os.utime(old, (0, 0))
-    os.utime(old.parent, (0, 0))
     with Running(cluster, tabled(source, output), tmp_path, application_id=source) as run:
         commits: set[int | None] = set()
         wait_until("commits", lambda: (commits.add(run.worker.committed_ms), len(commits) > 3)[1])
