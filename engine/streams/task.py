@@ -114,6 +114,7 @@ class StreamTask:
         self.stores: dict[str, StateStore] = {}
         self.global_stores = dict(global_stores or {})
         self.processed = 0
+        self._initialized: list[str] = []
         self._batching = batching
         self._collector = collector
         self._handlers = handlers or ErrorHandlers()
@@ -253,18 +254,30 @@ class StreamTask:
         for name in self._ordered:
             node = self.nodes[name]
             node.init(self)
+            self._initialized.append(name)
             time = self.processor_metadata.get(f"{_NODE_TIME}{name}")
             if time is not None:
                 node.resume_time(time)
 
     def close(self, *, wipe: bool = False) -> None:
-        """Close nodes, then stores. What was not committed may be lost; ``wipe`` makes sure of it."""
-        for name in self._ordered:
-            self.nodes[name].close()
+        """Close nodes that were made ready, then stores. What was not committed may be lost; ``wipe`` makes sure of it.
+
+        Raises:
+            ProcessingError: a processor of the user's did not let itself be closed; all the others are.
+        """
+        failed: ProcessingError | None = None
+        for name in self._initialized:
+            try:
+                self.nodes[name].close()
+            except Exception as error:
+                told = f"task {self.task_id}, node {name}: close(): {type(error).__name__}: {error}"
+                failed = failed or _caused(ProcessingError(told, name), error)
         for store in self.stores.values():
             if wipe:
                 store.wipe()
             store.close()
+        if failed is not None:
+            raise failed
 
     # Records in.
 
@@ -549,3 +562,8 @@ class StreamTask:
                 "give the source (Consumed) serdes that fit, or set deserialization.exception.handler to go on"
             ) from error
         self.dropped(node)
+
+
+def _caused(failed: ProcessingError, cause: Exception) -> ProcessingError:
+    failed.__cause__ = cause
+    return failed

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from engine.streams import Consumed, Materialized, Produced, Serdes, StreamsBuilder, StreamsError, Topology
 from engine.streams.runtime import classic_membership, clients
 from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.coordinator import GroupCoordinator
 from engine.streams.runtime.worker import Worker
 from engine.streams.runtime.worker_state import WorkerState
 from engine.testing.cluster import KafkaCluster
@@ -196,3 +197,24 @@ def test_stores_of_an_application_that_stood_still_for_long_wait_for_their_tasks
         commits: set[int | None] = set()
         wait_until("commits", lambda: (commits.add(run.worker.committed_ms), len(commits) > 3)[1])
         assert old.exists()
+
+
+def test_a_member_that_was_given_up_while_it_asked_takes_no_answer_for_its_own(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    with Running(cluster, copied(output, source), tmp_path, application_id=source) as run:
+        run.until_it_runs(1)
+        membership, ask = run.worker.membership, GroupCoordinator.send
+        (before,) = run.worker.tasks.values()
+        abandoned: list[object] = []
+
+        async def answered_too_late(*given: Any, **named: Any) -> Any:
+            answer = await ask(*given, **named)
+            if not abandoned:
+                abandoned.append(answer)
+                membership._fenced("its commit was refused")
+            return answer
+
+        monkeypatch.setattr(GroupCoordinator, "send", answered_too_late)
+        wait_until("another task", lambda: before not in run.worker.tasks.values() and run.worker.tasks, 10)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from engine.client.errors import ClientError
 from engine.model.errors import KafkaError
 from engine.streams.builder import StreamsBuilder
 from engine.streams.errors import StreamsError
@@ -64,17 +65,30 @@ def main(arguments: list[str] | None = None) -> int:
     except StreamsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: worker.stop())
+    _stop_in_order(worker)
     try:
         worker.run()
     except StreamsConfigError as error:
         logging.getLogger(__name__).error("%s", error)
         return 2
-    except (StreamsError, KafkaException, KafkaError) as error:
-        logging.getLogger(__name__).error("%s", error, exc_info=error.__cause__)
+    except (StreamsError, KafkaException, KafkaError, ClientError) as error:
+        # What brokers say is said; where a function of the user's failed has to be shown.
+        cause = None if isinstance(error.__cause__, (KafkaException, KafkaError, ClientError)) else error.__cause__
+        logging.getLogger(__name__).error("%s", error, exc_info=cause)
         return 1
     return 0
+
+
+def _stop_in_order(worker: Worker) -> None:
+    """SIGTERM and SIGINT end the worker in order; what comes after that ends the process at once."""
+
+    def stop(*_: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        worker.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
 
 
 if __name__ == "__main__":

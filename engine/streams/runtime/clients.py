@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -24,6 +24,7 @@ from engine.model.topic_partition import TopicPartition as ModelPartition
 from engine.streams.errors import StreamsError
 from engine.streams.records import InputRecord
 from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.worker_state import WorkerStopped
 from engine.world.real import real_world
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,9 @@ class PartitionUnknown(StreamsError):
 class Topics:
     """What a worker asks about topics: partitions, offsets of their ends; and the purge of repartition topics."""
 
-    def __init__(self, config: StreamsConfig, client_id: str) -> None:
+    def __init__(self, config: StreamsConfig, client_id: str, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Once ``is_stopped()`` nothing waits for brokers that are away."""
+        self._is_stopped = is_stopped
         self._admin = confluent_admin.AdminClient(
             {**config.librdkafka(), "client.id": f"{client_id}-admin"}, logger=LIBRDKAFKA_LOG
         )
@@ -152,6 +155,8 @@ class Topics:
                 why, limit = str(error), until
             if time.monotonic() > limit:
                 raise StreamsError(f"topic {topic}: {why}")
+            if self._is_stopped():
+                raise WorkerStopped(f"topic {topic}: {why}")
             time.sleep(0.05)
 
     async def _begin_refreshing(self) -> asyncio.Task[None]:

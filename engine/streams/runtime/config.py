@@ -134,6 +134,11 @@ class StreamsConfig:
         self._clients: dict[str, str] = {}
         self._security: dict[str, str] = {}
         for name, value in given.items():
+            if name.endswith("group.instance.id"):
+                raise StreamsConfigError(
+                    f"{name}: static members are not built; leave it out (a worker that is started again with its "
+                    "state.dir takes the place of the one before at once)"
+                )
             if name.startswith(_PREFIXES):
                 bare = next(name.removeprefix(each) for each in _PREFIXES if name.startswith(each))
                 if bare in _OURS:

@@ -49,6 +49,8 @@ class GlobalReader:
             if failed:
                 if time.monotonic() > until:
                     raise StreamsError(f"the ends of global topics are not known: {failed}")
+                if is_cancelled():
+                    return
                 ends.clear()
                 time.sleep(0.1)
         self._consumer = make_consumer(self._config, "global", self._client_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.client.admin import AdminClient
@@ -19,6 +20,7 @@ from engine.streams.runtime.config import CLASSIC, STREAMS, StreamsConfig
 from engine.streams.runtime.coordinator import GroupCoordinator, pause
 from engine.streams.runtime.membership import Membership
 from engine.streams.runtime.streams_membership import StreamsMembership
+from engine.streams.runtime.worker_state import WorkerStopped
 from engine.wire.messages.api_versions_request import ApiVersionsRequest
 from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
 from engine.world.real import real_world
@@ -31,20 +33,21 @@ log = logging.getLogger(__name__)
 _FEATURE = "streams.version"
 
 
-def choose_protocol(config: StreamsConfig, client_id: str) -> str:
+def choose_protocol(config: StreamsConfig, client_id: str, is_stopped: Callable[[], bool] = lambda: False) -> str:
     """``group.protocol``, or where that is not set what the cluster can: streams groups if they are switched on.
 
     Raises:
         StreamsError: nobody answers within task.timeout.ms.
+        WorkerStopped: ``is_stopped()`` meanwhile.
         AuthenticationFailed: the cluster does not let this client in.
     """
     chosen: str = config["group.protocol"]
-    return chosen or asyncio.run(_ask(config, client_id))
+    return chosen or asyncio.run(_ask(config, client_id, is_stopped))
 
 
-async def _ask(config: StreamsConfig, client_id: str) -> str:
+async def _ask(config: StreamsConfig, client_id: str, is_stopped: Callable[[], bool]) -> str:
     pool = BrokerPool(secured(real_world(), config.security), config.bootstrap, client_id=client_id)
-    until = time.monotonic() + config["task.timeout.ms"] / 1000
+    until, told_that_it_waits = time.monotonic() + config["task.timeout.ms"] / 1000, False
     try:
         while True:
             try:
@@ -54,8 +57,14 @@ async def _ask(config: StreamsConfig, client_id: str) -> str:
                 )
                 break
             except ClientError as error:
+                what = f"no broker of {config['bootstrap.servers']} answers: {error}"
+                if is_stopped():
+                    raise WorkerStopped(what) from error
                 if time.monotonic() > until:
-                    raise StreamsError(f"no broker of {config['bootstrap.servers']} answers: {error}") from error
+                    raise StreamsError(what) from error
+                if not told_that_it_waits:
+                    log.warning("%s; tries until task.timeout.ms is over", what)
+                    told_that_it_waits = True
                 await pause()
     finally:
         pool.close()

@@ -89,7 +89,7 @@ class Membership(ABC):
         self._owned = NO_TASKS
         self._left = False
         self._closing = False
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name="streams-membership", daemon=True)
         self._ready = threading.Event()
 
@@ -134,6 +134,7 @@ class Membership(ABC):
 
     def start(self) -> None:
         """Join, in the background."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._ready.wait()
 

@@ -18,10 +18,12 @@ from engine.streams.runtime.clients import LIBRDKAFKA_LOG, Partition
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.coordinator import Committed
 from engine.streams.runtime.held_changes import HeldChanges
+from engine.streams.runtime.worker_state import WorkerStopped
 
 log = logging.getLogger(__name__)
 
 _CALL_S = 10.0
+_OPEN_S = 0.2
 # Why brokers refuse records, whatever is tried again, and what helps.
 _REFUSED = {
     KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes, or make records smaller",
@@ -76,11 +78,12 @@ class Output:
         # In a transaction a failure shows in the commit; otherwise every record's fate must be looked at.
         self._on_delivery = None if config.exactly_once else self._delivered
 
-    def open(self) -> None:
+    def open(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Make the producer; under exactly-once this fences whoever had its transactional id before.
 
         Raises:
             StreamsError: the cluster does not let it, or is not there within task.timeout.ms.
+            WorkerStopped: ``is_stopped()`` meanwhile.
         """
         config = self._config
         settings: dict[str, Any] = {
@@ -103,7 +106,7 @@ class Output:
         settings["transaction.timeout.ms"] = config["transaction.timeout.ms"]
         settings["message.timeout.ms"] = min(settings["message.timeout.ms"], config["transaction.timeout.ms"])
         self._producer = Producer(settings, logger=LIBRDKAFKA_LOG)
-        self._retry("init_transactions", lambda: self._producer.init_transactions(_CALL_S))
+        self._retry("init_transactions", lambda: self._producer.init_transactions(_OPEN_S), is_stopped)
         self.in_transaction = False
 
     def close(self) -> None:
@@ -264,8 +267,11 @@ class Output:
         self._retry("commit_transaction", lambda: self._producer.commit_transaction(_CALL_S))
         self.in_transaction = False
 
-    def abort(self) -> None:
-        """Drop what was sent since the last commit; makes a new producer where the old one is done for."""
+    def abort(self, *, reopen: bool = True) -> None:
+        """Drop what was sent since the last commit; makes a new producer where the old one is done for.
+
+        Without ``reopen``, as the worker ends, one that cannot abort is left to its next start.
+        """
         self._held.clear()
         if self._transactional_id is None or self._producer is None:
             return
@@ -276,11 +282,12 @@ class Output:
         try:
             self._retry("abort_transaction", lambda: self._producer.abort_transaction(_CALL_S))
         except (KafkaException, StreamsError) as error:
-            log.warning("the transaction could not be aborted, a new producer takes over: %s", error)
+            log.warning("the transaction could not be aborted, a new producer will do it: %s", error)
             self.close()
-            self.open()
+            if reopen:
+                self.open()
 
-    def _retry(self, what: str, call: Callable[[], object]) -> None:
+    def _retry(self, what: str, call: Callable[[], object], is_stopped: Callable[[], bool] = lambda: False) -> None:
         until = time.monotonic() + self._config["task.timeout.ms"] / 1000
         while True:
             try:
@@ -294,6 +301,8 @@ class Output:
                 if told.fatal() or told.txn_requires_abort():
                     raise TransactionLost(f"{what}: {error}") from error
                 passing = told.retriable() or told.code() == KafkaError._TIMED_OUT
+                if passing and is_stopped():
+                    raise WorkerStopped(f"{what}: {error}") from error
                 if not passing or time.monotonic() > until:
                     raise StreamsError(f"{what}: {error}") from error
                 log.info("%s: %s; again", what, error)

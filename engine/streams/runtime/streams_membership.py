@@ -118,6 +118,8 @@ class StreamsMembership(Membership):
                 # Whether it was heard is unknown: what the member has is said again.
                 self._told = None
                 raise
+            if self.member_epoch != request.member_epoch:
+                return 0.0  # it was abandoned meanwhile, and joins anew: what the group says to it is over
             return self._take(answer, has)
 
     def _take(self, answer: Any, has: Assignment) -> float:

@@ -15,8 +15,9 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from engine.client.errors import ClientError
 from engine.model.errors import KafkaError
-from engine.streams.errors import StreamsError
+from engine.streams.errors import ProcessingError, StreamsError
 from engine.streams.global_task import GlobalTask
 from engine.streams.queries.catalogue import Catalogue
 from engine.streams.queries.routes import Endpoint
@@ -39,7 +40,7 @@ from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
 from engine.streams.runtime.store_gate import StoreGate
 from engine.streams.runtime.store_view import ReadOnlyStore
-from engine.streams.runtime.worker_state import WorkerState
+from engine.streams.runtime.worker_state import WorkerState, WorkerStopped
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
 from engine.streams.stores.kinds import engines_by_name, engines_named
@@ -92,7 +93,7 @@ class Worker:
         self._process_id = ProcessId(config.state_directory)
         process_id = self.process_id = self._process_id.value
         self.client_id = config["client.id"] or f"{config.application_id}-{process_id}"
-        self._topics = Topics(config, self.client_id)
+        self._topics = Topics(config, self.client_id, self._stop.is_set)
         self._handlers = error_handlers(config, lambda topic, records: self._output.send(topic, records))
         self._output = Output(
             config,
@@ -153,9 +154,9 @@ class Worker:
         try:
             self._gate.take()
             if not self.config["group.protocol"]:
-                self.membership = self._make_membership(choose_protocol(self.config, self.client_id))
+                self.membership = self._make_membership(choose_protocol(self.config, self.client_id, self._stop.is_set))
             self._open_server()
-            self._output.open()
+            self._output.open(self._stop.is_set)
             self._reader = InputReader(self.config, self.client_id, self._resets, self._gate)
             self._become(WorkerState.REBALANCING)
             self._globals.open(self._stop.is_set)
@@ -173,6 +174,11 @@ class Worker:
                 if self.membership.shutdown.is_set():
                     log.warning("a member asked the whole application to stop")
                     break
+            failed = False
+        except WorkerStopped as error:
+            if self.tasks:  # in the midst of a batch: no commit may cover half of it
+                raise
+            log.info("stopped before it began: %s", error)
             failed = False
         finally:
             self._shut_down(failed)
@@ -208,7 +214,7 @@ class Worker:
             if not failed and self._reader is not None:
                 clean = self._guarded(lambda: self._close_tasks(list(self.tasks.values())))
                 log.info("stopped %s", "cleanly" if clean else "after its tasks were lost")
-        except (StreamsError, KafkaException, KafkaError) as error:
+        except (StreamsError, KafkaException, KafkaError, ClientError) as error:
             log.error("the last commit failed: %s", error)
             failed = True
         finally:
@@ -443,17 +449,19 @@ class Worker:
             self._let_go(each, keeps=self._left_standbys.keeps(each))
 
     def _let_go(self, each: WorkerTask, *, keeps: bool = False) -> None:
-        if not keeps:
-            self.changelogs.remove(each)
-            each.task.close()
         if each.offsets is not None:
             each.offsets.cancel()
         if each.is_active and each.phase is Phase.RUNNING:
             self._input.end(each)
         self.totals.leave(self.tasks, each)
         held = self._directories.pop(each.id, None)
-        if held is not None:
-            held.release()
+        try:
+            if not keeps:
+                self.changelogs.remove(each)
+                each.task.close()
+        finally:
+            if held is not None:
+                held.release()
 
     def _end_left_standbys(self, *, everything: bool = False) -> None:
         for each in self._left_standbys.over(everything=everything):
@@ -463,13 +471,15 @@ class Worker:
     def _drop_all(self, *, reopen: bool = True) -> None:
         """Put everything down without a commit; stores go back to their last one."""
         for each in list(self.tasks.values()):
-            self._let_go(each)
+            try:
+                self._let_go(each)
+            except ProcessingError as error:
+                log.warning("%s", error)
         self._end_left_standbys(everything=True)
         self._assigned = NO_TASKS
         self.unmade.clear()
         self._purge.clear()
-        if reopen or self._output.in_transaction:
-            self._output.abort()
+        self._output.abort(reopen=reopen)
 
     # -- records ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from engine.streams.errors import StreamsError
+
+
+class WorkerStopped(StreamsError):
+    """The worker was told to end while it waited for brokers."""
+
 
 class WorkerState(StrEnum):
     """As ``KafkaStreams.State``."""

@@ -26,6 +26,7 @@ from engine.streams.error_handlers import go_on
 from engine.streams.errors import ProcessingError
 from engine.streams.records import InputRecord, OutputRecord
 from engine.streams.task import StreamTask
+from tests.unit.streams.test_streams_batches import Collected
 
 S = Serdes.string()
 LONGS = Consumed(key_serde=S, value_serde=Serdes.long())
@@ -189,3 +190,33 @@ def test_tables_are_restored_from_their_source_when_it_is_asked_for() -> None:
     (sub_topology,) = builder.build("reuse.ktable.source.topics").sub_topologies("app")
     assert sub_topology.changelogs == {}
     assert sub_topology.changelog_of_store == {"table": "in"}
+
+
+def test_processors_are_closed_that_were_begun_and_none_keeps_another_from_it() -> None:
+    class Stubborn(Processor[str, str, str, str]):
+        def process(self, record: Record[str, str]) -> None: ...
+
+        def close(self) -> None:
+            closed.append("stubborn")
+            raise OSError("a file is gone")
+
+    class Willing(Stubborn):
+        def close(self) -> None:
+            closed.append("willing")
+
+    def task() -> StreamTask:
+        return StreamTask(topology, {"application.id": "app"}, sub_topology=0, partition=0, collector=Collected())
+
+    closed: list[str] = []
+    builder = StreamsBuilder()
+    stream = builder.stream("in", Consumed(key_serde=S, value_serde=S))
+    stream.process(Stubborn, named="stubborn")
+    stream.process(Willing)
+    topology = builder.build()
+    task().close()  # a standby, or one that is given up while it is restored
+    assert closed == []
+    running = task()
+    running.init(0)
+    with pytest.raises(ProcessingError, match=r"node stubborn: close\(\): OSError: a file is gone"):
+        running.close()
+    assert closed == ["stubborn", "willing"]

@@ -20,6 +20,7 @@ from engine.streams.runtime.group_topology import TaskId, group_topology, owned,
 from engine.streams.runtime.offset_metadata import decode_metadata, encode_metadata
 from engine.streams.runtime.output import Output, group_metadata
 from engine.streams.runtime.process_id import ProcessId
+from engine.streams.runtime.worker import Worker
 from engine.streams.runtime.worker_task import WorkerTask
 from engine.streams.task import StreamTask
 
@@ -77,6 +78,8 @@ def test_values_of_a_file_become_what_they_name() -> None:
         ({"processing.guarantee": "exactly_once"}, "neither at_least_once nor exactly_once_v2"),
         ({"group.protocol": "consumer"}, "neither streams"),
         ({"producer.transactional.id": "x"}, "sets transactional.id itself"),
+        ({"group.instance.id": "one"}, "static members are not built"),
+        ({"main.consumer.group.instance.id": "one"}, "static members are not built"),
         ({"default.key.serde": "text"}, "none of StringSerde"),
         ({"application.server": "here"}, "not host:port"),
         ({"security.protocol": "TLS"}, "security.protocol"),
@@ -294,3 +297,15 @@ def test_a_builder_is_built_as_topology_optimization_says(capsys: pytest.Capture
     needed = [part for name, value in NEEDED.items() for part in ("--set", f"{name}={value}")]
     assert main([f"{__name__}:self_joined", *needed, "--set", "topology.optimization=all,none"]) == 2
     assert "topology.optimization: 'all,none' is not valid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once_v2"])
+@pytest.mark.parametrize("protocol", ["", "streams"])
+def test_a_worker_that_waits_for_brokers_ends_when_it_is_told(tmp_path: Path, guarantee: str, protocol: str) -> None:
+    states: list[str] = []
+    names = {"processing.guarantee": guarantee, "group.protocol": protocol, "state.dir": tmp_path}
+    nowhere = StreamsConfig({**NEEDED, "bootstrap.servers": "127.0.0.1:1", **names})
+    worker = Worker(word_count(), nowhere, on_state=states.append)
+    worker.stop()
+    worker.run()
+    assert states[-1] == "NOT_RUNNING"
