@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.gateway import ReadFrom
+from console.gateway import GatewayError, ReadFrom
 from console.modals.form import Field, Form
 from console.screens.base import ViewSpec
 from console.serde_acts import values_of
-from console.values.serdes import SerdeError
 from console.viewmodel.key_search import RULE_HELP, KeyRule, KeyWish, typed_key
 from console.viewmodel.seeking import parse_seek
 
@@ -31,16 +30,12 @@ class KeySearchForm:
             Field("from", "from", "start"),
         ]
 
-        def key_of(values: dict[str, str]) -> bytes:
-            read = values_of(self._app)
-            return typed_key(values["key"]) if read is None else read.key_bytes(topic, values["key"])
-
         def check(values: dict[str, str]) -> str:
             if not values["key"]:
                 return "which key? (an empty one: 0x)"
             try:
-                key_of(values)
-            except (ValueError, SerdeError) as error:
+                typed_key(values["key"])
+            except ValueError as error:
                 return str(error)
             found = parse_seek(values["from"], self._app.now_ms())
             return found if isinstance(found, str) else ""
@@ -51,8 +46,18 @@ class KeySearchForm:
             begin = parse_seek(values["from"], self._app.now_ms())
             assert isinstance(begin, ReadFrom)
             self._rule = KeyRule(values["rule"])
-            wish = KeyWish(key_of(values), self._rule)
-            self._app.push_view(ViewSpec("records", {"topics": (topic,), "read_from": begin, "key": wish}))
+            self._app.run_worker(find(values["key"], self._rule, begin), group="finding", exit_on_error=False)
+
+        async def find(typed: str, rule: KeyRule, begin: ReadFrom) -> None:
+            gateway = self._app.gateway
+            try:
+                # By the topic's serde, for which a registry may have to be asked.
+                key = await gateway.sought_key(topic, typed) if values_of(self._app) is not None else typed_key(typed)
+            except GatewayError as error:
+                self._app.flash(f"find {typed}: {error}", "offline", seconds=12)
+            else:
+                wish = KeyWish(key, rule, typed)
+                self._app.push_view(ViewSpec("records", {"topics": (topic,), "read_from": begin, "key": wish}))
 
         note = f"{RULE_HELP}. What was written before the topic had its present partitions may lie elsewhere."
         self._app.push_screen(Form(f"find a key in {topic}", fields, yes="Find", check=check, note=note), submitted)

@@ -88,6 +88,7 @@ async def written(app: KConsole, record: NewRecord, typed: Mapping[str, str], be
     values = values_of(app)
     if values is None:
         return Written(record)
+    await app.gateway.find_registry()  # type: ignore[attr-defined]
     said = []
     for part, text in typed.items():
         like = _read_by_serde(before, part) if before is not None and before.topic == record.topic else None

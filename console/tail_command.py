@@ -118,29 +118,40 @@ def tail(
     file = _parquet_file(parquet, bounded=until is not None or count is not None, as_json=as_json)
     if key is not None and (len(topics) != 1 or only is not None):
         raise click.UsageError("--key is looked for in one topic, and finds its partition itself")
+    _check_key(key)
     values = values_of(registry, masking, key_serde, value_serde)
     gateway = gateway_of(bootstrap_servers, command_config, data_dir, values=values)
-    search = None if key is None else _search(key, partitioner, topics[0], gateway)
     run = TailRun(
         time.monotonic() * 1000,
         until=stop,
         count=count,
         wanted=parsed,
         patience_ms=timeout_s * 1000,
-        key=None if search is None else search.wish.key,
     )
-    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file, search))
+    sys.exit(_run(gateway, Tail(topics, only, start), run, as_json, file, key, partitioner))
 
 
-def _search(key: str, partitioner: str, topic: str, gateway: Any) -> KeySearch:
-    from console.values.serdes import SerdeError
+def _check_key(key: str | None) -> None:
+    from console.viewmodel.key_search import typed_key
+
+    try:
+        typed_key(key or "")
+    except ValueError as error:
+        raise click.UsageError(f"--key: {error}") from error
+
+
+async def _search(key: str, partitioner: str, topic: str, gateway: Any) -> KeySearch:
+    """Raises: GatewayError: the key is none."""
+    from console.gateway import GatewayError
     from console.viewmodel.key_search import KeyRule, KeySearch, KeyWish
 
     try:
-        wanted = gateway.values.key_bytes(topic, key)
-        return KeySearch(KeyWish(wanted, KeyRule.ALL if partitioner == "all" else KeyRule(partitioner)))
-    except (ValueError, SerdeError) as error:
-        raise click.UsageError(f"--key: {error}") from error
+        wanted = await gateway.sought_key(topic, key)
+    except GatewayError as error:
+        raise GatewayError(f"--key: {error}") from None
+    search = KeySearch(KeyWish(wanted, KeyRule.ALL if partitioner == "all" else KeyRule(partitioner), key))
+    search.begin(await gateway.bulk.partition_count(topic))
+    return search
 
 
 def _parquet_file(written: str | None, *, bounded: bool, as_json: bool) -> Path | None:
@@ -179,14 +190,24 @@ def numbers(written: str | None) -> tuple[int, ...] | None:
     return tuple(int(each) for each in words)
 
 
-def _run(gateway: Gateway, tail: Tail, run: TailRun, as_json: bool, file: Path | None, search: KeySearch | None) -> int:
+def _run(
+    gateway: Gateway,
+    tail: Tail,
+    run: TailRun,
+    as_json: bool,
+    file: Path | None,
+    key: str | None,
+    partitioner: str,
+) -> int:
     from console.gateway import GatewayError
 
     async def read() -> None:
         wanted = tail
         try:
-            if search is not None:
-                wanted = tail._replace(partitions=search.begin(await gateway.bulk.partition_count(tail.topics[0])))
+            if key is not None:
+                search = await _search(key, partitioner, tail.topics[0], gateway)
+                run.key = search.wish.key
+                wanted = tail._replace(partitions=None if search.partition is None else (search.partition,))
                 _say(f"the key is looked for in {search.where}")
             await _read(gateway, wanted, run, as_json, file)
         finally:

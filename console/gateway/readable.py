@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from console.gateway.protocol import GatewayError, Tail, TailBatch
+from console.values.serdes import SerdeError
 from console.values.value_reader import NO_REGISTRY
 from console.values.values import MaskingBroken, Values
 
@@ -48,22 +49,30 @@ class ReadableGateway:
             raise GatewayError(capabilities.read_only_because)
 
     async def _registry(self) -> RegistryConfig:
-        await self._find_registry()
+        await self.find_registry()
         self.values.read_rules()
         config = self.values.registry_config
         if config is None:
             raise GatewayError(self.values.problem or NO_REGISTRY)
         return config
 
-    async def _find_registry(self) -> None:
-        """An embedded cluster may have one of its own."""
+    async def find_registry(self) -> None:
+        """An embedded cluster may have one of its own: to be known before anything is read or written."""
         registry_url = getattr(self._gateway, "registry_url", None)
         if registry_url is not None:
             self.values.cluster_has_registry(await registry_url())
 
+    async def sought_key(self, topic: str, typed: str) -> bytes:
+        """The bytes of a key that somebody typed. Raises: GatewayError: it is none."""
+        await self.find_registry()
+        try:
+            return await self.values.sought_key(topic, typed)
+        except (ValueError, SerdeError) as error:
+            raise GatewayError(str(error)) from None
+
     async def tail(self, tail: Tail) -> AsyncIterator[TailBatch]:
         """Records as rules have them. Raises GatewayError too where masks are wrong."""
-        await self._find_registry()
+        await self.find_registry()
         try:
             reader = self.values.begin()
         except MaskingBroken as error:

@@ -18,7 +18,7 @@ from console.values.options import DEFAULT_VALUES, ValueOptions
 from console.values.registry import Registry, RegistryConfig, RegistryError
 from console.values.serde_file import SerdeFile, SerdeRule, parse_serde_file
 from console.values.serde_words import AUTO, WITH_SCHEMA, SerdeWord
-from console.values.serdes import SIMPLE, SerdeError
+from console.values.serdes import SerdeError
 from console.values.value_reader import NO_REGISTRY, Registered, RegisteredSerdes, ValueReader, load
 from console.values.wire_format import unframed
 from console.viewmodel.key_search import typed_key
@@ -183,7 +183,7 @@ class Values:
                 return text.encode()
             # Text among values of a schema would stop whoever reads them.
             raise SerdeError(
-                f"{error}; so nobody knows whether {topic}-{part} has a schema: V string sends text"
+                f"{error}; so nobody knows whether {topic}-{part} has a schema: text needs the serde string"
             ) from None
         if word.name not in (AUTO, str(newest.schema.type).lower()):
             raise SerdeError(f"the newest schema of {topic}-{part} is {newest.schema.type}, not {word.name}")
@@ -200,19 +200,13 @@ class Values:
         made = self._registered.made(found.schema_id) if found is not None and self._registered is not None else None
         return made.reading(made.name, topic, part).words if isinstance(made, Registered) else ""
 
-    def key_bytes(self, topic: str, typed: str) -> bytes:
-        """A key that somebody looks for: as the topic's serde writes it, where that needs no schema; ``0x…`` are bytes.
+    async def sought_key(self, topic: str, typed: str) -> bytes:
+        """A key that somebody looks for, as :meth:`write` has it; ``0x…`` are bytes.
 
         Raises:
             ValueError, SerdeError: it is none.
         """
-        self.read_rules()
-        word = self.word(topic, "key")
-        if typed.startswith("0x") or word.name == AUTO:
-            return typed_key(typed)
-        if word.file or word.name in WITH_SCHEMA:
-            raise SerdeError(f"keys of {topic} are {word.name}: type the bytes, as in 0x0a1b")
-        return SIMPLE[word.name]().write(typed)
+        return typed_key(typed) if typed.startswith("0x") else await self.write(topic, "key", typed)
 
 
 def _path(given: str | None, folder: Path | None, name: str) -> Path | None:

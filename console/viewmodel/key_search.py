@@ -67,15 +67,16 @@ def typed_key(written: str) -> bytes:
 
 
 class KeyWish(NamedTuple):
-    """Which key, and by which rule it was partitioned."""
+    """Which key, and by which rule it was partitioned. ``typed``: as somebody wrote it."""
 
     key: bytes
     rule: KeyRule = KeyRule.MURMUR2
+    typed: str = ""
 
     @property
     def words(self) -> str:
         """The key for people."""
-        said = as_text(self.key)
+        said = self.typed or as_text(self.key)
         return f"0x{self.key.hex()}" if said is None else said
 
 

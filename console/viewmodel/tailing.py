@@ -42,11 +42,10 @@ class TailRun:
         wanted: Filter | None = None,
         patience_ms: float = 10_000,
         stops: Mapping[TopicPartition, int] | None = None,
-        key: bytes | None = None,
     ) -> None:
-        """``stops``: the ends as they were when somebody looked before, for ``until`` the end. ``key``: only records
-        that have it."""
-        self._key = key
+        """``stops``: the ends as they were when somebody looked before, for ``until`` the end."""
+        # Only records that have it, if it is said before reading begins.
+        self.key: bytes | None = None
         self._until = until
         self._count = count
         self._wanted = wanted or Filter()
@@ -103,7 +102,7 @@ class TailRun:
             # What comes of partitions that are read to their end already is no progress, nor is a problem that comes
             # and goes: a broker that hangs is asked again and again.
             self._progress_at_ms = now_ms
-            if (self._key is None or record.key == self._key) and passes(self._wanted, record):
+            if (self.key is None or record.key == self.key) and passes(self._wanted, record):
                 shown.append(record)
                 self.printed += 1
                 if self._count is not None and self.printed >= self._count:
@@ -161,7 +160,7 @@ class TailRun:
         return True
 
     def _counted(self) -> str:
-        if self._wanted.is_active or self._key is not None:
+        if self._wanted.is_active or self.key is not None:
             return f"{self.printed:,} of {text.plural(self.read, 'record')} matched"
         return text.plural(self.printed, "record")
 

@@ -300,12 +300,13 @@ async def test_typed_json_is_written_as_the_serde_has_it(tmp_path: Path) -> None
 async def test_a_key_is_looked_for_as_its_serde_writes_it(tmp_path: Path) -> None:
     said = "topics: [{topic: numbers, key: int32}, {topic: orders, key: avro}]"
     values = values_for(tmp_path, said)
-    assert values.key_bytes("numbers", "7") == values.key_bytes("numbers", "0x00000007") == b"\0\0\0\7"
-    assert values.key_bytes("plain", "7") == b"7"
-    with pytest.raises(SerdeError, match="keys of orders are avro: type the bytes, as in 0x0a1b"):
-        values.key_bytes("orders", "7")
+    for typed in ("7", "0x00000007"):
+        assert await values.sought_key("numbers", typed) == b"\0\0\0\7"
+    assert await values.sought_key("plain", "7") == b"7"
+    with pytest.raises(SerdeError, match="no registry is known"):
+        await values.sought_key("orders", "7")
     with pytest.raises(SerdeError, match="int32 is a whole number of 4 bytes"):
-        values.key_bytes("numbers", "seven")
+        await values.sought_key("numbers", "seven")
 
 
 async def test_several_read_at_a_time_each_by_the_rules_it_began_with(tmp_path: Path) -> None:

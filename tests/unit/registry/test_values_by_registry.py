@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from registry_http import registry_http
 
 from console.gateway import NewRecord
+from console.gateway.readable import ReadableGateway
 from console.serde_acts import written
 from console.values.options import ValueOptions
 from console.values.serdes import SerdeError
@@ -38,6 +39,7 @@ async def test_what_is_typed_is_written_by_the_newest_schema_of_its_topic_and_re
         key = await values.write("orders", "key", "o-7")
         assert key == await values.write("orders", "key", '"o-7"')
         assert await values.write("orders", "key", "7") == key[:5] + b"\x027"
+        assert await values.sought_key("orders", "o-7") == key
         value = await values.write("orders", "value", '{"id": 7, "paid": true}')
         assert values.written_as("orders", "value", value) == "avro, schema 3 Order · orders-value version 2"
         read = await read_one(values.begin(), key, value, "orders")
@@ -54,7 +56,7 @@ async def test_what_is_typed_is_written_by_the_newest_schema_of_its_topic_and_re
         # No schema: text, as ever; and what was text stays text where it is changed.
         plain = await values.write("logs", "value", "x")
         assert plain == b"x" and values.written_as("logs", "value", plain) == ""
-        app: Any = SimpleNamespace(gateway=SimpleNamespace(values=values))
+        app: Any = SimpleNamespace(gateway=ReadableGateway(cast("Any", None), values))
         sent = NewRecord("orders", b"k", b"{}")
         before = RecordView("orders", 0, 0, 0, b"k", b"{}")
         typed = {"value": '{"id": 7}'}
@@ -67,9 +69,7 @@ async def test_nothing_is_sent_as_text_where_a_registry_that_is_gone_may_have_a_
     async with registry_http() as registry:
         url = registry.url
     values = Values(ValueOptions(registry=url), folder=tmp_path, environment={})
-    with pytest.raises(
-        SerdeError, match=r"Connection refused; so nobody knows whether orders-value has a schema: V str"
-    ):
+    with pytest.raises(SerdeError, match="Connection refused; so nobody knows whether orders-value has a schema"):
         await values.write("orders", "value", "x")
     (tmp_path / "serdes.yaml").write_text("topics: [{topic: orders, value: string}]")
     assert await values.write("orders", "value", "x") == b"x"
