@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -218,3 +219,26 @@ def test_a_member_that_was_given_up_while_it_asked_takes_no_answer_for_its_own(
 
         monkeypatch.setattr(GroupCoordinator, "send", answered_too_late)
         wait_until("another task", lambda: before not in run.worker.tasks.values() and run.worker.tasks, 10)
+
+
+def test_slow_functions_keep_no_transaction_open_beyond_its_time(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    source, output = topics.create("source", 2), topics.create("output")
+    for partition in range(2):
+        topics.write(source, *map(str, range(500)), partition=partition)
+
+    def slow(value: str) -> str:
+        time.sleep(0.005)
+        return value
+
+    builder = StreamsBuilder()
+    builder.stream(source, BOTH).map_values(slow).to(output, Produced(key_serde=TEXT, value_serde=TEXT))
+    settings = {
+        "application_id": source,
+        "processing_guarantee": "exactly_once_v2",
+        "transaction_timeout_ms": 1000,
+    }
+    with Running(cluster, builder.build(), tmp_path, **settings), topics.reading(output) as read:
+        wait_until("commits", lambda: len(read()) > 100, 10)
+        assert read().count("0") == 2, "both tasks have their turns"

@@ -50,6 +50,8 @@ def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
             "fetch.wait.max.ms": 100,
             # What is prefetched fills the queue again and again; librdkafka's second of rest is a second of waiting.
             "fetch.queue.backoff.ms": 10,
+            # Kafka's default; librdkafka's is the other.
+            "isolation.level": "read_uncommitted",
             # A broker that comes back is found soon.
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
@@ -61,7 +63,7 @@ def make_consumer(config: StreamsConfig, kind: str, client_id: str) -> Consumer:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
-            "isolation.level": "read_committed" if config.exactly_once else "read_uncommitted",
+            **({"isolation.level": "read_committed"} if config.exactly_once else {}),
         },
         logger=LIBRDKAFKA_LOG,
     )

@@ -77,7 +77,6 @@ _OURS = (
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
-    "isolation.level",
     "partitioner",
     "transactional.id",
 )
@@ -182,6 +181,10 @@ class StreamsConfig:
             )
         if self.exactly_once and "commit.interval.ms" not in given:
             values["commit.interval.ms"] = _EXACTLY_ONCE_COMMIT_INTERVAL_MS
+        if self.exactly_once and any(name.endswith("isolation.level") for name in self._clients):
+            raise StreamsConfigError(
+                f"isolation.level is read_committed where processing.guarantee is {EXACTLY_ONCE}; leave it out"
+            )
         if values["group.protocol"] not in ("", STREAMS, CLASSIC):
             raise StreamsConfigError(
                 f"group.protocol: {values['group.protocol']!r} is neither {STREAMS} (KIP-1071: Apache Kafka 4.2 "

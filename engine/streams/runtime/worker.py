@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 # A commit waits for a rebalance that is under way, but no transaction may time out over it.
 _REBALANCE_PATIENCE_S = 5.0
 _LOOK_AT_ENDS_S = 0.5
+_PROCESS_S = 0.5
+"""So long a turn processes when there is more than that to do: then the group, commits and fetches have theirs."""
 
 
 class Worker:
@@ -113,6 +115,9 @@ class Worker:
         self._assigned = NO_TASKS
         self.unmade: dict[TaskId, str] = {}
         self._left_standbys = LeftStandbys()
+        self._turns = 0
+        self._is_behind = False
+        """Whether records waited at the end of the last turn that could have been processed."""
         self._next_commit = 0.0
         self._next_clean_up = 0.0
         self._next_look = 0.0
@@ -274,7 +279,7 @@ class Worker:
         restored = self.changelogs.poll(0.1 if self._waits_for_restore() else 0)
         self._advance_tasks()
         self._globals.poll(0)
-        self._fetch(0 if restored else self._poll_s())
+        self._fetch(0 if restored or self._is_behind else self._poll_s())
         self._process()
         self._output.poll()
         now = time.monotonic()
@@ -492,10 +497,14 @@ class Worker:
         self._input.fetch(by_input, timeout_s)
 
     def _process(self) -> None:
+        """All that waits, unless it takes so long that something else is due; then another task is first next time."""
         idle_ms, limit = self.config["max.task.idle.ms"], self.config["buffered.records.per.partition"]
-        for each in self._active():
-            if each.phase is not Phase.RUNNING:
-                continue
+        running = [each for each in self._active() if each.phase is Phase.RUNNING]
+        until = min(time.monotonic() + _PROCESS_S, self._next_commit)
+        self._is_behind = False
+        self._turns += 1
+        first = self._turns % len(running) if running else 0
+        for each in (*running[first:], *running[:first]):
             task = each.task
             now_ms = _now_ms()
             while each.may_process(idle_ms) and (count := task.process(now_ms, each.batch)):
@@ -505,6 +514,9 @@ class Worker:
                 self._gate.let_in()
                 began_ms, now_ms = now_ms, _now_ms()
                 each.fit_batch(count, now_ms - began_ms)
+                if time.monotonic() >= until:
+                    self._is_behind = True
+                    break
             task.punctuate_wall_clock(now_ms)
             self._input.hold_back(each, limit)
 

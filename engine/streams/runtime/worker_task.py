@@ -48,8 +48,8 @@ class WorkerTask:
         """Input partitions that were read to their end since their last record."""
         self.paused: set[Partition] = set()
         self.log_ends: dict[Partition, int] = {}
-        self.batch = _BATCH
-        """How many records to process at once."""
+        self.batch = 1
+        """How many records to process at once: few, until it is known how long they take."""
         self.restored = 0
         """Records that its stores took from their changelogs before it could process, as an active task."""
         self._idle_since: float | None = None
@@ -112,10 +112,13 @@ class WorkerTask:
         return (now - self._idle_since) * 1000 >= max_idle_ms
 
     def fit_batch(self, count: int, took_ms: int) -> None:
-        """Batches of slow functions are smaller, so that commits, heartbeats and queries do not wait for one."""
+        """Batches of slow functions are smaller, so that commits, the group and queries do not wait for one.
+
+        They grow only by what was seen: single records that come now and then say nothing about a thousand.
+        """
         if took_ms > _BATCH_MS:
             self.batch = max(1, min(self.batch, count * _BATCH_MS // took_ms))
-        elif self.batch < _BATCH:
+        elif count >= self.batch:
             self.batch = min(_BATCH, self.batch * 2)
 
     def lag(self) -> int | None:

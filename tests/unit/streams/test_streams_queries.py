@@ -611,6 +611,12 @@ def test_batches_of_slow_functions_become_small_and_large_again() -> None:
     world.give(0, "counts", 0)
     world.close()
     (task,) = world.tasks[0].values()
+    assert task.batch == 1
+    for _ in range(20):
+        task.fit_batch(1, 50)
+    assert task.batch == 2, "of a function that is slow, seen one record at a time"
+    for _ in range(10):
+        task.fit_batch(task.batch, 3)
     assert task.batch == 1000
     task.fit_batch(1000, 5000)
     assert task.batch == 20

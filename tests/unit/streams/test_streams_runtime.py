@@ -60,13 +60,14 @@ def test_values_of_a_file_become_what_they_name() -> None:
     default.value.serde=long
     processing.exception.handler=org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler
     producer.linger.ms=3
+    consumer.isolation.level=read_committed
     """
     config = StreamsConfig(read_properties(text))
     assert config.bootstrap == [("a", 1), ("b", 2)]
     assert config["default.value.serde"].serialize(1) == bytes(7) + b"\1"
     assert config["processing.exception.handler"] is go_on
     assert config.librdkafka("producer.")["linger.ms"] == "3"
-    assert "linger.ms" not in config.librdkafka("consumer.")
+    assert config.librdkafka("consumer.").keys() - config.librdkafka().keys() == {"isolation.level"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,10 @@ def test_values_of_a_file_become_what_they_name() -> None:
         ({"processing.guarantee": "exactly_once"}, "neither at_least_once nor exactly_once_v2"),
         ({"group.protocol": "consumer"}, "neither streams"),
         ({"producer.transactional.id": "x"}, "sets transactional.id itself"),
+        (
+            {"consumer.isolation.level": "read_uncommitted", "processing.guarantee": "exactly_once_v2"},
+            "isolation.level is read_committed where",
+        ),
         ({"group.instance.id": "one"}, "static members are not built"),
         ({"main.consumer.group.instance.id": "one"}, "static members are not built"),
         ({"default.key.serde": "text"}, "none of StringSerde"),
