@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 _MOST_BYTES = 32 << 20
+_READ_S = 10.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 NOBODY = "no Connect worker is known here: `kconsole connect run` starts one, or --connect-url names one"
 
@@ -60,7 +61,8 @@ class ConnectRest:
     """Asks one worker after the other until one answers; a connection for each question."""
 
     def __init__(self, place: ConnectPlace, timeout_s: float = 95.0) -> None:
-        """``timeout_s``: for each worker; longer than the 90 s that a worker gives itself."""
+        """``timeout_s``: for each worker, longer than the 90 s that a worker gives itself; what is merely read is
+        waited for ten seconds at the most, since a worker that hangs may have others that do not."""
         self.place = place
         self._timeout_s = timeout_s
 
@@ -98,11 +100,12 @@ class ConnectRest:
         assert parts.hostname is not None, url
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
         connection: http.client.HTTPConnection
+        timeout_s = min(self._timeout_s, _READ_S) if method == "GET" else self._timeout_s
         if parts.scheme == "https":
             context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(parts.hostname, port, timeout=self._timeout_s, context=context)
+            connection = http.client.HTTPSConnection(parts.hostname, port, timeout=timeout_s, context=context)
         else:
-            connection = http.client.HTTPConnection(parts.hostname, port, timeout=self._timeout_s)
+            connection = http.client.HTTPConnection(parts.hostname, port, timeout=timeout_s)
         headers = {"Accept": "application/json", **self._credentials(parts.username, parts.password)}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:

@@ -125,6 +125,16 @@ class ConnectorView(PolledView):
         super().__init__(about)
         self._connector: ConnectorRow | None = None
 
+    def begin(self) -> None:
+        # What the list told is there at once, with its age, also where no worker answers now.
+        now_ms = self.console.monotonic_ms()
+        for row in self.console.history.connectors.rows(now_ms):
+            if (row.group, row.told.name) == (self.about["group"], self.about["name"]):
+                self._connector = row
+                tasks = [ConnectTaskRow(each, row.counts.get(each.number)) for each in row.told.tasks]
+                self.kept.take(Told({"": tasks}), now_ms - row.age_ms)
+        super().begin()
+
     async def ask(self) -> Told:
         told = await self.console.gateway.connect.tasks(self.about["group"], self.about["name"])
         first, *tasks = told.rows[""] or ()

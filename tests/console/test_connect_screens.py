@@ -178,3 +178,6 @@ async def test_workers_that_do_not_answer_leave_what_they_told_with_its_age() ->
         it.app.main.run_command("connect")
         await it.settle()
         assert it.title == "connectors(all)[3]"
+        # Its tasks were told with it.
+        await it.press("enter")
+        assert it.title == "tasks(billing)[2]" and "! down" in it.screen and "AGE" in it.screen
