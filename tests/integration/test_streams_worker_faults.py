@@ -14,12 +14,14 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from engine.streams import Consumed, Materialized, Produced, Serdes, StreamsBuilder, StreamsError, Topology
-from engine.streams.runtime import classic_membership, clients
+from engine.streams import Consumed, Grouped, Materialized, Produced, Serdes, StreamsBuilder, StreamsError, Topology
+from engine.streams.runtime import classic_membership, clients, task_directories
 from engine.streams.runtime.config import StreamsConfig
 from engine.streams.runtime.coordinator import GroupCoordinator
 from engine.streams.runtime.worker import Worker
 from engine.streams.runtime.worker_state import WorkerState
+from engine.streams.runtime.worker_task import Phase
+from engine.streams.stores.state_directory import StateDirectory
 from engine.testing.cluster import KafkaCluster
 from tests.integration.raw_client import wait_until
 from tests.integration.test_streams_workers import GROUP_CONFIGS
@@ -110,8 +112,10 @@ class Running:
         assert not self._thread.is_alive()
 
     def until_it_runs(self, tasks: int) -> None:
-        worker = self.worker
-        wait_until("tasks", lambda: worker.state is WorkerState.RUNNING and len(worker.tasks) == tasks, 20)
+        def phases() -> list[Phase]:
+            return [each.phase for each in list(self.worker.tasks.values())]
+
+        wait_until("tasks", lambda: phases() == [Phase.RUNNING] * tasks, 20)
 
 
 def copied(output: str, *inputs: str) -> Topology:
@@ -242,3 +246,24 @@ def test_slow_functions_keep_no_transaction_open_beyond_its_time(
     with Running(cluster, builder.build(), tmp_path, **settings), topics.reading(output) as read:
         wait_until("commits", lambda: len(read()) > 100, 10)
         assert read().count("0") == 2, "both tasks have their turns"
+
+
+def test_workers_that_share_a_state_dir_may_have_one_task_both_and_wait_for_no_stopped_one(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_directories, "_PATIENCE_S", 0.1)
+    source = topics.create("source")
+    builder = StreamsBuilder()
+    builder.stream(source, BOTH).group_by_key(Grouped(key_serde=TEXT, value_serde=TEXT)).count(Materialized("counts"))
+    settings = {"application_id": source, "num_standby_replicas": 1}
+    # The lock of a worker that was stopped (SIGSTOP) and that the group has given up.
+    with (
+        StateDirectory(tmp_path / source).acquire("0_0"),
+        Running(cluster, builder.build(), tmp_path, **settings) as one,
+        Running(cluster, builder.build(), tmp_path, **settings) as other,
+    ):
+        one.until_it_runs(1)
+        other.until_it_runs(1)
+        roles = [each.role for run in (one, other) for each in run.worker.tasks.values()]
+        assert sorted(roles) == ["active", "standby"]
+        assert sorted(each.name for each in (tmp_path / source).glob("0_0*")) == ["0_0", "0_0-2", "0_0-3"]

@@ -40,12 +40,12 @@ from engine.streams.runtime.repartition_purge import RepartitionPurge
 from engine.streams.runtime.restore import ChangelogReader
 from engine.streams.runtime.store_gate import StoreGate
 from engine.streams.runtime.store_view import ReadOnlyStore
+from engine.streams.runtime.task_directories import TaskDirectories
 from engine.streams.runtime.worker_state import WorkerState, WorkerStopped
 from engine.streams.runtime.worker_task import Phase, WorkerTask
 from engine.streams.stores.errors import TaskLockedError
 from engine.streams.stores.kinds import engines_by_name, engines_named
 from engine.streams.stores.memory import MemoryEngines
-from engine.streams.stores.state_directory import StateDirectory, TaskDirectory
 from engine.streams.task import StreamTask
 from engine.streams.topology import Topology
 
@@ -90,8 +90,7 @@ class Worker:
         }
         self._group_topology = group_topology(self.sub_topologies.values(), config["replication.factor"])
         self._resets = OffsetReset(topology, config)
-        self._directory = StateDirectory(config.state_directory)
-        self._directories: dict[TaskId, TaskDirectory] = {}
+        self._directories = TaskDirectories(config.state_directory, config["state.cleanup.delay.ms"])
         self._process_id = ProcessId(config.state_directory)
         process_id = self.process_id = self._process_id.value
         self.client_id = config["client.id"] or f"{config.application_id}-{process_id}"
@@ -119,7 +118,6 @@ class Worker:
         self._is_behind = False
         """Whether records waited at the end of the last turn that could have been processed."""
         self._next_commit = 0.0
-        self._next_clean_up = 0.0
         self._next_look = 0.0
         mine = {topic for each in self.sub_topologies.values() for topic in each.repartition_sources}
         self._purge = RepartitionPurge(self._topics, mine, config["repartition.purge.interval.ms"] / 1000)
@@ -170,8 +168,6 @@ class Worker:
             self.membership.on_member_id = self._process_id.replace_member
             self.membership.start()
             self._next_commit = time.monotonic() + self.config["commit.interval.ms"] / 1000
-            # Not at once: the group has not told yet what this worker gets, whose stores may be old but are wanted.
-            self._next_clean_up = time.monotonic() + self.config["state.cleanup.delay.ms"] / 1000
             while not self._stop.is_set():
                 self._guarded(self._turn)
                 if self.membership.failure is not None:
@@ -288,7 +284,7 @@ class Worker:
         ):
             self._next_commit = now + self.config["commit.interval.ms"] / 1000
             self._commit(self._active())
-            self._clean_up()
+            self._directories.clean()
         if now >= self._next_look:
             self._next_look = now + _LOOK_AT_ENDS_S
             self._end_left_standbys()
@@ -349,7 +345,9 @@ class Worker:
                 has.role, has.phase = role, Phase.CREATED
             else:
                 has.role = role
-        self.unmade = {task_id: role for task_id, role in self.unmade.items() if task_id in roles}
+        for task_id in self.unmade.keys() - roles.keys():
+            del self.unmade[task_id]
+            self._directories.forget(task_id)
         self._make_tasks()
         self._assigned = wanted
         self.membership.report(wanted)
@@ -368,10 +366,9 @@ class Worker:
         for task_id, role in list(self.unmade.items()):
             try:
                 self.tasks[task_id] = self._make_task(task_id, role)
-            except (TaskLockedError, PartitionUnknown) as error:
-                log.info("%s", error)
-            else:
-                del self.unmade[task_id]
+            except (TaskLockedError, PartitionUnknown):
+                continue
+            del self.unmade[task_id]
 
     def _inputs(self, task_id: TaskId) -> frozenset[Partition]:
         """What a task reads, as far as is known of topics: those of a sub-topology may differ in their partitions."""
@@ -392,8 +389,7 @@ class Worker:
         self._topics.expect(sub_topology.source_topics, task_id.partition)
         directory: Path | None = None
         if sub_topology.stores:
-            held = self._directories[task_id] = self._directory.acquire(str(task_id))
-            directory = held.path
+            directory = self._directories.acquire(task_id, is_active=role == "active")
         left = self._left_standbys.take_back(task_id, role)
         if left is not None:
             return left
@@ -459,14 +455,12 @@ class Worker:
         if each.is_active and each.phase is Phase.RUNNING:
             self._input.end(each)
         self.totals.leave(self.tasks, each)
-        held = self._directories.pop(each.id, None)
         try:
             if not keeps:
                 self.changelogs.remove(each)
                 each.task.close()
         finally:
-            if held is not None:
-                held.release()
+            self._directories.release(each.id)
 
     def _end_left_standbys(self, *, everything: bool = False) -> None:
         for each in self._left_standbys.over(everything=everything):
@@ -562,14 +556,6 @@ class Worker:
             if epoch <= 0:
                 raise MembershipLost("the group has no such member any more")
             send(group_metadata(self.config.application_id, self.membership.member_id, epoch))
-
-    def _clean_up(self) -> None:
-        """Delete what tasks left here that have long been elsewhere."""
-        now = time.monotonic()
-        if now >= self._next_clean_up:
-            delay_ms = self.config["state.cleanup.delay.ms"]
-            self._next_clean_up = now + delay_ms / 1000
-            self._directory.clean(_now_ms(), delay_ms)
 
     # -- shown to others ----------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """The directory of an application's stores: ``<state.dir>/<application.id>/<task>/``, one task one process.
 
 A task's directory is locked while it is in use (``.lock``, as Kafka Streams names it; the lock goes with the process).
+Where two workers have one task, an active one and a standby, or one that was stopped in the midst and one that has the
+task since, the second has a directory beside it, ``<task>-2``: each is a state as of its own offset.
 Directories of tasks that have gone elsewhere are deleted when nothing in them changed for ``state.cleanup.delay.ms``.
 
 Nothing is wiped after an unclean end, under exactly-once neither: a store's data and its changelog offset are one
@@ -10,6 +12,7 @@ commit, which comes after the transaction that covers them (docs/decisions/0032)
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 import shutil
@@ -20,7 +23,7 @@ from typing import Final
 from engine.streams.stores.errors import StateStoreError, TaskLockedError
 
 LOCK_FILE: Final = ".lock"
-_TASK: Final = re.compile(r"\d+_\d+|global")
+_TASK: Final = re.compile(r"\d+_\d+(-\d+)?|global")
 
 
 class TaskDirectory:
@@ -65,8 +68,30 @@ class StateDirectory:
             return []
         return sorted(each.name for each in self.root.iterdir() if each.is_dir() and _TASK.fullmatch(each.name))
 
-    def acquire(self, task: str) -> TaskDirectory:
-        """Make and lock a task's directory (``0_1``, or ``global``); TaskLockedError when another process has it."""
+    def acquire(self, task: str, *, beside: bool = False) -> TaskDirectory:
+        """Make and lock a task's directory (``0_1``, or ``global``), the one that changed last if there are several.
+
+        With ``beside`` another one where all of them are in use.
+
+        Raises:
+            TaskLockedError: another worker has it.
+            StateStoreError: it cannot be made or written to.
+        """
+        mine = [each for each in self.tasks() if each.partition("-")[0] == task]
+        mine.sort(key=lambda each: _last_change_ms(self.root / each), reverse=True)
+        refused: TaskLockedError | None = None
+        for each in mine or [task]:
+            try:
+                return self._lock(each)
+            except TaskLockedError as error:
+                refused = refused or error
+        assert refused is not None
+        if not beside:
+            raise refused
+        number = next(each for each in itertools.count(2) if f"{task}-{each}" not in mine)
+        return self._lock(f"{task}-{number}")
+
+    def _lock(self, task: str) -> TaskDirectory:
         path = self.root / task
         while True:
             try:
@@ -111,7 +136,7 @@ class StateDirectory:
             if _last_change_ms(path) + delay_ms > now_ms:
                 continue
             try:
-                directory = self.acquire(task)
+                directory = self._lock(task)
             except TaskLockedError:
                 continue
             with directory:

@@ -44,6 +44,21 @@ def test_one_process_has_a_task_until_it_ends(tmp_path: Path) -> None:
     state.acquire("0_1").release()
 
 
+def test_who_cannot_wait_for_a_directory_gets_one_beside_it_and_the_newest_is_taken_again(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    with state.acquire("0_1", beside=True) as first, state.acquire("0_1", beside=True) as second:
+        assert [each.path.name for each in (first, second)] == ["0_1", "0_1-2"]
+        with state.acquire("0_1", beside=True) as third:
+            assert third.path.name == "0_1-3"
+        for each, changed in ((first, 1), (second, 2), (third, 0)):
+            (each.path / "store").touch()
+            os.utime(each.path / "store", (0, changed))
+    assert state.tasks() == ["0_1", "0_1-2", "0_1-3"]
+    with state.acquire("0_1") as again:
+        assert again.path == second.path
+        assert state.clean(10 * DAY_MS, DAY_MS) == ["0_1", "0_1-3"], "nobody has them"
+
+
 def test_a_clean_up_takes_what_nobody_has_and_nobody_changed(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "app")
     (tmp_path / "app").mkdir()
