@@ -83,9 +83,13 @@ class SqlSinkTask(SinkTask):
         runs = self._runs(records)
         if self._connection is None:
             self._connection = self._database.connect()
-        with self._connection.begin():
-            for writer, rows in runs:
-                writer.write(self._connection, rows)
+        try:
+            with self._connection.begin():
+                for writer, rows in runs:
+                    writer.write(self._connection, rows)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            # Of the driver, which has no way to send a value: a NUL or half a surrogate in a text, a number too large.
+            raise DataError(f"{_where(records)} cannot be written: {error}") from error
 
     def _runs(self, records: Sequence[SinkRecord]) -> list[tuple[Writer, list[Row]]]:
         """Records that follow each other and go to the same columns of one table, together."""

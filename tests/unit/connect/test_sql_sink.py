@@ -135,6 +135,7 @@ def test_bad_records_are_found_among_good_ones_and_reported(target: Target) -> N
     target.connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL, price REAL)")
     bad = {3, 11, 12, 29}
     records = [order(number, None if number in bad else "x") for number in range(30)]
+    records[29] = order(29, "half of a character: \ud800")
     records.append(SinkRecord(topic="orders", partition=0, offset=30, value="text", value_schema=data.STRING))
     target.task(reporter=True).put(records)
     assert [each[0] for each in target.rows()] == [each for each in range(30) if each not in bad]
