@@ -6,6 +6,7 @@ number (``incrementing``), with a later time (``timestamp``) or both. A thread l
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 BULK, INCREMENTING, TIMESTAMP, BOTH = "bulk", "incrementing", "timestamp", "timestamp+incrementing"
 TABLES = "tables"
-"""Of a task: the tables it reads, with commas between."""
+"""Of a task: the tables it reads, as JSON: ``[[schema or null, name], …]``. A name may have any letter."""
 
 
 def _table_types(name: str, value: list[str]) -> None:
@@ -291,10 +292,10 @@ class SqlSourceConnector(SourceConnector):
 
     def task_configs(self, max_tasks: int) -> list[dict[str, str]]:
         if self._monitor is None:
-            return [{**self._props, TABLES: ""}]
-        tables = [str(each) for each in self._monitor.tables]
+            return [{**self._props, TABLES: "[]"}]
+        tables = self._monitor.tables
         groups = [tables[first::max_tasks] for first in range(min(max_tasks, len(tables)))]
-        return [{**self._props, TABLES: ",".join(each)} for each in groups]
+        return [{**self._props, TABLES: json.dumps(each)} for each in groups]
 
     def stop(self) -> None:
         if self._monitor is not None:

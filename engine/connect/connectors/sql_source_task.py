@@ -7,11 +7,13 @@ committed offset says, and no transaction stays open in the database between two
 from __future__ import annotations
 
 import heapq
+import json
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -76,10 +78,12 @@ class Reader:
         self._bulk: Iterator[Sequence[Any]] | None = None
         self._bulk_connection: Connection | None = None
         self._waiting: deque[SourceRecord] = deque()
-        extra = [each for each in (relation.increment, *relation.times) if each is not None]
-        self._selected = sa.select(*relation.columns, *(each.label(f"kconsole_{i}") for i, each in enumerate(extra)))
+        extra = [] if relation.increment is None else [relation.increment.label("kconsole_number")]
         if relation.times:
-            self._time = relation.times[0] if len(relation.times) == 1 else sa.func.coalesce(*relation.times)
+            moment = relation.times[0] if len(relation.times) == 1 else sa.func.coalesce(*relation.times)
+            self._time = sortable(moment) if database.dialect == "sqlite" else moment
+            extra.append(self._time.label("kconsole_time"))
+        self._selected = sa.select(*relation.columns, *extra)
 
     def page(self, stopping: threading.Event) -> tuple[list[SourceRecord], bool]:
         """The next rows, and whether there may be more at once.
@@ -186,10 +190,9 @@ class Reader:
         raise DataError(f"{self.relation.what}.{named} has {value!r}: a column that increments has whole numbers")
 
     def _time_of(self, row: Sequence[Any]) -> datetime:
-        first = len(self.relation.columns) + (self.relation.increment is not None)
-        moment = next(each for each in row[first:] if each is not None)
-        if isinstance(moment, str):
-            moment = datetime.fromisoformat(moment)
+        moment = row[-1]
+        with suppress(ValueError):  # told below
+            moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
         if not isinstance(moment, datetime):
             named = ", ".join(each.name for each in self.relation.times)
             raise DataError(f"{self.relation.what}.{named} has {moment!r}, which is no point in time")
@@ -199,6 +202,8 @@ class Reader:
         return self._database.now(connection) - self._delay
 
     def _bound(self, moment: datetime) -> Any:
+        if self._database.dialect == "sqlite":
+            return self._database.for_column(moment, None).isoformat(" ", "microseconds")
         kind = self.relation.times[0].type
         kind = kind if isinstance(kind, sa.DateTime) else sa.DateTime()
         return sa.literal(self._database.for_column(moment, kind), kind)
@@ -214,6 +219,18 @@ class Reader:
         )
 
 
+def sortable(moment: Any) -> Any:
+    """A time of SQLite's as a text with microseconds, which sorts as the time does.
+
+    SQLite keeps times as the texts that it was given, of any length and with a blank or a T before the clock
+    (``CURRENT_TIMESTAMP`` has whole seconds), and compares them letter by letter. Those with a zone must be in UTC.
+    """
+    text: Any = sa.type_coerce(moment, sa.Text())
+    text = sa.func.replace(sa.func.replace(sa.func.rtrim(text, "Z"), "+00:00", ""), "T", " ")
+    rest = sa.func.substr("0000-00-00 00:00:00.000000", sa.func.length(text) + 1)
+    return sa.func.substr(text.concat(rest), 1, 26, type_=sa.Text())
+
+
 class SqlSourceTask(SourceTask):
     """Reads its tables in turn, each every ``poll.interval.ms``."""
 
@@ -225,8 +242,8 @@ class SqlSourceTask(SourceTask):
         self._interval_s = values["poll.interval.ms"] / 1000
         self._database = Database(values)
         what: list[TableId | None]
-        named = [each for each in props.get(TABLES, "").split(",") if each]
-        what = [None] if values["query"] else [self._database.table_id(each) for each in named]
+        named = json.loads(props.get(TABLES, "[]"))
+        what = [None] if values["query"] else [TableId(schema, name) for schema, name in named]
         self._due: list[tuple[float, int]] = [(0.0, index) for index in range(len(what))]
         self._what = what
         self._readers: dict[int, Reader] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Shop:
         return {"connection.url": f"sqlite:///{self.path}", "topic.prefix": "shop-", "poll.interval.ms": "0"} | own
 
     def task(self, offsets: Offsets | None = None, tables: str = "orders", **more: str) -> SqlSourceTask:
-        task = started(SqlSourceTask(), {**self.props(**more), "tables": tables}, offsets)
+        task = started(SqlSourceTask(), {**self.props(**more), "tables": json.dumps([[None, tables]])}, offsets)
         self.tasks.append(task)
         return task
 
@@ -128,6 +129,15 @@ def test_in_mode_timestamp_the_offset_moves_behind_all_rows_of_a_time(shop: Shop
         offsets.put(records[cut - 1].source_partition, records[cut - 1].source_offset)
         rest = polled(shop.task(offsets, mode="timestamp", timestamp__column__name="changed"), 8 - cut)
         assert set(numbers(records[:cut])) | set(numbers(rest)) == set(range(1, 9))
+
+
+@pytest.mark.parametrize("mode", ["timestamp", "timestamp+incrementing"])
+def test_times_that_sqlite_keeps_in_other_forms_are_in_their_order(shop: Shop, mode: str) -> None:
+    """``CURRENT_TIMESTAMP`` has whole seconds; to SQLite ``12:00:01`` and ``12:00:01.000000`` are two texts."""
+    texts = ["2026-01-02", "2026-01-02 12:00", *["2026-01-02 12:00:01"] * 5, "2026-01-02T12:00:01.5", at(2)]
+    orders(shop, *((number, "x", text) for number, text in enumerate([*texts, "2026-01-02 12:00:03Z"])))
+    task = shop.task(mode=mode, timestamp__column__name="changed", batch__max__rows="2")
+    assert numbers(polled(task, 99, polls=12)) == list(range(10))
 
 
 def test_of_several_time_columns_the_first_with_a_value_counts(shop: Shop) -> None:
@@ -309,26 +319,36 @@ def connector(shop: Shop, **more: str) -> tuple[SqlSourceConnector, Asked]:
     return made, asked
 
 
+def tables_of(made: SqlSourceConnector, max_tasks: int) -> list[list[str]]:
+    return [[name for _, name in json.loads(each["tables"])] for each in made.task_configs(max_tasks)]
+
+
 def test_tables_are_shared_among_tasks_and_new_ones_are_noticed(shop: Shop) -> None:
     for name in ("a", "b", "c", "secret"):
         shop.run(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY)")
     shop.run("CREATE VIEW seen AS SELECT * FROM a")
     made, asked = connector(shop, table__blacklist="secret", table__poll__interval__ms="10")
     try:
-        assert [each["tables"] for each in made.task_configs(2)] == ["a,c", "b"]
-        assert [each["tables"] for each in made.task_configs(9)] == ["a", "b", "c"]
+        assert tables_of(made, 2) == [["a", "c"], ["b"]]
+        assert tables_of(made, 9) == [["a"], ["b"], ["c"]]
         shop.run("CREATE TABLE d (id INTEGER PRIMARY KEY)")
         assert asked.reconfigured.wait(5)
-        assert [each["tables"] for each in made.task_configs(1)] == ["a,b,c,d"]
+        assert tables_of(made, 1) == [["a", "b", "c", "d"]]
         assert made.task_class() is SqlSourceTask
         assert not asked.errors
     finally:
         made.stop()
+    shop.run('CREATE TABLE "d.e, ""f""" (id INTEGER PRIMARY KEY)')
+    shop.run('INSERT INTO "d.e, ""f""" VALUES (1)')
+    made, _ = connector(shop, table__blacklist="a,b,c,d,secret", mode="incrementing")
+    shop.tasks.append(task := started(SqlSourceTask(), made.task_configs(1)[0]))
+    assert polled(task, 1)[0].topic == 'shop-d.e, "f"'
+    made.stop()
     made, _ = connector(shop, table__types="VIEW")
-    assert [each["tables"] for each in made.task_configs(4)] == ["seen"]
+    assert tables_of(made, 4) == [["seen"]]
     made.stop()
     made, _ = connector(shop, query="SELECT * FROM a", mode="bulk")
-    assert [each["tables"] for each in made.task_configs(4)] == [""]
+    assert tables_of(made, 4) == [[]]
     made.stop()
 
 
