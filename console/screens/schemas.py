@@ -35,6 +35,11 @@ class SchemasView(PolledView):
         self._url = ""
         self._level: Level | None = None
 
+    def begin(self) -> None:
+        # What was told before stays, with its age, also for who comes back.
+        self.kept = self.console.history.subjects
+        super().begin()
+
     async def ask(self) -> Told:
         schemas = self.console.gateway.schemas
         self._url = await schemas.url()

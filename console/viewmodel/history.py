@@ -31,6 +31,8 @@ class History:
         self.workers: dict[str, KeptWorkers] = {}
         # Connectors as workers of Connect told them last.
         self.connectors = KeptRows()
+        # Subjects as the schema registry told them last.
+        self.subjects = KeptRows()
 
     def add(self, key: object, at_ms: int, value: float | None) -> None:
         """Take a value; ``None`` (not known now) leaves a gap of nothing."""

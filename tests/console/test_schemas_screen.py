@@ -163,3 +163,14 @@ async def test_read_only_shows_everything_and_changes_nothing() -> None:
         await driver.press("e", "n", "L", "enter", "ctrl+d")
         assert calls(driver) == []
         assert "schema(orders-value)" in driver.title
+
+
+async def test_a_registry_that_does_not_answer_leaves_what_it_told_also_for_who_comes_back() -> None:
+    async with driving() as driver:
+        driver.gateway.refusing = "down"
+        driver.gateway.clock.advance(8_000)
+        for command in ("topics", "schemas"):
+            driver.app.main.run_command(command)
+            await driver.settle()
+        assert driver.keys == ["orders-value", "payments-value"]
+        assert "Connection refused" in driver.screen and "AGE" in driver.screen
