@@ -130,7 +130,7 @@ class Acts:
             if after is not None and not failed:
                 after()
 
-        app.run_worker(run(), group="acts", exit_on_error=False)
+        app.run_worker(run, group="acts", exit_on_error=False)
 
     def _finish(self, entry: ActLogEntry, hint: str) -> None:
         self._app.travel.recordings.command(entry)

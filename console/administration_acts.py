@@ -213,7 +213,7 @@ class AdministrationActs(ActsPart):
             ]
             self._app.push_screen(Preview(f"quotas of {who}: do it?", lines), answered)
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class AdministrationActs(ActsPart):
                 }
             )
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     # -- records --------------------------------------------------------------------------------------------------
 

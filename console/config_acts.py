@@ -106,7 +106,7 @@ class ConfigActs(ActsPart):
                 return
             self._show(of, configs, edits, done)
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def _show(
         self, of: ConfigOf, configs: dict[str, ConfigValue], edits: Sequence[Edit], done: Callable[[], None]

@@ -141,7 +141,7 @@ class ConnectActs(ActsPart):
                 return
             self._ask_class(list(groups), classes, after)
 
-        self._app.run_worker(look(), group="connect", exclusive=True, exit_on_error=False)
+        self._app.run_worker(look, group="connect", exclusive=True, exit_on_error=False)
 
     def _ask_class(self, groups: list[str], classes: tuple[str, ...], after: After) -> None:
         short = {each.rpartition(".")[2].removesuffix("Connector"): each for each in classes}
@@ -162,7 +162,7 @@ class ConnectActs(ActsPart):
                     return
                 self._ask_config(group, template_of(kind, keys), None, "", after)
 
-            self._app.run_worker(look(), group="connect", exclusive=True, exit_on_error=False)
+            self._app.run_worker(look, group="connect", exclusive=True, exit_on_error=False)
 
         note = "What it needs and can be told stands in the next form."
         self._app.push_screen(Form("a new connector", fields, yes="Next", note=note), submitted)
@@ -214,7 +214,7 @@ class ConnectActs(ActsPart):
                 return
             self._put(group, config, before, after)
 
-        self._app.run_worker(look(), group="connect", exclusive=True, exit_on_error=False)
+        self._app.run_worker(look, group="connect", exclusive=True, exit_on_error=False)
 
     def _put(self, group: str, config: dict[str, str], before: Mapping[str, str] | None, after: After) -> None:
         name = config["name"]

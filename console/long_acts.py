@@ -59,7 +59,7 @@ class LongActs:
             finally:
                 self._end(stop)
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def perform(self, kind: str, what: str, command: str, act: Callable[[Stop], Awaitable[str]]) -> None:
         """Do it, as :meth:`console.actions.Acts.perform` does."""

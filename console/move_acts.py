@@ -83,7 +83,7 @@ class MoveActs(ActsPart):
                 )
                 self._app.flash(f"{done}: nothing to move", "info")
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def _show_plan(self, what: str, plan: MovePlan) -> None:
         def check(values: dict[str, str]) -> str:

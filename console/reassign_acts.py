@@ -88,7 +88,7 @@ class ReassignActs(ActsPart):
             else:
                 self._app.flash("reassign: all of it is where it is wished already", "info")
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def _show(self, plan: MovePlan, throttle: int | None, remark: str) -> None:
         command = reassign_command(self._bootstrap, plan, throttle)

@@ -69,7 +69,7 @@ class ResetActs(ActsPart):
             self._app.flash(summary(plan), "info")
             self._show(plan)
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def _show(self, plan: ResetPlan) -> None:
         wish = plan.wish

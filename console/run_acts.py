@@ -48,7 +48,7 @@ class RunActs:
             except GatewayError as error:
                 self._app.flash(f"{words}: {error}", "under_replicated")
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     # -- places -----------------------------------------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ class SchemaActs(ActsPart):
             title = "compatibility" if subject is None else f"compatibility of {subject}"
             self._app.push_screen(Form(title, fields, yes="Set", note=note), submitted)
 
-        self._app.run_worker(run(), group="acts", exit_on_error=False)
+        self._app.run_worker(run, group="acts", exit_on_error=False)
 
     def _set_level(self, url: str, subject: str | None, level: str | None, after: After) -> None:
         path = "/config" if subject is None else f"/config/{quote(subject, safe='')}"

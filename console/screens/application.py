@@ -56,7 +56,7 @@ class WorkersWatched(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._watch(), group="polled", exclusive=True, exit_on_error=False)
+        self.run_worker(self._watch, group="polled", exclusive=True, exit_on_error=False)
 
     async def _watch(self) -> None:
         while True:

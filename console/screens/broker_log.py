@@ -90,7 +90,7 @@ class LogView(View):
         self.refresh_title()
 
     def _start_reading(self) -> None:
-        self.run_worker(self._read(), group="log", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="log", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         position: int | None = None

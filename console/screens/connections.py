@@ -31,7 +31,7 @@ class ConnectionsView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(), group="connections", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="connections", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         while True:

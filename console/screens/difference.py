@@ -26,7 +26,7 @@ class DifferenceView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(), group="difference", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="difference", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         try:

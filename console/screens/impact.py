@@ -33,7 +33,7 @@ class ImpactView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._ask(), group="impact", exclusive=True, exit_on_error=False)
+        self.run_worker(self._ask, group="impact", exclusive=True, exit_on_error=False)
 
     async def _ask(self) -> None:
         """Transactional ids are in no metadata: their coordinators tell them."""

@@ -31,7 +31,7 @@ class MovesView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(), group="moves", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="moves", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         while True:

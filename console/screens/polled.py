@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from console.gateway import GatewayError
@@ -38,14 +39,14 @@ class PolledView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(self.REFRESH_S), group="polled", exclusive=True, exit_on_error=False)
+        self.run_worker(partial(self._read, self.REFRESH_S), group="polled", exclusive=True, exit_on_error=False)
 
     def read_again(self) -> None:
         """Now, and once more soon: something was changed, and not every broker has heard of it."""
         if not (self.is_mounted and self.is_attached):
             # Somebody left while it was done.
             return
-        self.run_worker(self._read(_SOON_S), group="polled", exclusive=True, exit_on_error=False)
+        self.run_worker(partial(self._read, _SOON_S), group="polled", exclusive=True, exit_on_error=False)
 
     async def _read(self, wait_s: float) -> None:
         while True:

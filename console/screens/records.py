@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -152,7 +153,7 @@ class RecordsView(View):
         self._problem = ""
         self._caught_up = False
         self._gather_until_ms = self.console.monotonic_ms() + _GATHER_MS
-        self.run_worker(self._read(self._read_from), group="records", exclusive=True, exit_on_error=False)
+        self.run_worker(partial(self._read, self._read_from), group="records", exclusive=True, exit_on_error=False)
 
     async def _read(self, read_from: ReadFrom) -> None:
         while True:

@@ -50,7 +50,7 @@ class SegmentsView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(), group="segments", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="segments", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         while True:
@@ -127,7 +127,7 @@ class BatchesView(View):
         self._start_reading()
 
     def _start_reading(self) -> None:
-        self.run_worker(self._read(), group="batches", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="batches", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         gateway = self.console.gateway
@@ -230,7 +230,7 @@ class BatchesView(View):
                 return
             self.console.push_screen(BatchDetail(batch))
 
-        self.run_worker(show(), group="batch", exclusive=True, exit_on_error=False)
+        self.run_worker(show, group="batch", exclusive=True, exit_on_error=False)
 
 
 class BatchDetail(Detail):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -299,7 +300,7 @@ class SimulationView(View):
         if isinstance(row, Decision):
             self.console.push_screen(Detail(f"event {row.number:,}", detail_lines(row, self.simulation.story)))
         else:
-            self.run_worker(self._open_message(row), group="detail", exclusive=True, exit_on_error=False)
+            self.run_worker(partial(self._open_message, row), group="detail", exclusive=True, exit_on_error=False)
 
     async def _open_message(self, row: WireMessage) -> None:
         try:

@@ -31,7 +31,7 @@ class StreamsView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._watch(), group="polled", exclusive=True, exit_on_error=False)
+        self.run_worker(self._watch, group="polled", exclusive=True, exit_on_error=False)
 
     async def _watch(self) -> None:
         """Workers tell more than brokers; where none can be asked, what brokers tell is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from console.gateway import GatewayError
@@ -40,7 +41,7 @@ class WireView(View):
 
     def begin(self) -> None:
         super().begin()
-        self.run_worker(self._read(), group="wire", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="wire", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
         while True:
@@ -121,7 +122,7 @@ class WireView(View):
         if row is not None:
             # What is looked at shall not be pushed out of the table meanwhile.
             self.table.follow = False
-            self.run_worker(self._open(row), group="detail", exclusive=True, exit_on_error=False)
+            self.run_worker(partial(self._open, row), group="detail", exclusive=True, exit_on_error=False)
 
     async def _open(self, row: WireRow) -> None:
         try:

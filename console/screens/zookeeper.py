@@ -110,7 +110,7 @@ class ZooKeeperView(View):
     def begin(self) -> None:
         self._show_pane(self._pane)
         self.refresh_rows()
-        self.run_worker(self._read(), group="zookeeper", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read, group="zookeeper", exclusive=True, exit_on_error=False)
 
     def _show_pane(self, pane: str) -> None:
         self._pane = pane

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -188,3 +190,15 @@ async def test_commands_name_an_application() -> None:
         it.app.main.run_command(f"topo {APPLICATION}")
         await it.settle()
         assert it.title.startswith("topology(word-count)")
+
+
+async def test_who_asks_again_before_the_question_before_was_asked_leaves_none_behind() -> None:
+    async with application() as it:
+        await it.press("enter", "s")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            it.view.read_again()
+            it.view.read_again()
+            await it.settle()
+            gc.collect()
+        assert [str(each.message) for each in told] == []
