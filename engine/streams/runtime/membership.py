@@ -230,11 +230,9 @@ class Membership(ABC):
     # -- the loop's side ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._live())
-        finally:
-            self._loop.close()
+        # Whoever waits for an answer is told when the thread ends: what is under way is cancelled.
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._live())
 
     def _close(self) -> None:
         self._closing = True

@@ -32,6 +32,9 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 _READERS: Final = 8
 _ASK_S: Final = 1.5
 _MOST_BYTES: Final = 64 << 20
+# Bytes that are no HTTP close their connection; they are not worth a traceback each. What handlers do is logged here.
+_QUIET: Final = logging.getLogger(f"{__name__}.http")
+_QUIET.setLevel(logging.CRITICAL)
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
@@ -81,11 +84,8 @@ class QueryServer:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         from aiohttp import ClientSession, ClientTimeout, web
@@ -102,7 +102,7 @@ class QueryServer:
         application.router.add_get("/v1/routes", self._routes)
         application.router.add_get("/v1/stores/{store}/{kind}", self._query)
         application.router.add_get("/v1/parts/{store}/{kind}", self._parts)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, logger=_QUIET, shutdown_timeout=1.0)
         headers = {"Authorization": f"Bearer {self._token.decode()}"} if self._token else {}
         async with ClientSession(timeout=ClientTimeout(total=_ASK_S), headers=headers) as self._session:
             await runner.setup()
@@ -188,6 +188,8 @@ def _answer(document: Any, status: int = 200) -> web.Response:
     headers = dict(_HEADERS)
     if status == 503:
         headers["Retry-After"] = "1"
-    return web.json_response(
-        document, status=status, headers=headers, dumps=lambda each: json.dumps(each, ensure_ascii=False)
-    )
+    try:
+        body = json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a character, which JSON may have and UTF-8 not
+        body = json.dumps(document).encode()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")

@@ -75,8 +75,8 @@ class QueryService:
             raise _not_ready(info, answers)
         entries, truncated = merged(query, answers)
         stale = any(each.stale for each in answers.found.values())
+        missing = [{"partition": each, "state": state} for each, state in sorted(answers.missing.items())]
         if kind is not Kind.KEY:
-            missing = [{"partition": each, "state": state} for each, state in sorted(answers.missing.items())]
             return {"entries": entries, "truncated": truncated, "stale": stale, "missing": missing}
         where = next((of for of, each in answers.found.items() if each.entries), None)
         if where is None:
@@ -84,7 +84,8 @@ class QueryService:
             asked = next(iter(answers.found), None)
             worker = answers.found[asked].worker if asked is not None else str(self._endpoint)
             of = None if info.is_global else asked
-            return {"found": False, "key": given.get("key"), "value": None, "partition": of, "worker": worker}
+            nothing = {"found": False, "key": given.get("key"), "value": None, "partition": of, "worker": worker}
+            return {**nothing, "missing": missing} if missing else nothing
         return {"found": True, **entries[0], "worker": answers.found[where].worker, "stale": stale}
 
     async def parts(self, store: str, kind: Kind, given: Mapping[str, str]) -> dict[str, Any]:
@@ -125,13 +126,15 @@ class QueryService:
     async def _answers(self, info: StoreInfo, query: Query, wishes: Wishes) -> Answers:
         if info.is_global:
             return await self._here(query, None, wishes.stale)
+        if wishes.local and wishes.partitions is None:
+            return await self._here(query, None, wishes.stale)
+        count = await self._partitions(info)
+        wrong = [each for each in wishes.partitions or () if not 0 <= each < count]
+        if wrong:
+            raise QueryError(f"store {info.name} has no partition {wrong[0]}, only 0 to {count - 1}")
         if wishes.local:
             return await self._here(query, wishes.partitions, wishes.stale)
-        count = await self._partitions(info)
         if wishes.partitions is not None:
-            wrong = [each for each in wishes.partitions if not 0 <= each < count]
-            if wrong:
-                raise QueryError(f"store {info.name} has no partition {wrong[0]}, only 0 to {count - 1}")
             return await self._everywhere(info, query, wishes.partitions, wishes.stale)
         if query.key is None:
             return await self._everywhere(info, query, range(count), wishes.stale)

@@ -447,6 +447,8 @@ def test_a_dead_worker_is_said_and_who_took_over_is_found_before_the_group_tells
         assert caught.value.status == 503
         answer = world.ask(0, "counts", "range", partial="true")
         assert [each["partition"] for each in answer["missing"]] == [1]
+        answer = world.ask(0, "counts", "key", key=word, partial="true")
+        assert (answer["found"], answer["missing"]) == (False, [{"partition": 1, "state": "UNREACHABLE"}])
         task = TaskId(world.stores["counts"].sub_topology, 1)
         world.tasks[2][task] = world.tasks[1].pop(task)
         answer = world.ask(0, "counts", "key", key=word)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,8 +33,13 @@ def started(token: str = "") -> QueryServer:
     def fails() -> Any:
         raise ZeroDivisionError("of the test")
 
+    documents = {
+        "/v1/status": lambda: {"state": "RUNNING"},
+        "/v1/fails": fails,
+        "/v1/half": lambda: {"half a character": "\ud83d", "a whole one": "😀"},
+    }
     server = QueryServer("127.0.0.1", 0, token)
-    server.start(local, Routes, lambda topic: 2, {"/v1/status": lambda: {"state": "RUNNING"}, "/v1/fails": fails})
+    server.start(local, Routes, lambda topic: 2, documents)
     return server
 
 
@@ -62,6 +68,7 @@ def ask(server: QueryServer, path: str, method: str = "GET", **headers: str) -> 
         ("/v1/stores/customers/window", 400, "WRONG_KIND"),
         ("/v1/stores/customers/keys", 400, "INVALID_QUERY"),
         ("/v1/stores/customers/range?limit=a", 400, "INVALID_QUERY"),
+        ("/v1/stores/customers/range?partition=-1&local=true", 400, "INVALID_QUERY"),
         ("/v1/nothing", 404, "NOT_FOUND"),
         ("/v1/fails", 500, "UNKNOWN_SERVER_ERROR"),
     ],
@@ -72,6 +79,21 @@ def test_what_cannot_be_answered_has_a_code_and_a_sentence(
     got, document = ask(server, path)
     assert (got, document["error_code"]) == (status, code)
     assert document["message"]
+
+
+def test_half_a_character_is_answered_as_json_has_it(server: QueryServer) -> None:
+    assert ask(server, "/v1/half") == (200, {"half a character": "\ud83d", "a whole one": "😀"})
+
+
+def test_bytes_that_are_no_http_close_their_connection_and_fill_no_log(
+    server: QueryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for sent in (b"GET /v1/status HTTP/1.1\r\n\r\n", b"GET /" + bytes(10_000) + b" HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(server.endpoint, 5) as connection:
+            connection.sendall(sent)
+            assert connection.makefile("rb").readline().startswith(b"HTTP/1.0 400")
+    assert ask(server, "/v1/status")[0] == 200
+    assert caplog.records == []
 
 
 def test_this_machine_is_served_under_its_own_names_and_other_pages_are_not(server: QueryServer) -> None:
