@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.connect_offsets_command import offsets
-from console.connect_places import place_options, rest_of
+from console.connect_places import place_options, refusal, rest_of
 from console.connect_run_command import run
 from console.gateway.connect_http import ConnectRefused, NoConnectWorker
 from console.supervisor_calls import FAILED, JSON, USAGE, fail
@@ -61,7 +61,9 @@ def _command(name: str, examples: str) -> Callable[[Callable[..., None]], click.
             try:
                 function(rest=rest, **own)
             except ConnectRefused as error:
-                fail(str(error), FAILED)
+                names = own.get("names") or [each for each in (own.get("name"),) if each]
+                kind = "connector-plugins" if name == "plugins" else "connectors"
+                fail(refusal(rest, error, names, kind), FAILED)
             except NoConnectWorker as error:
                 fail(str(error), FAILED)
 

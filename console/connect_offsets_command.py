@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.connect_places import place_options, rest_of
+from console.connect_places import place_options, refusal, rest_of
 from console.gateway.connect_http import ConnectRefused, NoConnectWorker
 from console.supervisor_calls import FAILED, JSON, fail
 
@@ -42,7 +42,9 @@ def _ask(
     rest: ConnectRest = rest_of(url, token_file, group, bootstrap_servers, data_dir)
     try:
         return rest.ask(method, ("connectors", name, "offsets"), body)
-    except (ConnectRefused, NoConnectWorker) as error:
+    except ConnectRefused as error:
+        fail(refusal(rest, error, (name,)), FAILED)
+    except NoConnectWorker as error:
         fail(str(error), FAILED)
 
 

@@ -8,17 +8,20 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from console.gateway.connect_http import NOBODY, ConnectPlace, ConnectRest, place_of
+from console.gateway.connect_http import NOBODY, ConnectPlace, ConnectRefused, ConnectRest, NoConnectWorker, place_of
 from console.looking import chosen_context
 from console.supervisor_calls import FAILED, USAGE, directory_of, fail
 
+_NOT_FOUND = 404
 CONNECT_URL_KEY = "kconsole.connect_url"
 
 
@@ -137,6 +140,23 @@ def rest_of(
     if len(places) > 1:
         fail(f"say which with --group: {', '.join(places)}", USAGE)
     return ConnectRest(next(iter(places.values())))
+
+
+def refusal(rest: ConnectRest, error: ConnectRefused, names: Sequence[str], kind: str = "connectors") -> str:
+    """What a worker refused by; with the nearest name of ``kind`` that there is, where it knows none of ``names``."""
+    said = str(error)
+    if error.status != _NOT_FOUND:
+        return said
+    try:
+        there = [
+            each["class"].rpartition(".")[2] if kind == "connector-plugins" else each
+            for each in rest.ask("GET", (kind,))
+        ]
+    except (ConnectRefused, NoConnectWorker, TypeError, KeyError):
+        return said
+    unknown = [each for each in names if each not in there]
+    near = difflib.get_close_matches(unknown[0], there, 1) if unknown else []
+    return f"{said}{'' if said.endswith('.') else '.'} Did you mean {near[0]}?" if near else said
 
 
 def _those(places: dict[str, ConnectPlace]) -> str:

@@ -69,9 +69,12 @@ async def _only_application(admin: AdminClient) -> str:
     listed = await admin.list_groups()
     types = {each.group_id: each.group_type for each in listed.groups if each.group_type in ("streams", "classic", "")}
     described = await admin.describe_groups(types)
-    names = sorted(name for name, each in described.items() if not isinstance(each, Exception) and each.is_streams)
-    if len(names) == 1:
-        return names[0]
+    groups = {name: each for name, each in described.items() if not isinstance(each, Exception) and each.is_streams}
+    names = sorted(groups)
+    # Of several the one that runs is meant.
+    for found in (names, [name for name in names if groups[name].members]):
+        if len(found) == 1:
+            return found[0]
     if not names:
         fail("no application over streams is known here: `kconsole streams run` starts one", FAILED)
     fail(f"say which with --application-id: {', '.join(names)}", USAGE)

@@ -12,7 +12,7 @@ import click
 from console.looking import admin_options
 from console.supervisor_calls import DATA_DIR, FAILED, JSON, fail
 
-_APPLICATION = click.option("--application-id", metavar="ID", help="Which; needed where there are several.")
+_APPLICATION = click.option("--application-id", metavar="ID", help="Which; needed where several run.")
 _TIMEOUT = click.option(
     "--timeout",
     "timeout_s",

@@ -115,6 +115,7 @@ def go_through(commands: Commands, files: dict[str, str], directory: Path) -> No
     assert "task 0 restarts" in commands("restart", "bad", "--task", "0")
     commands("delete", "bad", "--yes")
     assert "STOPPED" in commands("offsets", "reset", "snk", code=1)
+    assert "Did you mean snk?" in commands("offsets", "get", "sink", code=1)
     commands("stop", "snk")
     wait_until("stopped", lambda: commands.json("status", "snk")[0]["tasks"] == [], 30)
     offsets = commands.json("offsets", "get", "snk")["offsets"]
