@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -224,6 +225,24 @@ def test_a_restart_at_any_record_repeats_and_loses_nothing(reader: Reader) -> No
         assert reader.task is not None and reader.task.poll() is None
 
 
+def test_a_transaction_that_ends_right_behind_another_is_told_after_a_restart(reader: Reader) -> None:
+    """The record of its commit begins in PostgreSQL's log where that of the other ends."""
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)")
+    reader.start(snapshot__mode="never")
+    assert reader.task is not None and reader.task.poll() is None
+    long = reader.server.connect(reader.database)
+    long.autocommit = False
+    long.cursor().execute("INSERT INTO t VALUES (2)")
+    reader.run("INSERT INTO t VALUES (1)")
+    long.commit()
+    long.close()
+    records = reader.read(2)
+    assert after(records) == [1, 2]
+    reader.acknowledge(records[:1])
+    reader.start(snapshot__mode="never")
+    assert after(reader.read(1)) == [2]
+
+
 def test_postgresql_hears_only_of_what_kafka_has(reader: Reader) -> None:
     reader.run("CREATE TABLE t (id int PRIMARY KEY)")
     reader.start(snapshot__mode="never", status__update__interval__ms="50")
@@ -255,6 +274,54 @@ def test_postgresql_hears_only_of_what_kafka_has(reader: Reader) -> None:
 
     wait_until(confirmed)
     assert reader.task.slot_lag_bytes is not None
+
+
+def test_what_is_on_its_way_is_not_confirmed_by_a_new_connection(reader: Reader) -> None:
+    """psycopg2 confirms by itself what a keep-alive names, until the first change has come."""
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)")
+    task = reader.start(snapshot__mode="never", status__update__interval__ms="50")
+    task.poll()
+    reader.run("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
+    records = reader.read(2)
+    reader.acknowledge(records[:1])
+    reader.run(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots",
+        "CREATE TABLE noise AS SELECT generate_series(1, 1000) AS n",
+    )
+    until = time.monotonic() + 1.5  # psycopg2 tells once a second
+    while time.monotonic() < until:
+        with suppress(RetriableError):
+            assert not task.poll()
+    assert reader.confirmed() <= records[1].source_offset["lsn"]
+    reader.acknowledge(records[1:])
+    wait_until(lambda: not task.poll() and reader.confirmed() >= records[1].source_offset["lsn_commit"])
+
+
+def test_a_long_transaction_does_not_confirm_what_came_before_its_end(reader: Reader) -> None:
+    """A keep-alive in the middle of what began before the last confirmation: psycopg2 would take it for processed."""
+    reader.run("ALTER DATABASE cdc SET wal_sender_timeout = '1s'", "CREATE TABLE t (id int PRIMARY KEY, big text)")
+    task = reader.start(snapshot__mode="never", status__update__interval__ms="100000", max__batch__size="5")
+    task.poll()
+    long = reader.server.connect(reader.database)
+    long.autocommit = False
+    long.cursor().execute("INSERT INTO t SELECT n, repeat('x', 600000) FROM generate_series(101, 130) n")
+    reader.run("INSERT INTO t VALUES (1)")
+    reader.acknowledge(reader.read(1))
+    reader.run("INSERT INTO t VALUES (2)")
+    waiting = reader.read(1)
+    assert reader.confirmed() <= waiting[0].source_offset["lsn"]
+    long.commit()
+    long.close()
+    found = list(task.poll() or ())
+    time.sleep(0.6)  # it is more than the kernel's buffers take: PostgreSQL asks whether anybody is there
+    until = time.monotonic() + 1
+    while time.monotonic() < until and len(found) < 30:
+        with suppress(RetriableError):
+            found += task.poll() or ()
+    assert reader.confirmed() <= waiting[0].source_offset["lsn"]
+    reader.acknowledge(waiting)
+    found += reader.read(30 - len(found))
+    assert after(found) == list(range(101, 131))
 
 
 def test_the_server_is_killed_and_nothing_is_lost_or_told_twice(reader: Reader) -> None:
@@ -375,10 +442,11 @@ def test_types_are_those_of_debezium(reader: Reader) -> None:
     reader.run(
         "CREATE TYPE mood AS ENUM ('sad', 'ok', 'it''s, \"good\"')",
         "CREATE DOMAIN cents AS numeric(8,2)",
+        "CREATE DOMAIN quantity AS oid",
         "CREATE TABLE t (id bigint PRIMARY KEY, b bool, s smallint, r real, d double precision, n numeric(10,3),"
         " v numeric, x bytea, u uuid, j jsonb, m mood, da date, ti time, tz timetz, ts timestamp, ts3 timestamp(3),"
         " tstz timestamptz, iv interval, bi bit, bits bit(10), a int[], ta text[], c cents, ip inet, ch char(3),"
-        " mo money, e mood[])",
+        " mo money, e mood[], q quantity)",
     )
     values = (
         "1, true, -7, 1.5, 0.1, 12.5, 123456789.0123456789, '\\x00ff', 'b5a0c7f2-1f0e-4b7e-9a53-1f1d0a6f2f11',"
@@ -386,7 +454,7 @@ def test_types_are_those_of_debezium(reader: Reader) -> None:
         " '2026-01-02 03:04:05.123456', '2026-01-02 03:04:05.123', '2026-01-02 03:04:05.5+01',"
         " '1 mon 2 days 03:00:00.5', B'1', B'0000000101', '{1,NULL,3}', '{a,\"b,\\\"c\\\"\",NULL}',"
         " 7.25, '10.0.0.1', 'ab', '$1,234.50',"
-        " '{ok,\"it''s, \\\"good\\\"\"}'"
+        " '{ok,\"it''s, \\\"good\\\"\"}', 42"
     )
     reader.run(f"INSERT INTO t VALUES ({values})")
     reader.start()
@@ -419,6 +487,7 @@ def test_types_are_those_of_debezium(reader: Reader) -> None:
         "ch": "ab ",
         "mo": Decimal("1234.50"),
         "e": ["ok", 'it\'s, "good"'],
+        "q": 42,
     }
     for record in (read, created):
         record.value.validate()
@@ -491,6 +560,35 @@ def test_a_partitioned_table_is_one_table(reader: Reader) -> None:
     assert (ops(records), after(records)) == (["r", "r", "c", "c"], [1, 11, 2, 12])
 
 
+def test_a_publication_that_names_partitions_is_told_under_the_name_of_the_whole(reader: Reader) -> None:
+    reader.run(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)",
+        "CREATE PUBLICATION dbz_publication FOR TABLE p",
+        "INSERT INTO p VALUES (1)",
+    )
+    reader.start(table__include__list=r"public\.p")
+    records = reader.read(1)
+    reader.run("INSERT INTO p VALUES (2)")
+    records += reader.read(1)
+    assert [(each.topic, each.value["after"]["id"]) for each in records] == [("srv.public.p", 1), ("srv.public.p", 2)]
+
+
+def test_with_an_index_for_identity_keys_are_of_its_columns(reader: Reader) -> None:
+    """PostgreSQL tells of a deleted row only those: the primary key would be 0 for all of them."""
+    reader.run(
+        "CREATE TABLE t (id int PRIMARY KEY, email text NOT NULL UNIQUE)",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX t_email_key",
+        "INSERT INTO t VALUES (5, 'a'), (6, 'b')",
+    )
+    reader.start()
+    records = reader.read(2)
+    reader.run("UPDATE t SET email = 'c' WHERE id = 5", "DELETE FROM t WHERE id = 6")
+    records += reader.read(5)
+    assert ops(records) == ["r", "r", "d", "-", "c", "d", "-"]
+    assert [dict(each.key.items()) for each in records] == [{"email": each} for each in "abaacbb"]
+
+
 def test_heartbeats_go_to_a_topic_of_their_own(reader: Reader) -> None:
     reader.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     reader.start(heartbeat__interval__ms="10")
@@ -521,6 +619,23 @@ def test_a_slot_that_is_gone_is_told(reader: Reader) -> None:
     task = reader.start()
     with pytest.raises(ConnectError, match=r"the slot slot_cdc is gone.*delete its offsets"):
         task.poll()
+
+
+def test_a_slot_whose_log_is_gone_is_told(reader: Reader) -> None:
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    reader.start()
+    reader.acknowledge(reader.read(1))
+    reader.stop()
+    reader.run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()")
+    try:
+        for _ in range(3):
+            reader.run("SELECT pg_logical_emit_message(false, '', '')", "SELECT pg_switch_wal()")
+        reader.run("CHECKPOINT")
+        task = reader.start()
+        with pytest.raises(ConnectError, match=r"the slot slot_cdc is lost.*delete its offsets"):
+            task.poll()
+    finally:
+        reader.run("ALTER SYSTEM RESET max_slot_wal_keep_size", "SELECT pg_reload_conf()")
 
 
 def test_a_slot_that_another_reads_is_waited_for(reader: Reader) -> None:

@@ -26,7 +26,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; ``key`` has the columns of the primary key in the key's order."""
+    """A table; ``key`` has the columns of the primary key, or of the replica identity's index, in their order."""
 
     oid: int
     schema: str
@@ -37,12 +37,16 @@ class Table(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A replication slot. ``confirmed_flush`` is up to where its reader has everything."""
+    """A replication slot. ``confirmed_flush`` is up to where its reader has everything.
+
+    ``is_lost``: PostgreSQL has removed the log that its reader needs (``max_slot_wal_keep_size``).
+    """
 
     active: bool
     database: str | None
     plugin: str | None
     confirmed_flush: int
+    is_lost: bool
 
 
 def connect(values: Mapping[str, Any], replication: bool = False) -> Connection:
@@ -84,7 +88,8 @@ _KEY = """
 SELECT a.attname FROM pg_index i
 JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) ON true
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = %s AND i.indisprimary ORDER BY k.place
+JOIN pg_class c ON c.oid = i.indrelid
+WHERE i.indrelid = %s AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END ORDER BY k.place
 """
 _TYPE = """
 SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbasetype, t.typcategory, t.typtypmod,
@@ -116,6 +121,16 @@ class Catalog:
         key = tuple(row[0] for row in self._all(_KEY, oid))
         return Table(oid, schema, name, columns, key, is_partitioned)
 
+    def partitioned_by(self, oid: int) -> tuple[str, str] | None:
+        """Schema and name of the whole table that a table is a partition of, or None."""
+        found = self._all(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = pg_partition_root(%s) AND c.oid <> %s",
+            oid,
+            oid,
+        )
+        return (found[0][0], found[0][1]) if found else None
+
     def type(self, oid: int) -> PgType | None:
         """A type, or None if it is gone. A domain is its base type."""
         if oid not in self._types:
@@ -137,11 +152,12 @@ class Catalog:
 
     def slot(self, name: str) -> Slot | None:
         """A replication slot, or None."""
-        for active, database, plugin, flushed in self._all(
-            "SELECT active, database, plugin, confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s",
+        for active, database, plugin, flushed, is_lost in self._all(
+            "SELECT active, database, plugin, confirmed_flush_lsn::text, wal_status = 'lost' FROM pg_replication_slots"
+            " WHERE slot_name = %s",
             name,
         ):
-            return Slot(active, database, plugin, parse_lsn(flushed) if flushed else 0)
+            return Slot(active, database, plugin, parse_lsn(flushed) if flushed else 0, bool(is_lost))
         return None
 
     def slot_lag_bytes(self, name: str) -> int | None:

@@ -155,6 +155,11 @@ class PostgresTask(SourceTask):
         catalog.make_publication(values["publication.name"], values["publication.autocreate.mode"].lower(), tables)
         slot = catalog.slot(name)
         free_slot(slot, values)
+        if slot is not None and slot.is_lost:
+            raise ConnectError(
+                f"the slot {name} is lost: PostgreSQL has removed log that was not read yet (max_slot_wal_keep_size). "
+                "Stop the connector and delete its offsets, and a snapshot is taken again"
+            )
         connection = connect(values, replication=True)
         self._connections.append(connection)
         if slot is None:
@@ -166,10 +171,15 @@ class PostgresTask(SourceTask):
             with connection.cursor() as cursor:
                 cursor.create_replication_slot(name, output_plugin="pgoutput")  # type: ignore[attr-defined]
         position = self._position or Position(slot.confirmed_flush if slot is not None else 0, 0)
+        safe = position.lsn_commit if self._all_arrived() else self._acknowledged.safe_lsn()
         try:
-            return ChangeStream(connection, catalog, position, values, self._partition)
+            return ChangeStream(connection, catalog, position, values, self._partition, safe, self._all_arrived)
         except errors.ObjectInUse as error:
             raise RetriableError(f"the slot {name} is in use: {str(error).strip()}") from error
+
+    def _all_arrived(self) -> bool:
+        self._acknowledged.safe_lsn()
+        return self._acknowledged.idle
 
     def _asking(self) -> Catalog:
         if self._catalog is None:

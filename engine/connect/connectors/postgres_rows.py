@@ -104,6 +104,8 @@ def table_of(relation: Relation, catalog: Catalog) -> Table:
         Column(each.name, each.type_oid, each.type_modifier, each.name in required) for each in relation.columns
     )
     key = now.key
-    if not key and relation.replica_identity != "f":
-        key = tuple(each.name for each in relation.columns if each.in_key)
+    if relation.replica_identity in "di":
+        # Old rows have these columns and no others.
+        identity = tuple(each.name for each in relation.columns if each.in_key)
+        key = identity if identity and set(identity) != set(key) else key
     return Table(relation.oid, relation.schema, relation.name, columns, key)

@@ -62,7 +62,9 @@ class Snapshot:
             catalog.make_publication(values["publication.name"], values["publication.autocreate.mode"].lower(), tables)
             self.lsn = self._import(values["slot.name"])
         # As the stream has them: what types write themselves, which a cast to text does not always give.
+        # A domain's columns come under the type that it is made of.
         oids = {column.type_oid for each in tables for column in each.columns}
+        oids |= {kind.oid for each in oids if (kind := catalog.type(each)) is not None}
         if oids:
             as_text = extensions.new_type(tuple(oids), "AS_TEXT", lambda text, cursor: text)
             extensions.register_type(as_text, self._reader)

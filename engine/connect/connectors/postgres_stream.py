@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
@@ -22,6 +22,7 @@ from engine.connect.errors import DataError
 from engine.connect.records import SourceRecord
 
 _log = logging.getLogger(__name__)
+_LOOK_AGAIN_S = 0.01
 
 
 class Told:
@@ -48,14 +49,25 @@ class ChangeStream:
         position: Position,
         values: Mapping[str, Any],
         partition: Mapping[str, Any],
+        safe_lsn: int,
+        all_arrived: Callable[[], bool],
     ) -> None:
         """Begins to stream.
+
+        Args:
+            position: What was told; it is not told again.
+            safe_lsn: Up to where Kafka has everything; 0: up to where the slot is. Not beyond, or psycopg2 confirms
+                by itself, with the first keep-alive, what is still on its way to Kafka.
+            all_arrived: Whether Kafka has everything that was told.
 
         Raises:
             psycopg2.Error: another session reads the slot, or there is none.
         """
         self.position = position
         self._resumed = position
+        self._all_arrived = all_arrived
+        self._confirmed = 0
+        self._began_early = False
         self._catalog = catalog
         self._filter = TableFilter(values)
         self._values = values
@@ -63,6 +75,7 @@ class ChangeStream:
         self._skipped = set(values["skipped.operations"])
         self._tombstones: bool = values["tombstones.on.delete"]
         self._tables: dict[int, TableRows | None] = {}
+        self._partitions: set[int] = set()
         self._begin: pgoutput.Begin | None = None
         self._passing = False
         self._at = (0, 0)
@@ -73,12 +86,12 @@ class ChangeStream:
         name = values["publication.name"].replace('"', '""')
         cursor.start_replication(
             slot_name=values["slot.name"],
-            start_lsn=position.lsn_commit,
+            start_lsn=safe_lsn,
             decode=False,
             status_interval=max(1.0, values["status.update.interval.ms"] / 1000),
             options={"proto_version": "1", "publication_names": f'"{name}"'},
         )
-        _log.info("the slot %s is read from %s on", values["slot.name"], lsn_text(position.lsn_commit))
+        _log.info("the slot %s is read from %s on", values["slot.name"], lsn_text(safe_lsn))
 
     @property
     def idle_lsn(self) -> int | None:
@@ -87,6 +100,7 @@ class ChangeStream:
 
     def confirm(self, lsn: int) -> None:
         """Tell PostgreSQL that everything before is safe."""
+        self._confirmed = lsn
         self._cursor.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
 
     def read(self, most: int, wait_s: float) -> list[Told]:
@@ -99,6 +113,13 @@ class ChangeStream:
         found: list[Told] = []
         count, deadline = 0, time.monotonic() + wait_s
         while count < most:
+            if self._began_early:
+                # To psycopg2 a message from before what was confirmed is one that was processed: a keep-alive in the
+                # middle of such a transaction has it confirm all that is before the commit, wherever that is.
+                if found or not self._all_arrived():
+                    time.sleep(_LOOK_AGAIN_S)
+                    break
+                self._began_early = False
             message = self._cursor.read_message()
             if message is None:
                 left = deadline - time.monotonic()
@@ -116,18 +137,27 @@ class ChangeStream:
         match message:
             case pgoutput.Begin():
                 self._begin, self._at = message, (0, 0)
-                self._passing = message.final_lsn <= self._resumed.lsn_commit
+                self._began_early = lsn <= self._confirmed
+                # A commit may begin where the one before it ends.
+                self._passing = message.final_lsn < self._resumed.lsn_commit
             case pgoutput.Commit():
                 return self._on_commit(message)
             case pgoutput.Relation():
                 self._catalog.forget_types()
-                chosen = self._filter.has_table(message.schema, message.name)
-                self._tables[message.oid] = self._rows(message) if chosen else None
+                self._tables[message.oid] = self._rows(message)
             case pgoutput.Insert() | pgoutput.Update() | pgoutput.Delete() | pgoutput.Truncate():
                 return self._on_change(message, lsn)
         return None
 
-    def _rows(self, relation: pgoutput.Relation) -> TableRows:
+    def _rows(self, relation: pgoutput.Relation) -> TableRows | None:
+        """None of a table that is not chosen."""
+        whole = self._catalog.partitioned_by(relation.oid)
+        if whole is not None and self._filter.has_table(*whole):
+            # The publication has not publish_via_partition_root; the snapshot has the rows under the whole's name.
+            self._partitions.add(relation.oid)
+            relation = relation._replace(schema=whole[0], name=whole[1])
+        elif not self._filter.has_table(relation.schema, relation.name):
+            return None
         return TableRows(table_of(relation, self._catalog), self._catalog, self._filter, self._values)
 
     def _on_change(
@@ -182,7 +212,8 @@ class ChangeStream:
         if isinstance(message, pgoutput.Truncate):
             if debezium.TRUNCATE in self._skipped:
                 return []
-            truncated = [rows for oid in message.relations if (rows := self._known(oid)) is not None]
+            wholes = [each for each in message.relations if each not in self._partitions]
+            truncated = [rows for oid in wholes if (rows := self._known(oid)) is not None]
             return [self._change(each, debezium.TRUNCATE, None, None, origin) for each in truncated]
         rows = self._known(message.relation)
         if rows is None:
