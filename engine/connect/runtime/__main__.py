@@ -68,7 +68,10 @@ async def _until(stopping: asyncio.Event, herder: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 after SIGTERM or SIGINT, 1 after an error, 2 for wrong arguments or configs."""
-    parser = argparse.ArgumentParser(prog="python -m engine.connect.runtime", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.connect.runtime",
+        description="A worker, until SIGTERM or an error: of a group where its configs have group.id, else alone.",
+    )
     parser.add_argument("worker", metavar="worker.properties", help="configs of the worker")
     parser.add_argument("connectors", nargs="*", metavar="connector.json", help="connectors of a standalone worker")
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -322,10 +323,15 @@ def load_object(reference: str, what: str) -> Any:
     try:
         found: Any = importlib.import_module(module)
     except ImportError as error:
-        raise StreamsConfigError(f"{what}: {module} cannot be imported: {error}") from error
+        where = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            where = f"; it is looked for in {os.getcwd()}, and among what is installed"
+        raise StreamsConfigError(f"{what}: {module} cannot be imported: {error}{where}") from error
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise StreamsConfigError(f"{what}: {module} has no {attribute}")
+            near = difflib.get_close_matches(name, dir(found), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise StreamsConfigError(f"{what}: {module} has no {attribute}{hint}")
         found = getattr(found, name)
     return found
 
