@@ -41,7 +41,9 @@ def load_topology(reference: str, optimization: str = "none") -> Topology:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 after SIGTERM or SIGINT, 1 after an error, 2 for wrong use, or a topology that the group refuses."""
-    parser = argparse.ArgumentParser(prog="python -m engine.streams.runtime", description="One worker of an application, until SIGTERM or an error.")
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.streams.runtime", description="One worker of an application, until SIGTERM or an error."
+    )
     parser.add_argument("topology", help="module:attribute; a Topology, a StreamsBuilder, or a function that gives one")
     parser.add_argument("--config", metavar="FILE", help="properties of the application, name=value a line")
     parser.add_argument(
