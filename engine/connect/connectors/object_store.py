@@ -182,7 +182,7 @@ CONFIG = (
         ConfigType.LONG,
         3_600_000,
         Importance.MEDIUM,
-        "With partitioner.class=time: times are rounded down to it.",
+        "With partitioner.class=time: times are rounded down to it, by the clock of the time zone.",
         validator=between(1),
         group="Partitioner",
     )

@@ -86,11 +86,19 @@ class Store:
             raise ConnectError(f"nothing can be written to {self._url}: {error}") from error
 
     def put(self, local: str, name: str) -> None:
-        """A file that was written is there under a name below the root, in place of one that is; ``local`` is gone."""
+        """A file that was written is there under a name below the root, in place of one that is; ``local`` is gone.
+
+        Raises:
+            ConnectError: the file on this machine is not whole.
+        """
         final = f"{self._root}/{name}"
         if self._is_local:
             os.makedirs(os.path.dirname(final), exist_ok=True)
-            _sync(local)
+            try:
+                _sync(local)
+            except OSError as error:
+                # Another fsync would succeed, and what could not be written be gone all the same.
+                raise ConnectError(f"{local} cannot be written: {error}") from error
             os.replace(local, final)
             _sync(os.path.dirname(final))
             return

@@ -26,6 +26,7 @@ _CLASSES = {
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR_MS = 3_600_000
+_QUARTER_MS = 900_000  # clocks change on such
 _DAILY = "'year'=YYYY/'month'=MM/'day'=dd"
 
 
@@ -84,13 +85,19 @@ class _ByTime(Partitioner):
         self._duration_ms = duration_ms
         self._zone = zone
         self.time_ms = time_extractor(values)
+        self._offset: tuple[int, int] = (-1, 0)
         self._last: tuple[int, str] = (-1, "")
 
     def directory(self, record: SinkRecord) -> str:
-        whole = self.time_ms(record) // self._duration_ms
+        # Rounded by the zone's clock: hours and days of India begin within hours of UTC.
+        time_ms = self.time_ms(record)
+        quarter = time_ms // _QUARTER_MS
+        if self._offset[0] != quarter:
+            there = (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(self._zone).utcoffset() or timedelta()
+            self._offset = (quarter, there // timedelta(milliseconds=1))
+        whole = (time_ms + self._offset[1]) // self._duration_ms
         if self._last[0] != whole:
-            moment = (_EPOCH + timedelta(milliseconds=whole * self._duration_ms)).astimezone(self._zone)
-            self._last = (whole, self._format(moment))
+            self._last = (whole, self._format(_EPOCH + timedelta(milliseconds=whole * self._duration_ms)))
         return self._last[1]
 
 
@@ -106,7 +113,7 @@ def make_partitioner(values: Mapping[str, Any], zone: ZoneInfo) -> Partitioner:
         case "time":
             return _ByTime(values["path.format"], values["partition.duration.ms"], zone, values)
         case "daily":
-            return _ByTime(_DAILY, 24 * _HOUR_MS if zone.key == "UTC" else _HOUR_MS, zone, values)
+            return _ByTime(_DAILY, 24 * _HOUR_MS, zone, values)
         case "hourly":
             return _ByTime(f"{_DAILY}/'hour'=HH", _HOUR_MS, zone, values)
     return _ByPartition()

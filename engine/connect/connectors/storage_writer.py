@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from engine.connect.connectors.storage_formats import RecordFile, extension_of, 
 from engine.connect.connectors.storage_partitioners import Partitioner, time_extractor
 from engine.connect.connectors.storage_schemas import is_newer, projected
 from engine.connect.data import Schema
-from engine.connect.errors import DataError
+from engine.connect.errors import ConnectError, DataError
 from engine.connect.records import SinkRecord
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,19 @@ class _Open:
     shape: tuple[str, ...]
     start_offset: int
     first_ms: int | None
+
+
+@contextmanager
+def _writing(file: RecordFile) -> Iterator[None]:
+    """A file of this machine that cannot be written, as on a full disk, ends the task.
+
+    Records that it was given may be lost to it: another try would put a file without them into the store. A new task
+    reads them again.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConnectError(f"{file.path} cannot be written: {error}") from error
 
 
 class PartitionWriter:
@@ -78,6 +92,7 @@ class PartitionWriter:
 
         Raises:
             DataError: it cannot be in a file.
+            ConnectError: the file on this machine cannot be written.
             OSError: the store fails: the same record is to be added again.
         """
         if self._closing:
@@ -110,7 +125,8 @@ class PartitionWriter:
             opened = None
         if opened is None:
             opened = self._begin(directory, record, moment, now_ms)
-        opened.file.add(value)
+        with _writing(opened.file):
+            opened.file.add(value)
         self._count += 1
         if self._flush_bytes > 0:
             self._bytes += _size(value)
@@ -177,7 +193,8 @@ class PartitionWriter:
         width: int = self._values["filename.offset.zero.pad.width"]
         topic, number = self._partition
         for directory, opened in list(self._open.items()):
-            opened.file.close()
+            with _writing(opened.file):
+                opened.file.close()
             name = f"{topic}/{directory}/{topic}+{number}+{opened.start_offset:0{width}}.{extension}"
             self._store.put(opened.file.path, name)
             del self._open[directory]
@@ -191,7 +208,8 @@ class PartitionWriter:
     def discard(self) -> None:
         """The partition goes elsewhere: what is not in the store is read again there."""
         for each in self._open.values():
-            each.file.close()
+            with suppress(OSError, ConnectError):  # nobody needs what is in it
+                each.file.close()
             remove(each.file.path)
         self._open.clear()
 

@@ -6,11 +6,14 @@ import csv
 import datetime
 import gzip
 import json
+import os
+import resource
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import fastavro
@@ -193,6 +196,29 @@ def test_a_store_that_refuses_ends_the_task(sink: Sink, monkeypatch: pytest.Monk
     assert not isinstance(caught.value, RetriableError)
 
 
+@pytest.mark.parametrize(
+    "props", [{}, {"format__class": "json"}, {"format__class": "json", "compression__type": "gzip"}], ids=str
+)
+def test_a_full_disk_ends_the_task_and_leaves_no_file_without_its_records(sink: Sink, props: dict[str, str]) -> None:
+    large = [record(each, value={"id": each, "city": os.urandom(300).hex()}) for each in range(100)]
+    task = sink.task(flush__size="100", **props)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))
+    try:
+        with pytest.raises(ConnectError, match=r"cannot be written.*File too large") as caught:
+            task.put(large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not isinstance(caught.value, RetriableError)
+    task.stop()
+    assert sink.files() == [] and sink.leftovers() == []
+    again = sink.task(flush__size="100", **props)
+    again.put(large[sink.context.offsets[TP] :])
+    (name,) = sink.files()
+    found = duckdb.sql(f"SELECT count(DISTINCT id) FROM '{sink.root}/topics/{name}'").fetchall()
+    assert found == [(100,)]
+
+
 def test_a_partition_that_goes_elsewhere_leaves_no_half_file(sink: Sink) -> None:
     task = sink.task()
     task.put(records(0, 5))
@@ -220,6 +246,8 @@ def test_files_of_time_have_directories_as_hive_names_them(sink: Sink) -> None:
     [
         ({"partitioner__class": "daily", "timezone": "Asia/Tokyo"}, "year=2026/month=01/day=02"),
         ({"partitioner__class": "x.HourlyPartitioner", "timezone": "Asia/Dhaka"}, "year=2026/month=01/day=02/hour=18"),
+        ({"partitioner__class": "hourly", "timezone": "Asia/Kathmandu"}, "year=2026/month=01/day=02/hour=17"),
+        ({"partitioner__class": "hourly", "timezone": "Pacific/Apia"}, "year=2026/month=01/day=03/hour=01"),
         ({"partitioner__class": "field", "partition__field__name": "city,id"}, "city=Rome/id=0"),
         ({"partitioner__class": "time", "path__format": "YY-MMM-d'T'HH''mm"}, "26-Jan-2T12'00"),
     ],
@@ -227,6 +255,20 @@ def test_files_of_time_have_directories_as_hive_names_them(sink: Sink) -> None:
 def test_partitioners(sink: Sink, props: dict[str, str], expected: str) -> None:
     sink.task(**props, flush__size="1").put([record(0)])
     assert sink.files() == [f"orders/{expected}/orders+0+000.parquet"]
+
+
+@pytest.mark.parametrize("name", ["daily", "hourly"])
+def test_days_and_hours_begin_by_the_clock_of_the_time_zone(sink: Sink, name: str) -> None:
+    midnight = datetime.datetime(2026, 1, 2, tzinfo=ZoneInfo("Asia/Kolkata"))  # 18:30 in UTC
+    times = [int(midnight.timestamp() * 1000) + each for each in (-1, 0, HOUR_MS - 1)]
+    sink.task(partitioner__class=name, timezone="Asia/Kolkata", flush__size="3").put(
+        [record(index, time_ms=each) for index, each in enumerate(times)]
+    )
+    ends = ("/hour=23", "/hour=00") if name == "hourly" else ("", "")
+    assert sink.files() == [
+        f"orders/year=2026/month=01/day=01{ends[0]}/orders+0+000.parquet",
+        f"orders/year=2026/month=01/day=02{ends[1]}/orders+0+001.parquet",
+    ]
 
 
 def test_values_that_no_path_may_have_are_escaped(sink: Sink) -> None:
