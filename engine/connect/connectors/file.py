@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -125,6 +126,7 @@ class FileStreamSourceTask(SourceTask):
         self._stopping = threading.Event()
         self._reading = threading.Lock()
         self._stream: int | None = None
+        self._is_pipe = self._filename is None
         self._missing = False
         self._position = 0
         self._rest: list[bytes] = []
@@ -157,9 +159,12 @@ class FileStreamSourceTask(SourceTask):
             return False
         assert self._stream is not None
         while not self._stopping.is_set():
-            if self._filename is None and not select.select([self._stream], [], [], IDLE_S)[0]:
+            if self._is_pipe and not select.select([self._stream], [], [], IDLE_S)[0]:
                 return False
-            block = os.read(self._stream, BLOCK_BYTES)
+            try:
+                block = os.read(self._stream, BLOCK_BYTES)
+            except OSError as error:
+                raise ConnectError(f"Cannot read file {self._filename}: {error.strerror}") from error
             if not block:
                 self._stopping.wait(IDLE_S)
                 return False
@@ -192,7 +197,8 @@ class FileStreamSourceTask(SourceTask):
             self._stream = STDIN
             return True
         try:
-            stream = os.open(self._filename, os.O_RDONLY)
+            # A named pipe that nobody writes to would block here, and later where nothing is written.
+            stream = os.open(self._filename, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             if not self._missing:
                 log.warning("Couldn't find file %s, waiting for it to be created", self._filename)
@@ -207,6 +213,10 @@ class FileStreamSourceTask(SourceTask):
             os.close(stream)
             raise ConnectError("Offset position is the incorrect type")
         self._position = position or 0
+        self._is_pipe = stat.S_ISFIFO(os.fstat(stream).st_mode)
+        if self._is_pipe:
+            self._stream, self._missing = stream, False
+            return True
         os.lseek(stream, self._position, os.SEEK_SET)
         if self._position > os.fstat(stream).st_size:
             log.warning(

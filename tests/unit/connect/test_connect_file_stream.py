@@ -140,6 +140,25 @@ def test_the_standard_input_is_read_and_has_no_positions(monkeypatch: pytest.Mon
     os.close(read)
 
 
+def test_a_named_pipe_is_read_and_blocks_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "in")
+    task = source(tmp_path / "in")
+    assert task.poll() is None  # nobody writes
+    with open(tmp_path / "in", "wb", buffering=0) as out:
+        assert task.poll() is None
+        out.write(b"a\nb\nc")
+        assert told(polled(task, 2)) == [("a", 2), ("b", 4)]
+    with open(tmp_path / "in", "wb", buffering=0) as out:
+        out.write(b"d\n")
+        assert told(polled(task, 1)) == [("cd", 7)]
+    task.stop()
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match=f"Cannot read file {tmp_path}: Is a directory"):
+        source(tmp_path).poll()
+
+
 def test_a_source_has_one_task_and_knows_whether_it_can_do_exactly_once() -> None:
     connector = FileStreamSourceConnector()
     props = {"topic": "t", "file": "/tmp/x"}
