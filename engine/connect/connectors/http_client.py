@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -40,6 +41,16 @@ class Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def text(self) -> str:
+        """The body in the charset that ``Content-Type`` names, else in UTF-8; bytes that do not fit are replaced."""
+        kind = Message()
+        kind["content-type"] = self.headers.get("content-type", "")
+        charset = kind.get_content_charset("utf-8")
+        try:
+            return self.body.decode("utf-8-sig" if charset in ("utf-8", "utf8") else charset, "replace")
+        except (LookupError, ValueError):
+            return self.body.decode("utf-8-sig", "replace")
 
     def excerpt(self) -> str:
         """How the body begins, for a message."""

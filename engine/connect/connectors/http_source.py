@@ -330,14 +330,14 @@ class HttpSourceTask(SourceTask):
 
     def _read(self, response: Response) -> tuple[list[Any], str | None]:
         """The page's records, and the next page's address."""
-        text = response.body.decode("utf-8-sig", "replace")
+        text = response.text()
         document: Any = None
         try:
             match self._configs["response.format"]:
                 case "text":
-                    records: list[Any] = text.splitlines()
+                    records: list[Any] = _lines(text)
                 case "json-lines":
-                    records = [json.loads(each) for each in text.splitlines() if each.strip()]
+                    records = [json.loads(each) for each in _lines(text) if each.strip()]
                 case _:
                     document = json.loads(text) if text.strip() else []
                     found = pointed(document, self._configs["records.pointer"])
@@ -389,6 +389,12 @@ class HttpSourceTask(SourceTask):
             client.stop()
             with self._polling:
                 client.close()
+
+
+def _lines(text: str) -> list[str]:
+    """Ended by newlines alone: texts and JSON may have U+2028 and others that ``splitlines`` takes for ends."""
+    lines = [each.removesuffix("\r") for each in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
 
 
 def _with_parameter(url: str, name: str, value: str) -> str:

@@ -69,7 +69,7 @@ def test_batches_are_arrays_of_one_partition_with_a_key_of_their_offsets(server:
     ("props", "expected", "kind"),
     [
         ({"body__format": "json-lines"}, [b'"{\\"a\\": 1}"\n{"\xc3\xa4":2}\n'], "application/x-ndjson"),
-        ({"body__format": "json-lines", "values__are__json": "true"}, [b'{"a":1}\n{"\xc3\xa4":2}\n'], None),
+        ({"body__format": "json-lines", "values__are__json": "true"}, [b'{"a": 1}\n{"\xc3\xa4":2}\n'], None),
         ({"body__format": "single"}, [b'{"a": 1}', b'{"\xc3\xa4":2}'], None),
         ({"body__format": "single", "content__type": "text/x"}, [b'{"a": 1}', b'{"\xc3\xa4":2}'], "text/x"),
         ({"batch__max__bytes": "12"}, [b'["{\\"a\\": 1}"]', b'[{"\xc3\xa4":2}]'], "application/json"),
@@ -188,12 +188,13 @@ def test_values_that_are_no_json_or_none_at_all_are_reported_once(server: Server
     server.answer = lambda _: answers.pop(0) if answers else Answer()
     reporter = Reporter()
     task = start(reporter, values__are__json="true", null__values="fail")
-    batch = records("{", None, '{"good":\n1}', float("nan"))
+    deep = "[" * 100_000
+    batch = records("{", None, '{"good":\n0.1000000000000000055}', float("nan"), "[Infinity]", deep)
     with pytest.raises(RetriableError):
         task.put(batch)
     task.put(batch)
-    assert [record.offset for record, _ in reporter.reported] == [0, 1, 3]
-    assert sent(server) == [("t-0-2", b'[{"good":1}]')] * 2
+    assert [record.offset for record, _ in reporter.reported] == [0, 1, 3, 4, 5]
+    assert sent(server) == [("t-0-2", b'[{"good": 0.1000000000000000055}]')] * 2
     sending = start(null__values="send", idempotency__header="")
     sending.put(records(None))
     assert server.requests[-1].body == b"[null]"

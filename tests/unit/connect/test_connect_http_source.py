@@ -168,7 +168,8 @@ def test_the_interval_passes_between_two_readings(server: Server, start: Start) 
         ({"records__pointer": "/none"}, b'{"none": null}', []),
         ({"value__as": "text"}, '\ufeff[{"ä": 1.50}, "t"]'.encode(), ['{"ä":1.5}', '"t"']),
         ({"response__format": "json-lines"}, b'{"a": 1}\n\n[2]\n', [{"a": 1}, [2]]),
-        ({"response__format": "text"}, b"one\r\ntwo\n", ["one", "two"]),
+        ({"response__format": "json-lines"}, '{"a": "x\u2028y\x85"}\n'.encode(), [{"a": "x\u2028y\x85"}]),
+        ({"response__format": "text"}, b"one\r\n\ntwo\x0cthree\nfour", ["one", "", "two\x0cthree", "four"]),
         ({}, b"", []),
     ],
 )
@@ -177,6 +178,13 @@ def test_records_are_found_in_answers(
 ) -> None:
     server.answer = lambda _: Answer(body)
     assert values(read(start(**props), max(1, len(expected)), polls=2))[: len(expected) or None] == expected
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "no-such-thing"])
+def test_texts_are_in_the_charset_that_the_answer_names(server: Server, start: Start, charset: str) -> None:
+    body = "Zürich\n".encode("utf-8" if charset == "no-such-thing" else charset)
+    server.answer = lambda _: Answer(body, 200, {"Content-Type": f'text/plain; charset="{charset}"'})
+    assert values(read(start(response__format="text"), 1)) == ["Zürich"]
 
 
 def test_an_offset_that_somebody_wrote_and_that_counts_nothing_is_told(server: Server, start: Start) -> None:
