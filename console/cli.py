@@ -58,6 +58,7 @@ Examples:
   kconsole --config my_cluster.yaml --fresh         a new cluster from your own file
   kconsole --bootstrap-servers kafka-1:9092         the console attached to a Kafka cluster
   kconsole --bootstrap-servers kafka-1:9092 --read-only --rules alerts.yaml
+  kconsole --bootstrap-servers kafka-1:9092 --registry http://registry:8081 --connect-url http://connect-1:8083
   kconsole up --json                                the cluster without a screen, for scripts
   kconsole kill 2                                   SIGKILL of broker 2, which stays down
   kconsole start 2                                  and up again
@@ -74,6 +75,7 @@ Examples:
   kconsole redrive orders-dlq                       dead letters back to where they came from, each once
   kconsole bundle incident.kbundle --from 14:00     what was recorded since then, in one file: kconsole replay opens it
   kconsole streams run shop.revenue:topology --workers 2      an application over streams, in two processes
+  kconsole connect run --workers 2                  workers of Kafka Connect: kconsole connect apply FILE, :connect
   kconsole storage graduate ~/k                     hand a stopped cluster over to Apache Kafka
   kconsole zookeeper migrate --dry-run              what moves of a stopped cluster from ZooKeeper to KRaft
 
