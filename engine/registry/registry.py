@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from engine.registry import errors, topic_records
@@ -38,10 +39,18 @@ _CONFIG_KEYS = ("compatibilityLevel", "normalize")
 class SchemaRegistry:
     """One registry over its state and whatever writes its records."""
 
-    def __init__(self, append: Callable[[list[Record]], Awaitable[None]]) -> None:
-        """``append`` writes records and returns when the state has them."""
+    def __init__(
+        self, append: Callable[[list[Record]], Awaitable[None]], settled: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """
+        Args:
+            append: writes records and returns when the state has them.
+            settled: returns when the state has all that was written, also what ``append`` could not say of whether
+                it was; raises as ``append``. None where ``append`` always can.
+        """
         self.state = RegistryState()
         self._append = append
+        self._settled = settled
         self._changing = asyncio.Lock()
         self._parsed: OrderedDict[tuple[Schema, tuple[ResolvedReference, ...]], ParsedSchema] = OrderedDict()
 
@@ -185,6 +194,15 @@ class SchemaRegistry:
 
     # -- changing -----------------------------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        """One change at a time, and none before the state has what the one before it wrote: an id would be given
+        twice."""
+        async with self._changing:
+            if self._settled is not None:
+                await self._settled()
+            yield
+
     async def register(
         self,
         subject: str,
@@ -204,7 +222,7 @@ class SchemaRegistry:
             RegistryError: as Confluent's registry; 40901 with all that keeps it from being compatible.
         """
         _check_subject(subject)
-        async with self._changing:
+        async with self._change():
             self._check_mode(subject, schema_id)
             is_import = self.mode_in_scope(subject) is Mode.IMPORT
             understood = await self._understood(subject, schema, normalize, is_new=schema_id < 0 and not is_import)
@@ -265,7 +283,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 40401, 40402, 40406, 40407, 42205, 42206.
         """
-        async with self._changing:
+        async with self._change():
             self._check_writable(subject)
             if not self.state.versions(subject, deleted=True):
                 raise _no_subject(subject)
@@ -296,7 +314,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 40401, 40404, 40405, 42205, 42206.
         """
-        async with self._changing:
+        async with self._change():
             self._check_writable(subject)
             known = self.state.versions(subject, deleted=True)
             if not known:
@@ -421,7 +439,7 @@ class SchemaRegistry:
                 f"Invalid compatibility level {level}. Valid values are "
                 f"{', '.join(each.lower() for each in Compatibility)}",
             )
-        async with self._changing:
+        async with self._change():
             self._check_writable(subject or "")
             config = {**self.state.configs.get(subject, {})}
             for name, value in wanted.items():
@@ -436,7 +454,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 40401, 42205.
         """
-        async with self._changing:
+        async with self._change():
             self._check_writable(subject or "")
             before = self.state.configs.get(subject)
             if before is None and subject is not None:
@@ -468,7 +486,7 @@ class SchemaRegistry:
                 errors.INVALID_MODE,
                 f"Invalid mode {wanted}. Valid values are {', '.join(each.lower() for each in Mode)}",
             )
-        async with self._changing:
+        async with self._change():
             records: list[Record] = []
             if wanted == Mode.IMPORT and self.mode_in_scope(subject or "") is not Mode.IMPORT and not force:
                 records = self._cleared_for_import(subject)
@@ -491,7 +509,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 40401.
         """
-        async with self._changing:
+        async with self._change():
             before = self.state.modes.get(subject)
             if before is None and subject is not None:
                 raise _no_subject(subject)

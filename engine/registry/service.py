@@ -26,7 +26,7 @@ class RegistryService:
         config.check()
         self._config = config
         self.lost: asyncio.Future[RegistryFenced] = asyncio.get_running_loop().create_future()
-        self.registry = SchemaRegistry(self._append)
+        self.registry = SchemaRegistry(self._append, self._settled)
         try:
             security = librdkafka_security(config.security)
         except SecurityError as error:
@@ -67,6 +67,9 @@ class RegistryService:
 
     async def _append(self, records: list[Record]) -> None:
         await self._log.append(records)
+
+    async def _settled(self) -> None:
+        await self._log.settled()
 
     def _apply(self, key: bytes, value: bytes | None, written_at_ms: int) -> None:
         try:

@@ -88,8 +88,11 @@ class TopicLog:
         # Before this offset others may have written.
         self._since = -1
         self._lost: RegistryFenced | None = None
-        # A transaction was begun, and its end is not known.
+        # A transaction was begun, and its end is not known; these are the offsets that its records have.
         self._is_open = False
+        self._in_doubt: list[int] = []
+        # What was committed last.
+        self._committed = -1
         self._position = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -212,13 +215,33 @@ class TopicLog:
         """
         if self._lost is not None:
             raise self._lost
+        await self._until_read(await self._in_writer(self._write, records))
+
+    async def settled(self) -> None:
+        """Have the end of a write whose outcome was not known, and all read that was written: what the next write
+        rests on (which id is free) is known then, and not before.
+
+        Raises:
+            StoreError: it cannot be known yet; nothing must be written meanwhile.
+            RegistryFenced: this registry must not write any more.
+        """
+        if self._lost is None and (self._is_open or self._committed >= self._position):
+            await self._until_read(await self._in_writer(self._end_open))
+
+    async def _in_writer(self, call: Callable[..., int], *arguments: Any) -> int:
         assert self._loop is not None, "the log was started"
         try:
-            offset = await self._loop.run_in_executor(self._writing, self._write, records)
+            return await self._loop.run_in_executor(self._writing, call, *arguments)
         except RegistryFenced as error:
             self._lose(error)
             raise
-        await self._until_read(offset)
+
+    def _end_open(self) -> int:
+        try:
+            self._settle(time.monotonic() + self._timeout_s)
+        except KafkaException as error:
+            raise self._failed(error) from error
+        return self._committed
 
     def _write(self, records: list[Record]) -> int:
         until = time.monotonic() + self._timeout_s
@@ -242,7 +265,7 @@ class TopicLog:
 
     def _in_transaction(self, records: list[Record], until: float) -> list[int]:
         """Their offsets, once they are committed."""
-        offsets: list[int] = []
+        offsets = self._in_doubt = []
         failures: list[KafkaError] = []
 
         def delivered(error: Any, message: Any) -> None:
@@ -266,6 +289,7 @@ class TopicLog:
             raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
         self._until_done(self._producer.commit_transaction, until)
         self._is_open = False
+        self._committed = max(offsets)
         return offsets
 
     def _until_done(self, call: Callable[[float], object], until: float) -> None:
@@ -292,6 +316,7 @@ class TopicLog:
                 raise
             # It was being committed, and goes on where it was.
             self._until_done(self._producer.commit_transaction, until)
+            self._committed = max(self._in_doubt, default=self._committed)
         self._is_open = False
 
     def _failed(self, error: KafkaException) -> Exception:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 
 from engine.registry.config import RegistryConfig
 from engine.registry.errors import CannotStart
+from engine.registry.topic_log import TopicLog
 from engine.testing.cluster import KafkaCluster
 from tests.integration.registry_thread import RegistryThread
 
@@ -285,6 +288,31 @@ def test_a_record_whose_offset_nobody_tells_is_written_once_more(cluster: KafkaC
     assert [key for key, _ in read_topic(cluster, topic)].count(
         b'{"keytype":"SCHEMA","subject":"a","version":1,"magic":1}'
     ) == 1
+
+
+def test_an_id_that_was_given_and_not_read_back_yet_is_not_given_again(
+    cluster: KafkaCluster, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = threading.Event()
+    reads.set()
+    take = TopicLog._take
+
+    def take_late(log: TopicLog, messages: list[Any]) -> None:
+        if reads.is_set():
+            take(log, messages)
+        else:
+            asyncio.get_running_loop().call_later(0.05, take_late, log, messages)
+
+    monkeypatch.setattr(TopicLog, "_take", take_late)
+    with RegistryThread(config(cluster, topic)._replace(timeout_s=1.0)) as registry:
+        reads.clear()
+        unsure = httpx2.post(f"{registry.url}/subjects/a/versions", json={"schema": '"int"'}, timeout=30)
+        assert (unsure.status_code, unsure.json()["error_code"]) == (500, 50002)
+        refused = httpx2.post(f"{registry.url}/subjects/b/versions", json={"schema": '"long"'}, timeout=30)
+        assert (refused.status_code, refused.json()["error_code"]) == (500, 50002)
+        reads.set()
+        ids = {each: client(registry).register_schema(each, Schema(f'"{each}"', "AVRO")) for each in ("long", "int")}
+        assert ids == {"long": 2, "int": 1}
 
 
 def test_a_topic_that_forgets_is_refused(cluster: KafkaCluster, topic: str) -> None:
