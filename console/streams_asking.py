@@ -131,13 +131,16 @@ def ask_any(endpoints: list[str], path: Iterable[str], parameters: Mapping[str, 
     parts = tuple(path)
     while True:
         said = []
-        for endpoint in endpoints:
+        for endpoint in tuple(endpoints):
             try:
                 return ask_worker(endpoint, parts, parameters, min(_ONE_S, until - time.monotonic()))
             except Refused as error:
                 fail(str(error), USAGE)
             except NoAnswer as error:
                 said.append(str(error))
+                # Whoever is silent is the last to be asked, by the next question as well.
+                endpoints.remove(endpoint)
+                endpoints.append(endpoint)
         if time.monotonic() + _RETRY_S > until:
             fail("\n".join(dict.fromkeys(said)), FAILED)
         time.sleep(_RETRY_S)

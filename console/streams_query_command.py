@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,8 +93,9 @@ def query(
     if kind in ("window", "session") and of_keys:
         raise click.UsageError(f"{store} has {kind}s: say --key, --window, or both")
     held = None if as_of is None else str(_moment(as_of, "--as-of"))
-    given = {"key": key, "as_of": held, "from": low, "to": high, "prefix": prefix, **times}
-    parameters = {name: value for name, value in given.items() if value is not None}
+    keys = {"key": key, "from": low, "to": high, "prefix": prefix}
+    parameters = dict(_written(name, value) for name, value in keys.items() if value is not None)
+    parameters |= times if held is None else {**times, "as_of": held}
     if kind != "key":
         parameters |= {"limit": str(limit), "reverse": str(reverse).lower()}
     parameters |= {name: "true" for name, wanted in (("stale", stale), ("partial", partial)) if wanted}
@@ -109,6 +112,15 @@ def query(
         click.echo(f"there are more than {limit}: --limit shows more")
     for each in answer.get("missing", ()):
         click.echo(f"partition {each['partition']} does not answer: {each['state']}")
+
+
+def _written(name: str, value: str) -> tuple[str, str]:
+    """A key as a parameter: text, or bytes where the shell gave what is none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"{name}_base64", base64.b64encode(os.fsencode(value)).decode()
+    return name, value
 
 
 def _kind(store_kind: str, key: str | None, window: str | None) -> str:

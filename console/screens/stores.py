@@ -28,7 +28,7 @@ from console.viewmodel.store_queries import (
     store_rows,
     unpacked,
 )
-from console.viewmodel.streams_workers import endpoints_of, holders_of
+from console.viewmodel.streams_workers import NO_WORKERS, endpoints_of, has_workers, holders_of
 from engine.supervisor.snapshot import ClusterSnapshot, GroupState
 
 _EDGES = 6
@@ -52,6 +52,8 @@ class _Asked(PolledView):
         group = self.group
         if group is None:
             raise GatewayError("this application is not there (any more)")
+        if not has_workers(group):
+            raise GatewayError(NO_WORKERS)
         answers = await self.console.gateway.streams.stores(endpoints_of(group))
         problems = tuple(dict.fromkeys(each for each in answers.values() if isinstance(each, str)))
         told = {endpoint: each for endpoint, each in answers.items() if not isinstance(each, str)}
@@ -117,6 +119,8 @@ class StoreView(_Asked):
                 raise GatewayError(f"no worker has a store {self._name}")
             self.table.columns = self.columns()
         group = self.group
+        if not has_workers(group):
+            raise GatewayError(NO_WORKERS)
         query = self._query(self._store)
         entries = await self.console.gateway.streams.query(endpoints_of(group), query, self._topics())
         self._truncated = entries.truncated

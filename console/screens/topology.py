@@ -13,6 +13,7 @@ from console.viewmodel import text
 from console.viewmodel.cells import cell
 from console.viewmodel.streams import streams_rows
 from console.viewmodel.streams_topology import TOPOLOGY_COLUMNS, TopologyRow, TopologyTold, topology_rows
+from console.viewmodel.streams_workers import NO_WORKERS, has_workers
 from engine.supervisor.snapshot import ClusterSnapshot
 
 # A topology changes with the program alone.
@@ -40,6 +41,9 @@ class TopologyView(WorkersWatched):
         if self._told is not None and self._asked_at_ms is not None and now_ms - self._asked_at_ms < _ASKED_EVERY_MS:
             return
         self._asked_at_ms = now_ms
+        if not has_workers(self.group):
+            self._untold = NO_WORKERS
+            return
         try:
             self._told, self._untold = await self.console.gateway.streams.topology(endpoints), ""
         except GatewayError as error:

@@ -61,6 +61,14 @@ def endpoint_of(members: Sequence[MemberState]) -> str:
     return next((each.user_endpoint for each in members if each.user_endpoint), "")
 
 
+NO_WORKERS = "no worker runs: `kconsole streams run` starts one"
+
+
+def has_workers(group: GroupState | None) -> bool:
+    """Whether there is anybody to be asked; True while that is not known."""
+    return group is None or bool(group.members)
+
+
 def endpoints_of(group: GroupState | None) -> list[str]:
     """Where a group's workers answer."""
     return sorted({each.user_endpoint for each in group.members if each.user_endpoint}) if group is not None else []

@@ -111,6 +111,17 @@ async def test_a_worker_that_does_not_answer_keeps_what_it_told_and_takes_nothin
         assert "! 9b03d7ee: 127.0.0.1:7002 did not answer" in lines[-3]
 
 
+async def test_an_application_without_workers_says_how_to_start_one() -> None:
+    async with application(size=(80, 24)) as it:
+        it.gateway.show(with_workers(it.gateway.snapshot, ()))
+        await it.settle()
+        for opened in ("s", "t"):
+            await it.press(opened)
+            await it.settle()
+            assert "! no worker runs: `kconsole streams run` starts one" in it.screen
+            await it.press("escape")
+
+
 async def test_tasks_that_move_while_one_looks_are_marked() -> None:
     async with application() as it:
         it.app.history.task_moves = TaskMoves()

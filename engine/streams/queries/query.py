@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from engine.streams.queries.catalogue import StoreInfo
 from engine.streams.queries.errors import InvalidQuery, NotReady, WrongKind
-from engine.streams.queries.values import base64_of, bytes_of_base64, key_bytes_of
+from engine.streams.queries.values import base64_of, bytes_of_base64, check_key, key_bytes_of
 from engine.streams.serdes import BYTES, STRING
 from engine.streams.stores.builders import (
     KIND_KEY_VALUE,
@@ -148,11 +148,14 @@ def _bytes(info: StoreInfo, given: Mapping[str, str], name: str) -> bytes | None
     raw, text = given.get(f"{name}_base64"), given.get(name)
     if raw is not None and text is not None:
         raise InvalidQuery(f"{name} and {name}_base64 exclude each other")
+    assert info.key_serde is not None
     if raw is not None:
-        return bytes_of_base64(raw, f"{name}_base64")
+        data = bytes_of_base64(raw, f"{name}_base64")
+        if name != "prefix":
+            check_key(info.key_serde, data, f"{name}_base64")
+        return data
     if text is None:
         return None
-    assert info.key_serde is not None
     if name == "prefix" and info.key_serde.name not in (STRING.name, BYTES.name):
         raise InvalidQuery(f"prefix: keys are {info.key_serde.name}, no text; give bytes as prefix_base64")
     return key_bytes_of(info.key_serde, text, name)

@@ -72,6 +72,18 @@ def bytes_of_base64(text: str, what: str) -> bytes:
         raise InvalidQuery(f"{what}: {text!r} is not base64") from None
 
 
+def check_key(serde: Serde[Any], data: bytes, what: str) -> None:
+    """Whether bytes are a key at all.
+
+    Raises:
+        InvalidQuery: the serde does not read them.
+    """
+    try:
+        serde.deserialize(data)
+    except Exception as error:
+        raise InvalidQuery(f"{what}: {data!r} is no key of the serde {serde.name} ({error})") from error
+
+
 def base64_of(data: bytes) -> str:
     """Bytes for a parameter or an answer."""
     return base64.b64encode(data).decode()

@@ -293,7 +293,8 @@ class Worker:
             if self.membership.may_commit:
                 self._renew([each for each in running if each.inputs != self._inputs(each.id)])
         ready = (
-            not self.unmade
+            self.membership.wanted == self._assigned
+            and not self.unmade
             and all(each.phase is Phase.RUNNING for each in self._active())
             and self.membership.is_settled
         )
