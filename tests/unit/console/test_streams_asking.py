@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from console.streams_asking import TOKEN, NoAnswer, Refused, ask_any, ask_worker
-from console.streams_query_command import _kind, _times
+from console.streams_query_command import _kind, _times, _written
 
 
 class Worker(BaseHTTPRequestHandler):
@@ -101,3 +102,8 @@ def test_windows_are_between_times_of_which_each_may_be_left_out() -> None:
         "session",
         "range",
     ]
+
+
+def test_a_key_of_the_shell_that_is_no_text_goes_as_its_bytes() -> None:
+    assert _written("key", "日本") == ("key", "日本")
+    assert _written("key", os.fsdecode(b"\xff\0")) == ("key_base64", "/wA=")

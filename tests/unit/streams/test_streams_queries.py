@@ -155,6 +155,7 @@ def test_a_question_that_is_sent_on_is_the_same_question() -> None:
         ("counts", Kind.KEY, {}, "key: say which"),
         ("counts", Kind.KEY, {"key": "a", "key_base64": "YQ=="}, "exclude each other"),
         ("counts", Kind.KEY, {"key_base64": "a b"}, "key_base64: 'a b' is not base64"),
+        ("counts", Kind.KEY, {"key_base64": "/w=="}, "key_base64: b'\\xff' is no key of the serde string"),
         ("counts", Kind.RANGE, {"limit": "0"}, "limit: 0 is not between 1 and 5000"),
         ("counts", Kind.RANGE, {"limits": "1"}, "limits: no parameter of range queries"),
         ("counts", Kind.RANGE, {"prefix": "a", "from": "b"}, "prefix goes without"),
