@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from engine.connect.connector import Props, SinkTask
 from engine.connect.connectors.sql_database import Database, is_passing, reason
 from engine.connect.connectors.sql_rows import cells_of, shape_of
-from engine.connect.connectors.sql_sink import parsed
+from engine.connect.connectors.sql_sink import RECORD_KEY, parsed
 from engine.connect.connectors.sql_statements import Row, Writer
 from engine.connect.connectors.sql_tables import Tables
 from engine.connect.errors import ConnectError, DataError, RetriableError
@@ -97,6 +97,7 @@ class SqlSinkTask(SinkTask):
         last: SinkRecord | None = None
         writer: Writer | None = None
         rows: list[Row] = []
+        keyed = self._values["pk.mode"] == RECORD_KEY
         for record in records:
             if (
                 last is None
@@ -105,6 +106,7 @@ class SqlSinkTask(SinkTask):
                 or record.topic != last.topic
                 or (record.value is None) != (last.value is None)
                 or record.value_schema is None
+                or (keyed and record.key_schema is None)
             ):
                 found = self._writer(record)
                 if found is not writer:

@@ -264,6 +264,17 @@ def test_each_task_has_all_configs(target: Target) -> None:
     assert connector.task_class() is SqlSinkTask
 
 
+def test_keys_without_schema_may_differ_from_record_to_record(target: Target) -> None:
+    target.connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT, price REAL)")
+    keys: list[Any] = [{"id": 1}, {"id": 2, "more": 3}, {"other": 3}, {"id": 4}]
+    records = [record({"id": 9, "item": "x"}, key=each, offset=index) for index, each in enumerate(keys)]
+    for each in records:
+        each.key_schema = None
+    target.task(reporter=True, insert__mode="upsert", pk__mode="record_key", pk__fields="id").put(records)
+    assert [each[0] for each in target.rows()] == [1, 2, 4]
+    assert [each.offset for each, _ in target.reporter.reported] == [2]
+
+
 def test_keys_that_do_not_fit_pk_fields_are_told(target: Target) -> None:
     task = target.task(**UPSERTS, pk__fields="a,b")
     with pytest.raises(DataError, match="one column"):
