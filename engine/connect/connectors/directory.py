@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -498,13 +499,14 @@ def _rows(path: str, configs: Mapping[str, Any]) -> Iterator[_Row]:
                     yield _Row(line, None, json.loads(text))
     except UnicodeDecodeError as error:
         raise _Broken(f"behind line {line}: no {configs['encoding']}: {error.reason}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Broken(f"line {line}: no JSON: {error}") from error
     except OSError as error:
         raise _Broken(f"it cannot be read: {error.strerror}") from error
 
 
 def _csv_rows(stream: Any, configs: Mapping[str, Any]) -> Iterator[_Row]:
+    csv.field_size_limit(sys.maxsize)  # of all readers of the process: a value has no limit here
     rows = csv.reader(stream, delimiter=configs["csv.separator"], quotechar=configs["csv.quote"], strict=True)
     columns: list[str] = configs["csv.columns"]
     schema = _schema(columns, 0) if columns else None

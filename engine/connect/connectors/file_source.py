@@ -246,8 +246,6 @@ class _File:
         self.head = (0, 0)
         """How many bytes at the beginning, and their checksum."""
         self.grew_at = time.monotonic()
-        self.at_end = True
-        """Whether the last read, of a task before perhaps, came to the end."""
         self.idle = True
         """Whether there is nothing to read, as far as is known."""
         self.ended = False
@@ -459,7 +457,7 @@ class FileSourceTask(SourceTask):
         size = os.fstat(file.stream).st_size
         if size == file.read_to:
             return self._at_end(file)
-        if size < file.read_to or (file.at_end and _checksum(file.stream, file.head[0]) != file.head[1]):
+        if size < file.read_to or _checksum(file.stream, file.head[0]) != file.head[1]:
             log.info("%s was truncated: from its beginning", file.path)
             left = list(file.reader.end())
             self._begin(file, 0)
@@ -467,14 +465,14 @@ class FileSourceTask(SourceTask):
             return [Record(each.text, 0) for each in left]
         block = os.pread(file.stream, _BLOCK_BYTES, file.read_to)
         file.read_to += len(block)
-        file.grew_at, file.at_end, file.idle, file.ended = time.monotonic(), False, False, False
+        file.grew_at, file.idle, file.ended = time.monotonic(), False, False
         if file.head[0] < _HEAD_BYTES:
             length = min(_HEAD_BYTES, file.read_to)
             file.head = (length, _checksum(file.stream, length))
         return list(file.reader.feed(block))
 
     def _at_end(self, file: _File) -> list[Record]:
-        file.at_end = file.idle = True
+        file.idle = True
         quiet_ms = (time.monotonic() - file.grew_at) * 1000
         left: list[Record] = []
         if quiet_ms >= self._configs["multiline.timeout.ms"]:

@@ -108,7 +108,8 @@ def test_json_lines_are_data(tmp_path: Path, start: Start) -> None:
     ("props", "content", "good", "reason"),
     [
         ({"format": "json-lines"}, b'{"a": 1}\n{"a"\n', 1, "line 2: no JSON"),
-        ({"format": "csv"}, b"a,b\n1,2\n3\n", 1, "line 3: 1 columns, and 2 are expected"),
+        ({"format": "json-lines"}, b"1\n" + b"[" * 100_000, 1, "line 2: no JSON"),
+        ({"format": "csv"}, b"a,b\n1," + b"x" * 200_000 + b"\n3\n", 1, "line 3: 1 columns, and 2 are expected"),
         ({"format": "csv"}, b'a,b\n1,2\n"3', 1, "line 3: no CSV: unexpected end of data"),
         ({"format": "csv"}, b"a,a\n1,2\n", 0, "line 1: columns need names, each another one: a, a"),
         ({"format": "csv", "key__field": "c"}, b"a,b\n1,2\n", 0, "line 2: there is no c, which is to be the key"),

@@ -152,6 +152,19 @@ def test_a_file_that_is_copied_and_truncated_is_read_anew(tmp_path: Path, start:
     assert values(read(start(offsets=offsets))) == after
 
 
+def test_a_file_that_is_truncated_while_much_of_it_is_unread_is_read_anew(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_source, "_BLOCK_BYTES", 64)
+    log = tmp_path / "app.log"
+    append(log, "".join(f"old {number}\n" for number in range(100)))
+    task = start()
+    assert task.poll() is not None
+    log.write_text("")
+    append(log, "".join(f"new {number}\n" for number in range(100)))
+    assert [each for each in values(read(task)) if not each.startswith("old")] == [f"new {each}" for each in range(100)]
+
+
 def test_an_inode_that_has_come_to_another_file_is_no_reason_to_skip_anything(tmp_path: Path, start: Start) -> None:
     path, offsets = tmp_path / "app.log", Offsets()
     append(path, "first\n")
