@@ -389,6 +389,8 @@ class KConsole(App[None]):
             "topic": sorted(topic.name for topic in snapshot.topics) if snapshot else [],
             "group": sorted(group.group_id for group in snapshot.groups) if snapshot else [],
             "broker": [str(broker.broker_id) for broker in snapshot.brokers] if snapshot else [],
+            "connector": sorted({row.told.name for row in self.history.connectors.rows(0)}),
+            "subject": sorted(row.subject for row in self.history.subjects.rows(0)),
             "theme": list(self.themes),
             "context": self.contexts.names(),
             "filter": self._names_of_filters(),

@@ -28,7 +28,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("streams", ("ks", "kstreams"), "streams", "applications over streams; with a name, its tasks", "group"),
     Command("topology", ("topo",), "topology", "an application's topology with live rates", "group"),
     Command("stores", ("store",), "stores", "an application's stores, to be asked", "group"),
-    Command("connect", ("connectors", "kc"), "connect", "connectors of Kafka Connect: sources and sinks"),
+    Command(
+        "connect", ("connectors", "kc"), "connect", "connectors of Kafka Connect; with a name, its tasks", "connector"
+    ),
     Command("events", ("e", "event"), "events", "every leader, ISR, election and group change"),
     Command("log", ("logs",), "log", "a broker's log", "broker"),
     Command("failover", ("f", "chaos", "stopwatch"), "failover", "stopwatch and ledger of each kill"),

@@ -110,11 +110,12 @@ class ConnectActs(ActsPart):
             await self._connect(row.group, "DELETE", name)
             return f"{name} deleted"
 
-        tasks = text.plural(len(row.told.tasks), "task")
+        number = len(row.told.tasks)
+        tasks = {0: "Its", 1: "Its task ends, and its"}.get(number, f"Its {number} tasks end, and its")
         self._acts.asking(
             "delete",
             f"Delete the connector {name}?",
-            f"Its {tasks} end and its config is gone; its topics and offsets stay.",
+            f"{tasks} config is gone; its topics and offsets stay.",
             command,
             "Delete",
             lambda: self._acts.perform(f"delete {name}", command, call, doing=f"deleting {name}", after=after),

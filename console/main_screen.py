@@ -318,6 +318,11 @@ class MainScreen(Screen[None]):
             return ViewSpec(screen, {"group": arguments[0]})
         elif target == "log" or (target in ("connections", "wire") and arguments):
             about = {"broker": self._broker(arguments)}
+        elif target == "connect" and arguments:
+            found = [row for row in self.console.history.connectors.rows(0) if row.told.name == arguments[0]]
+            if not found:
+                raise CommandError(f"there is no connector {arguments[0]}, as far as :connect was told")
+            return ViewSpec("connector", {"group": found[0].group, "name": arguments[0]})
         elif target == "schemas" and arguments:
             return ViewSpec("schema", {"subject": arguments[0]})
         elif target == "plots" and arguments:

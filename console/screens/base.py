@@ -325,10 +325,14 @@ class View(Vertical):
         if row is not None:
             self.console.copy(json.dumps(as_data(self.describe_row(row)), default=str), "copied the row as JSON")
 
+    def row_title(self) -> str:
+        """What the selected row is called."""
+        return str(self.table.cursor_key)
+
     def action_describe(self) -> None:
         row = self.table.cursor_row
         if row is not None:
-            title = f"{self.NAME.rstrip('s')} {self.table.cursor_key}"
+            title = f"{self.NAME.rstrip('s')} {self.row_title()}"
             self.console.push_screen(Detail(title, json_lines(as_data(self.describe_row(row)))))
 
     def action_open(self) -> None:

@@ -55,6 +55,9 @@ class ConnectorsView(PolledView):
     def counts(self) -> str:
         return connectors_words(self.table.shown)
 
+    def row_title(self) -> str:
+        return "" if self._row is None else self._row.told.name
+
     def describe_row(self, row: ConnectorRow) -> object:
         return _described(row)
 

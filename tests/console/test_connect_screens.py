@@ -42,6 +42,13 @@ async def test_a_connector_is_opened_and_what_it_failed_by_is_shown() -> None:
         )
         await it.press("escape", "enter")
         assert it.title == "tasks(billing)[2]"
+        it.app.main.run_command("connect files")
+        await it.settle()
+        assert it.title == "tasks(files)[1]"
+        it.app.main.run_command("connect filez")
+        assert "there is no connector filez" in it.flash
+        it.app.main.run_command("connect billing")
+        await it.settle()
         await it.press("m")
         assert '"connector.class": "io.confluent.connect.jdbc.JdbcSinkConnector"' in it.screen
         await it.press("escape", "l")
@@ -52,6 +59,7 @@ async def test_secrets_are_not_shown() -> None:
     async with connectors() as it:
         it.view.table.select(f"{GROUP}\norders-source")
         await it.press("d")
+        assert "connect orders-source" in it.screen
         assert "[hidden]" in it.screen and "hunter2" not in it.screen
         await it.press("escape", "e")
         assert "connection.password=[hidden]" in it.screen and "hunter2" not in it.screen
