@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.integration.java_tools import KAFKA_LIBS, kafka_tool
+from tests.integration.postgres_reader import Reader
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.terminal import Terminal
 
@@ -112,6 +113,21 @@ def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def reader(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """Tasks that read the changes of a new database; their slots are gone afterwards."""
+    monkeypatch.setattr("engine.connect.connectors.postgres_cdc_task._WAIT_S", 0.05)
+    made = Reader(postgres, postgres.new_database("cdc"))
+    yield made
+    made.stop()
+    slots = postgres.run("SELECT slot_name, active_pid FROM pg_replication_slots")
+    for name, pid in slots:
+        if pid is not None:
+            postgres.run(f"SELECT pg_terminate_backend({pid})")
+            time.sleep(0.2)
+        postgres.run(f"SELECT pg_drop_replication_slot('{name}')")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ A change's value is ``{before, after, source, op, ts_ms}``; ``op`` is c (insert)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -69,7 +70,8 @@ class TableEnvelope:
         key: tuple[str, ...],
         version: str,
     ) -> None:
-        self.topic = f"{server}.{schema}.{table}"
+        # Tables' names may have letters that topics' have not.
+        self.topic = re.sub(r"[^A-Za-z0-9._-]", "_", f"{server}.{schema}.{table}")
         self.table = f"{schema}.{table}"
         self.row_schema = data.struct(row, name=f"{self.topic}.Value")
         names = list(row)

@@ -22,12 +22,21 @@ class _Cell(NamedTuple):
     field: Field
 
 
+class UnexpectedNull(Exception):
+    """A row has NULL in a column that the catalog of now says cannot have it: the column became NOT NULL later."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
 class TableRows:
     """The columns of a table that are told, and its envelope."""
 
     def __init__(self, table: Table, catalog: Catalog, chosen: TableFilter, values: Mapping[str, Any]) -> None:
         """``values``: the connector's configs."""
         self.table = table
+        self._sources = (catalog, chosen, values)
         self._placeholder: str = values["unavailable.value.placeholder"]
         self._cells = list(_cells(table, catalog, chosen, values))
         row = {each.name: each.field.schema for each in self._cells}
@@ -47,11 +56,19 @@ class TableRows:
         """The columns that are told."""
         return [each.name for each in self._cells]
 
-    def row(self, texts: Sequence[Value], old: Sequence[Value] | None = None) -> list[Any]:
+    def with_null_in(self, name: str) -> TableRows:
+        """The same table with a column that may be NULL."""
+        columns = tuple(each._replace(not_null=False) if each.name == name else each for each in self.table.columns)
+        return TableRows(self.table._replace(columns=columns), *self._sources)
+
+    def row(self, texts: Sequence[Value], old: Sequence[Value] | None = None, *, partial: bool = False) -> list[Any]:
         """A row's values. Those that an update did not change come of ``old``, if it is the whole old row.
+
+        ``partial``: only some columns are there; the others are NULL or, where they cannot be, 0 and the like.
 
         Raises:
             DataError: a value has no place in its schema; names the column.
+            UnexpectedNull: it is NULL, and its schema is not optional.
         """
         made = []
         for index, name, field in self._cells:
@@ -62,6 +79,8 @@ class TableRows:
                 if isinstance(text, str):
                     made.append(field.decode(text))
                 elif text is None:
+                    if not (partial or field.schema.optional or name in self.table.key):
+                        raise UnexpectedNull(name)
                     made.append(None if field.schema.optional else field.filler)
                 elif text is UNCHANGED:
                     made.append(unavailable(field, self._placeholder))
@@ -76,7 +95,7 @@ class TableRows:
         whole: list[Value] = [None] * (1 + max((each.at for each in self._cells), default=-1))
         for cell, text in zip(self._cells, texts, strict=True):
             whole[cell.at] = text
-        return self.row(whole)
+        return self.row(whole, partial=True)
 
 
 def _cells(table: Table, catalog: Catalog, chosen: TableFilter, values: Mapping[str, Any]) -> Iterable[_Cell]:

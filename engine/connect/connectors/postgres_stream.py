@@ -17,7 +17,7 @@ from engine.connect.connectors.pgoutput import lsn_text
 from engine.connect.connectors.postgres_catalog import Catalog
 from engine.connect.connectors.postgres_cdc import TableFilter
 from engine.connect.connectors.postgres_position import Position
-from engine.connect.connectors.postgres_rows import TableRows, table_of
+from engine.connect.connectors.postgres_rows import TableRows, UnexpectedNull, table_of
 from engine.connect.errors import DataError
 from engine.connect.records import SourceRecord
 
@@ -215,21 +215,28 @@ class ChangeStream:
             wholes = [each for each in message.relations if each not in self._partitions]
             truncated = [rows for oid in wholes if (rows := self._known(oid)) is not None]
             return [self._change(each, debezium.TRUNCATE, None, None, origin) for each in truncated]
-        rows = self._known(message.relation)
-        if rows is None:
-            return []
+        while (rows := self._known(message.relation)) is not None:
+            try:
+                return self._of_row(rows, message, origin)
+            except UnexpectedNull as found:
+                self._tables[message.relation] = rows.with_null_in(found.column)
+        return []
+
+    def _of_row(
+        self, rows: TableRows, message: pgoutput.Insert | pgoutput.Update | pgoutput.Delete, origin: Origin
+    ) -> list[SourceRecord]:
         if isinstance(message, pgoutput.Insert):
             if debezium.CREATE in self._skipped:
                 return []
             return [self._change(rows, debezium.CREATE, None, rows.row(message.new), origin)]
         if isinstance(message, pgoutput.Delete):
-            return self._deletion(rows, rows.row(message.old), origin)
+            return self._deletion(rows, rows.row(message.old, partial=message.old_is_key), origin)
         return self._update(rows, message, origin)
 
     def _update(self, rows: TableRows, message: pgoutput.Update, origin: Origin) -> list[SourceRecord]:
         whole_old = None if message.old is None or message.old_is_key else message.old
         after = rows.row(message.new, whole_old)
-        before = None if message.old is None else rows.row(message.old)
+        before = None if message.old is None else rows.row(message.old, partial=message.old_is_key)
         if before is not None and rows.envelope.key(before) != rows.envelope.key(after):
             # Another key is another row to who reads the topic.
             made = self._deletion(rows, before, origin)
