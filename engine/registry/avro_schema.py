@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.registry.errors import InvalidSchema
+from engine.registry.json_text import read_json
 from engine.registry.schema import ParsedSchema, ResolvedReference
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
@@ -104,8 +105,8 @@ class AvroSchema:
 
 def _loaded(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise InvalidSchema(f"{what} is no JSON: {error}") from None
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from engine.registry import errors
 from engine.registry.errors import InvalidSchema, RegistryError
-from engine.registry.schema import AVRO, Reference, Schema
+from engine.registry.schema import AVRO, Reference, Schema, is_metadata
 from engine.registry.topic_records import StoredSchema
 
 
@@ -34,8 +34,8 @@ def read_schema_request(body: Any) -> SchemaRequest:
         kind,
         text,
         tuple(_reference(each) for each in _list(found, "references")),
-        _mapping(found, "metadata"),
-        _mapping(found, "ruleSet"),
+        _metadata(found),
+        _mapping(found, "ruleSet") or None,
     )
     version, schema_id = _number(found, "version", 0), _number(found, "id", -1)
     if version < -1 or version > 2**31 - 1:
@@ -146,6 +146,15 @@ def _mapping(found: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     value = found.get(name)
     if value is not None and not isinstance(value, dict):
         raise _wrong(name, "an object")
+    return value
+
+
+def _metadata(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    value = _mapping(found, "metadata") or None
+    if value is not None and not is_metadata(value):
+        raise _wrong(
+            "metadata", "an object of tags (lists of texts), properties (texts) and sensitive (a list of texts)"
+        )
     return value
 
 

@@ -59,7 +59,7 @@ def base_within(schema: Any, base: str) -> str:
         for keyword in ("$id", "id"):
             said = schema.get(keyword)
             if isinstance(said, str) and said and not said.startswith("#"):
-                return urldefrag(urljoin(base, said)).url
+                return urldefrag(_joined(base, said)).url
     return base
 
 
@@ -111,8 +111,8 @@ class JsonDocuments:
 
     def find(self, reference: str, base: str) -> Located:
         """Raises: InvalidSchema: there is nothing."""
-        target, fragment = urldefrag(reference)
-        absolute = urljoin(base, target) if target else base
+        target, fragment = urldefrag(_joined("", reference))
+        absolute = _joined(base, target) if target else base
         found = self._by_uri.get(absolute) or self._by_uri.get(target) or _draft(target)
         fragment = unquote(fragment)
         if found is not None and fragment and not fragment.startswith("/"):
@@ -138,6 +138,13 @@ def _pointed(start: Located, pointer: str) -> Located | None:
         else:
             return None
     return Located(schema, base) if isinstance(schema, (dict, bool)) else None
+
+
+def _joined(base: str, said: str) -> str:
+    try:
+        return urljoin(base, said)
+    except ValueError as error:
+        raise InvalidSchema(f"{said!r} is no URI: {error}") from None
 
 
 def _draft(uri: str) -> Located | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.registry.errors import InvalidSchema
 from engine.registry.json_documents import JsonDocuments
+from engine.registry.json_text import read_json
 from engine.registry.schema import ParsedSchema, ResolvedReference
 
 _DEFAULT_DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -56,8 +57,8 @@ def _text(value: Any) -> str:
 
 def _loaded(text: str, what: str) -> Any:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = read_json(text)
+    except ValueError as error:
         raise InvalidSchema(f"{what} is no JSON: {error}") from None
     if not isinstance(value, (dict, bool)):
         raise InvalidSchema(f"{what} is no JSON Schema: that is an object, or true or false")
@@ -73,9 +74,14 @@ def _check_draft(value: Any) -> None:
         raise InvalidSchema("$schema is the URI of a draft")
     if draft is not None and "draft-03" in draft:
         raise InvalidSchema("draft 3 of JSON Schema is not known here: 4, 6, 7, 2019-09 and 2020-12 are")
-    validator = validator_for(value, default=Draft7Validator)
+    try:
+        validator = validator_for(value, default=Draft7Validator)
+    except ValueError as error:
+        raise InvalidSchema(f"$schema: {draft!r} is no URI: {error}") from None
     try:
         validator.check_schema(value)
+    except OverflowError:
+        raise InvalidSchema("no JSON Schema: a pattern in it counts further than anything can be counted") from None
     except SchemaError as error:
         where = "/".join(["#", *map(str, error.absolute_path)])
         raise InvalidSchema(f"no JSON Schema ({draft or _DEFAULT_DRAFT}): {where}: {error.message[:300]}") from None

@@ -108,19 +108,20 @@ class SchemaRegistry:
 
     async def _understood(self, subject: str, schema: Schema, normalize: bool, *, is_new: bool) -> Schema:
         """The same in the text that is stored."""
-        schema = self._with_living_references(subject, schema) if is_new else schema
+        schema = self._with_numbered_references(subject, schema, living=is_new)
         parsed = await self.parsed(subject, schema, is_new=is_new)
         normalize = normalize or bool(self.config_in_scope(subject).get("normalize"))
         return schema._replace(text=parsed.normalized() if normalize else parsed.canonical)
 
-    def _with_living_references(self, subject: str, schema: Schema) -> Schema:
-        """The numbers of "latest" (-1) instead of that word. Raises: InvalidSchema: a version is there no more."""
+    def _with_numbered_references(self, subject: str, schema: Schema, *, living: bool) -> Schema:
+        """The numbers of "latest" (-1) instead of that word. Raises: InvalidSchema: a version that has to be living is
+        there no more."""
         found = []
         for each in schema.references:
             name = referred(subject, each.subject)
             known = {stored.version for stored in self.state.versions(name)}
-            version = max(known, default=0) if each.version == LATEST else each.version
-            if version not in known:
+            version = max(known, default=LATEST) if each.version == LATEST else each.version
+            if living and version not in known:
                 raise _no_reference(each)
             found.append(each._replace(version=version))
         return schema._replace(references=tuple(found))
@@ -222,6 +223,10 @@ class SchemaRegistry:
             RegistryError: as Confluent's registry; 40901 with all that keeps it from being compatible.
         """
         _check_subject(subject)
+        # Before anything else, also where nothing may be written: producers register what has long been there.
+        known = await self._registered(subject, schema, version, schema_id, normalize)
+        if known is not None:
+            return known
         async with self._change():
             self._check_mode(subject, schema_id)
             is_import = self.mode_in_scope(subject) is Mode.IMPORT
@@ -244,6 +249,21 @@ class SchemaRegistry:
             stored = self._numbered(subject, understood, version, schema_id, is_import)
             await self._append(self._records_of(stored))
             return self.state.subjects[subject][stored.version]
+
+    async def _registered(
+        self, subject: str, schema: Schema, version: int, schema_id: int, normalize: bool
+    ) -> StoredSchema | None:
+        """The version that is what shall be registered, with the number and the id that it shall have."""
+        if not self.state.versions(subject):
+            return None
+        understood = await self._understood(subject, schema, normalize, is_new=False)
+        if version == 0:
+            found = await self._equal_version(subject, understood, deleted=False)
+        else:
+            found = self.state.subjects[subject].get(version)
+            if found is not None and (found.is_deleted or found.schema != understood):
+                return None
+        return found if found is not None and schema_id in (-1, found.schema_id) else None
 
     def _numbered(self, subject: str, schema: Schema, version: int, schema_id: int, is_import: bool) -> StoredSchema:
         following = max(self.state.subjects.get(subject, {}), default=0) + 1
@@ -302,10 +322,12 @@ class SchemaRegistry:
                 )
             self._check_unreferred(stored, permanent=permanent, within=None)
             if permanent:
-                record = topic_records.tombstone(Key(topic_records.SCHEMA, subject, stored.version))
+                records = [topic_records.tombstone(Key(topic_records.SCHEMA, subject, stored.version))]
+                records += self._left_behind(subject) if len(self.state.subjects[subject]) == 1 else []
+                records.append(topic_records.ids_record(self.state.highest_ids))
             else:
-                record = topic_records.schema_record(stored._replace(is_deleted=True))
-            await self._append([record])
+                records = [topic_records.schema_record(stored._replace(is_deleted=True))]
+            await self._append(records)
             return stored.version
 
     async def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
@@ -337,10 +359,15 @@ class SchemaRegistry:
                 await self._append([topic_records.delete_subject_record(subject, doomed[-1].version)])
             else:
                 keys = [Key(topic_records.SCHEMA, subject, each.version) for each in reversed(doomed)]
-                keys += [Key(topic_records.MODE, subject)] if subject in self.state.modes else []
-                keys += [Key(topic_records.CONFIG, subject)] if subject in self.state.configs else []
-                await self._append([topic_records.tombstone(key) for key in keys])
+                records = [*map(topic_records.tombstone, keys), *self._left_behind(subject)]
+                await self._append([*records, topic_records.ids_record(self.state.highest_ids)])
             return [each.version for each in doomed]
+
+    def _left_behind(self, subject: str) -> list[Record]:
+        """Takes away what a subject without versions still has."""
+        keys = [Key(topic_records.MODE, subject)] if subject in self.state.modes else []
+        keys += [Key(topic_records.CONFIG, subject)] if subject in self.state.configs else []
+        return [topic_records.tombstone(key) for key in keys]
 
     def _check_unreferred(self, stored: StoredSchema, *, permanent: bool, within: str | None) -> None:
         referrers = self.state.referrers(stored.subject, stored.version, deleted=permanent)
@@ -426,6 +453,8 @@ class SchemaRegistry:
         Raises:
             RegistryError: 42203, 42205, or something that this registry does not do.
         """
+        _check_scope(subject)
+        wanted = {name: value for name, value in wanted.items() if name in _CONFIG_KEYS or value is not None}
         unknown = [name for name in wanted if name not in _CONFIG_KEYS]
         if unknown:
             raise RegistryError(
@@ -481,6 +510,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 42204, 42205.
         """
+        _check_scope(subject)
         if wanted not in list(Mode):
             raise RegistryError(
                 errors.INVALID_MODE,
@@ -501,7 +531,8 @@ class SchemaRegistry:
             )
         for each in versions:
             self._check_unreferred(each, permanent=True, within=subject)
-        return [topic_records.tombstone(Key(topic_records.SCHEMA, each.subject, each.version)) for each in versions]
+        records = [topic_records.tombstone(Key(topic_records.SCHEMA, each.subject, each.version)) for each in versions]
+        return [*records, topic_records.ids_record(self.state.highest_ids)] if records else []
 
     async def delete_mode(self, subject: str | None) -> str:
         """Back to what holds without; returns what was.
@@ -544,8 +575,20 @@ def _scopes(subject: str) -> list[str | None]:
 
 def _check_subject(subject: str) -> None:
     context, name = split(subject)
-    if not name or any(ord(each) < 0x20 or ord(each) == 0x7F for each in name) or context == GLOBAL_CONTEXT:
-        raise RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
+    if not name or context == GLOBAL_CONTEXT:
+        raise _no_subject_name(subject)
+    _check_scope(subject)
+
+
+def _check_scope(subject: str | None) -> None:
+    """Of a config or a mode: a subject, a context, or all."""
+    context, name = split(subject or "")
+    if name in ("__GLOBAL", "__EMPTY") or any(ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0 for each in context + name):
+        raise _no_subject_name(subject or "")
+
+
+def _no_subject_name(subject: str) -> RegistryError:
+    return RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
 
 
 def _no_reference(reference: Reference) -> InvalidSchema:

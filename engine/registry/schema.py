@@ -36,14 +36,15 @@ class Schema(NamedTuple):
     @property
     def md5(self) -> bytes:
         """What Confluent finds equal schemas by; of schemas with a rule set it is our own."""
-        digest = hashlib.md5(self.text.encode(), usedforsecurity=False)
+        digest = hashlib.md5(_bytes(self.text), usedforsecurity=False)
         for reference in self.references:
-            digest.update(reference.name.encode())
-            digest.update(reference.subject.encode())
+            digest.update(_bytes(reference.name))
+            digest.update(_bytes(reference.subject))
             digest.update(reference.version.to_bytes(4, "big", signed=True))
         if self.metadata is not None:
             digest.update(b"\1")
-            _hash_metadata(digest, self.metadata)
+            # The topic may have what no registry should have taken.
+            (_hash_metadata if is_metadata(self.metadata) else _hash_json)(digest, self.metadata)
         if self.rule_set is not None:
             digest.update(b"\1")
             _hash_json(digest, self.rule_set)
@@ -55,28 +56,45 @@ class Schema(NamedTuple):
         return str(uuid.UUID(bytes=self.md5))
 
 
+def is_metadata(value: Mapping[str, Any]) -> bool:
+    """Whether what is called metadata has the parts that it may have, and of their kinds."""
+    tags, properties = value.get("tags") or {}, value.get("properties") or {}
+    lists = [value.get("sensitive") or []]
+    if not isinstance(tags, Mapping) or not isinstance(properties, Mapping):
+        return False
+    lists += tags.values()
+    return all(isinstance(each, list) and all(isinstance(one, str) for one in each) for each in lists) and all(
+        isinstance(each, str) for each in properties.values()
+    )
+
+
+def _bytes(text: str) -> bytes:
+    # Java writes a question mark for half of a character.
+    return text.encode(errors="replace")
+
+
 def _hash_metadata(digest: Any, metadata: Mapping[str, Any]) -> None:
     for name, values in sorted((metadata.get("tags") or {}).items()):
-        digest.update(name.encode())
+        digest.update(_bytes(name))
         for value in sorted(values):
-            digest.update(value.encode())
+            digest.update(_bytes(value))
     for name, value in sorted((metadata.get("properties") or {}).items()):
-        digest.update(name.encode())
-        digest.update(value.encode())
+        digest.update(_bytes(name))
+        digest.update(_bytes(value))
     for name in sorted(metadata.get("sensitive") or ()):
-        digest.update(name.encode())
+        digest.update(_bytes(name))
 
 
 def _hash_json(digest: Any, value: Any) -> None:
     if isinstance(value, Mapping):
         for name, each in sorted(value.items()):
-            digest.update(name.encode())
+            digest.update(_bytes(name))
             _hash_json(digest, each)
     elif isinstance(value, list):
         for each in value:
             _hash_json(digest, each)
     elif value is not None:
-        digest.update(str(value).encode())
+        digest.update(_bytes(str(value)))
 
 
 class ParsedSchema(Protocol):

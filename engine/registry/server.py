@@ -18,6 +18,7 @@ from engine.registry import bodies, errors
 from engine.registry.access import is_local_host, is_user
 from engine.registry.config import RegistryConfig, is_loopback
 from engine.registry.errors import RegistryError, RegistryFenced
+from engine.registry.json_text import read_json
 from engine.registry.registry import LATEST, SCHEMA_TYPES, SchemaRegistry
 from engine.registry.schema import ParsedSchema
 from engine.registry.subject_names import context_of, has_prefix, within
@@ -164,8 +165,8 @@ class RegistryServer:
             raise RegistryError(415, f"HTTP 415 Unsupported Media Type: send {CONTENT_TYPE}")
         data = await request.read()
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
+            return read_json(data)
+        except ValueError as error:
             raise RegistryError(errors.BAD_REQUEST, f"the body is no JSON: {error}") from None
 
     @staticmethod
@@ -289,7 +290,7 @@ class RegistryServer:
 
     def _stored_by_id(self, request: web.Request) -> StoredSchema:
         said = request.match_info["id"]
-        if not said.isdigit() or len(said) > len(str(_HIGHEST_VERSION)):
+        if not _is_number(said) or len(said) > len(str(_HIGHEST_VERSION)):
             raise RegistryError(errors.NOT_FOUND, f"HTTP 404 Not Found: {said!r} is no id of a schema")
         subject = within(request.match_info.get("context"), request.query.get("subject", ""))
         return self._registry.by_id(int(said), subject)
@@ -428,21 +429,27 @@ def _page(request: web.Request, found: list[Any]) -> list[Any]:
     return found if limit < 0 else found[:limit]
 
 
+def _is_number(said: str) -> bool:
+    # isdigit() alone takes the digits of all scripts.
+    return said.isascii() and said.isdigit()
+
+
 def _version_number(said: str) -> int:
     if said in ("latest", "-1"):
         return LATEST
-    if not said.isdigit() or not 1 <= int(said[:12]) <= _HIGHEST_VERSION:
+    if not _is_number(said) or not 1 <= int(said[:12]) <= _HIGHEST_VERSION:
         raise RegistryError(errors.INVALID_VERSION, bodies.invalid_version(said))
     return int(said)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return web.Response(body=text.encode(), status=status, headers={"Content-Type": CONTENT_TYPE})
+    # Somebody else's registry may have stored half of a character.
+    return web.Response(body=text.encode(errors="replace"), status=status, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _text_answer(text: str) -> web.Response:
-    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=text.encode(errors="replace"), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _error(code: int, message: str, status: int = 0) -> web.Response:

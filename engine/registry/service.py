@@ -13,7 +13,7 @@ from engine.registry.errors import CannotStart, RegistryFenced
 from engine.registry.registry import SchemaRegistry
 from engine.registry.server import RegistryServer
 from engine.registry.topic_log import TopicLog
-from engine.registry.topic_records import Record
+from engine.registry.topic_records import Record, ids_record
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ class RegistryService:
         """
         try:
             await self._log.start()
+            if self.registry.state.had_ids_told:
+                # The log began with an empty record under the same key, which is all that compaction would keep.
+                await self._append([ids_record(self.registry.state.highest_ids)])
             await self._server.start()
         except OSError as error:
             await self._log.close()
@@ -77,6 +80,9 @@ class RegistryService:
         except (ValueError, RecursionError) as error:
             # As Confluent's registry: one bad record does not take all schemas away.
             log.warning("%s: a record is skipped: %s", self._config.topic, error)
+        except Exception:
+            # Those after it must be read all the same.
+            log.exception("%s: a record is skipped", self._config.topic)
 
     def _lose(self, why: RegistryFenced) -> None:
         if not self.lost.done():

@@ -14,9 +14,11 @@ from engine.registry.topic_records import (
     CONTEXT,
     DELETE_SUBJECT,
     MODE,
+    NOOP,
     SCHEMA,
     Key,
     StoredSchema,
+    read_ids,
     read_key,
     read_schema,
 )
@@ -33,6 +35,8 @@ class RegistryState:
         self.modes: dict[str | None, str] = {}
         self.highest_ids: dict[str, int] = {}
         """The highest id that a context ever had, as far as the topic still tells."""
+        self.had_ids_told = False
+        """Whether the topic has a record of ids, as it gets one when a schema is deleted for good."""
         self._contexts: set[str] = {DEFAULT_CONTEXT}
         self._by_id: dict[tuple[str, int], dict[_Version, None]] = {}
         self._by_md5: dict[tuple[str, bytes], dict[_Version, None]] = {}
@@ -54,6 +58,10 @@ class RegistryState:
             self._forget(key.subject, key.version)
             if stored is not None:
                 self._learn(stored)
+        elif key.keytype == NOOP and value is not None:
+            for context, highest in read_ids(value).items():
+                self.highest_ids[context] = max(self.highest_ids.get(context, 0), highest)
+            self.had_ids_told = True
         elif key.keytype == CONFIG:
             self._set(self.configs, key.subject, None if value is None else _config(value))
         elif key.keytype == MODE:

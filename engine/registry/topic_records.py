@@ -21,6 +21,7 @@ CLEAR_SUBJECT = "CLEAR_SUBJECT"
 CONTEXT = "CONTEXT"
 
 _MAGIC = {SCHEMA: 1}
+_HIGHEST = (1 << 31) - 1
 
 
 class Record(NamedTuple):
@@ -109,11 +110,12 @@ def read_schema(key: Key, data: bytes, written_at_ms: int) -> StoredSchema:
             _mapping(found.get("metadata")),
             _mapping(found.get("ruleSet")),
         )
+        schema_id = int(found["id"])
+        if not 0 <= schema_id <= _HIGHEST or any(not -1 <= each.version <= _HIGHEST for each in references):
+            raise ValueError(f"a number under {key} is beyond 32 bits")
         assert key.subject is not None, "keys of schemas have a subject"
-        return StoredSchema(
-            key.subject, key.version, int(found["id"]), schema, bool(found.get("deleted")), written_at_ms
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        return StoredSchema(key.subject, key.version, schema_id, schema, bool(found.get("deleted")), written_at_ms)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"no schema under {key}: {error!r}") from None
 
 
@@ -152,12 +154,28 @@ def noop_record() -> Record:
     return Record(key_bytes(Key(NOOP)), None)
 
 
+def ids_record(highest: Mapping[str, int]) -> Record:
+    """The highest id that each context had, also of schemas that are gone: the topic is compacted, and what says of
+    them alone goes with them. Other registries pass over whatever stands under this key."""
+    return Record(key_bytes(Key(NOOP)), _bytes({"highestIds": dict(sorted(highest.items()))}))
+
+
+def read_ids(data: bytes) -> dict[str, int]:
+    """Raises: ValueError: it is no record of ids."""
+    found = json.loads(data)
+    ids = found.get("highestIds", {}) if isinstance(found, dict) else None
+    if not isinstance(ids, dict) or not all(type(each) is int and 0 <= each <= _HIGHEST for each in ids.values()):
+        raise ValueError(f"no record of ids: {data[:200]!r}")
+    return ids
+
+
 def _with_subject(subject: str | None, rest: Mapping[str, Any]) -> dict[str, Any]:
     return dict(rest) if subject is None else {"subject": subject, **rest}
 
 
 def _mapping(value: Any) -> Mapping[str, Any] | None:
-    return value if isinstance(value, dict) else None
+    # An empty one says as much as none, and is written as none.
+    return value if isinstance(value, dict) and value else None
 
 
 def _bytes(value: Any) -> bytes:

@@ -188,6 +188,9 @@ def test_the_topic_has_the_records_that_confluents_registry_writes(cluster: Kafk
         asks.delete_version("p", 1)
         asks.delete_subject("p", permanent=True)
         asks.delete_subject("a")
+    with RegistryThread(config(cluster, topic)):
+        pass
+    ids = '{"keytype":"NOOP","magic":0}', '{"highestIds":{".":3}}'
     found = [(key.decode(), None if value is None else value.decode()) for key, value in read_topic(cluster, topic)]
     reference = '"references":[{"name":"x","subject":"b","version":1}]'
     p = '{"subject":"p","version":1,"id":3,"schemaType":"JSON",' + reference + ',"schema":"{\\"type\\":\\"object\\"}",'
@@ -207,7 +210,11 @@ def test_the_topic_has_the_records_that_confluents_registry_writes(cluster: Kafk
         ('{"keytype":"MODE","subject":"a","magic":0}', '{"subject":"a","mode":"READWRITE"}'),
         ('{"keytype":"SCHEMA","subject":"p","version":1,"magic":1}', p + '"deleted":true}'),
         ('{"keytype":"SCHEMA","subject":"p","version":1,"magic":1}', None),
+        ids,
         ('{"keytype":"DELETE_SUBJECT","subject":"a","magic":0}', '{"subject":"a","version":1}'),
+        # The next start: what the last record under this key says is not lost when the topic is compacted.
+        ('{"keytype":"NOOP","magic":0}', None),
+        ids,
     ]
 
 

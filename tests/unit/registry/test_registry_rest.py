@@ -115,7 +115,12 @@ async def test_what_is_deleted_softly_is_there_for_who_asks_and_what_is_deleted_
     # Ids go on, versions begin anew.
     assert [(await http.register("a", ONE)).body[each] for each in ("id", "version")] == [3, 1]
     assert (await http.ask("DELETE", "/subjects/a?permanent=true")).code == 40405
+    await http.ask("PUT", "/config/a", {"compatibility": "NONE"})
     assert await http.ask("DELETE", "/subjects/a") == (200, [1])
+    # With its last version a subject loses what was set for it.
+    assert (await http.ask("GET", "/config/a")).status == 200
+    assert await http.ask("DELETE", "/subjects/a/versions/1?permanent=true") == (200, 1)
+    assert (await http.ask("GET", "/config/a")).code == 40408
 
 
 async def test_what_was_deleted_softly_comes_back_with_its_id_as_a_new_version(http: RegistryHttp) -> None:
@@ -216,6 +221,8 @@ async def test_configs_of_a_subject_hide_that_of_all(http: RegistryHttp) -> None
     assert await http.get("/config") == {"compatibilityLevel": "BACKWARD"}
     refused = await http.ask("PUT", "/config", {"compatibility": "SIDEWARD"})
     assert (refused.status, refused.code) == (422, 42203)
+    for unset in ({"compatibility": "FULL", "alias": None}, {"compatibilityGroup": None}):
+        assert (await http.ask("PUT", "/config/s", unset)).status == 200
     assert "compatibilityGroup" in (await http.ask("PUT", "/config", {"compatibilityGroup": "v"})).body["message"]
 
 
@@ -226,6 +233,8 @@ async def test_modes_say_what_may_be_done(http: RegistryHttp) -> None:
     assert (await http.ask("PUT", "/mode/s", {"mode": "readonly"})).body == {"mode": "READONLY"}
     refused = await http.register("s", LONG)
     assert (refused.status, refused.code) == (422, 42205)
+    # Producers that register what has long been there go on.
+    assert (await http.register("s", INT)).body["id"] == 1
     assert (await http.ask("DELETE", "/subjects/s")).code == 42205
     assert (await http.register("t", LONG)).status == 200
     assert (await http.ask("DELETE", "/mode/s")).body == {"mode": "READONLY"}
@@ -242,6 +251,10 @@ async def test_an_import_brings_its_ids_and_versions(http: RegistryHttp) -> None
     assert (await http.register("s", INT, id=7, version=3)).code == 42205
     assert (await http.ask("PUT", "/mode/s", {"mode": "IMPORT"})).status == 200
     assert [(await http.register("s", INT, id=7, version=3)).body[each] for each in ("id", "version")] == [7, 3]
+    # Once more is no other version.
+    for more in ({"version": 3}, {}):
+        assert (await http.register("s", INT, id=7, **more)).body["version"] == 3
+    assert await http.get("/subjects/s/versions") == [3]
     # What is not compatible is taken as it was.
     assert (await http.register("s", STRING, id=9, version=4)).status == 200
     assert (await http.register("s", LONG, id=7, version=5)).code == 42205
@@ -282,6 +295,7 @@ async def test_contexts_are_apart(http: RegistryHttp) -> None:
 
 async def test_the_newest_version_with_some_metadata_is_found(http: RegistryHttp) -> None:
     await http.register("s", ONE, metadata={"properties": {"team": "a"}})
+    assert [(await http.register("e", ONE, metadata={}, ruleSet={})).body["version"] for _ in range(2)] == [1, 1]
     await http.register("s", TWO_WITH_DEFAULT, metadata={"properties": {"team": "b"}})
     assert (await http.get("/subjects/s/metadata?key=team&value=a"))["version"] == 1
     assert (await http.get("/subjects/s/versions/2"))["metadata"] == {"properties": {"team": "b"}}
@@ -296,9 +310,11 @@ async def test_the_newest_version_with_some_metadata_is_found(http: RegistryHttp
         ("GET", "/subjects/x/versions/1", None, 404, 40401),
         ("GET", "/subjects/x/versions/0", None, 422, 42202),
         ("GET", "/subjects/x/versions/first", None, 422, 42202),
+        ("GET", "/subjects/x/versions/%C2%B2", None, 422, 42202),
         ("GET", "/subjects/x/versions/99999999999999999999", None, 422, 42202),
         ("GET", "/schemas/ids/1", None, 404, 40403),
         ("GET", "/schemas/ids/one", None, 404, 404),
+        ("GET", "/schemas/ids/%C2%B2", None, 404, 404),
         ("GET", "/schemas/guids/1", None, 404, 40403),
         ("GET", "/nothing", None, 404, 404),
         ("PATCH", "/subjects", None, 405, 405),
@@ -312,6 +328,17 @@ async def test_the_newest_version_with_some_metadata_is_found(http: RegistryHttp
         ("POST", "/subjects/x/versions", {"schema": INT, "version": "1"}, 422, 422),
         ("POST", "/subjects/x/versions", {"schema": INT, "version": 5}, 422, 42201),
         ("POST", "/subjects/x/versions", {"schema": INT, "metadata": []}, 422, 422),
+        ("POST", "/subjects/x/versions", {"schema": INT, "metadata": {"properties": {"a": 1}}}, 422, 422),
+        ("POST", "/subjects/x/versions", {"schema": INT, "metadata": {"tags": {"a": "b"}}}, 422, 422),
+        ("POST", "/subjects/x/versions", '{"schema":"\\"int\\"","ruleSet":{"a":NaN}}', 400, 400),
+        ("POST", "/subjects/x/versions", '{"schema":"// \\ud800","schemaType":"PROTOBUF"}', 400, 400),
+        ("POST", "/subjects/x/versions", {"schema": '{"type":"int","a":NaN}'}, 422, 42201),
+        ("POST", "/subjects/x/versions", {"schema": '{"type":"int","a":1e999}'}, 422, 42201),
+        ("POST", "/subjects/x/versions", {"schema": '{"type":"int","doc":"\\ud800"}'}, 422, 42201),
+        ("POST", "/subjects/x/versions", {"schema": '{"$id":"http://[::1"}', "schemaType": "JSON"}, 422, 42201),
+        ("POST", "/subjects/x/versions", {"schema": '{"$schema":"http://[::1"}', "schemaType": "JSON"}, 422, 42201),
+        ("PUT", "/config/%01", {"compatibility": "FULL"}, 422, 42208),
+        ("PUT", "/mode/%01", {"mode": "READONLY"}, 422, 42208),
         ("POST", "/subjects/x/versions", "[" * 100_000, 400, 400),
         ("POST", "/subjects/x/versions", b"\xff", 400, 400),
         ("POST", "/subjects/x/versions", b'"' + b"x" * (4 * 1024 * 1024), 413, 413),

@@ -15,6 +15,7 @@ from engine.registry.topic_records import (
     config_record,
     context_record,
     delete_subject_record,
+    ids_record,
     mode_record,
     noop_record,
     read_key,
@@ -67,6 +68,12 @@ def test_what_karapace_and_older_registries_wrote_is_read() -> None:
         (b'{"keytype":"SCHEMA","subject":"s","version":"1","magic":1}', b"{}"),
         (b'{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}', b"{}"),
         (b'{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}', b'{"id":1,"schema":"x","references":[7]}'),
+        (b'{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}', b'{"id":1e999,"schema":"x"}'),
+        (
+            b'{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}',
+            b'{"id":1,"schema":"x","references":[{"name":"n","subject":"s","version":9999999999}]}',
+        ),
+        (b'{"keytype":"NOOP","magic":0}', b'{"highestIds":[1]}'),
         (b'{"keytype":"CONFIG","magic":0}', b"7"),
         (b'{"keytype":"DELETE_SUBJECT","subject":"s","magic":0}', b"{}"),
     ],
@@ -101,8 +108,18 @@ def test_what_is_taken_back_is_found_by_nothing_any_more() -> None:
     assert (
         state.with_id(".", 1) == state.equal_to(".", INT) == state.with_guid(INT.guid) == state.referrers("s", 1) == []
     )
-    # Ids are not given again while the registry lives.
-    assert state.highest_ids == {".": 2}
+    # Ids are not given again, also by a registry that starts when compaction has taken the schemas away.
+    assert state.highest_ids == state_after(ids_record(state.highest_ids), noop_record()).highest_ids == {".": 2}
+
+
+@pytest.mark.parametrize("metadata", ['{"properties":{"a":1}}', '{"tags":7}', '{"sensitive":[{}],"tags":{"a":"b"}}'])
+def test_metadata_that_no_registry_should_have_taken_hides_no_schema(metadata: str) -> None:
+    state = RegistryState()
+    key = b'{"keytype":"SCHEMA","subject":"s","version":1,"magic":1}'
+    state.apply(key, f'{{"id":1,"schema":"\\ud800","metadata":{metadata}}}'.encode())
+    assert state.with_guid(state.versions("s")[0].schema.guid) == state.versions("s")
+    state.apply(key, None)
+    assert state.subjects == {}
 
 
 def test_a_cleared_subject_keeps_what_lives() -> None:
