@@ -26,6 +26,8 @@ _ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 _LEFT_ALONE_S = 5.0
 _LONGEST_LEFT_ALONE_S = 60.0
 _UNKNOWN_S = 30.0
+# So long reading waits for the subjects of a schema.
+_PLACES_S = 1.0
 _MOST_BYTES = 8 * 1024 * 1024
 _DEEPEST = 20
 # What it answers for an id or subject that is not there.
@@ -119,23 +121,16 @@ class Registry:
         return found
 
     async def places(self, schema_id: int) -> tuple[SchemaPlace, ...]:
-        """The subjects that have the schema, and as which version. None where the registry does not tell: a value is
-        read without it, so nothing fails by it, and no answer but silence keeps the registry from being asked again."""
-
-        async def ask() -> tuple[SchemaPlace, ...]:
-            try:
-                told = json.loads(await in_thread(lambda: self._fetch(f"/schemas/ids/{schema_id}/versions")))
-            except (urllib.error.HTTPError, json.JSONDecodeError):
-                return ()
-            except OSError as error:
-                raise self._does_not_answer(str(error)) from None
-            return tuple(SchemaPlace(str(each["subject"]), int(each["version"])) for each in told)
-
-        try:
-            found: tuple[SchemaPlace, ...] = await self._once(("places", schema_id), ask)
-        except RegistryError:
+        """The subjects that have the schema, and as which version. None where the registry does not tell it soon:
+        values are read without, so nothing fails by it, and it says nothing of whether the registry is there."""
+        if self.problem:
             return ()
-        return found
+        try:
+            async with asyncio.timeout(min(self.config.timeout_s, _PLACES_S)):
+                told = json.loads(await in_thread(lambda: self._fetch(f"/schemas/ids/{schema_id}/versions")))
+            return tuple(SchemaPlace(str(each["subject"]), int(each["version"])) for each in told)
+        except (TimeoutError, OSError, ValueError, KeyError, TypeError):
+            return ()
 
     async def latest(self, subject: str) -> RegisteredSchema:
         """The newest of a subject, asked for anew each time. Raises: RegistryError."""

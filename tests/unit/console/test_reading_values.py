@@ -79,6 +79,10 @@ async def test_what_a_registry_knows_is_read_without_any_rule_and_goes_everywher
         asked = len(server.asked)
         assert record_data(await one(values, ORDER_BYTES))["value"] == ORDER
         assert len(server.asked) == asked == 3
+        assert await Registry(RegistryConfig(server.url)).places(8) != ()
+        for odd in ([1], {}, [{"subject": "x"}], "x", [{"subject": "x", "version": None}]):
+            server.answers["/schemas/ids/8/versions"] = odd
+            assert await Registry(RegistryConfig(server.url)).places(8) == ()
         copied = await one(values, ORDER_BYTES, topic="orders-copy")
         assert copied.reading is not None and copied.reading.value.version == 9
 
