@@ -18,6 +18,7 @@ Examples:
       --property security.protocol=SASL_SSL --property sasl.mechanism=SCRAM-SHA-512 \\
       --property sasl.username=me --property 'sasl.password=${env:PROD_PASSWORD}'
   kconsole context add staging --command-config ~/.config/kcat.conf
+  kconsole context add dev --bootstrap-servers localhost:9092 --registry http://localhost:8081 --connect http://localhost:8083
   kconsole --context prod              the console over it; `:ctx` there goes to another
   kconsole lag --context prod          every command takes it
   kconsole context use prod            what is opened when none is named
@@ -56,6 +57,9 @@ def _document(each: Context) -> dict[str, Any]:
         "read_only": each.read_only,
         "command_config": each.command_config or None,
         "data_dir": each.data_dir or None,
+        "registry": each.registry or None,
+        "connect": each.connect or None,
+        "zookeeper": each.zookeeper or None,
         "properties": each.properties.shown(),
     }
 
@@ -72,6 +76,11 @@ def _document(each: Context) -> dict[str, Any]:
 @click.option("--colour", help=f"{', '.join(COLOURS)}, or #rrggbb.")
 @click.option("--read-only", is_flag=True, help="Refuse every act there.")
 @click.option("--data-dir", type=click.Path(file_okay=False, resolve_path=True), help="An embedded cluster's.")
+@click.option(
+    "--registry", metavar="URL", help="Its schema registry: http://HOST:PORT, with 'USER:${env:NAME}@' before."
+)
+@click.option("--connect", metavar="URL,…", help="Its workers of Kafka Connect, written likewise.")
+@click.option("--zookeeper", metavar="H:P,…/CHROOT", help="Its zookeeper.connect, if ZooKeeper coordinates it.")
 def add(
     name: str,
     bootstrap_servers: str | None,
@@ -80,6 +89,9 @@ def add(
     colour: str | None,
     read_only: bool,
     data_dir: str | None,
+    registry: str | None,
+    connect: str | None,
+    zookeeper: str | None,
 ) -> None:
     """Add a context, or write it anew. The file is written whole: comments in it are lost.
 
@@ -98,12 +110,16 @@ def add(
                 f"--property {key}: others see what stands on a command line: write '${{env:NAME}}' or '${{file:PATH}}'"
             )
         own[key.strip()] = value
+    _check_urls(registry, connect)
     said: dict[str, Any] = {
         "bootstrap-servers": bootstrap_servers,
         "data-dir": data_dir,
         "colour": colour,
         "read-only": read_only,
         "command-config": command_config,
+        "registry": registry,
+        "connect": connect,
+        "zookeeper": zookeeper,
         "properties": own,
     }
     try:
@@ -111,6 +127,20 @@ def add(
     except ContextError as error:
         fail(str(error), USAGE)
     click.echo(f"{name} is a context: kconsole --context {name}")
+
+
+def _check_urls(registry: str | None, connect: str | None) -> None:
+    """Raises: UsageError: one is none, as far as that can be told before ``${…}`` are filled in."""
+    from console.gateway.connect_http import place_of
+    from console.values.registry import RegistryConfig
+
+    try:
+        if registry and "${" not in registry:
+            RegistryConfig.parse(registry)
+        if connect and "${" not in connect:
+            place_of(connect)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @context.command("remove")

@@ -145,7 +145,17 @@ def test_contexts_are_added_listed_used_and_removed_by_commands(home: Path) -> N
     said = run("add", "prod", "--bootstrap-servers", "k:1", "--property", "sasl.password=s3cret", code=2)
     assert "others see what stands on a command line" in said and "s3cret" not in said
     run("add", "prod", "--bootstrap-servers", "k:1", "--colour", "red", "--property", "sasl.password=${env:PW}")
-    run("add", "dev", "--bootstrap-servers", "d:1", "--read-only")
+    beside = (
+        "--registry",
+        "http://me:${env:PW}@r:8081",
+        "--connect",
+        "http://c:8083,http://d:8083",
+        "--zookeeper",
+        "z:1",
+    )
+    run("add", "dev", "--bootstrap-servers", "d:1", "--read-only", *beside)
+    assert "'r:8081' is no URL of a schema registry" in run("add", "bad", "--registry", "r:8081", code=2)
+    assert "'c' is not http://host:port" in run("add", "bad", "--connect", "http://d:1,c", code=2)
     assert "'x' is not host:port" in run("add", "bad", "--bootstrap-servers", "x", code=2)
     run("use", "prod")
     file = user_contexts()
@@ -153,6 +163,7 @@ def test_contexts_are_added_listed_used_and_removed_by_commands(home: Path) -> N
     assert [each.name for each in file.path.parent.iterdir()] == ["contexts.yaml"]
     listed = {each["name"]: each for each in json.loads(run("list", "--json"))}
     assert listed["prod"]["default"] and listed["dev"]["read_only"] and "embedded" in listed
+    assert [listed["dev"][each] for each in ("registry", "connect", "zookeeper")] == list(beside[1::2])
     assert listed["prod"]["properties"] == {"sasl.password": "[hidden]"}
     assert run("list").splitlines()[0] == "* prod                 k:1  (red)"
     run("remove", "prod")
