@@ -165,13 +165,22 @@ class SchemaRegistry:
         equal = [each for each in known if each.schema == schema]
         if equal:
             return max(equal, key=lambda each: each.version)
-        if schema.schema_type != PROTOBUF:
-            return None
-        # Descriptors in base64 are the same schema as the text that they were made of.
-        wanted = (await self.parsed(subject, schema)).normalized()
+        # In other words it may be the same schema: attributes in another order, a descriptor of Protobuf, the types of
+        # Avro written out instead of references to them.
+        wanted = ""
         for stored in known[::-1]:
-            same_rest = stored.schema._replace(text="") == schema._replace(text="")
-            if same_rest and (await self.parsed(subject, stored.schema)).normalized() == wanted:
+            is_resolved = schema.schema_type == AVRO and not schema.references and bool(stored.schema.references)
+            compared = stored.schema._replace(text="", references=() if is_resolved else stored.schema.references)
+            if compared != schema._replace(text=""):
+                continue
+            wanted = wanted or (await self.parsed(subject, schema)).normalized()
+            try:
+                parsed = await self.parsed(subject, stored.schema)
+                if is_resolved:
+                    parsed = parse_schema(AVRO, parsed.formatted("resolved"))
+            except InvalidSchema:
+                continue  # what it refers to is gone
+            if parsed.normalized() == wanted:
                 return stored
         return None
 

@@ -76,6 +76,22 @@ async def test_a_schema_is_looked_up_in_a_subject(http: RegistryHttp) -> None:
     assert (await http.ask("POST", "/subjects/a", {"schema": json.dumps(reordered)})).code == 40403
 
 
+async def test_the_same_schema_in_other_words_is_no_new_version(http: RegistryHttp) -> None:
+    await http.register("j", '{"type":"object","title":"t"}', "JSON")
+    assert (await http.register("j", '{"title":"t","type":"object"}', "JSON")).body["version"] == 1
+    await http.register("a", ONE)
+    outer = {"type": "array", "items": "R"}
+    reference = {"name": "R", "subject": "a", "version": -1}
+    await http.register("r", outer, references=[reference])
+    # Serializers may write out what the registry refers to, and may say "latest".
+    for same in (
+        {"schema": json.dumps({**outer, "items": ONE})},
+        {"schema": json.dumps(outer), "references": [reference]},
+    ):
+        for path in ("/subjects/r", "/subjects/r/versions"):
+            assert (await http.ask("POST", path, same)).body["version"] == 1
+
+
 async def test_normalize_finds_schemas_that_say_the_same(http: RegistryHttp) -> None:
     await http.ask("POST", "/subjects/j/versions?normalize=true", {"schema": '{"b":1,"a":2}', "schemaType": "JSON"})
     assert (await http.get("/subjects/j/versions/1"))["schema"] == '{"a":2,"b":1}'
