@@ -53,6 +53,8 @@ def find_application(
             found = (await admin.describe_groups({name: ""}))[name]
             if isinstance(found, Exception):
                 fail(f"application {name}: {found}", FAILED)
+            if not found.is_streams and not found.members:
+                fail(f"{name} has no workers: `kconsole streams run` starts some", FAILED)
             if not found.is_streams:
                 fail(f"{name} is a {found.group_type} group, not an application of `kconsole streams run`", FAILED)
             return found

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from engine.streams import Consumed, Grouped, Materialized, Produced, Serdes, StreamsBuilder, StreamsError, Topology
 from engine.streams.runtime import classic_membership, clients, task_directories
-from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.config import StreamsConfig, StreamsConfigError
 from engine.streams.runtime.coordinator import GroupCoordinator
 from engine.streams.runtime.worker import Worker
 from engine.streams.runtime.worker_state import WorkerState
@@ -267,3 +267,18 @@ def test_workers_that_share_a_state_dir_may_have_one_task_both_and_wait_for_no_s
         roles = [each.role for run in (one, other) for each in run.worker.tasks.values()]
         assert sorted(roles) == ["active", "standby"]
         assert sorted(each.name for each in (tmp_path / source).glob("0_0*")) == ["0_0", "0_0-2", "0_0-3"]
+
+
+@pytest.mark.parametrize("protocol", ["streams", "classic"])
+def test_an_internal_topic_of_another_number_of_partitions_is_named_with_its_remedy(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, protocol: str
+) -> None:
+    source = topics.create("source", 2)
+    changelog = topics.create("source-counts-changelog")
+    builder = StreamsBuilder()
+    builder.stream(source, BOTH).group_by_key(Grouped(key_serde=TEXT, value_serde=TEXT)).count(Materialized("counts"))
+    with Running(cluster, builder.build(), tmp_path, application_id=source, group_protocol=protocol) as run:
+        wait_until("its end", lambda: run.worker.state is WorkerState.ERROR, 10)
+    assert isinstance(run.error, StreamsConfigError)  # which is not started again
+    assert f"INCORRECTLY_PARTITIONED_TOPICS: Existing topic {changelog} has different number" in str(run.error)
+    assert "is created again once it is deleted" in str(run.error)

@@ -18,7 +18,7 @@ from engine.core.group.streams_topology import InternalTopic, topology_from
 from engine.model.errors import KafkaError
 from engine.model.ids import Uuid
 from engine.streams.runtime.classic_protocol import MemberAssignment, Subscription, fingerprint
-from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, Tasks
+from engine.streams.runtime.group_topology import NO_TASKS, Assignment, TaskId, Tasks, wrong_partitions
 from engine.wire.messages.streams_group_heartbeat_request import Topology as GroupTopology
 
 _OTHER_TOPOLOGY = (
@@ -100,7 +100,9 @@ def assignments(
         wrong = problem.status is StreamsStatus.INCORRECTLY_PARTITIONED_TOPICS
         # What runs goes on: a topic may only be away for a moment.
         return refused | {
-            member_id: MemberAssignment(error=status) if wrong else MemberAssignment(tasks, status)
+            member_id: MemberAssignment(error=wrong_partitions(problem.detail))
+            if wrong
+            else MemberAssignment(tasks, status)
             for member_id, tasks in has.items()
         }
     subtopologies = [

@@ -99,3 +99,14 @@ def owned(tasks: Tasks) -> list[OwnedTaskIds]:
     for task in sorted(tasks):
         by_sub_topology.setdefault(task.sub_topology, []).append(task.partition)
     return [OwnedTaskIds(subtopology_id=str(each), partitions=numbers) for each, numbers in by_sub_topology.items()]
+
+
+def wrong_partitions(detail: str) -> str:
+    """What a broker or leader says of topics whose partitions do not fit, with what helps."""
+    remedy = "give topics that are joined the same number of partitions, or repartition() one of them"
+    if detail.startswith("Existing topic"):
+        remedy = (
+            "an internal topic is created again once it is deleted, without what it held; "
+            "kafka-streams-application-reset.sh begins anew"
+        )
+    return f"INCORRECTLY_PARTITIONED_TOPICS: {detail} ({remedy})"

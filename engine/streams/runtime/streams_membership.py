@@ -16,7 +16,7 @@ from engine.streams.errors import StreamsError
 from engine.streams.queries.routes import Routes
 from engine.streams.runtime.config import StreamsConfigError
 from engine.streams.runtime.coordinator import GroupCoordinator, is_passing, pause
-from engine.streams.runtime.group_topology import NO_TASKS, Assignment, owned, tasks_of
+from engine.streams.runtime.group_topology import NO_TASKS, Assignment, owned, tasks_of, wrong_partitions
 from engine.streams.runtime.membership import FENCED, JOIN, REMEDIES, Membership
 from engine.wire.messages.streams_group_heartbeat_request import Endpoint as UserEndpoint
 from engine.wire.messages.streams_group_heartbeat_request import StreamsGroupHeartbeatRequest
@@ -158,7 +158,8 @@ class StreamsMembership(Membership):
                 self.shutdown.set()
                 self.changed.set()
             elif each.status_code == _WRONG_PARTITIONS:
-                raise StreamsError(f"group {self._coordinator.group_id}: {each.status_detail}")
+                refused = wrong_partitions(each.status_detail)
+                raise StreamsConfigError(f"group {self._coordinator.group_id}: {refused}")
             name = _STATUS_NAMES[each.status_code] if 0 <= each.status_code < len(_STATUS_NAMES) else "?"
             told.append(f"{name}: {each.status_detail}")
         self._tell_status("; ".join(told))
