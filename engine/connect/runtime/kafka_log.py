@@ -172,6 +172,9 @@ class KafkaLog:
 
     async def flush(self, timeout_s: float = 5.0) -> None:
         """Wait for what was written without waiting."""
+        if self._producer is None:
+            # It never started, so nothing was.
+            return
         await asyncio.to_thread(self._producer.flush, timeout_s)
 
     # -- the topic ------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.connect.config_def import ConfigDef, ConfigKey
-from engine.connect.errors import ConfigError
+from engine.connect.errors import ConfigError, ConnectError
+from engine.connect.runtime.__main__ import run
 from engine.connect.runtime.client_settings import librdkafka_settings
 from engine.connect.runtime.connector_config import SINK_CONFIG, SOURCE_CONFIG, topic_creation_config
 from engine.connect.runtime.worker_config import DISTRIBUTED_CONFIG, STANDALONE_CONFIG, WorkerConfig
@@ -159,3 +160,12 @@ def test_javas_names_of_clients_configs_become_librdkafkas() -> None:
         "isolation.level": "read_committed",
         "partition.assignment.strategy": "cooperative-sticky",
     }
+
+
+async def test_a_worker_that_finds_no_broker_says_so_and_nothing_else() -> None:
+    storage = {f"{each}.storage.topic": each for each in ("config", "offset", "status")}
+    names = {"key.converter": "StringConverter", "value.converter": "StringConverter", "rest.auth": "none"}
+    # Nobody listens on port 1.
+    where = {"bootstrap.servers": "127.0.0.1:1", "listeners": "http://127.0.0.1:0", "group.id": "g"}
+    with pytest.raises(ConnectError, match="Failed to connect to and describe Kafka cluster"):
+        await run(WorkerConfig({**where, **names, **storage}), [])
