@@ -25,6 +25,7 @@ from engine.connect.converters.avro_names import (
     AvroOptions,
     scrubbed,
 )
+from engine.connect.converters.fitting import MOST_PARTS, holds_itself, too_large
 from engine.connect.data import DECIMAL_NAME, Field, Schema, Struct, Type, decimal_from_bytes
 from engine.connect.errors import DataError
 
@@ -47,7 +48,6 @@ _LOGICAL = {
 }
 _SMALL = {"int8": data.INT8, "int16": data.INT16}
 _NO_DEFAULT: Any = object()
-_DEEPEST = 200
 
 
 def readable(avro: Any) -> Any:
@@ -83,7 +83,10 @@ def connect_of(avro: Any, options: AvroOptions, version: int | None = None) -> t
         (f"{NAMESPACE}.Anything", None),
     ):
         return None, _read_anything
-    return _Reading(options).of(avro, "", version=version)
+    try:
+        return _Reading(options).of(avro, "", version=version)
+    except RecursionError:
+        raise too_large("The Avro schema") from None
 
 
 class _Reading:
@@ -93,6 +96,7 @@ class _Reading:
         self._options = options
         self._named: dict[str, Any] = {}
         self._open: list[str] = []
+        self._parts = 0
 
     def of(
         self,
@@ -103,14 +107,17 @@ class _Reading:
         default: Any = _NO_DEFAULT,
         version: int | None = None,
     ) -> tuple[Schema, Read]:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise too_large("The Avro schema")
         if isinstance(avro, list):
             return self._union(avro, namespace, default)
         if isinstance(avro, str) and avro not in _PRIMITIVES:
             if avro == "null":
                 raise DataError("Standalone null schemas are not supported by this converter")
             full = avro if "." in avro or not namespace else f"{namespace}.{avro}"
-            if full in self._open or len(self._open) > _DEEPEST:
-                raise DataError(f"{full} holds itself: recursive schemas are not supported")
+            if full in self._open:
+                raise holds_itself(full)
             if full not in self._named:
                 raise DataError(f"The Avro schema has no type {full}")
             avro = self._named[full]

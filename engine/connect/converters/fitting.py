@@ -7,6 +7,21 @@ from typing import Any
 from engine.connect.data import Schema, Struct, validate
 from engine.connect.errors import DataError
 
+# What a schema becomes when every part is written out where it is used; a page of definitions can be more than any
+# machine holds.
+MOST_PARTS = 100_000
+_REMEDY = "ByteArrayConverter passes on such values unread"
+
+
+def holds_itself(what: str) -> DataError:
+    """Of a schema that is within itself, which Connect's cannot be."""
+    return DataError(f"{what} holds itself, which schemas of Connect cannot: {_REMEDY}")
+
+
+def too_large(what: str) -> DataError:
+    """Of a schema with more than :data:`MOST_PARTS`, or nested too deeply."""
+    return DataError(f"{what} is nested too deeply, or has more than {MOST_PARTS:,} parts: {_REMEDY}")
+
 
 def checked(schema: Schema, value: Any) -> Any:
     """A value that is no null, as it is; raises DataError if it does not fit."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.connect import data
+from engine.connect.converters.fitting import MOST_PARTS, holds_itself, too_large
 from engine.connect.converters.json_schema_writing import (
     CONNECT_TYPES,
     ENUM,
@@ -41,7 +42,10 @@ def connect_schema_of(
     Raises:
         DataError: Connect cannot have it.
     """
-    return _Schemas(document, documents, optional_unless_required).of(document, document, version=version)
+    try:
+        return _Schemas(document, documents, optional_unless_required).of(document, document, version=version)
+    except RecursionError:
+        raise too_large("The JSON Schema") from None
 
 
 class _Schemas:
@@ -49,12 +53,16 @@ class _Schemas:
         self._documents = documents
         self._optional_unless_required = optional_unless_required
         self._open: list[int] = []
+        self._parts = 0
 
     def of(self, shown: Any, root: Any, *, optional: bool = False, version: int | None = None) -> Schema:
         if not isinstance(shown, dict) or not shown:
             raise DataError(f"Unsupported JSON Schema, which says nothing about values: {shown}")
-        if id(shown) in self._open or len(self._open) > _DEEPEST:
-            raise DataError("A JSON Schema that holds itself is not supported")
+        self._parts += 1
+        if self._parts > MOST_PARTS or len(self._open) > _DEEPEST:
+            raise too_large("The JSON Schema")
+        if id(shown) in self._open:
+            raise holds_itself(_called(shown))
         self._open.append(id(shown))
         try:
             return self._of(shown, root, optional, version)
@@ -72,7 +80,9 @@ class _Schemas:
         if members is None and isinstance(kind, list):
             members = [{**shown, "type": each} for each in kind]
         if members is not None:
-            others = [each for each in members if each != {"type": "null"} and each.get("type") != "null"]
+            if not all(isinstance(each, dict) for each in members):
+                raise DataError("Unsupported JSON Schema: one of several is true or false")
+            others = [each for each in members if each.get("type") != "null"]
             if len(others) == 1:
                 nullable = len(members) > 1
                 return self.of(others[0], root, optional=optional or nullable, version=version)
@@ -117,6 +127,9 @@ class _Schemas:
 
     def _struct(self, shown: dict[str, Any], root: Any) -> Schema:
         properties = list(shown.get("properties", {}).items())
+        for name, each in properties:
+            if not isinstance(each, dict):
+                raise DataError(f"Unsupported JSON Schema: the property {name} is {each}, which says no type")
         places = {name: each.get("connect.index", place) for place, (name, each) in enumerate(properties)}
         properties.sort(key=lambda each: places[each[0]])
         required = shown.get("required", ())
@@ -130,10 +143,23 @@ class _Schemas:
         """One schema of all of ``allOf``: properties of objects together, else what says most."""
         made = {key: value for key, value in shown.items() if key != "allOf"}
         for each in shown["allOf"]:
+            within: list[int] = []
+            home = root
             while isinstance(each, dict) and "$ref" in each:
-                each, root = self._referred(str(each["$ref"]), root)
+                if id(each) in within:
+                    raise holds_itself(_called(each))
+                within.append(id(each))
+                each, home = self._referred(str(each["$ref"]), home)
             if isinstance(each, dict) and "allOf" in each:
-                each = self._merged(each, root)
+                if id(each) in self._open:
+                    raise holds_itself(_called(each))
+                self._open.append(id(each))
+                each = self._merged(each, home)
+                self._open.pop()
+            if home is not root:
+                # What it refers to within its own document is to be found from here, too.
+                name = next((name for name, document in self._documents.items() if document is home), "")
+                each = _referring_to(name, each)
             if isinstance(each, dict):
                 properties = {**made.get("properties", {}), **each.get("properties", {})}
                 required = [*made.get("required", ()), *each.get("required", ())]
@@ -174,6 +200,23 @@ class _Schemas:
         if shown.get("default") is None:
             return made
         return made.with_default(value_reader(made)(shown["default"]))
+
+
+def _referring_to(document: str, shown: Any) -> Any:
+    """Part of a document as it stands in another one."""
+    if isinstance(shown, list):
+        return [_referring_to(document, each) for each in shown]
+    if not isinstance(shown, dict):
+        return shown
+    made = {name: _referring_to(document, each) for name, each in shown.items()}
+    if isinstance(made.get("$ref"), str) and made["$ref"].startswith("#"):
+        made["$ref"] = document + made["$ref"]
+    return made
+
+
+def _called(shown: dict[str, Any]) -> str:
+    name = shown.get("title") or shown.get("$ref")
+    return f"The JSON Schema {name!r}" if name else "The JSON Schema"
 
 
 def value_reader(schema: Schema) -> Read:

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 
 from engine.connect import data
+from engine.connect.converters.fitting import holds_itself
 from engine.connect.converters.protobuf_files import field_meta
 from engine.connect.converters.protobuf_names import (
     DATE_MESSAGE,
@@ -106,7 +107,7 @@ class _Reading:
         """A struct."""
         full_name = message.full_name
         if full_name in self._open:
-            raise DataError(f"{full_name} holds itself: recursive schemas are not supported")
+            raise holds_itself(full_name)
         if full_name not in self._known:
             self._open.add(full_name)
             self._known[full_name] = self._message(message)

@@ -11,6 +11,7 @@ import fastavro
 import pytest
 
 from engine.connect import data
+from engine.connect.converters import avro_reading
 from engine.connect.converters.avro_names import AvroOptions
 from engine.connect.converters.avro_reading import connect_of, readable
 from engine.connect.converters.avro_writing import avro_of
@@ -296,11 +297,22 @@ def test_names_that_avro_cannot_have_are_scrubbed_where_that_is_wanted() -> None
     assert (avro["name"], avro["fields"][0]["name"], raw) == ("my_record", "a_b", b"\2")
 
 
+def entangled(levels: int) -> Any:
+    """Each record has the one before it twice."""
+    inner: Any = "int"
+    for level in range(levels):
+        name = inner["name"] if level else inner
+        fields = [{"name": "a", "type": inner}, {"name": "b", "type": name}]
+        inner = {"type": "record", "name": f"R{level}", "fields": fields}
+    return inner
+
+
 @pytest.mark.parametrize(
     ("avro", "why"),
     [
         ("null", "Standalone null"),
-        ({**RECORD, "fields": [{"name": "next", "type": ["null", "R"]}]}, "recursive"),
+        ({**RECORD, "fields": [{"name": "next", "type": ["null", "R"]}]}, "shop.R holds itself"),
+        (entangled(50), "parts"),
         ("shop.Unknown", "no type"),
         ({"type": "int", "connect.type": "int31"}, "annotation"),
         ({"type": "int", "connect.version": "1"}, "Invalid Connect version"),
@@ -309,7 +321,8 @@ def test_names_that_avro_cannot_have_are_scrubbed_where_that_is_wanted() -> None
         (["int", "string", {"type": "enum", "name": "int", "symbols": ["A"]}], "Multiple union schemas"),
     ],
 )
-def test_schemas_that_connect_cannot_have_are_refused(avro: Any, why: str) -> None:
+def test_schemas_that_connect_cannot_have_are_refused(avro: Any, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avro_reading, "MOST_PARTS", 1000)
     with pytest.raises(DataError, match=why):
         connect_of(avro, PLAIN)
 

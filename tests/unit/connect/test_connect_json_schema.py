@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.connect import data
+from engine.connect.converters import json_schema_reading
 from engine.connect.converters.json import json_text, parse_json
 from engine.connect.converters.json_schema_reading import connect_schema_of, value_reader
 from engine.connect.converters.json_schema_writing import document_of, value_writer
@@ -122,18 +123,36 @@ def test_references_are_followed_within_a_document_and_to_others() -> None:
         "$defs": {"id": {"type": "integer"}},
     }
     document = {
-        "allOf": [{"$ref": "#/definitions/base"}, {"type": "object", "properties": {"o": {"$ref": "other.json"}}}],
+        "allOf": [
+            {"$ref": "other.json"},
+            {"$ref": "#/definitions/base"},
+            {"type": "object", "properties": {"o": {"$ref": "other.json"}}},
+        ],
         "definitions": {"base": {"type": "object", "properties": {"a": {"type": ["null", "string"]}}}},
     }
     schema = schema_of(document, {"other.json": other})
-    assert [each.name for each in schema.fields] == ["a", "o"]
-    assert str(value_reader(schema)({"a": None, "o": {"x": 5}})) == "Struct{o=Struct{x=5}}"
+    assert [each.name for each in schema.fields] == ["x", "a", "o"]
+    assert str(value_reader(schema)({"x": 6, "a": None, "o": {"x": 5}})) == "Struct{x=6,o=Struct{x=5}}"
+
+
+def entangled(levels: int) -> dict[str, Any]:
+    """Each definition has the one before it twice."""
+    parts = [{"properties": {each: {"$ref": f"#/definitions/{level}"} for each in "ab"}} for level in range(levels)]
+    return {
+        "$ref": f"#/definitions/{levels}",
+        "definitions": {"0": {"type": "integer"}, **{str(level): part for level, part in enumerate(parts, 1)}},
+    }
 
 
 @pytest.mark.parametrize(
     ("document", "why"),
     [
         ({}, "says nothing"),
+        ({"allOf": [{"$ref": "#"}]}, "holds itself"),
+        ({"allOf": [{"$ref": "#/a"}], "a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}, "holds itself"),
+        ({"oneOf": [True, {"type": "string"}]}, "true or false"),
+        ({"type": "object", "properties": {"a": True}}, "property a"),
+        (entangled(50), "parts"),
         (True, "says nothing"),
         ({"type": "array"}, "items"),
         ({"$ref": "#/nowhere"}, "nowhere"),
@@ -142,7 +161,8 @@ def test_references_are_followed_within_a_document_and_to_others() -> None:
         ({"type": "integer", "connect.type": "int31"}, "int31"),
     ],
 )
-def test_schemas_that_connect_cannot_have_are_refused(document: Any, why: str) -> None:
+def test_schemas_that_connect_cannot_have_are_refused(document: Any, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_schema_reading, "MOST_PARTS", 1000)
     with pytest.raises(DataError, match=why):
         schema_of(document)
 
