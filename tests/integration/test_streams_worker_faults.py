@@ -282,3 +282,20 @@ def test_an_internal_topic_of_another_number_of_partitions_is_named_with_its_rem
     assert isinstance(run.error, StreamsConfigError)  # which is not started again
     assert f"INCORRECTLY_PARTITIONED_TOPICS: Existing topic {changelog} has different number" in str(run.error)
     assert "is created again once it is deleted" in str(run.error)
+
+
+@pytest.mark.parametrize("protocol", ["streams", "classic"])
+def test_a_worker_that_was_stopped_for_a_session_knows_that_its_tasks_may_be_elsewhere(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, protocol: str
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    settings = {"application_id": source, "group_protocol": protocol, "session_timeout_ms": 2000}
+    with Running(cluster, tabled(source, output), tmp_path, **settings, heartbeat_interval_ms=200) as run:
+        run.until_it_runs(1)
+        membership = run.worker.membership
+        assert membership.session_s == 2.0, "as the group has it"
+        heard_s = membership.heard_s
+        wait_until("a heartbeat", lambda: membership.heard_s > heard_s)
+        assert membership.is_sure
+        membership.session_s = 0.0
+        assert not membership.is_sure

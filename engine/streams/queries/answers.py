@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.streams.queries.query import Kind, Query
 
-_STATES: Final = ("RESTORING", "UNREACHABLE", "BUSY", "STANDBY", "ABSENT")
+_STATES: Final = ("RESTORING", "UNREACHABLE", "UNSURE", "BUSY", "STANDBY", "ABSENT")
 """Why a partition does not answer, the most telling first."""
 
 

@@ -77,6 +77,7 @@ class ClassicMembership(Membership):
         self._topology = topology
         self._fingerprint = fingerprint(topology)
         self._session_timeout_ms = session_timeout_ms
+        self.session_s = session_timeout_ms / 1000
         self._heartbeat_s = heartbeat_interval_ms / 1000
         self._standbys = standbys
         self._must_join = True
@@ -137,12 +138,15 @@ class ClassicMembership(Membership):
         return max(0.01, min(self._heartbeat_s, self._look_at - time.monotonic()))
 
     async def _heartbeat(self) -> None:
+        asked_s = time.monotonic()
         answer = await self._coordinator.send(
             HeartbeatRequest(
                 group_id=self._coordinator.group_id, generation_id=self._generation, member_id=self.member_id
             )
         )
         code = ErrorCode(answer.error_code)
+        if not code or code is ErrorCode.REBALANCE_IN_PROGRESS:
+            self.heard_s = asked_s
         if code is ErrorCode.REBALANCE_IN_PROGRESS:
             self._must_join = True
         elif code in _BEGIN_AGAIN:
@@ -227,6 +231,7 @@ class ClassicMembership(Membership):
                 for member_id, each in told.items()
             ],
         )
+        asked_s = time.monotonic()
         answer = await self._until_closing(request, self._rebalance_timeout_ms + _JOIN_LEEWAY_MS)
         if answer is None:
             return
@@ -242,6 +247,7 @@ class ClassicMembership(Membership):
         if code:
             raise self._refused(code)
         self.member_epoch = self._generation = generation
+        self.heard_s = asked_s
         self._take(read_member_assignment(bytes(answer.assignment)))
 
     def _take(self, assignment: MemberAssignment) -> None:
@@ -259,8 +265,13 @@ class ClassicMembership(Membership):
     async def _until_closing(self, request: Any, timeout_ms: float) -> Any:
         """Ask the coordinator; None when the worker ends meanwhile, or does not come by any more."""
         asked = asyncio.ensure_future(self._group.send(request, timeout_ms=timeout_ms))
+        looked_s = time.monotonic()
         try:
             while not asked.done():
+                # A group that waits for others to join keeps those who have, unless they were stopped meanwhile.
+                before_s, looked_s = looked_s, time.monotonic()
+                if self.is_sure and looked_s - before_s < self.session_s:
+                    self.heard_s = looked_s
                 if self._closing or self.lost.is_set() or self._is_idle():
                     return None
                 await asyncio.wait((asked,), timeout=0.1)

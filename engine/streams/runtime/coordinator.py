@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.client.errors import ConnectionLost
 from engine.client.group_channel import MOVED, GroupChannel
 from engine.model.errors import ErrorCode, KafkaError
+from engine.wire.messages.describe_configs_request import DescribeConfigsRequest, DescribeConfigsResource
 from engine.wire.messages.incremental_alter_configs_request import (
     AlterableConfig,
     AlterConfigsResource,
@@ -77,6 +78,19 @@ class GroupCoordinator(GroupChannel):
         for each in answer.responses:
             if each.error_code:
                 raise KafkaError(ErrorCode(each.error_code), each.error_message or ErrorCode(each.error_code).name)
+
+    async def group_config(self, name: str) -> str | None:
+        """A config of the group as it is in force, None where brokers do not tell.
+
+        Raises:
+            ClientError: nobody answers.
+        """
+        resource = DescribeConfigsResource(
+            resource_type=_GROUP_RESOURCE, resource_name=self.group_id, configuration_keys=[name]
+        )
+        answer = await self._pool.send_any(DescribeConfigsRequest(resources=[resource]))
+        told = {each.name: each.value for result in answer.results for each in result.configs}
+        return told.get(name)
 
     async def fetch_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
         """Committed offsets, of partitions that have one, once no transaction is about to change them.

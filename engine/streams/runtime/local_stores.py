@@ -41,14 +41,19 @@ class LocalStores:
         global_stores: Mapping[str, StateStore],
         unmade: Callable[[], Iterable[TaskId]],
         answers: Callable[[], bool],
+        is_sure: Callable[[], bool],
     ) -> None:
-        """``unmade`` are active tasks that cannot begin yet; ``answers`` is whether the worker works at all."""
+        """``unmade`` are active tasks that cannot begin yet; ``answers`` is whether the worker works at all.
+
+        ``is_sure`` is whether its tasks are its own for certain.
+        """
         self.catalogue = catalogue
         self._gate = gate
         self._tasks = tasks
         self._global = global_stores
         self._unmade = unmade
         self._answers = answers
+        self._is_sure = is_sure
         self._counts: dict[tuple[str, tuple[int, ...]], tuple[int, float]] = {}
 
     def in_gap(self, work: Callable[[], T], timeout_s: float = GATE_TIMEOUT_S) -> T:
@@ -113,7 +118,9 @@ class LocalStores:
             return "RESTORING" if TaskId(info.sub_topology, partition) in set(self._unmade()) else "ABSENT"
         if not task.is_active:
             return "STANDBY"
-        return "" if task.phase is Phase.RUNNING else "RESTORING"
+        if task.phase is not Phase.RUNNING:
+            return "RESTORING"
+        return "" if self._is_sure() else "UNSURE"
 
     # -- Worker.store() -----------------------------------------------------------------------------------------
 

@@ -73,6 +73,10 @@ class Membership(ABC):
         """What the group waits for, empty when for nothing."""
         self.changed = threading.Event()
         """Set when the worker should look at all this."""
+        self.session_s = 45.0
+        """How long the group waits for a member that says nothing, before it gives its tasks to others."""
+        self.heard_s = time.monotonic()
+        """When the group last said that this is a member."""
         self.busy_since = time.monotonic()
         """When the worker last came by; beyond max.poll.interval.ms the member leaves."""
         self.endpoint: Endpoint | None = None
@@ -142,6 +146,11 @@ class Membership(ABC):
     def is_settled(self) -> bool:
         """Whether the member is in the group, which waits for nothing."""
         return self.member_epoch > JOIN and not self.status
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether nobody else can have this member's tasks: not after a pause, or without the group, of a session."""
+        return not self.lost.is_set() and time.monotonic() - self.heard_s < self.session_s
 
     def report(self, has: Assignment) -> None:
         """The worker has these tasks now, all others it has given up."""

@@ -29,6 +29,7 @@ _RESTORING = "RESTORING"
 _WORDS = {
     _RESTORING: "is being restored",
     _UNREACHABLE: "was with a worker that does not answer, and nobody has it yet",
+    "UNSURE": "is with a worker that has not heard of its group for longer than a session, another may have it",
     "BUSY": "is with a worker that has no time",
     "STANDBY": "has a standby only",
     _ABSENT: "is with nobody now",

@@ -6,6 +6,7 @@ Kafka's ``StreamsGroupHeartbeatRequestManager`` and ``StreamsMembershipManager``
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,11 @@ class StreamsMembership(Membership):
                 except ClientError as error:
                     log.info("setting %s of the group: %s", name, error)
                     await pause()
+        try:
+            told = await self._coordinator.group_config("streams.session.timeout.ms")
+            self.session_s = int(told) / 1000 if told else self.session_s
+        except (ClientError, ValueError) as error:
+            log.info("the session's time is taken to be %.0f s: %s", self.session_s, error)
         if self.predecessor:
             await self._say_that_left(self.predecessor)
 
@@ -92,7 +98,7 @@ class StreamsMembership(Membership):
         self._left = False
         async with self._still:
             joins = self.member_epoch == JOIN
-            has = self._owned
+            has, asked_s = self._owned, time.monotonic()
             request = StreamsGroupHeartbeatRequest(
                 group_id=self._coordinator.group_id,
                 member_id=self.member_id,
@@ -120,6 +126,8 @@ class StreamsMembership(Membership):
                 raise
             if self.member_epoch != request.member_epoch:
                 return 0.0  # it was abandoned meanwhile, and joins anew: what the group says to it is over
+            if not answer.error_code:
+                self.heard_s = asked_s
             return self._take(answer, has)
 
     def _take(self, answer: Any, has: Assignment) -> float:

@@ -133,6 +133,7 @@ class Worker:
             self.global_task.stores,
             lambda: [at for at, role in list(self.unmade.items()) if role == "active"],
             lambda: self._works,
+            lambda: self.membership.is_sure,
         )
         self._server: QueryServer | None = None
 

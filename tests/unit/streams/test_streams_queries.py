@@ -306,7 +306,13 @@ class _World:
         for number in range(workers):
             self._globals = GlobalTask(topology, {"application.id": "app"})
             local = LocalStores(
-                self.stores, self.gates[number], self.tasks[number], self._globals.stores, list, lambda: True
+                self.stores,
+                self.gates[number],
+                self.tasks[number],
+                self._globals.stores,
+                list,
+                lambda: True,
+                lambda number=number: number not in self.unsure,  # type: ignore[misc]
             )
             self.locals.append(local)
             service = QueryService(
@@ -314,6 +320,7 @@ class _World:
             )
             self.services.append(service)
         self.told: Routes | None = None
+        self.unsure: set[int] = set()
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -433,6 +440,24 @@ def test_sessions_are_merged_by_key_and_end() -> None:
         assert got == wanted
         answer = world.ask(0, "sessions", "session", key="w9", reverse="true")
         assert [each["window"]["end"] for each in answer["entries"]] == [each[1] for each in reversed(sessions["w9"])]
+    finally:
+        world.close()
+
+
+def test_who_may_have_lost_its_tasks_without_knowing_it_answers_only_for_whom_old_values_will_do() -> None:
+    world, words = counted(2)
+    word = next(each for each, _ in words if partition_of_key(each.encode(), PARTITIONS) == 0)
+    try:
+        world.unsure.add(0)
+        with pytest.raises(NotReady, match="has not heard of its group for longer than a session") as caught:
+            world.ask(0, "counts", "key", key=word)
+        assert caught.value.state == "UNSURE"
+        answer = world.ask(0, "counts", "key", key=word, stale="true")
+        assert (answer["found"], answer["stale"]) == (True, True)
+        # Whoever has the task since is found.
+        task = TaskId(world.stores["counts"].sub_topology, 0)
+        world.tasks[1][task] = world.tasks[0][task]
+        assert world.ask(0, "counts", "key", key=word)["worker"] == "w1:1"
     finally:
         world.close()
 

@@ -28,7 +28,7 @@ def started(token: str = "") -> QueryServer:
     builder.table("customers", Consumed(key_serde=text, value_serde=text), Materialized("customers"))
     topology = builder.build()
     catalogue = Catalogue(topology, topology.sub_topologies("app"), "app", {})
-    local = LocalStores(catalogue, StoreGate(), {}, {}, list, lambda: True)
+    local = LocalStores(catalogue, StoreGate(), {}, {}, list, lambda: True, lambda: True)
 
     def fails() -> Any:
         raise ZeroDivisionError("of the test")
