@@ -65,7 +65,9 @@ class WorkerProcess:
         given = {
             "application.id": "sales",
             "bootstrap.servers": bootstrap,
-            "state.dir": directory / f"state-{number}",
+            # In a long run they share one, with standbys beside active tasks and zombies that hold their directories.
+            "state.dir": directory / ("state" if IS_LONG else f"state-{number}"),
+            "num.standby.replicas": 1 if IS_LONG else 0,
             # Long enough that a kill finds a transaction open, with output in it.
             "commit.interval.ms": 200,
             "transaction.timeout.ms": 5000 if IS_LONG else 1500,
