@@ -48,6 +48,11 @@ class _AsyncMapValuesNode(Node):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def concurrency(self) -> int:
+        """How many records are worked on at once."""
+        return self._concurrency
+
     def process(self, rows: list[Row]) -> None:
         """Run the coroutines, wait for all, forward what they gave in the order of the input."""
         loop = self._running_loop()

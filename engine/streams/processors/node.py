@@ -89,6 +89,11 @@ class Node:
     def resume_time(self, time: int) -> None:
         """The stream time that the node had before a restart; called before the first record."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many records of a list the node works on at once."""
+        return 1
+
     def close(self) -> None:
         """The task ends."""
 

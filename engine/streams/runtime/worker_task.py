@@ -48,7 +48,8 @@ class WorkerTask:
         """Input partitions that were read to their end since their last record."""
         self.paused: set[Partition] = set()
         self.log_ends: dict[Partition, int] = {}
-        self.batch = 1
+        self._least = max((node.concurrency for node in task.nodes.values()), default=1)
+        self.batch = self._least
         """How many records to process at once: few, until it is known how long they take."""
         self.restored = 0
         """Records that its stores took from their changelogs before it could process, as an active task."""
@@ -114,10 +115,11 @@ class WorkerTask:
     def fit_batch(self, count: int, took_ms: int) -> None:
         """Batches of slow functions are smaller, so that commits, the group and queries do not wait for one.
 
-        They grow only by what was seen: single records that come now and then say nothing about a thousand.
+        They grow only by what was seen: single records that come now and then say nothing about a thousand. What
+        works on several records at once always gets so many: fewer would take as long.
         """
         if took_ms > _BATCH_MS:
-            self.batch = max(1, min(self.batch, count * _BATCH_MS // took_ms))
+            self.batch = max(self._least, min(self.batch, count * _BATCH_MS // took_ms))
         elif count >= self.batch:
             self.batch = min(_BATCH, self.batch * 2)
 

@@ -10,6 +10,8 @@ from engine.streams import Consumed, ErrorHandlers, Produced, Serdes, StreamsBui
 from engine.streams.error_handlers import go_on
 from engine.streams.errors import ProcessingError
 from engine.streams.records import InputRecord, OutputRecord
+from engine.streams.runtime.group_topology import TaskId
+from engine.streams.runtime.worker_task import WorkerTask
 from engine.streams.task import StreamTask
 
 S = Serdes.string()
@@ -88,3 +90,20 @@ def test_a_bound_of_none_is_refused() -> None:
     stream = StreamsBuilder().stream("in")
     with pytest.raises(TopologyError, match="concurrency must be 1 or more"):
         stream.map_values_async(Service().ask, concurrency=0)
+
+
+def test_a_worker_gives_coroutines_as_many_records_as_run_together_however_long_they_take() -> None:
+    async def slow(_: str, value: str) -> str:
+        return value
+
+    builder = StreamsBuilder()
+    stream = builder.stream("in", Consumed(key_serde=S, value_serde=S)).map_values_async(slow, concurrency=16)
+    stream.to("out", Produced(key_serde=S, value_serde=S))
+    config = {"application.id": "test"}
+    task = StreamTask(builder.build(), config, sub_topology=0, partition=0, collector=Collected())
+    of_worker = WorkerTask(TaskId(0, 0), "active", task, [("in", 0)])
+    assert of_worker.batch == 16
+    of_worker.fit_batch(16, 5_000)
+    assert of_worker.batch == 16
+    of_worker.fit_batch(16, 50)
+    assert of_worker.batch == 32
