@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -48,7 +49,29 @@ class RegistryServer:
         self._config = config
         self._lost = lost
         self._runner: web.AppRunner | None = None
+        self._sockets: list[socket.socket] = []
         self.port = config.port
+
+    async def bind(self) -> None:
+        """Have the address, and take nobody in yet: before a topic is taken over it must be sure that there is one.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._config.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            for family, address in dict.fromkeys((each[0], each[4]) for each in found):
+                made = socket.socket(family, socket.SOCK_STREAM)
+                self._sockets.append(made)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                made.bind((address[0], self.port, *address[2:]))
+                self.port = made.getsockname()[1]
+        except BaseException:
+            self._let_go()
+            raise
 
     async def start(self) -> None:
         """Listen.
@@ -56,23 +79,30 @@ class RegistryServer:
         Raises:
             OSError: the address cannot be had.
         """
+        if not self._sockets:
+            await self.bind()
         # Bodies are bounded by aiohttp, headers as well; a connection with broken bytes is closed, others are not.
         app = web.Application(middlewares=[self._around], client_max_size=_MOST_BODY_BYTES)
         self._add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, shutdown_timeout=2.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._config.host, self._config.port, reuse_address=True)
         try:
-            await site.start()
+            for each in self._sockets:
+                await web.SockSite(self._runner, each).start()
         except OSError:
-            await self._runner.cleanup()
+            await self.close()
             raise
-        self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
         """Answer what is asked, then no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for each in self._sockets:
+            each.close()
+        self._sockets = []
 
     @property
     def url(self) -> str:

@@ -38,24 +38,25 @@ class RegistryService:
         )
 
     async def start(self) -> None:
-        """Read the topic, then listen.
+        """Take the address, read the topic, then listen: who cannot listen must fence no other.
 
         Raises:
             CannotStart: the topic or the address cannot be had.
         """
         try:
+            await self._server.bind()
             await self._log.start()
             if self.registry.state.had_ids_told:
                 # The log began with an empty record under the same key, which is all that compaction would keep.
                 await self._append([ids_record(self.registry.state.highest_ids)])
             await self._server.start()
         except OSError as error:
-            await self._log.close()
+            await self.close()
             raise CannotStart(
                 f"cannot listen on {self._config.host}:{self._config.port}: {error.strerror or error}"
             ) from error
         except BaseException:
-            await self._log.close()
+            await self.close()
             raise
 
     @property

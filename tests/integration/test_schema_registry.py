@@ -221,6 +221,10 @@ def test_the_topic_has_the_records_that_confluents_registry_writes(cluster: Kafk
 def test_a_second_registry_fences_the_first_and_goes_on_with_its_ids(cluster: KafkaCluster, topic: str) -> None:
     with RegistryThread(config(cluster, topic)) as first:
         client(first).register_schema("a", Schema('"int"', "AVRO"))
+        # One that cannot listen fences nobody.
+        with pytest.raises(CannotStart, match="Address already in use"):
+            RegistryThread(config(cluster, topic)._replace(port=first.port))
+        assert not first.service.lost.done()
         with RegistryThread(config(cluster, topic)) as second:
             assert client(second).register_schema("b", Schema('"long"', "AVRO")) == 2
             assert "another registry writes" in first.lost(10)
