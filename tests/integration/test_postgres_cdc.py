@@ -247,6 +247,21 @@ def test_rows_that_change_while_the_snapshot_begins_come_once(reader: Reader, mo
     ]  # fmt: skip
 
 
+def test_a_table_that_is_rewritten_waits_until_the_snapshot_has_its_rows(reader: Reader) -> None:
+    """To who looks with an older snapshot a rewritten table is empty."""
+    reader.run("CREATE TABLE a (id int PRIMARY KEY)", "INSERT INTO a VALUES (1), (2)")
+    reader.run("CREATE TABLE b (id int PRIMARY KEY)", "INSERT INTO b VALUES (3), (4)")
+    task = reader.start(max__batch__size="1", snapshot__fetch__size="1")
+    records = reader.read(1)
+    with pytest.raises(psycopg2.errors.LockNotAvailable):
+        reader.run("SET lock_timeout = '50ms'", "ALTER TABLE b ALTER id TYPE bigint")
+    records += reader.read(3)
+    assert after(records) == [1, 2, 3, 4]
+    task.poll()
+    reader.run("SET lock_timeout = '5s'", "ALTER TABLE b ALTER id TYPE bigint", "INSERT INTO b VALUES (5)")
+    assert after(reader.read(1)) == [5]
+
+
 class Cut:
     """A replication cursor whose connection is lost after some messages."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from engine.connect.connectors.postgres_catalog import Catalog, Column, Table
 from engine.connect.connectors.postgres_cdc import TableFilter
 from engine.connect.connectors.postgres_values import Field, field_of, optional, unavailable
 from engine.connect.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 class _Cell(NamedTuple):
@@ -106,6 +109,8 @@ def _cells(table: Table, catalog: Catalog, chosen: TableFilter, values: Mapping[
         kind = catalog.type(column.type_oid)
         field = None if kind is None else field_of(kind, column.modifier, decimals, times)
         if field is None:
+            named = f"{table.schema}.{table.name}.{column.name}"
+            _log.warning("%s is left out: no record can have the type %s", named, kind.name if kind else "that is gone")
             continue
         if not column.not_null and column.name not in table.key:
             field = optional(field)

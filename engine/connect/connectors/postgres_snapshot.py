@@ -12,7 +12,7 @@ from psycopg2 import extensions, sql
 
 from engine.connect.connectors.debezium_envelope import READ, Origin
 from engine.connect.connectors.pgoutput import lsn_text, parse_lsn
-from engine.connect.connectors.postgres_catalog import Catalog, Slot, connect
+from engine.connect.connectors.postgres_catalog import Catalog, Slot, Table, connect
 from engine.connect.connectors.postgres_cdc import INITIAL_ONLY, TableFilter
 from engine.connect.connectors.postgres_rows import TableRows
 from engine.connect.errors import ConnectError, RetriableError
@@ -61,6 +61,10 @@ class Snapshot:
         else:
             catalog.make_publication(values["publication.name"], values["publication.autocreate.mode"].lower(), tables)
             self.lsn = self._import(values["slot.name"])
+        # To this transaction a table that is rewritten or truncated from now on would be empty.
+        for each in tables:
+            with self._reader.cursor() as cursor:
+                cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(_in_sql(each)))
         # As the stream has them: what types write themselves, which a cast to text does not always give.
         # A domain's columns come under the type that it is made of.
         oids = {column.type_oid for each in tables for column in each.columns}
@@ -99,9 +103,7 @@ class Snapshot:
         for rows in self._tables:
             table, names = rows.table, rows.names
             columns = sql.SQL(", ").join(map(sql.Identifier, names))
-            query = sql.SQL("SELECT {} FROM {}{}").format(
-                columns, sql.SQL("" if table.is_partitioned else "ONLY "), sql.Identifier(table.schema, table.name)
-            )
+            query = sql.SQL("SELECT {} FROM {}").format(columns, _in_sql(table))
             with self._reader.cursor("kconsole_snapshot") as cursor:
                 cursor.itersize = self._values["snapshot.fetch.size"]
                 cursor.execute(query)
@@ -123,3 +125,9 @@ class Snapshot:
     def close(self) -> None:
         """End the transaction."""
         self._reader.close()
+
+
+def _in_sql(table: Table) -> sql.Composable:
+    """A partitioned table with its partitions; of others without the tables that inherit from them."""
+    only = sql.SQL("" if table.is_partitioned else "ONLY ")
+    return sql.SQL("{}{}").format(only, sql.Identifier(table.schema, table.name))
