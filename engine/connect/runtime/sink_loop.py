@@ -244,7 +244,11 @@ class SinkLoop:
         if messages:
             self._messages, self._index = messages, None
             for message in messages:
-                self._next[TopicPartition(message.topic(), message.partition())] = message.offset() + 1
+                at = TopicPartition(message.topic(), message.partition())
+                if at not in self._committed:
+                    # Nothing is: where it began is where a flush that fails goes back to.
+                    self._committed[at] = message.offset()
+                self._next[at] = message.offset() + 1
                 self._control.wrote_to(message.topic())
             self._take(messages)
         self._deliver()
