@@ -234,7 +234,8 @@ CONFIG = (
 
 
 def parsed(props: Props) -> dict[str, Any]:
-    """The configs, names in their short form, options of the file system in ``store.options``.
+    """The configs, names in their short form, options of the file system in ``store.options``, the connector's own
+    in ``connector.name``.
 
     Raises:
         ConfigError: one cannot be.
@@ -244,6 +245,7 @@ def parsed(props: Props) -> dict[str, Any]:
     values["partitioner.class"] = short_name(values["partitioner.class"])
     values["schema.compatibility"] = values["schema.compatibility"].upper()
     values["timestamp.extractor"] = values["timestamp.extractor"].lower()
+    values["connector.name"] = props.get("name", "")
     values["store.options"] = {
         name.removeprefix(STORE_OPTION): _option(value)
         for name, value in props.items()

@@ -45,6 +45,7 @@ class Store:
             ConnectError: what the URL needs is not installed.
         """
         self._url: str = values["store.url"]
+        self._connector: str = values["connector.name"]
         try:
             self._fs: Any
             self._fs, root = url_to_fs(self._url, **values["store.options"])
@@ -119,6 +120,7 @@ class Store:
 
         Raises:
             DataError: what was kept cannot be read.
+            ConnectError: another connector has kept it.
         """
         name = self._progress_name(partition)
         try:
@@ -126,16 +128,24 @@ class Store:
         except FileNotFoundError:
             return None
         try:
-            return int(json.loads(content)["next_offset"])
-        except (ValueError, KeyError, TypeError):
+            kept = json.loads(content)
+            offset, owner = int(kept["next_offset"]), str(kept.get("connector") or self._connector)
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{self._root}/{name} is damaged: remove it, and files of that partition with it") from None
+        if self._connector and owner != self._connector:
+            raise ConnectError(
+                f"{self._root}/{name} is of the connector {owner}: give {self._connector} another topics.dir, or, if "
+                f"it takes the place of {owner}, change the name there"
+            )
+        return offset
 
     def keep_progress(self, partition: TopicPartition, offset: int) -> None:
         """Everything before this offset is in files."""
         place = self.place(partition)
         handle, local = tempfile.mkstemp(dir=place.directory, prefix=place.prefix)
         with os.fdopen(handle, "w") as file:
-            json.dump({"topic": partition.topic, "partition": partition.partition, "next_offset": offset}, file)
+            kept = {"topic": partition.topic, "partition": partition.partition, "next_offset": offset}
+            json.dump({**kept, "connector": self._connector} if self._connector else kept, file)
         self.put(local, self._progress_name(partition))
 
     def forget_progress(self, partition: TopicPartition) -> None:

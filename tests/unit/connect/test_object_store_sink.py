@@ -116,6 +116,17 @@ def test_files_are_named_by_the_offset_they_begin_at_and_appear_when_they_are_fu
     assert sink.context.offsets == {TP: 8}
 
 
+def test_two_connectors_do_not_write_one_topic_into_one_directory(sink: Sink) -> None:
+    """One would begin where the other came to, and remove the files that the other has just put."""
+    sink.task(name="lake").put(records(0, 5))
+    with pytest.raises(ConnectError, match=r"orders/0.json is of the connector lake: .* another topics.dir"):
+        sink.task(name="copy", format__class="json")
+    sink.task(name="copy", topics__dir="copies").put(records(0, 5))
+    again = sink.task(name="lake")
+    again.put(records(sink.context.offsets[TP], 9))
+    assert sink.ids() == list(range(8))
+
+
 def test_what_was_put_already_is_left_out(sink: Sink) -> None:
     task = sink.task()
     task.put(records(0, 5))
