@@ -30,6 +30,7 @@ class SqlSinkTask(SinkTask):
         self._database = Database(values)
         self._tables = Tables(self._database, values)
         self._writers: dict[tuple[Any, ...], Writer] = {}
+        self._absent: set[str] = set()
         self._retries: int = values["max.retries"]
         self._left = self._retries
         self._reporter = self.context.errant_record_reporter()
@@ -80,6 +81,7 @@ class SqlSinkTask(SinkTask):
             self._put(records[middle:])
 
     def _transaction(self, records: Sequence[SinkRecord]) -> None:
+        self._absent.clear()
         runs = self._runs(records)
         if self._connection is None:
             self._connection = self._database.connect()
@@ -118,7 +120,7 @@ class SqlSinkTask(SinkTask):
                 rows.append(writer.row(record))
         return runs
 
-    def _writer(self, record: SinkRecord) -> Writer:
+    def _writer(self, record: SinkRecord) -> Writer | None:
         shape = shape_of(record) if record.value_schema is None or record.key_schema is None else ()
         kind = (record.topic, record.key_schema, record.value_schema, record.value is None, shape)
         known = self._writers.get(kind)
@@ -127,12 +129,21 @@ class SqlSinkTask(SinkTask):
         if record.value is None and not self._values["delete.enabled"]:
             raise DataError(f"{_where([record])} has no value: drop such records, or set delete.enabled=true")
         name = self._values["table.name.format"].replace("${topic}", record.topic)
+        if record.value is not None:
+            self._absent.discard(name)
+        elif name in self._absent or self._is_to_come(name):
+            self._absent.add(name)
+            return None
         cells = cells_of(record, self._values)
         table, columns = self._tables.fitting(name, cells)
         mode = "delete" if record.value is None else self._values["insert.mode"]
         made = Writer(table, columns, cells, mode, self._database, self._values["batch.size"])
         self._writers[kind] = made
         return made
+
+    def _is_to_come(self, name: str) -> bool:
+        """Whether a table will be made of the first row: there is nothing in it to delete."""
+        return bool(self._values["auto.create"]) and not self._tables.has(name)
 
     def _forget(self) -> None:
         """Tables may have changed: look at them anew."""

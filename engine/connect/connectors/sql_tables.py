@@ -29,6 +29,11 @@ class Tables:
         """Look at all of them anew."""
         self._known.clear()
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a table."""
+        wanted = self._database.table_id(name)
+        return wanted in self._known or self._look(wanted) is not None
+
     def fitting(self, name: str, cells: Sequence[Cell]) -> tuple[sa.Table, list[sa.Column[Any]]]:
         """A table that has a column for each cell, and those columns.
 

@@ -104,6 +104,17 @@ def test_records_without_value_delete_in_their_place(target: Target) -> None:
         target.task(**UPSERTS).put([record(None, key=2)])
 
 
+def test_a_deletion_makes_no_table_of_keys_alone(target: Target) -> None:
+    """A compacted topic may begin with one: the table's columns are those of the first row."""
+    task = target.task(**UPSERTS, delete__enabled="true")
+    task.put([record(None, key=7), record(None, key=8)])
+    assert target.rows("SELECT name FROM sqlite_master") == []
+    task.put([record(None, key=1), order(1), order(2), record(None, key=2), record(None, key=9)])
+    assert target.rows() == [(1, "x", 1.0)]
+    with pytest.raises(ConnectError, match="there is no table absent"):
+        target.task(pk__mode="record_key", delete__enabled="true").put([record(None, key=7, topic="absent")])
+
+
 def test_updates_change_only_rows_that_are_there(target: Target) -> None:
     target.task(**UPSERTS).put([order(1)])
     target.task(insert__mode="update", pk__mode="record_key").put([order(1, "new"), order(2)])
