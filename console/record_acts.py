@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,9 +243,19 @@ class RecordActs(ActsPart):
                 f", {made.said}" if made.said else ""
             )
 
-        remark = serde_remark(self._app, record.topic)
+        remark = serde_remark(self._app, record.topic) or _schemas_of(before, typed)
+        if not remark and before is None and schema_remark(self._app, record.topic):
+            remark = "by the registry's schemas, where it has them"
         command = produce_command(self._bootstrap, record) + (f"  # {remark}" if remark else "")
         self._acts.perform(f"produce to {record.topic}", command, call)
+
+
+def _schemas_of(before: RecordView | None, typed: Mapping[str, str]) -> str:
+    """By which schemas that is written what was changed of a record."""
+    if before is None or before.reading is None:
+        return ""
+    read = {part: getattr(before.reading, part) for part in typed}
+    return ", ".join(f"{part} as {each.serde}" for part, each in read.items() if each.schema_id is not None)
 
 
 def _readable(record: RecordView, part: str) -> bytes | None:
