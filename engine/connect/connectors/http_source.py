@@ -371,7 +371,7 @@ class HttpSourceTask(SourceTask):
                 try:
                     now = int(at)
                 except ValueError:
-                    raise ConnectError(f"{self._url} has no number in {self._parameter} to count on from") from None
+                    raise ConnectError(f"{self._shown()} has no number in {self._parameter} to count on from") from None
                 return _with_parameter(self._url, self._parameter, str(now + step))
             case _:
                 return None

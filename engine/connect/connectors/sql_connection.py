@@ -15,6 +15,7 @@ from engine.connect.errors import ConfigError
 
 URL = "connection.url"
 GROUP = "Database"
+_HIDDEN = "[hidden]"  # a password may be anywhere in a URL that nobody understands
 
 # Parameters of PostgreSQL's JDBC driver, and libpq's words for them.
 _LIBPQ = {
@@ -77,7 +78,8 @@ def define_connection(definitions: ConfigDef) -> ConfigDef:
             ConfigType.INT,
             3,
             Importance.LOW,
-            "How often to try to connect before the task fails.",
+            "How often to try to connect before that is a failure: a source tries again with its next poll, a sink as "
+            "max.retries says.",
             validator=between(1),
             group=GROUP,
         )
@@ -128,9 +130,9 @@ def translate_url(url: str) -> str:
         return _postgresql(url)
     if url.startswith("jdbc:"):
         kind = url.removeprefix("jdbc:").partition(":")[0]
-        raise ConfigError(URL, url.partition("?")[0], f"jdbc:{kind}: is not understood: write SQLAlchemy's URL")
+        raise ConfigError(URL, _HIDDEN, f"jdbc:{kind}: is not understood: write SQLAlchemy's URL")
     if "://" not in url:
-        raise ConfigError(URL, url, "it is no URL such as postgresql://host:5432/database or sqlite:///path")
+        raise ConfigError(URL, _HIDDEN, "it is no URL such as postgresql://host:5432/database or sqlite:///path")
     # SQLAlchemy 2.1 would take another driver than 2.0 here.
     if url.startswith(("postgresql://", "postgres://")):
         return "postgresql+psycopg2://" + url.partition("://")[2]
@@ -153,7 +155,7 @@ def _postgresql(url: str) -> str:
         elif name in _LIBPQ:
             known[_LIBPQ[name]] = {"true": "1", "false": "0"}.get(value, value)
         else:
-            raise ConfigError(URL, rest, f"the JDBC parameter {name} has no counterpart: leave it out")
+            raise ConfigError(URL, _HIDDEN, f"the JDBC parameter {name} has no counterpart: leave it out")
     who = (
         f"{quote(user, safe='')}:{quote(password, safe='')}@"
         if password

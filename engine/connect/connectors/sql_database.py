@@ -69,7 +69,7 @@ class Database:
         self._backoff_s = values["connection.backoff.ms"] / 1000
         try:
             url = sa.make_url(translate_url(values[URL]))
-        except exc.ArgumentError:
+        except (exc.ArgumentError, ValueError):  # the latter of a port that is no number
             raise ConfigError(URL, None, "SQLAlchemy cannot read it") from None
         if values["connection.user"] is not None:
             url = url.set(username=values["connection.user"])
