@@ -186,7 +186,8 @@ class BufferedEngine:
         if self._stage_at:
             self._stage()
             return self._backend.count()
-        return self._backend.count() + sum(1 if value is not None else -1 for value in self._dirty.values())
+        waiting = sum(1 if value is not None else -1 for value in self._dirty.values())
+        return max(0, self._backend.count() + waiting)
 
     # Durability.
 

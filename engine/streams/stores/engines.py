@@ -59,11 +59,21 @@ class KeyValueEngine(Engine, Protocol):
         """How many items there are (an estimate is allowed)."""
 
 
+class Noting(Protocol):
+    """An engine that keeps a note of its store beside the data: what the store knows and its entries do not tell."""
+
+    def note(self) -> bytes | None:
+        """The note, None when there is none."""
+
+    def set_note(self, note: bytes) -> None:
+        """Keep it, as of the next commit."""
+
+
 WindowItem = tuple[bytes, int, int, bytes]
 """``(key, window start, sequence number, value)``."""
 
 
-class WindowEngine(Engine, Protocol):
+class WindowEngine(Engine, Noting, Protocol):
     """Bytes by key, start of the window (ms) and sequence number (0 unless the store keeps duplicates)."""
 
     def get(self, key: bytes, start: int) -> bytes | None:
@@ -91,7 +101,7 @@ SessionItem = tuple[bytes, int, int, bytes]
 """``(key, start, end, value)``."""
 
 
-class SessionEngine(Engine, Protocol):
+class SessionEngine(Engine, Noting, Protocol):
     """Bytes by key and session (start and end in ms, both inclusive)."""
 
     def get(self, key: bytes, start: int, end: int) -> bytes | None:

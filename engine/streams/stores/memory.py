@@ -98,6 +98,22 @@ class MemoryKeyValueEngine(_Memory):
         self._sorted = None
 
 
+class _Noting(_Memory):
+    _note: bytes | None = None
+
+    def note(self) -> bytes | None:
+        """The note of the store."""
+        return self._note
+
+    def set_note(self, note: bytes) -> None:
+        """Keep it."""
+        self._note = note
+
+    def wipe(self) -> None:
+        """Forget it."""
+        self._note = None
+
+
 class _KeyWindows:
     """The windows of one key: their starts in order, and ``{sequence number: value}`` or a value by start."""
 
@@ -108,7 +124,7 @@ class _KeyWindows:
         self.values: dict[int, dict[int, bytes]] = {}
 
 
-class MemoryWindowEngine(_Memory):
+class MemoryWindowEngine(_Noting):
     """Windows by key, and the keys by start so that old windows go without a search."""
 
     def __init__(self) -> None:
@@ -205,12 +221,13 @@ class MemoryWindowEngine(_Memory):
 
     def wipe(self) -> None:
         """Forget everything."""
+        super().wipe()
         self._keys.clear()
         self._starts.clear()
         self._keys_of_start.clear()
 
 
-class MemorySessionEngine(_Memory):
+class MemorySessionEngine(_Noting):
     """Sessions by key, ordered by end and start; and the sessions by end, so that old ones go without a search."""
 
     def __init__(self) -> None:
@@ -268,6 +285,7 @@ class MemorySessionEngine(_Memory):
 
     def wipe(self) -> None:
         """Forget everything."""
+        super().wipe()
         self._keys.clear()
         self._values.clear()
         self._ends.clear()

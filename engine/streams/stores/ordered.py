@@ -1,9 +1,10 @@
 """Window and session engines over any engine of ordered keys: what makes sqlite and RocksDB keep windows.
 
 Each entry is two items: the data, ``d`` + key + time, which a fetch of one key reads in order, and an empty item of an
-index, ``t`` + time + key, by which old windows go and fetches of all keys are answered. Keys are written so that
-comparing bytes compares keys first: a zero byte as ``00 FF``, the end as ``00 00``. Times are 8 bytes, moved by 2**63
-so that negative ones come first. This is the layout on disk only: changelogs have Kafka's bytes.
+index, ``t`` + time + key, by which old windows go and fetches of all keys are answered; ``n`` is the store's note.
+Keys are written so that comparing bytes compares keys first: a zero byte as ``00 FF``, the end as ``00 00``. Times
+are 8 bytes, moved by 2**63 so that negative ones come first. This is the layout on disk only: changelogs have Kafka's
+bytes.
 """
 
 from __future__ import annotations
@@ -85,6 +86,14 @@ class _OverKeys:
         """Delete what is too old, then make everything durable."""
         self._expire()
         self._items.commit(changelog_offset)
+
+    def note(self) -> bytes | None:
+        """The note of the store."""
+        return self._items.get(b"n")
+
+    def set_note(self, note: bytes) -> None:
+        """Keep it, as of the next commit."""
+        self._items.put(b"n", note)
 
     def changelog_offset(self) -> int | None:
         """As the engine below."""

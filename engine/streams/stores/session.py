@@ -1,10 +1,12 @@
 """Session stores: values by key and session, forgotten when the session ended longer ago than the retention.
 
-Values are plain: a session's end is its time. The changelog's keys are Kafka's (``SessionKeySchema``).
+Values are plain: a session's end is its time. The changelog's keys are Kafka's (``SessionKeySchema``). The greatest end
+that was put is kept with the data: a store that is opened again goes on at that time.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -17,6 +19,7 @@ from engine.streams.stores.window import first_kept
 K = TypeVar("K")
 V = TypeVar("V")
 
+_NOTE = struct.Struct(">q")
 _MAX_TIME = 2**63 - 1
 
 
@@ -42,6 +45,18 @@ class SessionStore(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
+        self._note = engine.note()
+        if self._note is not None:
+            (self.observed_stream_time,) = _NOTE.unpack(self._note)
+            self._forget()
+
+    def commit(self, changelog_offset: int | None) -> None:
+        """Make the store durable, with its time."""
+        note = _NOTE.pack(self.observed_stream_time)
+        if note != self._note:
+            self._note = note
+            self._bytes.set_note(note)
+        super().commit(changelog_offset)
 
     def set(self, key: K, start: int, end: int, value: V | None, timestamp: int) -> None:
         """Set the value of a session; None deletes it. ``timestamp`` (ms) is that of the record in work."""
@@ -150,3 +165,4 @@ class SessionStore(StateStore, Generic[K, V]):
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
         self._kept_from = 0
+        self._note = None

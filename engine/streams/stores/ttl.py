@@ -178,6 +178,14 @@ class TtlKeyValueStore(StateStore, Generic[K, V]):
             items += ((b"d" + key, expires + value), (b"t" + expires + key, b""))
         self._bytes.put_many(items)
 
+    def time_to_keep(self) -> int | None:
+        """The greatest time that was seen: what is over stays over."""
+        return self.observed_stream_time
+
+    def resume_time(self, time: int) -> None:
+        """Go on from there."""
+        self.observed_stream_time = max(self.observed_stream_time, time)
+
     def wipe(self) -> None:
         """Forget everything, time as well."""
         super().wipe()

@@ -30,6 +30,7 @@ NOT_PUT: Final = -(2**63)
 
 _NEWEST: Final = 2**63 - 1
 _FROM = struct.Struct(">q?")
+_NOTE = struct.Struct(">q")
 
 
 class VersionedRecord(NamedTuple, Generic[V]):
@@ -75,6 +76,17 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
+        self._note = engine.note()
+        if self._note is not None:
+            (self.observed_stream_time,) = _NOTE.unpack(self._note)
+
+    def commit(self, changelog_offset: int | None) -> None:
+        """Make the store durable, with its time: what is restored after that was late, or not, by it."""
+        note = _NOTE.pack(self.observed_stream_time)
+        if note != self._note:
+            self._note = note
+            self._bytes.set_note(note)
+        super().commit(changelog_offset)
 
     def get(self, key: K, as_of: int | None = None) -> VersionedRecord[V] | None:
         """The newest version of ``key``, or the one that held at ``as_of`` (ms).
@@ -229,3 +241,4 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
         self._kept_from = 0
+        self._note = None

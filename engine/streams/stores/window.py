@@ -1,7 +1,8 @@
 """Window stores: values by key and start of a window, forgotten when they are older than the retention.
 
 Time here is the greatest start that was put (``observedStreamTime`` of Kafka's window stores): a put that is older by
-the retention or more is dropped and counted, a fetch does not see what is older. Nothing depends on a clock.
+the retention or more is dropped and counted, a fetch does not see what is older. Nothing depends on a clock. It is
+kept with the data, as is the number of the last duplicate: a store that is opened again goes on with both.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ V = TypeVar("V")
 
 _TIME = struct.Struct(">q")
 _pack, _unpack_from = _TIME.pack, _TIME.unpack_from
+_NOTE = struct.Struct(">qI")
 _MAX_TIME = 2**63 - 1
 
 
@@ -71,6 +73,18 @@ class _Windows(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
+        self._note = engine.note()
+        if self._note is not None:
+            self.observed_stream_time, self._sequence = _NOTE.unpack(self._note)
+            self._forget()
+
+    def commit(self, changelog_offset: int | None) -> None:
+        """Make the store durable, with its time."""
+        note = _NOTE.pack(self.observed_stream_time, self._sequence)
+        if note != self._note:
+            self._note = note
+            self._bytes.set_note(note)
+        super().commit(changelog_offset)
 
     def _put(
         self,
@@ -189,7 +203,8 @@ class _Windows(StateStore, Generic[K, V]):
         """Forget everything, time as well."""
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
-        self._kept_from = 0
+        self._kept_from = self._sequence = 0
+        self._note = None
 
 
 class WindowStore(_Windows[K, V]):

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.streams import Serdes, Stores
 from engine.streams.stores import buffered
+from engine.streams.stores.builders import BuildContext
 from engine.streams.stores.errors import StateStoreError
+from engine.streams.stores.kinds import engines_by_name
 from engine.streams.stores.memory import MemoryKeyValueEngine, MemorySessionEngine, MemoryWindowEngine
 from engine.streams.stores.ordered import OrderedSessionEngine, OrderedWindowEngine
 from engine.streams.stores.rocksdb import RocksDbBackend, RocksDbEngines
@@ -244,3 +247,38 @@ def test_a_broken_file_is_named_with_a_remedy(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(StateStoreError, match=r"counts\.db: file is not a database; delete the file"):
         SqliteEngines().key_value("counts", tmp_path)
+
+
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_a_store_that_is_opened_again_goes_on_at_its_time(place: str, tmp_path: Path) -> None:
+    context, text = BuildContext(engines_by_name()[place], tmp_path), Serdes.string()
+    windows = Stores.window("windows", 1_000, 10, text, text, retain_duplicates=True)
+    sessions = Stores.session("sessions", 1_000, text, text)
+    window, session = windows.build(context), sessions.build(context)
+    window.put("k", "old", 10)
+    window.put("k", "first", 5_000)
+    session.set("k", 0, 10, "old", 10)
+    session.set("k", 4_000, 5_000, "new", 5_000)
+    for each in (window, session):
+        each.commit(1)
+        each.close()
+
+    window, session = windows.build(context), sessions.build(context)
+    assert list(window.fetch("k", 0, 4_000)) == []
+    assert session.fetch_session("k", 0, 10) is None
+    window.put("k", "second", 5_000)  # a number of its own, else it would take the place of the first
+    assert [value for _, value in window.fetch("k", 0, 5_000)] == ["first", "second"]
+    window.wipe()
+    assert window.observed_stream_time == -1
+    for each in (window, session):
+        each.close()
+
+
+@pytest.mark.parametrize("place", ["memory", *sorted(PLACES)])
+def test_there_are_never_fewer_entries_than_none(place: str, tmp_path: Path) -> None:
+    store = Stores.key_value("store", Serdes.string(), Serdes.string()).build(
+        BuildContext(engines_by_name()[place], tmp_path)
+    )
+    store.put("nobody", None)
+    assert store.approximate_num_entries() == 0
+    store.close()

@@ -1,6 +1,9 @@
-"""A task that ends after a commit and begins anew from its changelogs goes on as if nothing had been."""
+"""A task that ends after a commit and begins anew goes on as if nothing had been: from its changelogs, or its files."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 from engine.streams.global_task import GlobalTask
 from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG as JOINS
 from engine.streams.processors.window_aggregate import EMIT_INTERVAL_CONFIG as WINDOWS
-from engine.streams.records import InputRecord
+from engine.streams.records import ChangelogRecord, InputRecord
+from engine.streams.stores.memory import MemoryEngines
+from engine.streams.stores.sqlite import SqliteEngines
 from engine.streams.task import StreamTask
 from engine.streams.topology import Topology
 from tests.unit.streams.streams_topologies import S, topology
@@ -22,7 +27,9 @@ NAMES = [
     "graced",
     "hopclose",
     "hopping",
+    "jstream",
     "ojstream",
+    "selfjoin",
     "session",
     "sliding",
     "suppress",
@@ -34,10 +41,11 @@ NAMES = [
 
 
 class Worker:
-    """A task of one sub-topology, with what it wrote to the cluster."""
+    """A task of one sub-topology, with what it wrote to the cluster; stores are in ``directory``, or in memory."""
 
-    def __init__(self, built: Topology, number: int) -> None:
+    def __init__(self, built: Topology, number: int, directory: Path | None = None) -> None:
         self.built = built
+        self.directory = directory
         self.number = number
         self.collected = Collected()
         self.globals = GlobalTask(built, CONFIG)
@@ -52,6 +60,8 @@ class Worker:
             sub_topology=self.number,
             partition=0,
             collector=self.collected,
+            engines=MemoryEngines() if self.directory is None else SqliteEngines(),
+            directory=self.directory,
             global_stores=self.globals.stores,
         )
 
@@ -64,23 +74,26 @@ class Worker:
             while self.task.process(0, limit=10):
                 pass
         self.task.prepare_commit()
-        self.task.committed()
+        self.task.committed({store: len(self._logged(topic)) for store, topic in self.task.changelog_topics().items()})
+
+    def _logged(self, changelog: str) -> list[ChangelogRecord]:
+        return self.collected.changes.get(changelog, [])
 
     def restart(self) -> None:
         metadata = self.task.processor_metadata
         self.task.close()
         self.task = self.begin()
         for store, changelog in self.task.changelog_topics().items():
-            self.task.restore(store, self.collected.changes.get(changelog, []))
+            self.task.restore(store, self._logged(changelog)[self.task.stores[store].changelog_offset() or 0 :])
         self.task.processor_metadata.update(metadata)
         self.task.init(0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(records=RECORDS, cut=st.integers(0, 25))
+@given(records=RECORDS, cut=st.integers(0, 25), on_disk=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_output_is_that_of_a_task_that_never_ended(
-    name: str, records: list[tuple[str, str | None, str | None, int]], cut: int
+    name: str, records: list[tuple[str, str | None, str | None, int]], cut: int, on_disk: bool
 ) -> None:
     built = topology(name)
     fetched = [
@@ -89,11 +102,13 @@ def test_output_is_that_of_a_task_that_never_ended(
         if value is not None or topic in "tu"
     ]
     for number in range(len(built.node_groups())):
-        whole, ended = Worker(built, number), Worker(built, number)
-        for part in (fetched[:cut], fetched[cut:]):
-            whole.process(part)
-        ended.process(fetched[:cut])
-        ended.restart()
-        ended.process(fetched[cut:])
+        with TemporaryDirectory() as directory:
+            whole, ended = Worker(built, number), Worker(built, number, Path(directory) if on_disk else None)
+            for part in (fetched[:cut], fetched[cut:]):
+                whole.process(part)
+            ended.process(fetched[:cut])
+            ended.restart()
+            ended.process(fetched[cut:])
+            ended.task.close()
         assert ended.collected.output == whole.collected.output
         assert ended.collected.changes == whole.collected.changes

@@ -120,3 +120,23 @@ def test_a_record_without_a_time_lives_as_long_as_the_store_has_it(tmp_path: Pat
     assert store.expires_at("java") == 1_500
     with pytest.raises(ValueError, match="store sessions: a value must live for at least 1 ms, not 0"):
         store.put("k", "v", 0)
+
+
+def test_what_was_over_is_over_after_a_restart(tmp_path: Path) -> None:
+    store = store_in("sqlite", tmp_path)
+    clock = Clock()
+    store.init(clock)
+    clock.time = 0
+    store.put("k", "v")
+    clock.time = 1_500
+    assert store.get("k") is None
+    time = store.time_to_keep()
+    assert time == 1_500
+    store.commit(1)
+    store.close()
+    store = store_in("sqlite", tmp_path)
+    store.init(clock)
+    store.resume_time(time)
+    clock.time = 900  # a record that is late
+    assert store.get("k") is None
+    store.close()

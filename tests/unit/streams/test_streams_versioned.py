@@ -301,3 +301,17 @@ def test_what_is_late_is_late_after_a_restart_that_restores_nothing(tmp_path: Pa
         assert task.dropped_records == ({"table": 1} if time == 79 else {})
         task.close()
     assert [record.timestamp for record in collected.output["out"]] == [100, 80]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
+def test_what_was_too_late_is_too_late_for_who_restores_the_rest(engine: str, tmp_path: Path) -> None:
+    store = opened(engine, tmp_path)
+    store.put("k", "v", 100)
+    store.commit(1)
+    assert store.put("late", "v", 10) == NOT_PUT
+    unsaved = store.take_changes()[1:]
+    store.close()  # killed: its last changes are in the changelog alone
+    store = opened(engine, tmp_path)
+    store.restore(unsaved)
+    assert store.get("late") is None
+    store.close()
