@@ -122,7 +122,6 @@ class StreamTask:
         self._punctuation_time: int | None = None
         self._queues: dict[tuple[str, int], _Queue] = {}
         self._order = 0
-        self._raw: list[list[InputRecord]] = []
         self._stream_punctuators = PunctuationQueue()
         self._wall_punctuators = PunctuationQueue()
         self._sources: dict[str, SourceNode] = {}
@@ -344,7 +343,6 @@ class StreamTask:
             return 0
         rows = self._take(first, limit, second)
         self._now = now_ms
-        self._raw = first.raw
         self.topic, self.partition = first.topic, first.partition
         node = first.node
         node.processed += len(rows)
@@ -526,7 +524,10 @@ class StreamTask:
     def _source(self, offset: int) -> InputRecord | None:
         if self.topic is None:
             return None
-        return next((record for fetch in self._raw for record in fetch if record.offset == offset), None)
+        # Of its own partition: what a cache held back, or a join, goes on while records of another are in work.
+        queue = self._queues.get((self.topic, self.partition))
+        fetches = [] if queue is None else queue.raw
+        return next((record for fetch in fetches for record in fetch if record.offset == offset), None)
 
     def failed(self, node: str, row: Row, error: Exception) -> None:
         """A function of the user failed on ``row``."""

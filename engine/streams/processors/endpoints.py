@@ -163,14 +163,19 @@ class SinkNode(Node):
         to: str | None = None
         for row in rows:
             metadata = RecordMetadata(context.topic or "", context.partition, row[4])
-            topic = topic_of(row[0], row[1], metadata)
-            if topic != to and run:
-                assert to is not None
+            try:
+                topic = topic_of(row[0], row[1], metadata)
+                if not topic:
+                    raise StreamsError(f"the function that chooses topics gave {topic!r}, which names no topic")
+            except Exception as error:
+                context.failed(self.name, row, error)
+                continue
+            if topic != to and to is not None:
                 self._send(to, run)
                 run = []
             to = topic
             run.append(row)
-        if run and to is not None:
+        if to is not None:
             self._send(to, run)
 
     def _send(self, topic: str, rows: list[Row]) -> None:
@@ -181,6 +186,8 @@ class SinkNode(Node):
         write_key, write_value = found[0].serialize, found[1].serialize
         partition_of, context = self._partitioner, self.context
         windowed = partition_of is None and isinstance(found[0], TimeWindowedSerde | SessionWindowedSerde)
+        # Outside of what is told to be serialization: the topic may be missing.
+        count = context.partitions_of(topic) if windowed or partition_of is not None else 0
         out: list[OutputRecord] = []
         rest = iter(rows)
 
@@ -194,7 +201,6 @@ class SinkNode(Node):
                 )
 
         def partitioned(todo: Iterator[Row]) -> Iterable[OutputRecord]:
-            count = context.partitions_of(topic)
             known = self._partitions.setdefault(count, {})
             inner_end = -8 if isinstance(found[0], TimeWindowedSerde) else -16
             for key, value, timestamp, headers, _ in todo:
@@ -214,7 +220,7 @@ class SinkNode(Node):
                     raw_key, None if value is None else write_value(value), timestamp, headers, partition
                 )
 
-        work = partitioned if windowed or partition_of is not None else plain
+        work = partitioned if count else plain
         while True:
             try:
                 out.extend(work(rest))

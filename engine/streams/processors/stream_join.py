@@ -339,10 +339,15 @@ class _StreamJoinNode(Node):
                 if left_open and right_open and len(values) > 1:
                     break  # Kafka's iterator gives one value at a time, and stops at the key's second one
                 continue
-            for value in values:
-                joined = joiner(key, value, None) if left else joiner(key, None, value)
-                out.append((key, joined, timestamp, row[3], row[4]))
+            # First it waits no more: one on whom the joiner fails would fail again, and for ever, and keep the others.
             emitted.append(raw_key)
+            for value in values:
+                try:
+                    joined = joiner(key, value, None) if left else joiner(key, None, value)
+                except Exception as error:
+                    self.context.failed(self.name, (key, value, timestamp, NO_HEADERS, -1), error)
+                    continue
+                out.append((key, joined, timestamp, row[3], row[4]))
         for raw_key in emitted:
             waiting.remove(raw_key, row[2])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.streams.errors import ProcessingError, StreamsError, TopologyError
+from engine.streams.errors import StreamsError, TopologyError
 from engine.streams.processors.node import Node, TaskContext
 from engine.streams.processors.table_supplier import Supplier
 from engine.streams.punctuation import STREAM_TIME, WALL_CLOCK_TIME, Cancellable
@@ -25,6 +25,8 @@ class UserContext:
         self._fixed_key = fixed_key
         self.row: Row | None = None
         """The record in work at this node; None in a punctuation."""
+        self.error_below: Exception | None = None
+        """What :meth:`forward` raised last: decided on already, or the task's, in any case no failure of this node."""
 
     @property
     def application_id(self) -> str:
@@ -51,15 +53,18 @@ class UserContext:
         if self._fixed_key and row is not None and key is not row[0] and key != row[0]:
             raise StreamsError(f"node {node.name}: process_values cannot change the key from {row[0]!r} to {key!r}")
         rows: list[Row] = [(key, value, timestamp, headers, -1 if row is None else row[4])]
-        if child is None:
-            node.forward(rows)
-            return
-        for found in node.children:
-            if found.name == child:
-                found.processed += 1
-                found.process(rows)
-                return
-        raise StreamsError(f"Unknown downstream node: {child} either does not exist or is not connected to {node.name}")
+        children = [each for each in node.children if child is None or each.name == child]
+        if child is not None and not children:
+            raise StreamsError(
+                f"Unknown downstream node: {child} either does not exist or is not connected to {node.name}"
+            )
+        try:
+            for each in children:
+                each.processed += 1
+                each.process(rows)
+        except Exception as error:
+            self.error_below = error
+            raise
 
     def get_state_store(self, name: str) -> Any:
         """A store."""
@@ -79,9 +84,9 @@ class UserContext:
             self.row = None
             try:
                 punctuator(time)
-            except ProcessingError:
-                raise
             except Exception as error:
+                if error is self.error_below:
+                    raise
                 self._task.failed(node.name, (None, None, time, NO_HEADERS, -1), error)
 
         made: Cancellable = self._task.schedule(node, interval_ms, kind, call)
@@ -140,9 +145,9 @@ class UserProcessorNode(Node):
             user.row = row
             try:
                 self._processor.process(Record(row[0], row[1], row[2], row[3]))
-            except ProcessingError:
-                raise
             except Exception as error:
+                if error is user.error_below:
+                    raise
                 task.failed(self.name, row, error)
             finally:
                 task.row = outer

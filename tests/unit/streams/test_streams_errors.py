@@ -9,12 +9,14 @@ from engine.streams import (
     ErrorContext,
     ErrorHandlers,
     FixedKeyProcessor,
+    JoinWindows,
     Materialized,
     Processor,
     Produced,
     Record,
     SerdeMissingError,
     Serdes,
+    StreamJoined,
     StreamsBuilder,
     StreamsError,
     StreamsSerializationError,
@@ -24,11 +26,13 @@ from engine.streams import (
 )
 from engine.streams.error_handlers import go_on
 from engine.streams.errors import ProcessingError
+from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG
 from engine.streams.records import InputRecord, OutputRecord
 from engine.streams.task import StreamTask
 from tests.unit.streams.test_streams_batches import Collected
 
 S = Serdes.string()
+LONG = Serdes.long()
 LONGS = Consumed(key_serde=S, value_serde=Serdes.long())
 
 
@@ -220,3 +224,123 @@ def test_processors_are_closed_that_were_begun_and_none_keeps_another_from_it() 
     with pytest.raises(ProcessingError, match=r"node stubborn: close\(\): OSError: a file is gone"):
         running.close()
     assert closed == ["stubborn", "willing"]
+
+
+class Lost(StreamsError):
+    """What a collector says when the transaction is gone."""
+
+
+def test_what_the_collector_has_lost_is_no_failure_of_a_processor() -> None:
+    class Passes(Processor[str, int, str, int]):
+        def process(self, record: Record[str, int]) -> None:
+            self.context.forward(record)
+
+    class Losing(Sent):
+        def send(self, topic: str, records: list[OutputRecord]) -> None:
+            raise Lost
+
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).process(Passes).process(Passes).to("out", Produced(key_serde=S, value_serde=LONG))
+    for handlers in (ErrorHandlers(), ErrorHandlers(processing=go_on)):
+        task = StreamTask(
+            builder.build(),
+            {"application.id": "test"},
+            sub_topology=0,
+            partition=0,
+            collector=Losing(),
+            handlers=handlers,
+        )
+        task.init(0)
+        task.add_records("in", 0, longs(1))
+        with pytest.raises(Lost):
+            task.process(0)
+
+
+def test_a_topic_that_cannot_be_told_is_a_failure_of_its_record() -> None:
+    def topic_of(key: str, value: int, metadata: object) -> str:
+        return {1: "one", 2: "two", 3: ""}[value]
+
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).to(topic_of, Produced(key_serde=S, value_serde=LONG))
+    with TopologyTestDriver(builder.build(), handlers=ErrorHandlers(processing=go_on)) as driver:
+        topic = driver.create_input_topic("in", S, LONG)
+        for value in (1, 4, 3, 2):
+            topic.pipe_input("k", value)
+        assert driver.dropped_records == {"KSTREAM-SINK-0000000001": 2}
+        assert driver.create_output_topic("two", S, LONG).read_value() == 2
+    with TopologyTestDriver(builder.build()) as driver:
+        topic = driver.create_input_topic("in", S, LONG)
+        with pytest.raises(ProcessingError, match="node KSTREAM-SINK-0000000001, record of in-0 offset 0: KeyError"):
+            topic.pipe_input("k", 4)
+        with pytest.raises(ProcessingError, match="names no topic"):
+            topic.pipe_input("k", 3)
+
+
+def test_one_who_waits_and_fails_keeps_no_other_from_a_join() -> None:
+    def joiner(left: str, right: str | None) -> str:
+        if left == "bad":
+            raise ValueError(left)
+        return f"{left} {right}"
+
+    builder = StreamsBuilder()
+    consumed, joined = (
+        Consumed(key_serde=S, value_serde=S),
+        StreamJoined(key_serde=S, value_serde=S, other_value_serde=S),
+    )
+    windows = JoinWindows.of_time_difference_with_no_grace(5)
+    left, right = builder.stream("left", consumed), builder.stream("right", consumed)
+    left.left_join_stream(right, joiner, windows, joined).to("out", Produced(key_serde=S, value_serde=S))
+    told: list[ErrorContext] = []
+
+    def handler(context: ErrorContext, error: Exception) -> bool:
+        told.append(context)
+        return True
+
+    config = {EMIT_INTERVAL_CONFIG: 0}
+    with TopologyTestDriver(builder.build(), config, handlers=ErrorHandlers(processing=handler)) as driver:
+        topic, other = driver.create_input_topic("left", S, S), driver.create_input_topic("right", S, S)
+        for time, value in enumerate(("first", "bad", "last")):
+            topic.pipe_input("k", value, timestamp=time)
+        other.pipe_input("other", "x", timestamp=100)
+        topic.pipe_input("k", "more", timestamp=200)
+        topic.pipe_input("k", "end", timestamp=300)
+        values = driver.create_output_topic("out", S, S).read_values()
+        assert values == ["first None", "last None", "more None"]
+        assert [(context.key, context.value, context.timestamp) for context in told] == [("k", "bad", 1)]
+
+
+def test_a_dead_letter_of_a_cached_change_is_the_record_it_came_from() -> None:
+    told: list[ErrorContext] = []
+
+    def handler(context: ErrorContext, error: Exception) -> bool:
+        told.append(context)
+        return True
+
+    class Quiet(Processor[str, str, str, str]):
+        def process(self, record: Record[str, str]) -> None: ...
+
+    def fails(value: str) -> str:
+        raise ValueError(value)
+
+    builder = StreamsBuilder()
+    consumed = Consumed(key_serde=S, value_serde=S)
+    builder.table("table", consumed, Materialized("store")).to_stream().map_values(fails).foreach(lambda k, v: None)
+    builder.stream("other2", consumed).process(Quiet, ["store"])
+    task = StreamTask(
+        builder.build(),
+        {"application.id": "test"},
+        sub_topology=0,
+        partition=0,
+        collector=Collected(),
+        handlers=ErrorHandlers(processing=handler),
+        cache_max_bytes=10_000,
+    )
+    task.init(0)
+    task.add_records("table", 0, [InputRecord(0, 1, b"k", b"mine")])
+    task.add_records("other2", 0, [InputRecord(0, 2, b"o", b"another's")])
+    while task.process(0):
+        pass
+    task.prepare_commit()
+    (context,) = told
+    assert context.topic == "table"
+    assert context.source is not None and context.source.value == b"mine"
