@@ -43,11 +43,6 @@ class Registered:
         name_of: Callable[[bytes], str] | None = getattr(self._serde, "name_of", None)
         return self._serde.read(payload), self._serde.name if name_of is None else name_of(payload)
 
-    @property
-    def name(self) -> str:
-        """What it is, without what is known of single messages."""
-        return self._serde.name
-
     def reading(self, name: str, topic: str, part: str) -> PartReading:
         """That it read a key or value of a topic as ``name``; of several subjects that is told which serializers
         call ``TOPIC-value``, else one that begins with the topic's name, else the first."""

@@ -197,8 +197,14 @@ class Values:
     def written_as(self, topic: str, part: str, data: bytes) -> str:
         """By which registered schema :meth:`write` made these bytes; empty if by none."""
         found = unframed(data)
-        made = self._registered.made(found.schema_id) if found is not None and self._registered is not None else None
-        return made.reading(made.name, topic, part).words if isinstance(made, Registered) else ""
+        if found is None or self._registered is None:
+            return ""
+        made = self._registered.made(found.schema_id)
+        try:
+            # Read again: of several messages of Protobuf only the bytes tell which it is.
+            return made.reading(made.read(found.payload)[1], topic, part).words if isinstance(made, Registered) else ""
+        except SerdeError:
+            return ""
 
     async def sought_key(self, topic: str, typed: str) -> bytes:
         """A key that somebody looks for, as :meth:`write` has it; ``0x…`` are bytes.

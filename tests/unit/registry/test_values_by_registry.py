@@ -46,7 +46,10 @@ async def test_what_is_typed_is_written_by_the_newest_schema_of_its_topic_and_re
         assert read.meaning == (b'"o-7"', b'{"id": 7, "paid": true}')
         assert read.reading is not None and read.reading.key.words == "avro, schema 1 · orders-key version 1"
         assert read.reading.value[3:] == (3, "orders-value", 2)
-        for topic, said, part in (("money", '{"cents": "5"}', "protobuf"), ("clicks", '{"page": 1}', "json schema")):
+        for topic, said, part in (
+            ("money", '{"cents": "5"}', "protobuf, schema 4 Money · money-value"),
+            ("clicks", '{"page": 1}', "json schema"),
+        ):
             data = await values.write(topic, "value", said)
             assert data[0] == 0 and values.written_as(topic, "value", data).startswith(part)
             back = await read_one(values.begin(), b"", data, topic)
