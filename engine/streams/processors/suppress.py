@@ -184,10 +184,8 @@ class SuppressionBuffer(StateStore):
         """Put what the changelog says."""
         for key, data, _, headers in records:
             if data is None:
-                found = self._waiting.pop(key, None)
-                if found is not None:
-                    del self._order[bisect_left(self._order, (self._times.pop(key), key))]
-                    self.size -= found.size(key)
+                if key in self._waiting:
+                    self._drop(key)
                 continue
             version = next((value for name, value in headers if name == "v"), None)
             if version != b"\x03":
@@ -196,7 +194,14 @@ class SuppressionBuffer(StateStore):
                     "which Kafka Streams writes since 2.4: let such an application run and commit once more"
                 )
             value, time = read_buffered(data)
+            if key in self._waiting and self._times[key] != time:
+                # It went and came within one commit, which is one record.
+                self._drop(key)
             self._set(time, key, value)
+
+    def _drop(self, raw_key: bytes) -> None:
+        del self._order[bisect_left(self._order, (self._times.pop(raw_key), raw_key))]
+        self.size -= self._waiting.pop(raw_key).size(raw_key)
 
     def wipe(self) -> None:
         """Forget everything."""

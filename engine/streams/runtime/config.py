@@ -6,9 +6,10 @@ import difflib
 import importlib.util
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.client.security.librdkafka import librdkafka_security
 from engine.client.security.properties import SecurityError
@@ -66,6 +67,11 @@ DEFAULTS: dict[str, Any] = {
     "windowstore.changelog.additional.retention.ms": 86_400_000,
 }
 """Every config that is known, and its default; ``transaction.timeout.ms`` is Streams' for exactly-once."""
+
+RESET_BY_DURATION: Final = re.compile(
+    r"by_duration:P(?=.)(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+)
+"""``auto.offset.reset``: so long ago (KIP-1106); days, hours, minutes, seconds."""
 
 _EXACTLY_ONCE_COMMIT_INTERVAL_MS = 100
 _SECURITY = ("security.protocol", "sasl.", "ssl.")
@@ -213,7 +219,8 @@ class StreamsConfig:
             raise StreamsConfigError(f"max.task.idle.ms: {values['max.task.idle.ms']} is less than -1 (never wait)")
         if not _is_reset(values["auto.offset.reset"]):
             raise StreamsConfigError(
-                f"auto.offset.reset: {values['auto.offset.reset']!r} is none of earliest, latest, none"
+                f"auto.offset.reset: {values['auto.offset.reset']!r} is none of earliest, latest, none, "
+                "by_duration:PnDTnHnMnS"
             )
         values["default.timestamp.extractor"] = _one_of(
             "default.timestamp.extractor", values["default.timestamp.extractor"], _EXTRACTORS
@@ -355,7 +362,7 @@ def _text(value: Any) -> str:
 
 
 def _is_reset(value: Any) -> bool:
-    return value in ("earliest", "latest", "none")
+    return value in ("earliest", "latest", "none") or RESET_BY_DURATION.fullmatch(str(value)) is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,7 +13,10 @@ Send = Callable[[str, list[OutputRecord]], None]
 
 
 def error_handlers(config: StreamsConfig, send: Send) -> ErrorHandlers:
-    """The three handlers. With ``errors.dead.letter.queue.topic.name`` what fails is written there first."""
+    """The three handlers. With ``errors.dead.letter.queue.topic.name`` what fails is written there first.
+
+    What cannot be written there stops the application, whatever the handler says.
+    """
     topic = config["errors.dead.letter.queue.topic.name"]
 
     def handler(kind: str) -> Handler:
@@ -22,6 +25,8 @@ def error_handlers(config: StreamsConfig, send: Send) -> ErrorHandlers:
             return decide
 
         def handled(context: ErrorContext, error: Exception) -> bool:
+            if context.sink_topic == topic:
+                return False  # a dead letter that cannot be written: one about it could not be, either
             send(topic, [dead_letter(context, error)])
             return decide(context, error)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 
 from engine.streams.errors import StreamsError
 from engine.streams.runtime.clients import Partition
-from engine.streams.runtime.config import StreamsConfig
+from engine.streams.runtime.config import RESET_BY_DURATION, StreamsConfig
 from engine.streams.topology import SourceSpec, Topology
-
-_DURATION: Final = re.compile(r"by_duration:P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 
 class OffsetReset:
@@ -49,7 +46,7 @@ class OffsetReset:
             return int(OFFSET_BEGINNING)
         if policy == "latest":
             return int(OFFSET_END)
-        found = _DURATION.fullmatch(policy)
+        found = RESET_BY_DURATION.fullmatch(policy)
         if found is not None:
             days, hours, minutes, seconds = (float(each or 0) for each in found.groups())
             back = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.streams.global_task import GlobalTask
 from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG as JOINS
+from engine.streams.processors.suppress import SuppressionBuffer
 from engine.streams.processors.window_aggregate import EMIT_INTERVAL_CONFIG as WINDOWS
 from engine.streams.records import ChangelogRecord, InputRecord
 from engine.streams.stores.memory import MemoryEngines
@@ -112,3 +113,19 @@ def test_output_is_that_of_a_task_that_never_ended(
             ended.task.close()
         assert ended.collected.output == whole.collected.output
         assert ended.collected.changes == whole.collected.changes
+
+
+def test_what_waits_anew_within_a_commit_keeps_its_own_time_where_it_is_restored() -> None:
+    def buffer() -> SuppressionBuffer:
+        return SuppressionBuffer("buffer", S, S, logged=True)
+
+    first, restored = buffer(), buffer()
+    first.put(10, ("k", ("old", None), 10, (), 0), "in", 0)
+    first.flush()
+    first.take()
+    first.put(20, ("k", ("new", "old"), 20, (), 1), "in", 0)  # one record for the going and the coming
+    first.flush()
+    restored.restore(first.take_changes())
+    assert restored.earliest() == first.earliest() == 20
+    assert restored.take() == first.take()
+    assert restored.size == 0

@@ -60,6 +60,7 @@ def test_values_of_a_file_become_what_they_name() -> None:
     default.value.serde=long
     processing.exception.handler=org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler
     producer.linger.ms=3
+    auto.offset.reset=by_duration:P1DT2H0.5S
     consumer.isolation.level=read_committed
     """
     config = StreamsConfig(read_properties(text))
@@ -83,6 +84,8 @@ def test_values_of_a_file_become_what_they_name() -> None:
             {"consumer.isolation.level": "read_uncommitted", "processing.guarantee": "exactly_once_v2"},
             "isolation.level is read_committed where",
         ),
+        ({"auto.offset.reset": "by_duration:1h"}, "none of earliest, latest, none, by_duration:"),
+        ({"auto.offset.reset": "by_duration:PT"}, "none of earliest, latest, none, by_duration:"),
         ({"group.instance.id": "one"}, "static members are not built"),
         ({"main.consumer.group.instance.id": "one"}, "static members are not built"),
         ({"default.key.serde": "text"}, "none of StringSerde"),
@@ -199,6 +202,23 @@ def test_what_fails_goes_to_the_dead_letter_topic_as_it_came() -> None:
     assert headers["__streams.errors.exception"] == b"ValueError"
     assert headers["__streams.errors.topic"] == b"lines"
     assert (headers["__streams.errors.partition"], headers["__streams.errors.offset"]) == (b"3", b"5")
+
+
+def test_a_dead_letter_that_is_too_large_ends_the_worker_and_is_not_written_about() -> None:
+    config = StreamsConfig(
+        {
+            **NEEDED,
+            "errors.dead.letter.queue.topic.name": "dead",
+            "production.exception.handler": "LogAndContinueExceptionHandler",
+            "producer.message.max.bytes": "5000",
+        }
+    )
+    handlers = error_handlers(config, lambda topic, records: output.send(topic, records))
+    output = Output(config, "client", "id", lambda topic: 1, handlers)
+    output.open()
+    with pytest.raises(StreamsError, match=r"topic dead: .*cannot be written.*Message size too large"):
+        output.send("out", [OutputRecord(b"k", b"v" * 6_000, 1, ())])
+    output.close()
 
 
 class Acknowledging:
