@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
@@ -287,6 +288,9 @@ class FileStreamSinkTask(SinkTask):
             raise ConnectError(
                 f"Couldn't find or create file '{self._filename}' for FileStreamSinkTask: {error.strerror}"
             ) from error
+        if _ends_within_a_line(self._filename):
+            # A full disk has cut it off: its record comes again, on a line of its own.
+            self._write(b"\n")
 
     def put(self, records: Sequence[SinkRecord]) -> None:
         if not records:
@@ -311,6 +315,15 @@ class FileStreamSinkTask(SinkTask):
         if self._stream is not None and self._filename is not None:
             os.close(self._stream)
         self._stream = None
+
+
+def _ends_within_a_line(path: str) -> bool:
+    with suppress(OSError):
+        if os.path.isfile(path) and os.path.getsize(path):
+            with open(path, "rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+    return False
 
 
 def line_text(record: SinkRecord) -> str:

@@ -205,7 +205,8 @@ def query_relation(database: Database, query: str, values: Mapping[str, Any], co
     """
     query = query.strip().rstrip(";")
     # A colon would be a parameter's mark.
-    text = sa.text(query.replace(":", "\\:"))
+    # A comment at the end must not reach into what comes behind.
+    text = sa.text(f"{query}\n".replace(":", "\\:"))
     columns = _query_columns(database, query, connection)
     source = text.columns(*columns).subquery("kconsole_query")
     return Relation("the query", source, {"query": query}, values["topic.prefix"], database, values)
@@ -224,7 +225,7 @@ def _query_columns(database: Database, query: str, connection: Connection) -> li
             for each, row in zip(found, rows, strict=True)
         ]
     plain = connection.execution_options(no_parameters=True)
-    result = plain.exec_driver_sql(f"SELECT * FROM ({query}) AS kconsole_query LIMIT 0")
+    result = plain.exec_driver_sql(f"SELECT * FROM ({query}\n) AS kconsole_query LIMIT 0")
     described = result.cursor.description if result.cursor is not None else ()
     return [sa.column(each[0], _described_type(database, each)) for each in described]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,23 @@ def test_a_sink_appends_values_as_java_prints_them(tmp_path: Path) -> None:
     task.put(SinkBatch(["in", "columns"], sink_record))
     assert path.read_text() == "before\né\nnull\ntrue\n7\n{a=[1, null]}\nraw\nStruct{x=1}\nin\ncolumns\n"
     task.stop()
+
+
+def test_what_a_full_disk_has_cut_off_stays_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for number in range(2):
+        task = FileStreamSinkTask()
+        task.start({"file": str(path)})
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft if number else 10, hard))
+            task.put([sink_record("whole"), sink_record("cut off")])
+        except ConnectError:
+            assert path.read_text() == "whole\ncut "
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            task.stop()
+    assert path.read_text() == "whole\ncut \nwhole\ncut off\n"
 
 
 def test_a_sink_whose_file_cannot_be_says_so(tmp_path: Path) -> None:

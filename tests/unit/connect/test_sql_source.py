@@ -178,7 +178,9 @@ def test_bulk_tells_all_rows_each_time(shop: Shop) -> None:
 
 def test_a_query_with_a_where_is_paged_like_a_table(shop: Shop) -> None:
     orders(shop, *((number, f"item:{number}", at(0)) for number in range(1, 8)))
-    query = "SELECT o.id, o.item || ':%' AS label, o.changed FROM orders o WHERE o.id <> 3 AND item <> 'a:b'"
+    query = (
+        "SELECT o.id, o.item || ':%' AS label, o.changed FROM orders o WHERE o.id <> 3 AND item <> 'a:b' -- that's %"
+    )
     offsets = Offsets()
     props = {"mode": "incrementing", "incrementing__column__name": "id", "query": query, "topic__prefix": "labels"}
     records = polled(shop.task(offsets, tables="", batch__max__rows="4", **props), 5, offsets)
