@@ -11,7 +11,7 @@ from typing import Any
 from engine.connect.config_def import ConfigDef, ConfigType, Importance
 from engine.connect.connectors.extras import needs_extra
 from engine.connect.converters.avro_names import AvroOptions, define_avro_options
-from engine.connect.converters.avro_reading import Read, connect_of, readable
+from engine.connect.converters.avro_reading import Read, connect_of, found_name, readable
 from engine.connect.converters.avro_writing import avro_of
 from engine.connect.converters.converter import (
     ConverterOfBoth,
@@ -25,6 +25,7 @@ from engine.connect.converters.registry_client import (
     define_registry,
     framed,
     schema_id_of,
+    schema_json,
 )
 from engine.connect.data import NULL, Schema, SchemaAndValue
 from engine.connect.errors import DataError
@@ -115,10 +116,10 @@ class AvroConverter(ConverterOfBoth):
 
     def _with_references(self, registered: Any) -> Any:
         """A schema with those that it refers to where their names come first."""
-        avro: Any = json.loads(registered.schema_str or "null")
+        avro = schema_json(registered)
         named: dict[str, Any] = {}
         for _, each in self._registry.referenced_by_name(registered):
-            inner = json.loads(each.schema_str or "null")
+            inner = schema_json(each)
             if isinstance(inner, dict) and "name" in inner:
                 named[str(_name_of(inner))] = inner
         return _inlined(avro, "", named) if named else avro
@@ -136,9 +137,11 @@ def _inlined(avro: Any, namespace: str, named: dict[str, Any]) -> Any:
     if isinstance(avro, list):
         return [_inlined(each, namespace, named) for each in avro]
     if isinstance(avro, str):
-        full = avro if "." in avro or not namespace else f"{namespace}.{avro}"
-        found = named.pop(full, None)
-        return avro if found is None else _inlined(found, "", named)
+        found = named.pop(found_name(avro, namespace, named), None)
+        if found is None:
+            return avro
+        # Its namespace is that of its own text, not of the place where it is put.
+        return _inlined({**found, "namespace": found.get("namespace", "")}, "", named)
     if not isinstance(avro, dict):
         return avro
     name = str(avro.get("name", ""))

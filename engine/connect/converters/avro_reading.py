@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
@@ -25,7 +25,7 @@ from engine.connect.converters.avro_names import (
     AvroOptions,
     scrubbed,
 )
-from engine.connect.converters.fitting import MOST_PARTS, holds_itself, too_large
+from engine.connect.converters.fitting import MOST_PARTS, checked, holds_itself, too_large
 from engine.connect.data import DECIMAL_NAME, Field, Schema, Struct, Type, decimal_from_bytes
 from engine.connect.errors import DataError
 
@@ -48,25 +48,52 @@ _LOGICAL = {
 }
 _SMALL = {"int8": data.INT8, "int16": data.INT16}
 _NO_DEFAULT: Any = object()
+_NAMED = ("record", "error", "enum", "fixed")
+_KINDS = (*_NAMED, "array", "map")
 
 
 def readable(avro: Any) -> Any:
     """A schema without those logical types that Connect's values have not, so that fastavro reads what is there.
 
-    Without decimals too: their bytes are read here, whatever their precision says.
+    Without decimals too: their bytes are read here, whatever their precision says. Names are written in full, with a
+    dot before those without a namespace (:func:`dotted`): fastavro does not find them within a namespace otherwise.
     """
+    return _readable(avro, "", set())
+
+
+def dotted(full_name: str) -> str:
+    """A full name as fastavro is told it."""
+    return full_name if "." in full_name else f".{full_name}"
+
+
+def _readable(avro: Any, namespace: str, named: set[str]) -> Any:
     if isinstance(avro, list):
-        return [readable(each) for each in avro]
+        return [_readable(each, namespace, named) for each in avro]
+    if isinstance(avro, str):
+        return avro if avro in _PRIMITIVES or avro == "null" else dotted(found_name(avro, namespace, named))
     if not isinstance(avro, dict):
         return avro
+    own: dict[str, Any] = {}
+    if avro.get("type") in _NAMED and "name" in avro:
+        full = _full_name(avro, namespace)
+        named.add(full)
+        namespace = full.rpartition(".")[0]
+        own["name"] = dotted(full)
     made = {
-        key: readable(value) if key in ("type", "items", "values") else value
+        key: _readable(value, namespace, named) if key in ("type", "items", "values") and value not in _KINDS else value
         for key, value in avro.items()
-        if key != "logicalType" or (avro.get("type"), value) in _LOGICAL
+        if key != "namespace" and (key != "logicalType" or (avro.get("type"), value) in _LOGICAL)
     }
     if "fields" in made:
-        made["fields"] = [readable(each) for each in made["fields"]]
-    return made
+        made["fields"] = [_readable(each, namespace, named) for each in made["fields"]]
+    return made | own
+
+
+def found_name(name: str, namespace: str, named: Container[str]) -> str:
+    """The full name of the type that a name within a namespace means (``org.apache.avro.Schema.Names``): where the
+    namespace has none, the one without a namespace."""
+    full = name if "." in name or not namespace else f"{namespace}.{name}"
+    return name if full not in named and name in named else full
 
 
 def connect_of(avro: Any, options: AvroOptions, version: int | None = None) -> tuple[Schema | None, Read]:
@@ -115,7 +142,7 @@ class _Reading:
         if isinstance(avro, str) and avro not in _PRIMITIVES:
             if avro == "null":
                 raise DataError("Standalone null schemas are not supported by this converter")
-            full = avro if "." in avro or not namespace else f"{namespace}.{avro}"
+            full = found_name(avro, namespace, self._named)
             if full in self._open:
                 raise holds_itself(full)
             if full not in self._named:
@@ -129,11 +156,11 @@ class _Reading:
         if isinstance(kind, (dict, list)):
             return self.of(kind, namespace, optional=optional, default=default, version=version)
         full = ""
-        if kind in ("record", "error", "enum", "fixed"):
+        if kind in _NAMED:
             full = _full_name(avro, namespace)
             namespace = full.rpartition(".")[0]
             # With its full name it means the same wherever it is used again.
-            self._named[full] = {**avro, "name": full}
+            self._named[full] = {**avro, "name": full, "namespace": namespace}
         if kind == "array" and _is_map_entry(items := self._resolved(avro.get("items"), namespace)):
             schema, read = self._entries(items, namespace)
         elif kind == "array":
@@ -152,7 +179,7 @@ class _Reading:
 
     def _resolved(self, avro: Any, namespace: str) -> Any:
         if isinstance(avro, str) and avro not in _PRIMITIVES:
-            return self._named.get(avro if "." in avro or not namespace else f"{namespace}.{avro}", avro)
+            return self._named.get(found_name(avro, namespace, self._named), avro)
         return avro
 
     def _primitive(self, avro: Mapping[str, Any], kind: str) -> tuple[Schema, Read]:
@@ -176,7 +203,8 @@ class _Reading:
         if kind == "int" and logical is None and small is not None:
             if small not in _SMALL:
                 raise DataError("Connect type annotation for Avro int field is null")
-            return _SMALL[small], _as_is
+            schema = _SMALL[small]
+            return schema, lambda value: None if value is None else checked(schema, value)
         return _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind]), _as_is
 
     def _array(self, avro: Mapping[str, Any], namespace: str) -> tuple[Schema, Read]:
@@ -187,7 +215,7 @@ class _Reading:
 
     def _entries(self, entry: Mapping[str, Any], namespace: str) -> tuple[Schema, Read]:
         full = _full_name(entry, namespace)
-        self._named[full] = {**entry, "name": full}
+        self._named[full] = {**entry, "name": full, "namespace": full.rpartition(".")[0]}
         fields = {each["name"]: each["type"] for each in entry.get("fields", ())}
         if fields.keys() != {"key", "value"}:
             raise DataError(
@@ -265,7 +293,7 @@ class _Reading:
         if isinstance(avro, str):
             return avro, avro
         kind = str(avro.get("type"))
-        return kind, _full_name(avro, namespace) if kind in ("record", "error", "enum", "fixed") else kind
+        return kind, _full_name(avro, namespace) if kind in _NAMED else kind
 
     def _with_properties(
         self, schema: Schema, avro: Mapping[str, Any], full: str, version: int | None, default: Any
@@ -432,7 +460,7 @@ class _UnionReader:
         if value is None:
             return None
         for index, (kind, full, schema, read) in enumerate(self._branches):
-            if value[0] == full if type(value) is tuple else self._is(kind, schema, value):
+            if value[0] == dotted(full) if type(value) is tuple else self._is(kind, schema, value):
                 values: list[Any] = [None] * len(self._branches)
                 values[index] = read(value)
                 return Struct.of(self.schema, values)

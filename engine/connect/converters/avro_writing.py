@@ -32,6 +32,7 @@ from engine.connect.converters.avro_names import (
     scrubbed,
     split_name,
 )
+from engine.connect.converters.avro_reading import dotted
 from engine.connect.converters.fitting import checked, expect, expect_struct
 from engine.connect.data import (
     DATE_NAME,
@@ -71,6 +72,8 @@ class _Schemas:
     def __init__(self, options: AvroOptions) -> None:
         self._options = options
         self._defined: dict[str, str] = {}
+        # The namespace that names within it have when they say none.
+        self._space: str | None = None
         self._unnamed: dict[Schema, str] = {}
 
     def of(self, schema: Schema, *, ignore_optional: bool = False) -> Any:
@@ -95,7 +98,7 @@ class _Schemas:
                 made = self._map(schema)
             case Type.STRUCT:
                 names = self._names(schema)
-                made = {"type": "record", **_named(names), "fields": []}
+                made = {"type": "record", **self._named(names), "fields": []}
                 if (doc := schema.parameter(RECORD_DOC)) is not None:
                     made["doc"] = doc
             case _ if is_enum(schema, options):
@@ -103,13 +106,13 @@ class _Schemas:
                 symbols = [
                     each.removeprefix(f"{ENUM}.") for each, _ in schema.parameters if each.startswith(f"{ENUM}.")
                 ]
-                made = {"type": "enum", **_named(names), "symbols": symbols}
+                made = {"type": "enum", **self._named(names), "symbols": symbols}
                 for prefix, what in ((ENUM_DOC, "doc"), (ENUM_DEFAULT, "default")):
                     if (text := schema.parameter(f"{prefix}{names[1]}")) is not None:
                         made[what] = text
             case _ if is_fixed(schema):
                 names = self._names(schema)
-                made = {"type": "fixed", **_named(names), "size": int(str(schema.parameter(FIXED_SIZE)))}
+                made = {"type": "fixed", **self._named(names), "size": int(str(schema.parameter(FIXED_SIZE)))}
             case _:
                 made = {"type": PRIMITIVES[schema.type]}
         full = None if names is None else f"{names[0]}.{names[1]}" if names[0] else names[1]
@@ -118,12 +121,14 @@ class _Schemas:
             mark = json.dumps([full, schema.parameters, [(each.name, repr(each.schema)) for each in schema.fields]])
             if full in self._defined:
                 return self._again(full, mark)
-            assert full is not None
+            assert full is not None and names is not None
             self._defined[full] = mark
+            around, self._space = self._space, names[0]
             made["fields"] = [
                 self._field(scrubbed(each.name, options), each.schema, schema.parameter(FIELD_DOC + each.name))
                 for each in schema.fields
             ]
+            self._space = around
             return made
         if full is not None:
             mark = json.dumps(made)
@@ -136,6 +141,12 @@ class _Schemas:
         if self._defined[full] != mark:
             raise DataError(f"Two schemas that differ are called {full}, which Avro cannot have")
         return full
+
+    def _named(self, names: tuple[str | None, str]) -> dict[str, str]:
+        namespace, name = names
+        if namespace is None and not self._space:
+            return {"name": name}
+        return {"name": name, "namespace": namespace or ""}
 
     def _names(self, schema: Schema) -> tuple[str | None, str]:
         if schema.name is not None:
@@ -153,16 +164,20 @@ class _Schemas:
             raise DataError("Avro has no map whose keys or values have no schema")
         if has_string_keys(schema, self._options):
             return {"type": "map", "values": self.of(schema.value)}
-        entry: dict[str, Any] = {"type": "record", "name": MAP_ENTRY, "namespace": NAMESPACE}
+        names: tuple[str | None, str] = (NAMESPACE, MAP_ENTRY)
         if schema.name is not None:
-            entry = {"type": "record", **_named(split_name(schema.name, self._options))}
+            names = split_name(schema.name, self._options)
+        entry: dict[str, Any] = {"type": "record", **self._named(names)}
+        if schema.name is not None:
             entry["connect.internal.type"] = MAP_ENTRY
-        full = f"{entry['namespace']}.{entry['name']}" if "namespace" in entry else entry["name"]
+        full = names[1] if names[0] is None else f"{names[0]}.{names[1]}"
         mark = json.dumps([repr(schema.key), repr(schema.value)])
         if full in self._defined:
             return {"type": "array", "items": self._again(full, mark)}
         self._defined[full] = mark
+        around, self._space = self._space, names[0]
         entry["fields"] = [self._field("key", schema.key, None), self._field("value", schema.value, None)]
+        self._space = around
         return {"type": "array", "items": entry}
 
     def _field(self, name: str, schema: Schema, doc: str | None) -> dict[str, Any]:
@@ -196,10 +211,6 @@ class _Schemas:
         if schema.name in LOGICAL_TYPES:
             made["logicalType"] = LOGICAL_TYPES[schema.name]
         made.update((name, value) for name, value in schema.parameters if name.startswith("avro"))
-
-
-def _named(names: tuple[str | None, str]) -> dict[str, str]:
-    return {"name": names[1]} if names[0] is None else {"name": names[1], "namespace": names[0]}
 
 
 def _default(schema: Schema, value: Any, options: AvroOptions) -> Any:
@@ -279,7 +290,7 @@ class _Values:
             (scrubbed(each.name, self._options), each.schema.default, self.of(each.schema)) for each in schema.fields
         ]
         # In a union the name says which member it is; elsewhere fastavro takes no name.
-        full = (f"{namespace}.{name}" if namespace else name) if schema.optional else None
+        full = dotted(f"{namespace}.{name}" if namespace else name) if schema.optional else None
 
         def write(value: Any) -> Any:
             made = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -18,7 +17,7 @@ from engine.connect.converters.json import json_text, parse_json
 from engine.connect.converters.json_schema_reading import Read, connect_schema_of, value_reader
 from engine.connect.converters.json_schema_writing import ABSENT, document_of, value_writer
 from engine.connect.converters.json_values import has_decimals
-from engine.connect.converters.registry_client import RegistryClient, define_registry, framed, schema_id_of
+from engine.connect.converters.registry_client import RegistryClient, define_registry, framed, schema_id_of, schema_json
 from engine.connect.data import NULL, Schema, SchemaAndValue
 from engine.connect.errors import DataError
 
@@ -96,10 +95,8 @@ class JsonSchemaConverter(ConverterOfBoth):
 
     def _make_reader(self, topic: str, schema_id: int) -> tuple[Schema, Read, bool]:
         registered = self._registry.schema(schema_id)
-        document = json.loads(registered.schema_str or "null")
-        others = {
-            name: json.loads(each.schema_str or "null") for name, each in self._registry.referenced_by_name(registered)
-        }
+        document = schema_json(registered)
+        others = {name: schema_json(each) for name, each in self._registry.referenced_by_name(registered)}
         title = document.get("title") if isinstance(document, dict) else None
         version = self._registry.version(self._registry.subject(topic, title), registered)
         schema = connect_schema_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ class RegistryClient:
         """What the registry answers is about the data; that it does not answer is not."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-        if isinstance(error, SchemaRegistryError) and error.http_status_code < 500:
+        if isinstance(error, SchemaRegistryError) and _is_about_data(error.http_status_code):
             return DataError(f"The schema registry refuses {what}: {error.error_message} ({error.error_code})")
         # A URL in the text may have a password in it.
         why = re.sub(r"//[^/@\s]*@", "//", str(error))
@@ -204,6 +205,11 @@ class RegistryClient:
         close = getattr(self._client, "close", None)
         if close is not None:
             close()
+
+
+def _is_about_data(status: int) -> bool:
+    # A registry that is busy says nothing about the data.
+    return status < 500 and status not in (408, 429)
 
 
 def framed(schema_id: int) -> bytes:
@@ -220,3 +226,15 @@ def schema_id_of(value: bytes) -> int:
     if len(value) < 5 or value[0] != _MAGIC:
         raise DataError("Unknown magic byte! The bytes were not written with a schema of the registry")
     return int.from_bytes(value[1:5], "big")
+
+
+def schema_json(registered: RegisteredSchema) -> Any:
+    """The text of a schema of Avro or JSON, read.
+
+    Raises:
+        DataError: it is no JSON.
+    """
+    try:
+        return json.loads(registered.schema_str or "null")
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The schema registry gives a schema that is no JSON: {error}") from None

@@ -30,7 +30,7 @@ class Stage:
 
     def apply(self, record: R) -> R | None:
         """What becomes of a record; raises DataError."""
-        if self.predicate is not None and self.predicate.test(record) is self.negate:
+        if self.predicate is not None and bool(self.predicate.test(record)) is self.negate:
             return record
         return self.transformation.apply(record)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from io import BytesIO
@@ -17,6 +19,7 @@ from engine.connect.converters.avro_reading import connect_of, readable
 from engine.connect.converters.avro_writing import avro_of
 from engine.connect.data import Schema, Struct
 from engine.connect.errors import DataError
+from engine.registry.schema import parse_schema
 from tests.unit.connect.connect_java_cases import show_schema, show_value
 from tests.unit.connect.connect_random_cases import Maker
 
@@ -140,6 +143,28 @@ def test_a_name_that_comes_twice_is_defined_once() -> None:
     other = data.struct({"x": inner, "y": data.struct({"b": data.INT32}, name="shop.I")})
     with pytest.raises(DataError, match=r"shop\.I"):
         avro_of(other, PLAIN)
+
+
+def test_a_name_without_a_namespace_stays_so_within_one_that_has() -> None:
+    inner = data.struct({"a": data.INT32}, name="In")
+    entries = data.map_of(data.INT32, data.INT32, name="Entry")
+    schema = data.struct({"one": inner.as_optional(), "two": data.array(inner), "three": entries}, name="shop.Out")
+    value = Struct(
+        schema, {"one": Struct(inner.as_optional(), {"a": 1}), "two": [Struct(inner, {"a": 2})], "three": {}}
+    )
+    for each in (schema, replace(schema, name=None)):
+        avro, raw = written(each, Struct(each, dict(value.items())))
+        assert avro["fields"][0]["type"][1]["namespace"] == avro["fields"][2]["type"]["items"]["namespace"] == ""
+        assert show_value(read(avro, raw)[1]) == show_value(value)
+    # Others find the name by itself too.
+    assert parse_schema("AVRO", json.dumps(avro)).problems_reading(parse_schema("AVRO", json.dumps(avro))) == []
+
+
+def test_an_integer_out_of_its_small_type_is_refused() -> None:
+    avro = {"type": "int", "connect.type": "int8"}
+    assert read(avro, bytes_of("int", -128))[1] == -128
+    with pytest.raises(DataError, match="out of the range of INT8"):
+        read(avro, bytes_of("int", 128))
 
 
 def test_values_of_every_kind_come_back() -> None:
