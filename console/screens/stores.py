@@ -178,6 +178,7 @@ class StoreView(_Asked):
             "value": unpacked(row.value),
             "window": row.window,
             "timestamp": row.timestamp_ms,
+            **({} if row.valid_to_ms is None else {"valid_to": row.valid_to_ms}),
             "partition": row.partition,
             "worker": row.worker,
         }
@@ -191,6 +192,8 @@ class StoreView(_Asked):
         facts = [("partition", row.partition), ("worker", row.worker or None)]
         if row.timestamp_ms is not None:
             facts.insert(0, ("timestamp", moment_words(row.timestamp_ms)))
+        if row.valid_to_ms is not None:
+            facts.insert(1, ("until", moment_words(row.valid_to_ms)))
         if row.window is not None:
             facts.insert(0, ("window", " – ".join(moment_words(each) for each in row.window if each is not None)))
         lines: list[Cell] = [

@@ -97,6 +97,11 @@ class StoreRow(NamedTuple):
         return "window" in self.kind and not self.is_session
 
     @property
+    def is_versioned(self) -> bool:
+        """Whether it may be asked for what a key had at a time."""
+        return "versioned" in self.kind
+
+    @property
     def is_timed(self) -> bool:
         """Whether there is a time in its keys."""
         return self.is_session or self.is_window
@@ -150,6 +155,8 @@ class StoreQuery(NamedTuple):
     reverse: bool = False
     stale: bool = False
     partial: bool = False
+    as_of_ms: int | None = None
+    """Of a versioned store: the value that held then."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -164,6 +171,7 @@ class StoreQuery(NamedTuple):
             "from": self.low,
             "to": self.high,
             "prefix": self.prefix,
+            "as_of": None if self.as_of_ms is None else str(self.as_of_ms),
             "from_ms": None if self.from_ms is None else str(self.from_ms),
             "to_ms": None if self.to_ms is None else str(self.to_ms),
             "limit": None if self.kind == "key" else str(self.limit),
@@ -178,6 +186,10 @@ def query_help(store: StoreRow, *, short: bool = False) -> str:
     """What a line may say, in one line."""
     if store.is_timed:
         return "KEY [FROM [TO]] · all [FROM [TO]]" + ("" if short else "   FROM: -5m, 14:03   limit=50 stale partial")
+    if store.is_versioned:
+        return "KEY [AS OF] · range FROM TO · prefix P · all" + (
+            "" if short else "   AS OF: -5m, 14:03   limit=50 reverse stale partial"
+        )
     return "KEY · range FROM TO · prefix P · all" + ("" if short else "   limit=50 reverse stale partial")
 
 
@@ -203,6 +215,9 @@ def parse_query(line: str, store: StoreRow, now_ms: int) -> StoreQuery:
             raise QueryError(f"nothing stands after all; {query_help(store)}")
         return query
     if verb == "get":
+        moments = joined_dates(given[1:])
+        if store.is_versioned and len(moments) == 1:
+            return query._replace(kind="key", key=given[0], as_of_ms=_moment(moments[0], now_ms))
         if len(given) != 1:
             said = "get needs a key" if not given else "a key with blanks stands in double quotes"
             raise QueryError(f"{said}; {query_help(store)}")
@@ -225,16 +240,17 @@ def _timed(query: StoreQuery, store: StoreRow, verb: str, given: list[str], now_
         raise QueryError(f"get needs a key; {query_help(store)}")
     if len(joined_dates(times)) > 2:
         raise QueryError(f"after the key there is a time, or two; {query_help(store)}")
-    try:
-        found = [
-            now_ms if word == "now" else None if word == ".." else parse_moment(word, now_ms, 0, now_ms)
-            for word in joined_dates(times)
-        ]
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+    found = [None if word == ".." else _moment(word, now_ms) for word in joined_dates(times)]
     from_ms, to_ms = (*found, None, None)[:2]
     kind = "session" if store.is_session else "window"
     return query._replace(kind=kind, key=key, from_ms=from_ms, to_ms=to_ms)
+
+
+def _moment(word: str, now_ms: int) -> int:
+    try:
+        return now_ms if word == "now" else parse_moment(word, now_ms, 0, now_ms)
+    except ValueError as error:
+        raise QueryError(str(error)) from None
 
 
 def _options(query: StoreQuery, words: list[tuple[str, bool]]) -> tuple[StoreQuery, list[tuple[str, bool]]]:
@@ -288,6 +304,8 @@ class EntryRow(NamedTuple):
     window: tuple[int, int | None] | None
     worker: str = ""
     age_ms: float = 0.0
+    valid_to_ms: int | None = None
+    """Of a version: up to when it held; ``None`` is the newest."""
 
     @property
     def key(self) -> str:
@@ -325,13 +343,14 @@ def _entry(document: Any) -> EntryRow:
     else:
         start = document.get("window_start_ms", document.get("start_ms", document.get("start")))
         end = document.get("window_end_ms", document.get("end_ms", document.get("end")))
-    timestamp, partition = document.get("timestamp"), document.get("partition")
+    timestamp, partition, valid_to = (document.get(name) for name in ("timestamp", "partition", "valid_to"))
     return EntryRow(
         document.get("key"),
         document.get("value"),
         None if timestamp is None else int(timestamp),
         None if partition is None else int(partition),
         None if start is None else (int(start), None if end is None else int(end)),
+        valid_to_ms=None if valid_to is None else int(valid_to),
     )
 
 
@@ -392,6 +411,13 @@ _VALUE = Column(
     "value", "VALUE", lambda row: _toned(row.value), 20, lambda row: _order(row.value), max_width=100, flashes=True
 )
 _WINDOW = Column("window", "WINDOW", _window, 24, lambda row: row.window or (0, 0))
+_UNTIL = Column(
+    "until",
+    "UNTIL",
+    lambda row: cell("newest" if row.valid_to_ms is None else moment_words(row.valid_to_ms), "muted"),
+    23,
+    lambda row: _NO_END_MS if row.valid_to_ms is None else row.valid_to_ms,
+)
 _OTHERS = (
     Column(
         "timestamp",
@@ -423,8 +449,10 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def entry_columns(store: StoreRow) -> tuple[Column, ...]:
-    """With the window where there is one."""
-    return (_KEY, *((_WINDOW,) if store.is_timed else ()), _VALUE, *_OTHERS)
+    """With the window where there is one, and up to when a version held."""
+    timestamp, *others = _OTHERS
+    until = (_UNTIL,) if store.is_versioned else ()
+    return (_KEY, *((_WINDOW,) if store.is_timed else ()), _VALUE, timestamp, *until, *others)
 
 
 def _lasts(milliseconds: int | None) -> Cell:

@@ -22,6 +22,7 @@ from console.viewmodel.store_queries import (
 NOW_MS = 1_764_000_000_000
 COUNTS = StoreRow("counts", "timestamped-key-value", "1", (), 0, "string", "long", None, None, None)
 ORDERS = COUNTS._replace(name="orders", key_serde="JsonSerde")
+PRICES = COUNTS._replace(name="prices", kind="versioned-key-value")
 WINDOWS = COUNTS._replace(name="by-minute", kind="timestamped-window")
 SESSIONS = COUNTS._replace(name="visits", kind="session")
 
@@ -71,6 +72,21 @@ def test_windows_and_sessions_are_asked_by_key_and_time() -> None:
     )
     dated = parse_query("cart 2025-11-24 10:00 2025-11-24 11:00", WINDOWS, NOW_MS)
     assert dated.to_ms is not None and dated.from_ms is not None and dated.to_ms - dated.from_ms == 3_600_000
+
+
+def test_a_versioned_store_is_asked_for_what_a_key_had() -> None:
+    query = parse_query("tea -5m stale", PRICES, NOW_MS)
+    assert (query.kind, query.parameters) == (
+        "key",
+        {"key": "tea", "as_of": str(NOW_MS - 300_000), "stale": "true"},
+    )
+    assert parse_query("get all now", PRICES, NOW_MS).parameters == {"key": "all", "as_of": str(NOW_MS)}
+    assert parse_query("tea 2025-11-24 14:03", PRICES, NOW_MS).as_of_ms is not None
+    assert parse_query("tea", PRICES, NOW_MS).parameters == {"key": "tea"}
+    (row,) = entries_told({"found": True, "key": "tea", "value": 3, "timestamp": 1, "valid_to": NOW_MS}).rows
+    until = next(each for each in entry_columns(PRICES) if each.key == "until")
+    assert plain(until.cell(row)) == moment_words(NOW_MS)
+    assert plain(until.cell(row._replace(valid_to_ms=None))) == "newest"
 
 
 @pytest.mark.parametrize(
