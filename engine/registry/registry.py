@@ -185,19 +185,20 @@ class SchemaRegistry:
         return None
 
     def by_id(self, schema_id: int, subject: str = "") -> StoredSchema:
-        """A version that has an id, in the context of ``subject``; any other context serves where that has none.
+        """A version that has an id: of ``subject``, of a subject called so in another context, or in the context of
+        ``subject``.
 
         Raises:
             RegistryError: 40403.
         """
         context, name = split(subject)
+        # Contexts count for themselves, serializers write the id alone, and readers may say the bare subject.
+        others = self.state.contexts if name and context == DEFAULT_CONTEXT else []
+        for searched in (context, *others):
+            for stored in self.state.with_id(searched, schema_id):
+                if split(stored.subject)[1] == name:
+                    return stored
         found = self.state.with_id(context, schema_id)
-        if not found and context == DEFAULT_CONTEXT:
-            # Serializers write the id alone: a subject of that name in another context may be meant.
-            for other in self.state.contexts:
-                for each in self.state.with_id(other, schema_id):
-                    if name and split(each.subject)[1] == name:
-                        found = [each]
         if not found:
             raise RegistryError(errors.SCHEMA_NOT_FOUND, f"Schema {schema_id} not found")
         return found[0]

@@ -22,7 +22,7 @@ from engine.registry.errors import RegistryError, RegistryFenced
 from engine.registry.json_text import read_json
 from engine.registry.registry import LATEST, SCHEMA_TYPES, SchemaRegistry
 from engine.registry.schema import ParsedSchema
-from engine.registry.subject_names import context_of, has_prefix, within
+from engine.registry.subject_names import context_of, has_prefix, split, within
 from engine.registry.topic_records import StoredSchema
 
 log = logging.getLogger(__name__)
@@ -337,11 +337,10 @@ class RegistryServer:
 
     def _all_with_id(self, request: web.Request) -> list[StoredSchema]:
         stored = self._stored_by_id(request)
-        deleted, subject = _flag(request, "deleted"), request.query.get("subject")
-        wanted = None if subject is None else within(request.match_info.get("context"), subject)
+        deleted, name = _flag(request, "deleted"), split(request.query.get("subject", ""))[1]
         found = self._registry.state.with_id(context_of(stored.subject), stored.schema_id)
         return sorted(
-            (each for each in found if (deleted or not each.is_deleted) and wanted in (None, each.subject)),
+            (each for each in found if (deleted or not each.is_deleted) and name in ("", split(each.subject)[1])),
             key=lambda each: (each.subject, each.version),
         )
 

@@ -301,6 +301,13 @@ async def test_contexts_are_apart(http: RegistryHttp) -> None:
     assert await http.get("/subjects?subjectPrefix=:*:s") == [":.c:s", "s"]
     assert (await http.get("/schemas/ids/1"))["schema"] == INT
     assert (await http.get("/schemas/ids/1?subject=:.c:s"))["schema"] == LONG
+    # The name of a subject is looked for in all contexts, also where the default one has the id for another subject.
+    await http.register(":.c:only", LONG)
+    for subject, schema in (("only", LONG), ("s", INT), ("t", INT), ("unknown", INT)):
+        assert (await http.get(f"/schemas/ids/1?subject={subject}"))["schema"] == schema
+    assert await http.get("/schemas/ids/1/subjects?subject=only") == [":.c:only"]
+    await http.ask("DELETE", "/subjects/:.c:only")
+    await http.ask("DELETE", "/subjects/:.c:only?permanent=true")
     assert (await http.get("/contexts/.c/schemas/ids/1"))["schema"] == LONG
     assert (await http.get("/contexts/.c/subjects/s/versions/1"))["subject"] == ":.c:s"
     assert (await http.get("/subjects/:.:s/versions/1"))["subject"] == "s"
