@@ -110,10 +110,10 @@ def arrow_field(name: str, schema: Schema) -> Any:
     return pa.field(name, arrow_type(schema), nullable=schema.optional)
 
 
-def _plain(schema: Schema) -> Callable[[Any], Any] | None:
-    """How values become what Arrow takes; None where they are that."""
+def _plain(schema: Schema, for_avro: bool = False) -> Callable[[Any], Any] | None:
+    """How values become what Arrow, or fastavro, takes; None where they are that."""
     if schema.type is Type.STRUCT:
-        fields = [(each.name, _plain(each.schema)) for each in schema.fields]
+        fields = [(each.name, _plain(each.schema, for_avro)) for each in schema.fields]
 
         def struct(value: Struct | None) -> Any:
             if value is None:
@@ -124,15 +124,19 @@ def _plain(schema: Schema) -> Callable[[Any], Any] | None:
             }
 
         return struct
-    if schema.name == data.DECIMAL_NAME and int(schema.parameter("scale") or 0) > 38:
+    if schema.name == data.DECIMAL_NAME and int(schema.parameter("scale") or 0) > 38 and not for_avro:
         return lambda value: None if value is None else format(value, "f")
-    inside = _plain(schema.value) if schema.value is not None else None
+    inside = _plain(schema.value, for_avro) if schema.value is not None else None
     if schema.type is Type.ARRAY:
         if inside is None:
             return None
         return lambda value: None if value is None else [inside(each) for each in value]
     if schema.type is Type.MAP:
+        if for_avro and inside is None:
+            return None
         convert = inside or (lambda each: each)
+        if for_avro:
+            return lambda value: None if value is None else {key: convert(each) for key, each in value.items()}
         return lambda value: None if value is None else [(key, convert(each)) for key, each in value.items()]
     return None
 
@@ -271,7 +275,7 @@ class _AvroFile(RecordFile):
         self._is_row = schema.type is Type.STRUCT
         named = schema if self._is_row else data.struct({"value": schema}, name="value")
         self._names = [each.name for each in named.fields]
-        self._converts = [_plain(each.schema) for each in named.fields]
+        self._converts = [_plain(each.schema, for_avro=True) for each in named.fields]
         self._raw: Any = open(self.path, "wb")  # noqa: SIM115 - closed with the file
         # A fixed mark between blocks: the same records make the same bytes.
         self._writer: Any = fastavro.write.Writer(
@@ -281,7 +285,7 @@ class _AvroFile(RecordFile):
     def add(self, value: Any) -> None:
         values = [each for _, each in value.items()] if self._is_row else [value]
         row = {
-            name: each if convert is None else _avro_map(convert(each))
+            name: each if convert is None else convert(each)
             for name, convert, each in zip(self._names, self._converts, values, strict=True)
         }
         try:
@@ -294,10 +298,6 @@ class _AvroFile(RecordFile):
         if not self._raw.closed:
             self._writer.flush()
             self._raw.close()
-
-
-def _avro_map(value: Any) -> Any:
-    return dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
 
 
 _AVRO_NAMES = {
@@ -316,7 +316,10 @@ def avro_schema(schema: Schema, path: str = "Record") -> Any:
     match schema.name:
         case data.DECIMAL_NAME:
             scale = int(schema.parameter("scale") or 0)
-            made = {"type": "bytes", "logicalType": "decimal", "precision": max(38, scale), "scale": scale}
+            precision = (
+                38 if scale <= 38 else scale + 38
+            )  # of a NUMERIC without scale, there are digits before the point
+            made = {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
         case data.DATE_NAME:
             made = {"type": "int", "logicalType": "date"}
         case data.TIME_NAME:

@@ -395,16 +395,26 @@ def test_csv_has_a_line_of_names(sink: Sink) -> None:
 
 
 def test_avro_files_are_read_by_others(sink: Sink) -> None:
+    inside = data.map_of(data.STRING, data.array(struct({"n": data.INT32}, name="N")))
     schema = struct(
-        {"id": data.INT64, "amount": data.decimal(2), "m": data.map_of(data.STRING, data.INT32, optional=True)}
+        {
+            "id": data.INT64,
+            "amount": data.decimal(2),
+            "numeric": data.decimal(127, optional=True),
+            "m": data.map_of(data.STRING, data.INT32, optional=True),
+            "deep": data.array(inside, optional=True),
+        }
     )
+    empty = {"id": 0, "amount": Decimal("1.50"), "numeric": None, "m": {}, "deep": [{}]}
+    full = {"id": 1, "amount": Decimal("1.50"), "numeric": Decimal("12345.6" + 126 * "0"), "m": {"a": 1}}
+    one = Struct(inside.value.value, {"n": 7})
     task = sink.task(format__class="avro", flush__size="2")
-    task.put([record(each, schema, {"id": each, "amount": Decimal("1.50"), "m": {"a": 1}}) for each in range(2)])
+    task.put([record(0, schema, empty), record(1, schema, {**full, "deep": [{"k": [one]}, {}]})])
     (name,) = sink.files()
     assert name.endswith(".avro")
     with (sink.root / "topics" / name).open("rb") as file:
         rows = list(fastavro.reader(file))
-    assert rows == [{"id": each, "amount": Decimal("1.50"), "m": {"a": 1}} for each in range(2)]
+    assert rows == [empty, {**full, "deep": [{"k": [{"n": 7}]}, {}]}]
 
 
 def test_records_that_cannot_be_in_a_file_are_reported_or_end_the_task(sink: Sink) -> None:
