@@ -105,6 +105,26 @@ def test_the_avro_converter_reads_what_others_write(registry: RegistryThread) ->
     assert (schema.name, str(value)) == ("geo.Trip", "Struct{to=Struct{name=Rome}}")
 
 
+def test_the_latest_avro_schema_is_the_one_that_values_are_written_by(registry: RegistryThread) -> None:
+    client = SchemaRegistryClient({"url": registry.url})
+    fields = [
+        {"name": "city", "type": "string"},
+        {"name": "n", "type": "int", "default": 7},
+        {"name": "id", "type": "long"},
+    ]
+    client.register_schema(
+        "written-value", Schema(json.dumps({"type": "record", "name": "S", "fields": fields}), "AVRO")
+    )
+    made = converter("avro.AvroConverter", registry, **{"auto.register.schemas": "false", "use.latest.version": "true"})
+    sale = data.struct({"id": data.INT32, "city": data.STRING}, name="S")
+    raw = made.from_connect_data("written", None, sale, Struct(sale, {"id": 1, "city": "Oslo"}))
+    assert AvroDeserializer(client)(raw, context("written")) == {"city": "Oslo", "n": 7, "id": 1}
+    more = data.struct({"id": data.INT64, "city": data.STRING, "unknown": data.STRING}, name="S")
+    for wrong, values in ((more, {"id": 1, "city": "x", "unknown": "x"}), (data.struct({"id": data.INT64}), {"id": 1})):
+        with pytest.raises(DataError, match="topic written"):
+            made.from_connect_data("written", None, wrong, Struct(wrong, values))
+
+
 def test_plain_values_have_a_subject_for_themselves(registry: RegistryThread) -> None:
     avro = converter("avro.AvroConverter", registry)
     for topic, schema, value in (

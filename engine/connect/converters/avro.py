@@ -66,18 +66,27 @@ class AvroConverter(ConverterOfBoth):
 
     def _make_encoder(self, topic: str, schema: Schema | None) -> Callable[[Any], bytes | None]:
         avro, write = avro_of(schema, self._options)
+        subject = self._registry.subject(topic, _name_of(avro))
+        latest = self._registry.latest(subject)
+        if latest is None:
+            schema_id = self._registry.id_for(subject, json.dumps(avro))
+        else:
+            # Readers go by the schema of the id, so it is the one that values are written by, field by field.
+            schema_id, avro = latest[0], self._with_references(latest[1])
         parsed = self._parsed(readable(avro))
-        opening = framed(self._registry.id_for(self._registry.subject(topic, _name_of(avro)), json.dumps(avro)))
+        opening = framed(schema_id)
         if readable(avro) == "bytes" or (isinstance(avro, dict) and avro.get("type") == "bytes"):
             # Confluent's serializer writes bytes that are all there is without their length.
             return lambda value: opening + bytes(write(value))
         write_avro = self._fastavro.schemaless_writer
+        # A field that the latest schema has not would be lost.
+        strict = latest is not None
 
         def encode(value: Any) -> bytes:
             out = BytesIO(opening)
             out.seek(5)
             try:
-                write_avro(out, parsed, write(value))
+                write_avro(out, parsed, write(value), strict_allow_default=strict)
             except (ValueError, TypeError, OverflowError, AttributeError, KeyError) as error:
                 raise DataError(f"Failed to serialize Avro data from topic {topic}: {error}") from error
             return out.getvalue()
