@@ -165,6 +165,22 @@ def test_many_rows_are_put_over_others_in_few_statements(shop: Shop) -> None:
     ]
 
 
+def test_what_a_sink_has_written_a_source_reads(shop: Shop) -> None:
+    """Times within arrays are in the time zone too, and JSON keeps all of its digits."""
+    noon = datetime.datetime(2026, 7, 2, 12, tzinfo=datetime.UTC)
+    schema = struct({"id": data.INT64, "at": data.TIMESTAMP, "times": data.array(data.TIMESTAMP), "j": data.STRING})
+    values = {"id": 1, "at": noon, "times": [noon], "j": '{"n": 1.10, "m": 0.1000000000000000055}'}
+    shop.run("CREATE TABLE t (id bigint PRIMARY KEY, at timestamp, times timestamp[], j jsonb)")
+    record = SinkRecord(topic="t", partition=0, offset=0, value_schema=schema, value=Struct(schema, values))
+    shop.sink(db__timezone="Europe/Berlin").put([record])
+    assert shop.run("SELECT at::text, times::text FROM t") == [("2026-07-02 14:00:00", '{"2026-07-02 14:00:00"}')]
+    (found,) = polled(
+        shop.source(mode="incrementing", incrementing__column__name="id", db__timezone="Europe/Berlin"), 1
+    )
+    assert {**dict(found.value.items()), "j": None} == {**values, "j": None}
+    assert "1.10" in found.value["j"] and "0.1000000000000000055" in found.value["j"]
+
+
 def test_a_row_that_the_database_refuses_is_found_and_the_others_are_kept(shop: Shop) -> None:
     shop.run(
         "CREATE TABLE orders (id bigint PRIMARY KEY CHECK (id <> 13), n numeric(5,2), at timestamptz, tags text[],"

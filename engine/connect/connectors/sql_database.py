@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from engine.connect.connectors.extras import needs_extra
 from engine.connect.connectors.sql_connection import URL, translate_url
 from engine.connect.errors import ConfigError, ConnectError
 
-__all__ = ["Database", "TableId", "is_passing", "reason"]
+__all__ = ["Database", "JsonText", "TableId", "is_passing", "reason"]
 
 
 class TableId(NamedTuple):
@@ -36,6 +37,10 @@ class TableId(NamedTuple):
         if not parts:
             raise ConnectError(f"{text!r} is no table's name")
         return cls(parts[-2] if len(parts) > 1 else None, parts[-1])
+
+
+class JsonText(str):
+    """JSON that goes to a database as it is: through Python numbers would lose digits."""
 
 
 def is_passing(error: Exception) -> bool:
@@ -78,6 +83,9 @@ class Database:
         if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
             url = url.update_query_dict({"timeout": "30"})  # others write to the file too
         more: dict[str, Any] = {}
+        self.takes_json_texts = url.get_backend_name() in ("postgresql", "sqlite", "mysql", "mariadb")
+        if self.takes_json_texts:
+            more["json_serializer"] = lambda value: str(value) if type(value) is JsonText else json.dumps(value)
         if url.get_backend_name() == "postgresql":
             more["json_deserializer"] = str  # JSON stays as the database writes it
         extra = "connect-postgres" if url.get_backend_name() == "postgresql" else "connect-sql"

@@ -18,7 +18,7 @@ from sqlalchemy import types
 
 from engine.connect import data
 from engine.connect.connectors.decimals import scaled
-from engine.connect.connectors.sql_database import Database
+from engine.connect.connectors.sql_database import Database, JsonText
 from engine.connect.data import Schema, Type
 from engine.connect.errors import DataError
 
@@ -197,6 +197,9 @@ def bind(value: Any, schema: Schema | None, column_type: Any, database: Database
         return bytes(value)
     if isinstance(value, (dict, list)) and isinstance(column_type, types.JSON):
         return value
+    if isinstance(value, list) and isinstance(column_type, types.ARRAY):
+        inside = None if schema is None else schema.value
+        return [bind(each, inside, column_type.item_type, database) for each in value]
     if isinstance(value, str):
         return _from_text(value, column_type, database)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -218,7 +221,8 @@ def _from_text(value: str, column_type: Any, database: Database) -> Any:
         if isinstance(column_type, types.Time):
             return time.fromisoformat(value)
         if isinstance(column_type, types.JSON):
-            return json.loads(value)
+            found = json.loads(value)
+            return JsonText(value) if database.takes_json_texts else found
         if isinstance(column_type, types.Uuid) and column_type.as_uuid:
             return uuid.UUID(value)
         if isinstance(column_type, types.Numeric) and not isinstance(column_type, types.Float):
