@@ -2,7 +2,7 @@
 
 The records of one list wait together, up to a bound, in an event loop of the node's own, in a thread of its own: the
 task stands still until all of them are done. So the offsets that are committed cover finished work only, and the order
-of the output is that of the input. Calls for one key follow one another; calls for several keys overlap.
+of the output is that of the input. Calls for one key follow one another; calls for several keys, or for none, overlap.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.streams.errors import TopologyError
+from engine.streams.errors import StreamsError, TopologyError
 from engine.streams.processors.node import Node
 from engine.streams.processors.table_supplier import Supplier
 from engine.streams.records import Row
+
+
+class _NoKey:
+    """Stands for the key of a record that has none: equal to no other."""
+
 
 AsyncMapper = Callable[[Any, Any], Awaitable[Any]]
 
@@ -78,7 +83,7 @@ class _AsyncMapValuesNode(Node):
         by_key: dict[Any, list[int]] = {}
         for index, row in enumerate(rows):
             # Keys that cannot be hashed (lists, dictionaries of JSON) are told apart by how they look.
-            key = row[0]
+            key = _NoKey() if row[0] is None else row[0]
             try:
                 by_key.setdefault(key, []).append(index)
             except TypeError:
@@ -90,6 +95,8 @@ class _AsyncMapValuesNode(Node):
                     try:
                         call = self._mapper(rows[index][0], rows[index][1])
                         results[index] = await asyncio.wait_for(call, self._timeout_s), None
+                    except asyncio.CancelledError:
+                        results[index] = None, StreamsError("the call was cancelled")
                     except Exception as error:
                         results[index] = None, error
 

@@ -35,12 +35,12 @@ class Service:
     """Answers slow calls after those that were asked later, and fails bad ones."""
 
     def __init__(self) -> None:
-        self.running: list[str] = []
+        self.running: list[str | None] = []
         self.most = 0
         self.keys_together = False
         self.ended: list[str] = []
 
-    async def ask(self, key: str, value: str) -> str:
+    async def ask(self, key: str | None, value: str) -> str:
         self.keys_together |= key in self.running
         self.running.append(key)
         self.most = max(self.most, len(self.running))
@@ -50,10 +50,12 @@ class Service:
         self.ended.append(value)
         if value == "bad":
             raise ValueError("no such thing")
+        if value == "cancelled":
+            raise asyncio.CancelledError
         return value.upper()
 
 
-def run(service: Service, records: list[tuple[str, str]], *, go_on_: bool = False) -> list[bytes | None]:
+def run(service: Service, records: list[tuple[str | None, str]], *, go_on_: bool = False) -> list[bytes | None]:
     builder = StreamsBuilder()
     stream = builder.stream("in", Consumed(key_serde=S, value_serde=S))
     stream.map_values_async(service.ask, concurrency=3).to("out", Produced(key_serde=S, value_serde=S))
@@ -62,7 +64,7 @@ def run(service: Service, records: list[tuple[str, str]], *, go_on_: bool = Fals
     config = {"application.id": "test"}
     task = StreamTask(builder.build(), config, sub_topology=0, partition=0, collector=collected, handlers=handlers)
     task.init(0)
-    fetched = [InputRecord(at, at, key.encode(), value.encode()) for at, (key, value) in enumerate(records)]
+    fetched = [InputRecord(at, at, key and key.encode(), value.encode()) for at, (key, value) in enumerate(records)]
     task.add_records("in", 0, fetched)
     try:
         task.process(0, limit=100)
@@ -107,3 +109,15 @@ def test_a_worker_gives_coroutines_as_many_records_as_run_together_however_long_
     assert of_worker.batch == 16
     of_worker.fit_batch(16, 50)
     assert of_worker.batch == 32
+
+
+def test_records_without_a_key_need_not_wait_for_each_other() -> None:
+    service = Service()
+    values = run(service, [(None, "slow"), (None, "a"), (None, "b"), (None, "c")])
+    assert (values, service.most, service.ended[-1]) == ([b"SLOW", b"A", b"B", b"C"], 3, "slow")
+
+
+def test_a_call_that_is_cancelled_fails_its_record() -> None:
+    assert run(Service(), [("k", "a"), ("k", "cancelled"), ("k", "b")], go_on_=True) == [b"A", b"B"]
+    with pytest.raises(ProcessingError, match="record of in-0 offset 0: StreamsError: the call was cancelled"):
+        run(Service(), [("k", "cancelled")])
