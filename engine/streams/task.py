@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,7 +63,7 @@ class Collector(Protocol):
 class _Queue:
     """The fetched records of one partition that wait, as rows, and what of them was processed."""
 
-    __slots__ = ("batchable", "node", "order", "partition", "position", "raw", "rows", "time", "topic")
+    __slots__ = ("batchable", "node", "order", "partition", "position", "raw", "rows", "time", "topic", "unread")
 
     def __init__(self, topic: str, partition: int, node: SourceNode, batchable: bool) -> None:
         self.topic = topic
@@ -71,10 +71,25 @@ class _Queue:
         self.node = node
         self.batchable = batchable
         self.rows: deque[Row] = deque()
+        self.unread: deque[tuple[InputRecord, Exception]] = deque()
+        """Records that could not be deserialized, until it is their turn."""
         self.raw: list[list[InputRecord]] = []
         self.order = 0
         self.time = NO_TIMESTAMP
         self.position: int | None = None
+
+    def failed_to_deserialize(
+        self, node: str, topic: str, partition: int, record: InputRecord, error: Exception
+    ) -> None:
+        """It waits for its turn: what is told of it is then covered by the same commit as its offset."""
+        self.unread.append((record, error))
+
+    def readable(self, limit: int) -> int:
+        """How many of up to ``limit`` rows come before the next record that could not be read."""
+        if not self.unread:
+            return limit
+        end = self.unread[0][0].offset
+        return sum(1 for _ in takewhile(lambda row: row[4] < end, islice(self.rows, limit)))
 
 
 class StreamTask:
@@ -300,8 +315,9 @@ class StreamTask:
             self._queues[topic, partition] = queue
         if not records:
             return len(queue.rows)
-        rows = queue.node.read(topic, partition, records, queue.time, self)
+        rows = queue.node.read(topic, partition, records, queue.time, queue)
         if not rows:
+            self._tell_unread(queue)
             if not queue.rows:  # else what waits would count as processed
                 queue.position = records[-1].offset + 1
             return len(queue.rows)
@@ -314,7 +330,15 @@ class StreamTask:
         queue.rows.extend(rows)
         queue.raw.append(records)
         queue.time = max(queue.time, max(row[2] for row in rows))
+        self._tell_unread(queue)
         return len(queue.rows)
+
+    def _tell_unread(self, queue: _Queue) -> None:
+        """The handler decides on what could not be read before the next record that is to be processed."""
+        while queue.unread and (not queue.rows or queue.unread[0][0].offset < queue.rows[0][4]):
+            record, error = queue.unread.popleft()
+            self._failed_to_deserialize(queue, record, error)
+            queue.position = record.offset + 1
 
     def buffered(self) -> dict[tuple[str, int], int]:
         """How many records wait, by partition (those that were ever given any)."""
@@ -341,7 +365,7 @@ class StreamTask:
                 second = queue.rows[0][2] if second is None else min(second, queue.rows[0][2])
         if first is None:
             return 0
-        rows = self._take(first, limit, second)
+        rows = self._take(first, first.readable(limit), second)
         self._now = now_ms
         self.topic, self.partition = first.topic, first.partition
         node = first.node
@@ -362,6 +386,8 @@ class StreamTask:
         first.position = rows[-1][4] + 1
         self.processed += len(rows)
         self._log_changes()
+        if first.unread:
+            self._tell_unread(first)
         return len(rows)
 
     def _take(self, queue: _Queue, limit: int, before: int | None) -> list[Row]:
@@ -549,10 +575,8 @@ class StreamTask:
             ) from error
         self.dropped(node)
 
-    def failed_to_deserialize(
-        self, node: str, topic: str, partition: int, record: InputRecord, error: Exception
-    ) -> None:
-        """A fetched record could not be read."""
+    def _failed_to_deserialize(self, queue: _Queue, record: InputRecord, error: Exception) -> None:
+        node, topic, partition = queue.node.name, queue.topic, queue.partition
         offset, timestamp, key, value, headers = record
         context = ErrorContext(
             "deserialization", node, self.task_id, topic, partition, offset, key, value, timestamp, headers, record

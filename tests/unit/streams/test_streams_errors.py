@@ -98,11 +98,11 @@ class Sent:
         return 1
 
 
-def dividing(sent: Sent) -> StreamTask:
+def dividing(sent: Sent, handlers: ErrorHandlers | None = None) -> StreamTask:
     builder = StreamsBuilder()
     mapped = builder.stream("in", LONGS).map_values(lambda value: 100 // value)
     mapped.to("out", Produced(key_serde=S, value_serde=Serdes.long()))
-    handlers = ErrorHandlers(processing=go_on, deserialization=go_on)
+    handlers = handlers or ErrorHandlers(processing=go_on, deserialization=go_on)
     config = {"application.id": "test"}
     task = StreamTask(builder.build(), config, sub_topology=0, partition=0, collector=sent, handlers=handlers)
     task.init(0)
@@ -131,6 +131,26 @@ def test_records_that_are_dropped_unread_do_not_commit_those_that_wait() -> None
     task.process(0, limit=1)
     task.add_records("in", 0, [InputRecord(3, 3, b"k", b"no")])
     assert task.offsets_to_commit() == {("in", 0): 4}
+
+
+def test_what_cannot_be_read_is_told_when_it_is_its_turn_with_the_offset_that_covers_it() -> None:
+    told: list[int] = []
+
+    def handler(context: ErrorContext, error: Exception) -> bool:
+        told.append(context.offset)
+        return context.offset != 5
+
+    sent = Sent()
+    task = dividing(sent, ErrorHandlers(deserialization=handler))
+    readable = (1, 3, 6)
+    fetched = [each if each.offset in readable else each._replace(value=b"no") for each in longs(*[1] * 7)]
+    task.add_records("in", 0, fetched)
+    assert (told, task.offsets_to_commit()) == ([0], {("in", 0): 1})
+    assert task.process(0, limit=10) == 1
+    assert (told, task.offsets_to_commit(), sent.values) == ([0, 2], {("in", 0): 3}, [100])
+    with pytest.raises(StreamsSerializationError, match="in-0 offset 5"):
+        task.process(0, limit=10)
+    assert (told, task.offsets_to_commit(), sent.values) == ([0, 2, 4, 5], {("in", 0): 5}, [100, 100])
 
 
 def test_fetched_records_are_not_kept_for_ever_while_some_always_wait() -> None:
