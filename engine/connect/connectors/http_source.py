@@ -339,8 +339,8 @@ class HttpSourceTask(SourceTask):
                 case "json-lines":
                     records = [json.loads(each) for each in _lines(text) if each.strip()]
                 case _:
-                    document = json.loads(text) if text.strip() else []
-                    found = pointed(document, self._configs["records.pointer"])
+                    document = json.loads(text) if text.strip() else None
+                    found = None if document is None else pointed(document, self._configs["records.pointer"])
                     records = found if isinstance(found, list) else [] if found is None else [found]
         except ValueError as error:
             raise ConnectError(f"{self._shown()} answered what is no JSON: {error}{response.excerpt()}") from error

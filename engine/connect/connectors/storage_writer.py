@@ -77,6 +77,7 @@ class PartitionWriter:
         self._count = 0
         self._bytes = 0
         self._closing = False
+        self._began = False
         self._next: int | None = None
         self._due_ms: int | None = None
         store.remove_unfinished(partition)
@@ -92,13 +93,21 @@ class PartitionWriter:
 
         Raises:
             DataError: it cannot be in a file.
-            ConnectError: the file on this machine cannot be written.
+            ConnectError: the file on this machine cannot be written, or the first record is from before what the store
+                has, where the partition was to be read on.
             OSError: the store fails: the same record is to be added again.
         """
         if self._closing:
             self._finish()
         if self._next is not None and record.offset < self._next:
+            if not self._began:
+                topic, number = self._partition
+                raise ConnectError(
+                    f"{topic}-{number} begins at {record.offset}, and the store has it up to {self._next}: was the "
+                    "topic made anew? Move its files and delete the connector's offsets, or use another topics.dir"
+                )
             return
+        self._began = True
         if record.value is None:
             if self._values["behavior.on.null.values"].lower() == "fail":
                 raise DataError("it has no value: drop such records, or set behavior.on.null.values=ignore")
