@@ -76,7 +76,7 @@ class SlidingWindowAggregateNode(WindowedNode):
                 has_right = True
             elif end > timestamp:
                 if right is None:
-                    right = aggregate, latest
+                    right = self._kept(start, aggregate, latest)
                 self._update(start, aggregate, latest)
             elif end == timestamp:
                 has_left = True
@@ -109,12 +109,12 @@ class SlidingWindowAggregateNode(WindowedNode):
                 if latest < timestamp:
                     previous = latest
             elif start <= timestamp:
-                right = aggregate, latest
+                right = self._kept(start, aggregate, latest)
                 self._update(start, aggregate, latest)
             else:
                 has_right = True
-        if right is None and combined is not None and combined[1] > timestamp:
-            right = combined
+        if right is None and combined is not None:
+            right = self._kept(0, *combined)
         if not has_right and right is not None and right[1] > timestamp:
             self._make_right(right)
         if previous is not None and previous + 1 not in starts:
@@ -123,6 +123,13 @@ class SlidingWindowAggregateNode(WindowedNode):
             self._update(0, self._aggregation.start(), timestamp)
         else:
             self._update(0, *combined)
+
+    def _kept(self, start: int, aggregate: Any, latest: int) -> tuple[Any, int]:
+        """A window's value that stays what it is when the aggregator changes ``aggregate`` in place."""
+        if latest <= self._row[2]:
+            return aggregate, latest  # no right window is made of it
+        found = self._store.find(self._row[0], start)
+        return (aggregate, latest) if found is None else found
 
     def _make_right(self, right: tuple[Any, int]) -> None:
         key, _, timestamp, headers, offset = self._row
