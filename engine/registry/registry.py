@@ -92,12 +92,13 @@ class SchemaRegistry:
             raise InvalidSchema(
                 f"Invalid schema type {schema.schema_type}: this registry has {', '.join(SCHEMA_TYPES)}"
             )
-        if is_new:
-            # A compiler may run for it: others go on meanwhile.
+        if is_new and schema.schema_type == AVRO:
+            # More is looked at than for those that are known.
             return await asyncio.to_thread(parse_schema, schema.schema_type, schema.text, references, is_new=True)
         key = schema._replace(metadata=None, rule_set=None), references
         known = self._parsed.get(key)
         if known is None:
+            # A compiler may run for it: others go on meanwhile.
             known = await asyncio.to_thread(parse_schema, schema.schema_type, schema.text, references)
             self._parsed[key] = known
             if len(self._parsed) > _MOST_PARSED:
@@ -264,9 +265,10 @@ class SchemaRegistry:
         self, subject: str, schema: Schema, version: int, schema_id: int, normalize: bool
     ) -> StoredSchema | None:
         """The version that is what shall be registered, with the number and the id that it shall have."""
+        # For a new subject as well: what takes long to understand keeps no other change waiting.
+        understood = await self._understood(subject, schema, normalize, is_new=False)
         if not self.state.versions(subject):
             return None
-        understood = await self._understood(subject, schema, normalize, is_new=False)
         if version == 0:
             found = await self._equal_version(subject, understood, deleted=False)
         else:
