@@ -14,7 +14,7 @@ from engine.connect.converters.avro_names import AvroOptions, define_avro_option
 from engine.connect.converters.avro_reading import Read, connect_of, found_name, readable
 from engine.connect.converters.avro_writing import avro_of
 from engine.connect.converters.converter import (
-    ConverterOfBoth,
+    Converter,
     RawHeaders,
     converter_config_def,
     read_converter_configs,
@@ -31,7 +31,7 @@ from engine.connect.data import NULL, Schema, SchemaAndValue
 from engine.connect.errors import DataError
 
 
-class AvroConverter(ConverterOfBoth):
+class AvroConverter(Converter):
     """A zero, the schema's id in the registry, and the value in Avro; null is no bytes at all."""
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.connect.config_def import ConfigDef, ConfigType, Importance, one_of
 from engine.connect.converters.converter import (
-    ConverterOfBoth,
+    Converter,
     RawHeaders,
     converter_config_def,
     read_converter_configs,
@@ -22,7 +22,7 @@ from engine.connect.data import NULL, Schema, SchemaAndValue
 from engine.connect.errors import DataError
 
 
-class JsonSchemaConverter(ConverterOfBoth):
+class JsonSchemaConverter(Converter):
     """A zero, the schema's id in the registry, and the value in JSON; null is no bytes at all."""
 
     @classmethod

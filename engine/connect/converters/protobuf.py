@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from engine.connect.config_def import ConfigDef, ConfigType, Importance
 from engine.connect.connectors.extras import needs_extra
 from engine.connect.converters.converter import (
-    ConverterOfBoth,
+    Converter,
     RawHeaders,
     converter_config_def,
     read_converter_configs,
@@ -31,7 +31,7 @@ from engine.protobuf.text import NotWritable, file_text
 _MISFITS = (DataError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
-class ProtobufConverter(ConverterOfBoth):
+class ProtobufConverter(Converter):
     """A zero, the schema's id in the registry, where in it the message stands, and the message; null is no bytes."""
 
     @classmethod

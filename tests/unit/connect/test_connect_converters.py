@@ -24,7 +24,7 @@ from engine.connect.converters.primitives import (
 )
 from engine.connect.converters.string import StringConverter
 from engine.connect.data import Schema, SchemaAndValue, Struct
-from engine.connect.errors import ConfigError, DataError
+from engine.connect.errors import ConfigError, ConnectError, DataError
 from engine.connect.plugins import PluginType, find, listed
 
 
@@ -291,3 +291,10 @@ def test_plugins_are_listed_by_kind_under_javas_names() -> None:
     converters = listed(PluginType.CONVERTER)
     assert "org.apache.kafka.connect.storage.StringConverter" in [each.name for each in converters]
     assert {each.type for each in listed()} >= {PluginType.CONVERTER, PluginType.HEADER_CONVERTER}
+
+
+@pytest.mark.parametrize("name", ["avro.Avro", "json.JsonSchema", "protobuf.Protobuf"])
+def test_schemas_of_headers_do_not_get_into_the_subject_of_values(name: str) -> None:
+    # As Confluent's, these are no converters of headers.
+    with pytest.raises(ConnectError, match="header_converter"):
+        find(f"io.confluent.connect.{name}Converter", PluginType.HEADER_CONVERTER)
