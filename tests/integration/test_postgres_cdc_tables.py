@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import psycopg2
 import pytest
 
 from engine.connect.connector import ExactlyOnceSupport
@@ -79,6 +80,19 @@ def test_types_are_those_of_debezium(reader: Reader, caplog: pytest.LogCaptureFi
     names = {each.name: each.schema.name for each in created.value["after"].schema.fields}
     assert names["ts"] == "io.debezium.time.MicroTimestamp" and names["ts3"] == "io.debezium.time.Timestamp"
     assert names["m"] == "io.debezium.data.Enum" and names["n"] == "org.apache.kafka.connect.data.Decimal"
+
+
+def test_a_table_whose_rows_cannot_be_changed_any_more_is_told(
+    reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader.run("CREATE TABLE f (id int)", "ALTER TABLE f REPLICA IDENTITY FULL", "CREATE TABLE t (id int PRIMARY KEY)")
+    reader.run("CREATE TABLE loose (id int)", "INSERT INTO loose VALUES (1)")
+    reader.start()
+    reader.read(1)
+    with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState, match="does not have a replica identity"):
+        reader.run("UPDATE loose SET id = 2")
+    told = [each.getMessage() for each in caplog.records if "replica identity" in each.getMessage()]
+    assert len(told) == 1 and told[0].startswith("public.loose has neither a primary key nor a replica identity")
 
 
 def test_large_values_that_did_not_change_have_a_placeholder_or_come_of_the_old_row(reader: Reader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from engine.connect.connectors.pgoutput import parse_lsn
 from engine.connect.connectors.postgres_cdc import ALL_TABLES, DISABLED, TableFilter
 from engine.connect.connectors.postgres_values import SESSION, PgType
 from engine.connect.errors import ConnectError
+
+_log = logging.getLogger(__name__)
 
 
 class Column(NamedTuple):
@@ -98,6 +101,11 @@ FROM pg_type t WHERE t.oid = %s
 """
 
 
+_WITHOUT_IDENTITY = """
+SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%s) AND (c.relreplident = 'n' OR c.relreplident = 'd'
+  AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) ORDER BY 1
+"""
 # Changes of partitions under the name of the whole table, as the snapshot reads it.
 _VIA_ROOT = " WITH (publish_via_partition_root = true)"
 
@@ -193,9 +201,17 @@ class Catalog:
             return
         if there and there[0][0]:
             return  # it has all tables; what is not chosen is filtered here
-        wanted = [(each.schema, each.name) for each in tables]
+        chosen = list(tables)
+        wanted = [(each.schema, each.name) for each in chosen]
         if not wanted:
             raise ConnectError("no table is chosen: look at table.include.list and its like")
+        for (each,) in self._all(_WITHOUT_IDENTITY, [each.oid for each in chosen]):
+            _log.warning(
+                "%s has neither a primary key nor a replica identity: while it is in the publication %s PostgreSQL "
+                "refuses to update and delete its rows. ALTER TABLE … REPLICA IDENTITY FULL, or table.exclude.list",
+                each,
+                name,
+            )
         listed = sql.SQL(", ").join(sql.Identifier(*each) for each in wanted)
         if not there:
             self._run(sql.SQL("CREATE PUBLICATION {} FOR TABLE {}" + _VIA_ROOT).format(names, listed))
