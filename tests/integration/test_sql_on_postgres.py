@@ -18,7 +18,7 @@ from engine.connect.connectors.sql_sink_task import SqlSinkTask
 from engine.connect.connectors.sql_source import SqlSourceConnector
 from engine.connect.connectors.sql_source_task import SqlSourceTask
 from engine.connect.data import Struct, struct
-from engine.connect.errors import RetriableError
+from engine.connect.errors import ConnectError, RetriableError
 from engine.connect.records import SinkRecord
 from tests.integration.postgres_server import USER, PostgresServer
 from tests.unit.connect.task_contexts import Offsets, Reporter, SinkContext, polled, started
@@ -106,6 +106,16 @@ def test_rows_changed_meanwhile_come_by_their_time_with_microseconds(shop: Shop)
     again = polled(shop.source(offsets, **props), 1, offsets)
     assert [(each.value["id"], each.value["v"]) for each in again] == [(5, 50)]
     assert shop.source(offsets, **props).poll() is None
+
+
+def test_times_that_python_has_not_are_its_last_or_end_the_task_with_the_tables_name(shop: Shop) -> None:
+    shop.run("CREATE TABLE t (id bigint PRIMARY KEY, till timestamp, day date)")
+    shop.run("INSERT INTO t VALUES (1, 'infinity', NULL), (2, '-infinity', NULL)")
+    source = shop.source(mode="incrementing", incrementing__column__name="id", db__timezone="America/New_York")
+    assert [each.value["till"].year for each in polled(source, 2)] == [9999, 1]
+    shop.run("INSERT INTO t VALUES (3, NULL, '0044-03-15 BC')")
+    with pytest.raises(ConnectError, match=r"the table public.t has a value that cannot be read: year -44"):
+        source.poll()
 
 
 def test_a_query_knows_its_columns_types(shop: Shop) -> None:

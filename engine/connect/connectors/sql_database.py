@@ -168,7 +168,10 @@ class Database:
 
     def to_utc(self, moment: datetime) -> datetime:
         """A moment as the database gave it, in UTC."""
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)).astimezone(UTC)
+        try:
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)).astimezone(UTC)
+        except OverflowError:  # PostgreSQL's infinity is the last that Python has
+            return moment.replace(tzinfo=UTC)
 
     def for_column(self, moment: datetime, column_type: Any) -> datetime:
         """A moment in UTC as a column keeps it: with a time zone, or without in the database's."""

@@ -294,6 +294,9 @@ class SqlSourceTask(SourceTask):
             if isinstance(error, ConnectError):
                 raise
             raise ConnectError(f"{self._named(index)} cannot be read: {reason(error)}") from error
+        except (ValueError, ArithmeticError) as error:
+            # Of the driver: PostgreSQL has years that Python has not.
+            raise ConnectError(f"{self._named(index)} has a value that cannot be read: {error}") from error
 
     def _named(self, index: int) -> str:
         table = self._what[index]
