@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from engine.connect import data
 from engine.connect.data import Struct
 from engine.connect.errors import ConfigError
 from engine.connect.plugins import PluginType, find, listed
-from engine.connect.records import Headers, SinkRecord, SourceRecord
+from engine.connect.predicates.predicates import TopicNameMatches
+from engine.connect.records import ConnectRecord, Headers, SinkRecord, SourceRecord
 from engine.connect.transforms.chain import TransformationChain
 
 JAVA = "org.apache.kafka.connect.transforms"
@@ -39,8 +41,16 @@ def test_transforms_come_one_after_the_other() -> None:
     assert (record.topic, record.value) == ("raw-files", "x")
 
 
+class TopicHasO(TopicNameMatches):
+    """Answers as Python's functions often do: with something, or None."""
+
+    def test(self, record: ConnectRecord) -> Any:
+        return re.match("o", record.topic)
+
+
+@pytest.mark.parametrize("predicate", [f"{JAVA}.predicates.TopicNameMatches", f"{__name__}.TopicHasO"])
 @pytest.mark.parametrize(("negate", "dropped"), [("false", "other"), ("true", "raw-x")])
-def test_a_predicate_says_which_records_a_transform_is_for(negate: str, dropped: str) -> None:
+def test_a_predicate_says_which_records_a_transform_is_for(negate: str, dropped: str, predicate: str) -> None:
     chain = TransformationChain.of(
         {
             "transforms": "drop",
@@ -48,7 +58,7 @@ def test_a_predicate_says_which_records_a_transform_is_for(negate: str, dropped:
             "transforms.drop.predicate": "others",
             "transforms.drop.negate": negate,
             "predicates": "others",
-            "predicates.others.type": f"{JAVA}.predicates.TopicNameMatches",
+            "predicates.others.type": predicate,
             "predicates.others.pattern": "oth.*",
         }
     )
