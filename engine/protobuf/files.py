@@ -68,8 +68,12 @@ def compiled(text: str, references: tuple[tuple[str, str], ...]) -> tuple[Any, M
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise InvalidProtobuf(f"{name!r} is no name of a file to import")
             target = Path(place, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(each, encoding="utf-8")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(each, encoding="utf-8")
+            except (OSError, ValueError) as error:
+                # A name that is too long, has a zero byte, or is that of a folder of another one.
+                raise InvalidProtobuf(f"{name[:200]!r} cannot be a file to import: {type(error).__name__}") from None
         Path(place, MAIN).write_text(text, encoding="utf-8")
         files = descriptor_pb2.FileDescriptorSet()
         files.ParseFromString(descriptor_set(MAIN, (place,)))

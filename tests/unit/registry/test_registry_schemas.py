@@ -114,6 +114,13 @@ def test_an_import_does_not_leave_the_folder_that_it_is_put_into() -> None:
             parse_schema("PROTOBUF", 'syntax = "proto3";', (ResolvedReference(name, 'syntax = "proto3";'),))
 
 
+def test_an_import_that_no_file_can_be_called_is_refused() -> None:
+    text = 'syntax = "proto3";'
+    for names in (("a\0b",), ("n" * 300,), ("a", "a/b"), ("a/b", "a")):
+        with pytest.raises(InvalidSchema, match="cannot be a file to import"):
+            parse_schema("PROTOBUF", text, tuple(ResolvedReference(each, text) for each in names))
+
+
 EVERYTHING = """syntax = "proto2";
 package p.q;
 
