@@ -66,7 +66,8 @@ class Worker:
             global_stores=self.globals.stores,
         )
 
-    def process(self, records: list[tuple[str, InputRecord]]) -> None:
+    def process(self, records: list[tuple[str, InputRecord]], *, killed: bool = False) -> None:
+        """Work and commit; who is ``killed`` after that has not made its stores durable."""
         for topic, record in records:
             try:
                 self.task.add_records(topic, 0, [record])
@@ -75,6 +76,8 @@ class Worker:
             while self.task.process(0, limit=10):
                 pass
         self.task.prepare_commit()
+        if killed:
+            return
         self.task.committed({store: len(self._logged(topic)) for store, topic in self.task.changelog_topics().items()})
 
     def _logged(self, changelog: str) -> list[ChangelogRecord]:
@@ -91,10 +94,10 @@ class Worker:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(records=RECORDS, cut=st.integers(0, 25), on_disk=st.booleans())
+@given(records=RECORDS, cut=st.integers(0, 25), on_disk=st.booleans(), killed=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_output_is_that_of_a_task_that_never_ended(
-    name: str, records: list[tuple[str, str | None, str | None, int]], cut: int, on_disk: bool
+    name: str, records: list[tuple[str, str | None, str | None, int]], cut: int, on_disk: bool, killed: bool
 ) -> None:
     built = topology(name)
     fetched = [
@@ -105,11 +108,13 @@ def test_output_is_that_of_a_task_that_never_ended(
     for number in range(len(built.node_groups())):
         with TemporaryDirectory() as directory:
             whole, ended = Worker(built, number), Worker(built, number, Path(directory) if on_disk else None)
-            for part in (fetched[:cut], fetched[cut:]):
+            parts = fetched[: cut // 2], fetched[cut // 2 : cut], fetched[cut:]
+            for part in parts:
                 whole.process(part)
-            ended.process(fetched[:cut])
+            ended.process(parts[0])
+            ended.process(parts[1], killed=killed)
             ended.restart()
-            ended.process(fetched[cut:])
+            ended.process(parts[2])
             ended.task.close()
         assert ended.collected.output == whole.collected.output
         assert ended.collected.changes == whole.collected.changes
