@@ -137,6 +137,20 @@ class SourceTask(Protocol):
         """Returns when the record is to be passed over, raises otherwise."""
 
 
+class _NoPartition(Exception):
+    """The partitioner failed, or chose what is not there: its cause says how."""
+
+
+def _chosen(partition_of: StreamPartitioner, topic: str, key: Any, value: Any, count: int) -> int | None:
+    try:
+        partition = partition_of(topic, key, value, count)
+        if partition is not None and not 0 <= partition < count:
+            raise StreamsError(f"the partitioner chose partition {partition} of {topic}, which has {count}")
+    except Exception as error:
+        raise _NoPartition from error
+    return partition
+
+
 class SinkNode(Node):
     """Writes to a topic, or to the one a function says."""
 
@@ -215,7 +229,7 @@ class SinkNode(Node):
                             known.clear()
                         partition = known[inner] = partition_of_key(inner, count)
                 elif partition_of is not None:
-                    partition = partition_of(topic, key, value, count)
+                    partition = _chosen(partition_of, topic, key, value, count)
                 yield OutputRecord(
                     raw_key, None if value is None else write_value(value), timestamp, headers, partition
                 )
@@ -226,8 +240,12 @@ class SinkNode(Node):
                 out.extend(work(rest))
                 break
             except Exception as error:
-                left = rest.__length_hint__()  # type: ignore[attr-defined]
-                context.failed_to_serialize(self.name, topic, rows[len(rows) - left - 1], error)
+                row = rows[len(rows) - rest.__length_hint__() - 1]  # type: ignore[attr-defined]
+                if isinstance(error, _NoPartition):
+                    assert isinstance(error.__cause__, Exception)
+                    context.failed(self.name, row, error.__cause__)
+                else:
+                    context.failed_to_serialize(self.name, topic, row, error)
         if out:
             context.send(topic, out, self.name)
 

@@ -364,3 +364,22 @@ def test_a_dead_letter_of_a_cached_change_is_the_record_it_came_from() -> None:
     (context,) = told
     assert context.topic == "table"
     assert context.source is not None and context.source.value == b"mine"
+
+
+def test_a_partition_that_cannot_be_told_or_is_not_there_is_a_failure_of_its_record() -> None:
+    def partition_of(topic: str, key: str, value: int, partitions: int) -> int | None:
+        return {1: 0, 2: 4, 3: -1, 5: None}[value]
+
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).to("out", Produced(key_serde=S, value_serde=LONG, partitioner=partition_of))
+    with TopologyTestDriver(builder.build(), handlers=ErrorHandlers(processing=go_on)) as driver:
+        topic = driver.create_input_topic("in", S, LONG)
+        for value in (1, 2, 3, 4, 5):
+            topic.pipe_input("k", value)
+        assert driver.create_output_topic("out", S, LONG).read_values() == [1, 5]
+    with TopologyTestDriver(builder.build()) as driver:
+        topic = driver.create_input_topic("in", S, LONG)
+        with pytest.raises(ProcessingError, match="partition 4 of out, which has 1"):
+            topic.pipe_input("k", 2)
+        with pytest.raises(ProcessingError, match="KeyError"):
+            topic.pipe_input("k", 4)
