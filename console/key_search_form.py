@@ -25,7 +25,12 @@ class KeySearchForm:
     def ask(self, topic: str, before: KeyWish | None = None, *, typed: str = "") -> None:
         """A form. ``before``: what is looked for now."""
         fields = [
-            Field("key", "key", typed or (before.words if before is not None else ""), "text, or 0x0a1b"),
+            Field(
+                "key",
+                "key",
+                typed or (before.words if before is not None else ""),
+                "as the topic's serde writes it, or 0x0a1b",
+            ),
             Field("rule", "partition by", before.rule if before else self._rule, choices=tuple(KeyRule)),
             Field("from", "from", "start"),
         ]

@@ -62,7 +62,7 @@ Exit codes: 0 all that was asked for was read, 1 it could not be, 2 unreachable,
 )
 @click.option(
     "--key",
-    help="Only records with this key (text, or 0x0a1b); of one topic, and only its partition is read.",
+    help="Only records with this key (as the topic's serde writes it, or 0x0a1b); only its partition is read.",
 )
 @click.option(
     "--partitioner",
