@@ -249,7 +249,7 @@ def listener(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         yield process, int(process.stdout.readline())
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_a_process_is_killed_that_is_a_worker_and_listens_where_it_answered() -> None:

@@ -36,7 +36,7 @@ def test_one_process_has_a_task_until_it_ends(tmp_path: Path) -> None:
     with pytest.raises(TaskLockedError, match=f"task 0_1 of app is in use by process {holder.pid} "):
         state.acquire("0_1")
     holder.kill()
-    holder.wait()
+    holder.communicate()
     with state.acquire("0_1") as directory:
         assert directory.path == tmp_path / "app" / "0_1"
         with pytest.raises(TaskLockedError, match=f"by process {os.getpid()} "):
