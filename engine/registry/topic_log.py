@@ -41,6 +41,8 @@ _LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 _CALL_S = 5.0
 _POLL_S = 0.2
 _MOST_REPLICAS = 3
+# As long as a transaction may be open before brokers end it (transaction.timeout.ms).
+_TRANSACTION_S = 10.0
 _FENCED = (
     KafkaError._FENCED,
     KafkaError.PRODUCER_FENCED,
@@ -91,6 +93,8 @@ class TopicLog:
         # A transaction was begun, and its end is not known; these are the offsets that its records have.
         self._is_open = False
         self._in_doubt: list[int] = []
+        # By the clock on the wall, which goes on while a machine sleeps.
+        self._begun_at = 0.0
         # What was committed last.
         self._committed = -1
         self._position = 0
@@ -183,7 +187,7 @@ class TopicLog:
             {
                 **self._settings,
                 "transactional.id": f"schema-registry-{self.topic}",
-                "transaction.timeout.ms": 10_000,
+                "transaction.timeout.ms": int(_TRANSACTION_S * 1000),
                 "message.timeout.ms": 10_000,
                 "linger.ms": 0,
             },
@@ -280,7 +284,7 @@ class TopicLog:
                     self._own.add(message.offset())
 
         self._producer.begin_transaction()
-        self._is_open = True
+        self._is_open, self._begun_at = True, time.time()
         for record in records:
             self._producer.produce(self.topic, record.value, record.key, 0, on_delivery=delivered)
         while self._producer.flush(_POLL_S) and time.monotonic() < until and not self._closing.is_set():
@@ -321,6 +325,13 @@ class TopicLog:
 
     def _failed(self, error: KafkaException) -> Exception:
         told = error.args[0]
+        if told.code() in _FENCED and self._is_open and time.time() - self._begun_at >= _TRANSACTION_S:
+            # They fence who was too slow as they fence who came before another one.
+            self._close_producer()
+            return RegistryBroken(
+                f"{self.topic}: a write took longer than {_TRANSACTION_S:.0f} s (its process was stopped, or no broker "
+                "answered), and brokers have taken it back: the registry has to begin anew"
+            )
         if told.code() in _FENCED:
             self._close_producer()
             return RegistryFenced(f"another registry writes to {self.topic} (it has fenced this one)")
