@@ -294,8 +294,8 @@ class SqlSourceTask(SourceTask):
             if isinstance(error, ConnectError):
                 raise
             raise ConnectError(f"{self._named(index)} cannot be read: {reason(error)}") from error
-        except (ValueError, ArithmeticError) as error:
-            # Of the driver: PostgreSQL has years that Python has not.
+        except (ValueError, TypeError, ArithmeticError) as error:
+            # Of the driver: PostgreSQL has years that Python has not, and SQLite numbers in columns of times.
             raise ConnectError(f"{self._named(index)} has a value that cannot be read: {error}") from error
 
     def _named(self, index: int) -> str:

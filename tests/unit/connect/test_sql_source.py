@@ -140,6 +140,12 @@ def test_times_that_sqlite_keeps_in_other_forms_are_in_their_order(shop: Shop, m
     assert numbers(polled(task, 99, polls=12)) == list(range(10))
 
 
+def test_times_that_sqlite_keeps_as_numbers_end_the_task_with_the_tables_name(shop: Shop) -> None:
+    orders(shop, (1, "x", NOON_MS))
+    with pytest.raises(ConnectError, match="the table orders has a value that cannot be read"):
+        shop.task(mode="bulk").poll()
+
+
 def test_of_several_time_columns_the_first_with_a_value_counts(shop: Shop) -> None:
     shop.run("CREATE TABLE t (id INTEGER PRIMARY KEY, changed TIMESTAMP, made TIMESTAMP NOT NULL)")
     shop.run("INSERT INTO t VALUES (?, ?, ?)", (1, at(5), at(0)), (2, None, at(1)))
