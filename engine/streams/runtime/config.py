@@ -74,6 +74,8 @@ RESET_BY_DURATION: Final = re.compile(
 """``auto.offset.reset``: so long ago (KIP-1106); days, hours, minutes, seconds."""
 
 _EXACTLY_ONCE_COMMIT_INTERVAL_MS = 100
+# It is the name of a directory, too.
+_APPLICATION_ID = re.compile(r"(?!\.\.?$)[a-zA-Z0-9._-]+")
 _SECURITY = ("security.protocol", "sasl.", "ssl.")
 _PREFIXES = ("main.consumer.", "restore.consumer.", "global.consumer.", "consumer.", "producer.")
 # What the runtime depends on; Kafka Streams refuses or overrides these too.
@@ -181,6 +183,11 @@ class StreamsConfig:
         ):
             if not values[name]:
                 raise StreamsConfigError(f"{name} is missing: give {what}")
+        if not _APPLICATION_ID.fullmatch(str(values["application.id"])):
+            raise StreamsConfigError(
+                f"application.id: {values['application.id']!r} cannot begin the names of topics: only ASCII letters, "
+                "digits, '.', '_' and '-' may be in it"
+            )
         guarantee = values["processing.guarantee"]
         if guarantee not in (AT_LEAST_ONCE, EXACTLY_ONCE):
             raise StreamsConfigError(

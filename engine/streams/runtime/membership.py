@@ -263,6 +263,9 @@ class Membership(ABC):
                 except ClientError as error:
                     log.info("heartbeat of %s: %s", self.member_id, error)
                     delay_s = 0.1
+                except Exception as error:  # the worker is told, and finds a loop that still runs
+                    self._fail(error)
+                    break
                 await self._sleep(delay_s)
             # Commits of the worker's last moments may still come.
             while not self._closing:

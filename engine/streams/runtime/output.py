@@ -73,18 +73,20 @@ class Output:
         self._transactional_id = transactional_id if config.exactly_once else None
         self._handlers = handlers
         self._held = HeldChanges(versioned=versioned_changelogs)
+        self._is_stopped: Callable[[], bool] = lambda: False
         self._failure: StreamsError | None = None
         self._producer: Any = None
         # In a transaction a failure shows in the commit; otherwise every record's fate must be looked at.
         self._on_delivery = None if config.exactly_once else self._delivered
 
-    def open(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    def open(self, is_stopped: Callable[[], bool] | None = None) -> None:
         """Make the producer; under exactly-once this fences whoever had its transactional id before.
 
         Raises:
             StreamsError: the cluster does not let it, or is not there within task.timeout.ms.
-            WorkerStopped: ``is_stopped()`` meanwhile.
+            WorkerStopped: ``is_stopped()`` meanwhile, which is kept for other producers that take over.
         """
+        self._is_stopped = is_stopped or self._is_stopped
         config = self._config
         settings: dict[str, Any] = {
             "linger.ms": 5 if config.exactly_once else 100,
@@ -106,7 +108,7 @@ class Output:
         settings["transaction.timeout.ms"] = config["transaction.timeout.ms"]
         settings["message.timeout.ms"] = min(settings["message.timeout.ms"], config["transaction.timeout.ms"])
         self._producer = Producer(settings, logger=LIBRDKAFKA_LOG)
-        self._retry("init_transactions", lambda: self._producer.init_transactions(_OPEN_S), is_stopped)
+        self._retry("init_transactions", lambda: self._producer.init_transactions(_OPEN_S), self._is_stopped)
         self.in_transaction = False
 
     def close(self) -> None:

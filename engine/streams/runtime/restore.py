@@ -43,6 +43,8 @@ class _Changelog:
         self.end: int | None = None
         self.asked: tuple[_Asked, _Asked] | None = None
         self.ask_at = 0.0
+        self.is_silent = False
+        """Whether nobody told its ends when they were asked for last."""
         self.reading = False
         self.restored = 0
         self.restored_bytes = 0
@@ -215,9 +217,12 @@ class ChangelogReader:
                 continue
             (first_offset, end), each.asked = (_answer(future, each.at) for future in each.asked), None
             if isinstance(first_offset, BaseException) or isinstance(end, BaseException):
-                log.info("offsets of %s-%d: %s; %s", *each.at, first_offset, end)
+                if not each.is_silent:  # it may be long, and is asked again and again
+                    log.info("offsets of %s-%d: %s; %s", *each.at, first_offset, end)
+                each.is_silent = True
                 each.ask_at = now + _ASK_AGAIN_S
                 continue
+            each.is_silent = False
             each.first = first_offset
             each.end = end if each.limit is None else min(end, each.limit)
             if each.position is not None and not each.first <= each.position <= end:

@@ -75,6 +75,8 @@ def test_values_of_a_file_become_what_they_name() -> None:
     ("given", "says"),
     [
         ({"application.id": ""}, "application.id is missing: give the name"),
+        ({"application.id": "../elsewhere"}, "application.id: '../elsewhere' cannot begin the names of topics"),
+        ({"application.id": ".."}, "cannot begin the names of topics"),
         ({"commit.interval": "1"}, "commit.interval: no such config; did you mean commit.interval.ms"),
         ({"commit.interval.ms": "soon"}, "commit.interval.ms: 'soon' is no whole number"),
         ({"processing.guarantee": "exactly_once"}, "neither at_least_once nor exactly_once_v2"),
