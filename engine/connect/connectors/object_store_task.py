@@ -75,6 +75,7 @@ class ObjectStoreSinkTask(SinkTask):
                         where = f"{record.topic}-{record.partition}@{record.offset}"
                         raise DataError(f"{where} cannot be written: {error}") from error
                     self._reporter.report(record, error)
+                    writer.leave_out(record)
             for writer in self._writers.values():
                 writer.on_time(now_ms)
         except _FINAL as error:
@@ -84,5 +85,5 @@ class ObjectStoreSinkTask(SinkTask):
             raise RetriableError(f"the store failed: {error}") from error
 
     def pre_commit(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """What is in files."""
-        return {each: writer.committed for each, writer in self._writers.items() if writer.committed is not None}
+        """What is in files, or left out."""
+        return {each: safe for each, writer in self._writers.items() if (safe := writer.safe) is not None}

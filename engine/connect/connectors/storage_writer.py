@@ -155,6 +155,17 @@ class PartitionWriter:
         self._open[directory] = opened
         return opened
 
+    @property
+    def safe(self) -> int | None:
+        """The offset before which every record is in the store or is left out; None before the first."""
+        if self._closing:
+            return self.committed
+        return min((each.start_offset for each in self._open.values()), default=self._next)
+
+    def leave_out(self, record: SinkRecord) -> None:
+        """A record that :meth:`add` refused, and that is reported elsewhere."""
+        self._advance(record)
+
     def _advance(self, record: SinkRecord) -> None:
         self._next = record.offset + 1
 

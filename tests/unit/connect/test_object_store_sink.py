@@ -442,6 +442,19 @@ def test_records_that_cannot_be_in_a_file_are_reported_or_end_the_task(sink: Sin
     assert sink.ids() == [0, 3, 4, 5, 6, 8, 9, 10, 11]
 
 
+def test_offsets_move_on_behind_records_that_are_left_out_or_reported(sink: Sink) -> None:
+    """Else a partition that has nothing else is read anew, and reported anew, after each restart."""
+    task = sink.task(reporter=True, behavior__on__null__values="ignore")
+    task.put([SinkRecord(topic="orders", partition=0, offset=each) for each in range(3)])
+    assert task.pre_commit({}) == {TP: 3}
+    task.put([record(3, None, {"no": "schema"})])
+    assert task.pre_commit({}) == {TP: 4} and len(sink.reporter.reported) == 1
+    task.put([record(4), SinkRecord(topic="orders", partition=0, offset=5)])
+    assert task.pre_commit({}) == {TP: 4}
+    task.put(records(6, 8))
+    assert task.pre_commit({}) == {TP: 9}
+
+
 def test_any_file_system_of_fsspec_will_do(sink: Sink) -> None:
     task = sink.task(store__url="memory://bucket/data")
     task.put(records(0, 9))
