@@ -189,6 +189,8 @@ class _Windows(StateStore, Generic[K, V]):
             raw_key, start, sequence = split_window_store_key(key)
             if sequence > self._sequence:
                 self._sequence = sequence  # a put after this must not take the place of what is restored
+            if value is None and self._retain_duplicates:
+                continue  # it deleted nothing when it was put, nor was it a time
             if start > latest:
                 latest = start
             if start >= latest - self._unseen:

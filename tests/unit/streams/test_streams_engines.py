@@ -282,3 +282,13 @@ def test_there_are_never_fewer_entries_than_none(place: str, tmp_path: Path) -> 
     store.put("nobody", None)
     assert store.approximate_num_entries() == 0
     store.close()
+
+
+def test_a_deletion_among_duplicates_means_as_little_where_it_is_restored() -> None:
+    builder = Stores.window("windows", 100, 10, Serdes.string(), Serdes.string(), retain_duplicates=True)
+    store, restored = (builder.build(BuildContext(engines_by_name()["memory"], None)) for _ in range(2))
+    store.put("k", "v", 10)
+    store.put("k", None, 5_000)
+    restored.restore(store.take_changes())
+    for each in (store, restored):
+        assert (list(each.fetch("k", 0, 9_000)), each.observed_stream_time) == ([(10, "v")], 10)
