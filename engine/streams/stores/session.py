@@ -146,14 +146,18 @@ class SessionStore(StateStore, Generic[K, V]):
         return map(self._typed, self._raw(raw_low, raw_high, earliest_end, latest_start, reverse=reverse))
 
     def restore(self, records: Iterable[ChangelogRecord]) -> None:
-        """Put what the changelog says, but for what is too old by then."""
-        latest = self.observed_stream_time
+        """Put what the changelog says, but for what would be removed by then.
+
+        What is too old to be read is kept, as when it was put: it may have to be emitted as closed.
+        """
+        latest, first = self.observed_stream_time, self._kept_from
         items: list[tuple[bytes, int, int, bytes | None]] = []
         for key, value, _, _ in records:
             raw_key, start, end = split_session_store_key(key)
             if end > latest:
                 latest = end
-            if end > latest - self.retention_ms:
+                first = max(first, first_kept(latest, self.retention_ms))
+            if end >= first:
                 items.append((raw_key, start, end, value))
         self._bytes.put_many(items)
         if latest > self.observed_stream_time:

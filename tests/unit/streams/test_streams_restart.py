@@ -134,3 +134,12 @@ def test_what_waits_anew_within_a_commit_keeps_its_own_time_where_it_is_restored
     assert restored.earliest() == first.earliest() == 20
     assert restored.take() == first.take()
     assert restored.size == 0
+
+
+def test_a_session_that_is_to_be_emitted_with_the_next_record_is_there_where_it_is_restored() -> None:
+    records = [("a", InputRecord(at, time, key, b"v")) for at, (key, time) in enumerate([(b"b", 45), (b"a", 35)])]
+    worker = Worker(topology("sessionclose"), 0)
+    worker.process(records)
+    worker.restart()
+    worker.process([("a", InputRecord(2, 274, b"c", b"v"))])
+    assert [record.key for record in worker.collected.output["out"]] == [b"a@35-35", b"b@45-45"]
