@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from contextlib import suppress
@@ -245,6 +246,14 @@ def test_rows_that_change_while_the_snapshot_begins_come_once(reader: Reader, mo
     assert [(op, each.key["id"]) for op, each in zip(ops(records), records, strict=True)] == [
         ("r", 1), ("r", 2), ("r", 3), ("c", 4), ("d", 1), ("-", 1),
     ]  # fmt: skip
+
+
+def test_a_snapshot_keeps_no_record_that_it_has_told(reader: Reader) -> None:
+    """A table may have more rows than the memory has room for."""
+    reader.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 1000)")
+    reader.start(max__batch__size="10")
+    reader.acknowledge(reader.read(900))
+    assert sum(type(each) is SourceRecord for each in gc.get_objects()) < 100
 
 
 def test_a_table_that_is_rewritten_waits_until_the_snapshot_has_its_rows(reader: Reader) -> None:

@@ -53,6 +53,7 @@ class PostgresTask(SourceTask):
         self._snapshot_records: Iterator[tuple[SourceRecord, bool]] | None = None
         self._stream: ChangeStream | None = None
         self._confirmed = 0
+        self._snapshot_told = False
         self._cut_off = False
         self._status_s = values["status.update.interval.ms"] / 1000
         self._beat_s = values["heartbeat.interval.ms"] / 1000
@@ -135,8 +136,9 @@ class PostgresTask(SourceTask):
             self._boundaries.abort_transaction(again)
             batch.insert(0, (again, False))
         self._cut_off = False
+        # Nobody counts their acknowledgements: unless the last one's offset is committed, all of them come again.
+        self._snapshot_told = self._snapshot_told or bool(batch)
         for record, last in batch:
-            self._acknowledged.sent(record, None)
             if last and self._boundaries is not None:
                 self._boundaries.commit_transaction(record)
         if not batch or batch[-1][1]:
@@ -229,8 +231,7 @@ class PostgresTask(SourceTask):
             # It begins again: what it told comes once more.
             self._snapshot.close()
             self._snapshot = self._snapshot_records = None
-            self._cut_off = not self._acknowledged.idle or self._cut_off
-            self._acknowledged = Acknowledged()
+            self._cut_off = self._snapshot_told or self._cut_off
         self._stream, self._catalog = None, None
         for each in self._connections:
             with suppress(psycopg2.Error):
