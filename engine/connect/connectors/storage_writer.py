@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,17 +34,13 @@ class _Open:
     first_ms: int | None
 
 
-@contextmanager
-def _writing(file: RecordFile) -> Iterator[None]:
+def _unwritable(file: RecordFile, error: OSError) -> ConnectError:
     """A file of this machine that cannot be written, as on a full disk, ends the task.
 
     Records that it was given may be lost to it: another try would put a file without them into the store. A new task
     reads them again.
     """
-    try:
-        yield
-    except OSError as error:
-        raise ConnectError(f"{file.path} cannot be written: {error}") from error
+    return ConnectError(f"{file.path} cannot be written: {error}")
 
 
 class PartitionWriter:
@@ -134,8 +130,10 @@ class PartitionWriter:
             opened = None
         if opened is None:
             opened = self._begin(directory, record, moment, now_ms)
-        with _writing(opened.file):
+        try:
             opened.file.add(value)
+        except OSError as error:
+            raise _unwritable(opened.file, error) from error
         self._count += 1
         if self._flush_bytes > 0:
             self._bytes += _size(value)
@@ -213,8 +211,10 @@ class PartitionWriter:
         width: int = self._values["filename.offset.zero.pad.width"]
         topic, number = self._partition
         for directory, opened in list(self._open.items()):
-            with _writing(opened.file):
+            try:
                 opened.file.close()
+            except OSError as error:
+                raise _unwritable(opened.file, error) from error
             name = f"{topic}/{directory}/{topic}+{number}+{opened.start_offset:0{width}}.{extension}"
             self._store.put(opened.file.path, name)
             del self._open[directory]
