@@ -111,7 +111,7 @@ exactly-once: dev tools jars ## copy 100,000 records in transactions while broke
 
 STREAMS_RECORDS ?= 100000
 streams-exactly-once: dev tools jars ## 100,000 records through windowed sums while brokers and 3 workers die; embedded brokers, then Apache Kafka
-	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
+	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) $(BIN)/python -m pytest tests/integration/test_streams_workers.py tests/integration/test_streams_lost_transactions.py -q -s
 	KCONSOLE_STREAMS_RECORDS=$(STREAMS_RECORDS) KCONSOLE_STREAMS_ON_KAFKA=1 $(BIN)/python -m pytest tests/integration/test_streams_workers.py -q -s
 
 CONNECT_RECORDS ?= 100000
