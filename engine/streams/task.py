@@ -37,6 +37,7 @@ from engine.streams.records import NO_TIMESTAMP, ChangelogRecord, InputRecord, O
 from engine.streams.serdes import Serde
 from engine.streams.stores.builders import BuildContext, StoreBuilder
 from engine.streams.stores.engines import Engines
+from engine.streams.stores.errors import StateStoreError
 from engine.streams.stores.memory import MemoryEngines
 from engine.streams.stores.state_store import StateStore
 from engine.streams.topology import ProcessorSpec, SinkSpec, SourceSpec, Topology
@@ -556,8 +557,8 @@ class StreamTask:
         return next((record for fetch in fetches for record in fetch if record.offset == offset), None)
 
     def failed(self, node: str, row: Row, error: Exception) -> None:
-        """A function of the user failed on ``row``."""
-        if isinstance(error, ProcessingError):
+        """A function of the user failed on ``row``, or a serde of a store; a store that fails fails for all records."""
+        if isinstance(error, ProcessingError | StateStoreError):
             raise error
         if not self._handlers.processing(self._error("processing", node, row), error):
             where = f"{self.topic}-{self.partition} offset {row[4]}" if self.topic is not None else "a punctuation"

@@ -187,9 +187,13 @@ class _JoinWindowNode(Node):
         """Forward, then keep: a record does not see itself."""
         self.forward(rows)
         put = self._store.put_at
-        for key, value, timestamp, headers, _ in rows:
+        for row in rows:
+            key, value, timestamp, headers, _ = row
             if key is not None:
-                put(key, value, timestamp, timestamp, headers)
+                try:
+                    put(key, value, timestamp, timestamp, headers)
+                except Exception as error:
+                    self.context.failed(self.name, row, error)
 
 
 def join_store(context: TaskContext, name: str) -> WindowStore[Any, Any]:

@@ -314,7 +314,11 @@ class _SuppressNode(Node):
         for row in rows:
             if row[2] > self._stream_time:
                 self._stream_time = row[2]
-            buffer.put(row[0].window.end if until_close else row[2], row, topic, partition)
+            try:
+                buffer.put(row[0].window.end if until_close else row[2], row, topic, partition)
+            except Exception as error:
+                self.context.failed(self.name, row, error)
+                continue
             expiry = self._stream_time - wait_ms
             while (due := buffer.earliest()) is not None and due <= expiry:
                 self._emit(buffer.take(), until_close, out)

@@ -233,7 +233,11 @@ class _MergerNode(Node):
             kept: list[Row] = []
             for row in rows:
                 key, (new, old), timestamp, headers, offset = row
-                ends = store.set(key, new, timestamp)
+                try:
+                    ends = store.set(key, new, timestamp)
+                except Exception as error:
+                    self.context.failed(self.name, row, error)
+                    continue
                 if ends is None:
                     kept.append(row)
                 elif (change := stored_change(new, old, ends)) is not None:

@@ -81,17 +81,22 @@ class TableSourceNode(Node):
         """Store and forward."""
         out: list[Row] = []
         store, send_old = self._store, self._send_old
-        for key, value, timestamp, headers, offset in rows:
+        for row in rows:
+            key, value, timestamp, headers, offset = row
             if key is None:
                 self.context.dropped(self.name)
                 continue
             change: Change | None = (value, None)
             if store is not None:
                 old = None
-                if send_old:
-                    found = store.find(key)
-                    old = None if found is None else found[0]
-                ends = store.set(key, value, timestamp)
+                try:
+                    if send_old:
+                        found = store.find(key)
+                        old = None if found is None else found[0]
+                    ends = store.set(key, value, timestamp)
+                except Exception as error:
+                    self.context.failed(self.name, row, error)
+                    continue
                 change = (value, old)
                 if ends is not None and (change := stored_change(value, old, ends)) is None:
                     continue
@@ -211,12 +216,13 @@ class _DerivedNode(Node):
                         old = None if found is None else found[0]
                     if skips and old is None and new is None:
                         continue
+                ends = None if store is None else store.set(key, new, timestamp)
             except Exception as error:
                 self.context.failed(self.name, row, error)
                 continue
             change: Change | None
             if store is not None:
-                change = stored_change(new, old, store.set(key, new, timestamp))
+                change = stored_change(new, old, ends)
                 if change is None:
                     continue
             else:

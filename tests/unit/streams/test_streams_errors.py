@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from engine.streams import (
+    BufferConfig,
     Consumed,
     ErrorContext,
     ErrorHandlers,
@@ -20,6 +24,7 @@ from engine.streams import (
     StreamsBuilder,
     StreamsError,
     StreamsSerializationError,
+    Suppressed,
     TopologyError,
     TopologyTestDriver,
     log_and_skip_on_invalid_timestamp,
@@ -28,6 +33,7 @@ from engine.streams.error_handlers import go_on
 from engine.streams.errors import ProcessingError
 from engine.streams.processors.stream_join import EMIT_INTERVAL_CONFIG
 from engine.streams.records import InputRecord, OutputRecord
+from engine.streams.stores.errors import StateStoreError
 from engine.streams.task import StreamTask
 from tests.unit.streams.test_streams_batches import Collected
 
@@ -383,3 +389,52 @@ def test_a_partition_that_cannot_be_told_or_is_not_there_is_a_failure_of_its_rec
             topic.pipe_input("k", 2)
         with pytest.raises(ProcessingError, match="KeyError"):
             topic.pipe_input("k", 4)
+
+
+def _kept(value_serde: Any) -> Materialized:
+    return Materialized("kept", key_serde=S, value_serde=value_serde)
+
+
+TEXTS = Consumed(key_serde=S, value_serde=S)
+WRONG_SERDES: dict[str, Callable[[StreamsBuilder], object]] = {
+    "a table of a stream": lambda b: b.stream("in", TEXTS).to_table(_kept(LONG)),
+    "a filtered table": lambda b: b.table("in", TEXTS).filter(lambda k, v: True, _kept(LONG)),
+    "two tables": lambda b: b.table("in", TEXTS).left_join(b.table("u", TEXTS), lambda a, c: a, _kept(LONG)),
+    "a suppression": lambda b: (
+        b.stream("in", TEXTS)
+        .group_by_key()
+        .reduce(lambda a, c: a, _kept(S))
+        .map_values(lambda v: object())
+        .suppress(Suppressed.until_time_limit(10, BufferConfig.unbounded()))
+    ),
+    "two streams": lambda b: b.stream("in", TEXTS).join_stream(
+        b.stream("u", TEXTS),
+        lambda a, c: a,
+        JoinWindows.of_time_difference_with_no_grace(5),
+        StreamJoined(key_serde=S, value_serde=LONG, other_value_serde=S),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SERDES)
+def test_what_a_store_cannot_write_is_a_failure_of_its_record(name: str) -> None:
+    builder = StreamsBuilder()
+    WRONG_SERDES[name](builder)
+    config = {"default.key.serde": S, "default.value.serde": S}
+    with TopologyTestDriver(builder.build(), config) as driver, pytest.raises(ProcessingError, match="in-0 offset 0"):
+        driver.create_input_topic("in", S, S).pipe_input("k", "text")
+    with TopologyTestDriver(builder.build(), config, handlers=ErrorHandlers(processing=go_on)) as driver:
+        driver.create_input_topic("in", S, S).pipe_input("k", "text")
+        assert sum(driver.dropped_records.values()) == 1
+
+
+def test_a_full_disk_is_no_failure_of_a_record() -> None:
+    def fails(value: int) -> int:
+        raise StateStoreError("disk full")
+
+    builder = StreamsBuilder()
+    builder.stream("in", LONGS).map_values(fails).foreach(lambda k, v: None)
+    with TopologyTestDriver(builder.build(), handlers=ErrorHandlers(processing=go_on)) as driver:
+        topic = driver.create_input_topic("in", S, LONG)
+        with pytest.raises(StateStoreError, match="disk full"):
+            topic.pipe_input("k", 1)
