@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from engine.registry.errors import InvalidSchema
@@ -77,11 +79,11 @@ class AvroSchema:
     @classmethod
     def parse(cls, text: str, references: tuple[ResolvedReference, ...] = (), *, is_new: bool = False) -> AvroSchema:
         """Raises: InvalidSchema."""
-        parser = _Parser(validates_defaults=False)
+        parser = _Parser()
         for reference in references:
             parser.parse(_loaded(reference.text, f"reference {reference.name}"), "")
         foreign = dict(parser.names)
-        parser.validates_defaults = is_new
+        parser.is_new = is_new
         try:
             return cls(parser.parse(_loaded(text, "the schema"), ""), foreign)
         except RecursionError:
@@ -111,16 +113,39 @@ def _loaded(text: str, what: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """As Java writes it, whose floats look otherwise where they are very large or small."""
+    floats: dict[str, str] = {}
+    text = json.dumps(_without_floats(value, floats), ensure_ascii=False, separators=(",", ":"))
+    return re.sub(r'"float [0-9a-f]{32}"', lambda found: floats.get(found[0], found[0]), text) if floats else text
+
+
+def _without_floats(value: Any, floats: dict[str, str]) -> Any:
+    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 1e7:
+        place = f"float {uuid.uuid4().hex}"
+        floats[f'"{place}"'] = java_double(value)
+        return place
+    if isinstance(value, dict):
+        return {name: _without_floats(each, floats) for name, each in value.items()}
+    return [_without_floats(each, floats) for each in value] if isinstance(value, list) else value
+
+
+def java_double(value: float) -> str:
+    """A number as ``Double.toString`` shows it where it has an exponent."""
+    _, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int), "JSON has no others"
+    shown = "".join(map(str, digits))
+    sign = "-" if value < 0 else ""
+    return f"{sign}{shown[0]}.{shown[1:] or '0'}E{exponent + len(shown) - 1}"
 
 
 # -- parsing ----------------------------------------------------------------------------------------------------------
 
 
 class _Parser:
-    def __init__(self, *, validates_defaults: bool) -> None:
+    def __init__(self) -> None:
         self.names: dict[str, AvroType] = {}
-        self.validates_defaults = validates_defaults
+        # What is there already may have names and defaults that no registry should have taken.
+        self.is_new = False
         self._depth = 0
 
     def parse(self, node: Any, space: str) -> AvroType:
@@ -163,6 +188,8 @@ class _Parser:
     def _object(self, node: dict[str, Any], space: str) -> AvroType:
         kind = node.get("type")
         if isinstance(kind, (dict, list)):
+            if self.is_new:
+                raise InvalidSchema(f"a 'type' that is no name stands where only a field has one: {_shown(node)}")
             return self.parse(kind, space)
         if not isinstance(kind, str):
             raise InvalidSchema(f"a type has no 'type': {_shown(node)}")
@@ -179,19 +206,19 @@ class _Parser:
         return self._by_name(kind, space)
 
     def _named(self, kind: str, node: dict[str, Any], space: str, properties: dict[str, Any]) -> AvroType:
-        name, namespace = _name_of(kind, node, space)
+        name, namespace = self._name_of(kind, node, space)
         made = AvroType(kind, name, namespace, _doc(node, name), properties=properties)
         made.aliases = tuple(
             each if "." in each or not namespace else f"{namespace}.{each}" for each in _strings(node, "aliases", name)
         )
         if made.full_name in self.names:
             raise InvalidSchema(f"{made.full_name} is defined twice")
-        if name in _ALL and not namespace:
+        if name in PRIMITIVES and not namespace:
             raise InvalidSchema(f"{name} is the name of one of Avro's own types")
         self.names[made.full_name] = made
         if kind == "fixed":
             size = node.get("size")
-            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _RANGES["int"]:
                 raise InvalidSchema(f"fixed {made.full_name}: its size is a number of bytes, not {_shown(size)}")
             made.size = size
         elif kind == "enum":
@@ -205,7 +232,7 @@ class _Parser:
             raise InvalidSchema(f"enum {made.full_name} has no symbols")
         made.symbols = tuple(_strings(node, "symbols", made.full_name))
         for symbol in made.symbols:
-            _check_name(symbol, f"a symbol of {made.full_name}")
+            self._check_name(symbol, f"a symbol of {made.full_name}")
         if len(set(made.symbols)) < len(made.symbols):
             raise InvalidSchema(f"enum {made.full_name} has a symbol twice")
         default = made.properties.pop("default", None)
@@ -229,7 +256,7 @@ class _Parser:
 
     def _field(self, record: AvroType, node: dict[str, Any]) -> AvroField:
         name = node.get("name")
-        _check_name(name, f"a field of {record.full_name}")
+        self._check_name(name, f"a field of {record.full_name}")
         where = f"{record.full_name}.{name}"
         order = node.get("order", "ascending")
         if not isinstance(order, str) or order.lower() not in _ORDERS:
@@ -243,29 +270,29 @@ class _Parser:
             tuple(_strings(node, "aliases", where)),
             {each: value for each, value in node.items() if each not in _FIELD_RESERVED},
         )
-        if self.validates_defaults and found.default is not NO_DEFAULT and not is_value_of(found.type, found.default):
+        if self.is_new and found.default is not NO_DEFAULT and not is_value_of(found.type, found.default):
             raise InvalidSchema(f"{where}: the default {_shown(found.default)} is no {_what(found.type)}")
         return found
 
+    def _name_of(self, kind: str, node: dict[str, Any], space: str) -> tuple[str, str]:
+        name = node.get("name")
+        if not isinstance(name, str) or not name:
+            raise InvalidSchema(f"a type {kind} has no name")
+        if "." in name:
+            namespace, _, name = name.rpartition(".")
+        else:
+            given = node.get("namespace", space)
+            if given is not None and not isinstance(given, str):
+                raise InvalidSchema(f"{name}: a namespace is a text, not {_shown(given)}")
+            namespace = given or ""
+        self._check_name(name, f"a type {kind}")
+        for part in namespace.split(".") if namespace else ():
+            self._check_name(part, f"a part of the namespace {namespace!r}")
+        return name, namespace
 
-def _name_of(kind: str, node: dict[str, Any], space: str) -> tuple[str, str]:
-    name = node.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidSchema(f"a type {kind} has no name")
-    if "." in name:
-        namespace, _, name = name.rpartition(".")
-    else:
-        given = node.get("namespace", space)
-        if given is not None and not isinstance(given, str):
-            raise InvalidSchema(f"{name}: a namespace is a text, not {_shown(given)}")
-        namespace = given or ""
-    _check_name(name, f"a type {kind}")
-    return name, namespace
-
-
-def _check_name(name: Any, what: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidSchema(f"{_shown(name)} is no name for {what}: letters, digits and _, no digit first")
+    def _check_name(self, name: Any, what: str) -> None:
+        if not isinstance(name, str) or not name or (self.is_new and not _NAME.fullmatch(name)):
+            raise InvalidSchema(f"{_shown(name)} is no name for {what}: letters, digits and _, no digit first")
 
 
 def _doc(node: dict[str, Any], where: str) -> str | None:

@@ -30,6 +30,10 @@ from engine.registry.schema import Reference, ResolvedReference, Schema, parse_s
         ('{"type":"enum","name":"E","symbols":["A","A"]}', "symbol twice"),
         ('{"type":"enum","name":"E","symbols":["A"],"default":"B"}', "none of its symbols"),
         ('{"type":"fixed","name":"F","size":-1}', "number of bytes"),
+        ('{"type":"fixed","name":"F","size":2147483648}', "number of bytes"),
+        ('{"type":"fixed","name":"F","namespace":"my-shop","size":1}', "part of the namespace 'my-shop'"),
+        ('{"type":"fixed","name":"a..F","size":1}', "part of the namespace 'a.'"),
+        ('{"type":{"type":"int"}}', "only a field has one"),
         ('["int","int"]', "twice in a union"),
         ('["int",["null"]]', "directly in another"),
         ('{"type":"array"}', "no 'items'"),
@@ -42,9 +46,31 @@ def test_what_is_no_avro_schema_is_refused_with_the_reason(text: str, said: str)
         parse_schema("AVRO", text, is_new=True)
 
 
-def test_a_bad_default_of_an_old_schema_does_not_take_it_away() -> None:
-    text = '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}'
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}',
+        '{"type":"record","name":"R-1","namespace":"my-shop","fields":[{"name":"a-b","type":"int"}]}',
+    ],
+)
+def test_bad_defaults_and_names_of_an_old_schema_do_not_take_it_away(text: str) -> None:
     assert parse_schema("AVRO", text).canonical == text
+
+
+def test_avros_texts_are_those_of_its_java_library() -> None:
+    # As Avro 1.12.2 wrote them.
+    for number, shown in (
+        ("0.001", "0.001"),
+        ("0.0001", "1.0E-4"),
+        ("-12345678.9", "-1.23456789E7"),
+        ("1e21", "1.0E21"),
+    ):
+        text = '{"type":"record","name":"R","fields":[{"name":"f","type":"double","default":%s,"float 1":"float 1"}]}'
+        assert parse_schema("AVRO", text % number, is_new=True).canonical == text % shown
+    # Avro's complex types are names like others.
+    for name in ("record", "map"):
+        text = f'{{"type":"record","name":"{name}","fields":[]}}'
+        assert parse_schema("AVRO", text, is_new=True).canonical == text
 
 
 def test_avro_is_stored_in_one_layout_with_what_references_bring_left_out() -> None:
