@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+from collections import deque
 from pathlib import Path
 
 import fastavro
@@ -126,6 +127,12 @@ def test_a_pattern_that_takes_for_ever_matches_nothing(monkeypatch: pytest.Monke
     assert not json_patterns.found_in(r"^(a+)+$", "a" * 40 + "!")
     assert json_patterns.found_in("^s_", "s_b")
     assert not json_patterns.found_in("(", "(")
+    # One slow pattern after another would keep everybody waiting.
+    monkeypatch.setattr(json_patterns, "_given_up", deque(json_patterns._given_up * 5, maxlen=5))
+    assert len(json_patterns._given_up) == 5
+    with pytest.raises(InvalidSchema, match="simpler"):
+        json_patterns.found_in(r"^(b+)+$", "b")
+    assert json_patterns.found_in("^t_", "t_b")
 
 
 def test_a_text_of_blanks_is_no_descriptor_and_is_found_to_be_none_at_once() -> None:
