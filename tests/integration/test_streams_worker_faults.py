@@ -18,6 +18,7 @@ from engine.streams import Consumed, Grouped, Materialized, Produced, Serdes, St
 from engine.streams.runtime import classic_membership, clients, task_directories
 from engine.streams.runtime.config import StreamsConfig, StreamsConfigError
 from engine.streams.runtime.coordinator import GroupCoordinator
+from engine.streams.runtime.output import Output
 from engine.streams.runtime.worker import Worker
 from engine.streams.runtime.worker_state import WorkerState
 from engine.streams.runtime.worker_task import Phase
@@ -299,3 +300,30 @@ def test_a_worker_that_was_stopped_for_a_session_knows_that_its_tasks_may_be_els
         assert membership.is_sure
         membership.session_s = 0.0
         assert not membership.is_sure
+
+
+def test_what_keeps_a_task_from_its_input_is_told_and_the_worker_leaves_its_group(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    settings = {"application_id": source, "auto_offset_reset": "none"}
+    with Running(cluster, copied(output, source), tmp_path, **settings) as run:
+        wait_until("its end", lambda: run.worker.state is WorkerState.ERROR, 10)
+    assert "no offset is committed, and auto.offset.reset is none: commit one" in str(run.error)
+    assert run.worker.membership.member_epoch == 0
+
+
+def test_a_worker_whose_last_commit_fails_does_not_end_as_if_all_were_well(
+    cluster: KafkaCluster, topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = topics.create("source"), topics.create("output")
+    settings = {"application_id": source, "commit_interval_ms": 60_000}
+
+    def fails(*_: object) -> None:
+        raise StreamsError("records were not written")
+
+    with Running(cluster, copied(output, source), tmp_path, **settings) as run:
+        run.until_it_runs(1)
+        monkeypatch.setattr(Output, "flush", fails)
+    assert str(run.error) == "the last commit failed: records were not written"
+    assert run.worker.state is WorkerState.ERROR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -29,6 +29,7 @@ class InputReader:
         self._consumer: Any = make_consumer(config, "main", client_id)
         self._resets = resets
         self._gate = gate
+        self._assigned: set[Partition] = set()
         self._lost: set[Partition] = set()
         """Partitions that had no such offset: they are not read until the next look."""
         self._begun_anew: set[Partition] = set()
@@ -40,25 +41,31 @@ class InputReader:
         self._consumer.close()
 
     def begin(self, each: WorkerTask) -> None:
-        """Read a task's input from where it is committed."""
-        if each.inputs:
-            self._consumer.incremental_assign(
-                [
-                    TopicPartition(*at, self._resets.begin(self._consumer, at, each.committed.get(at)))
-                    for at in sorted(each.inputs)
-                ]
-            )
+        """Read a task's input from where it is committed.
+
+        Raises:
+            StreamsError: nothing is committed, and the topic's policy is not to begin then.
+        """
+        self._assign({at: self._resets.begin(self._consumer, at, each.committed.get(at)) for at in sorted(each.inputs)})
 
     def end(self, each: WorkerTask) -> None:
         """Read no more of a task's input."""
         if each.paused:
             # librdkafka keeps a pause for whoever reads the partition next.
             self._consumer.resume([TopicPartition(*at) for at in each.paused])
-        assigned = each.inputs - self._lost
         self._lost -= each.inputs
         self._begun_anew -= each.inputs
-        if assigned:
-            self._consumer.incremental_unassign([TopicPartition(*at) for at in assigned])
+        self._unassign(each.inputs & self._assigned)
+
+    def _assign(self, offsets: Mapping[Partition, int]) -> None:
+        if offsets:
+            self._consumer.incremental_assign([TopicPartition(*at, offset) for at, offset in offsets.items()])
+            self._assigned.update(offsets)
+
+    def _unassign(self, partitions: Collection[Partition]) -> None:
+        if partitions:
+            self._consumer.incremental_unassign([TopicPartition(*at) for at in partitions])
+            self._assigned.difference_update(partitions)
 
     def fetch(self, by_input: Mapping[Partition, WorkerTask], timeout_s: float) -> None:
         """Give tasks what there is of their input, in a gap of the worker's."""
@@ -91,7 +98,7 @@ class InputReader:
         elif is_out_of_range(message):
             if at not in self._lost:
                 self._lost.add(at)
-                self._consumer.incremental_unassign([TopicPartition(*at)])
+                self._unassign((at,))
         elif message.error().fatal():
             raise KafkaException(message.error())
         else:
@@ -131,4 +138,4 @@ class InputReader:
                     log.warning("%s-%d: the offset is not in the log any more, begins at %s", *at, policy)
                 each.positions.pop(at, None)
                 self._lost.discard(at)
-                self._consumer.incremental_assign([TopicPartition(*at, offset)])
+                self._assign({at: offset})

@@ -217,24 +217,32 @@ class Worker:
                 clean = self._guarded(lambda: self._close_tasks(list(self.tasks.values())))
                 log.info("stopped %s", "cleanly" if clean else "after its tasks were lost")
         except (StreamsError, KafkaException, KafkaError, ClientError) as error:
-            log.error("the last commit failed: %s", error)
             failed = True
+            raise StreamsError(f"the last commit failed: {error}") from error
         finally:
-            self._drop_all(reopen=False)
-            self._works = False
-            if self._server is not None:
-                self._server.close()
-            self.membership.close()
-            self.changelogs.close()
-            self._globals.close()
-            if self._reader is not None:
-                self._reader.close()
-            self._output.close()
-            self._topics.close()
-            self._process_id.replace_member("")
-            self._process_id.release()
-            self._gate.give()
-            self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)
+            try:
+                self._drop_all(reopen=False)
+            except BaseException:
+                failed = True
+                raise
+            finally:
+                self._release(failed)
+
+    def _release(self, failed: bool) -> None:
+        self._works = False
+        if self._server is not None:
+            self._server.close()
+        self.membership.close()
+        self.changelogs.close()
+        self._globals.close()
+        if self._reader is not None:
+            self._reader.close()
+        self._output.close()
+        self._topics.close()
+        self._process_id.replace_member("")
+        self._process_id.release()
+        self._gate.give()
+        self._become(WorkerState.ERROR if failed else WorkerState.NOT_RUNNING)
 
     def _open_server(self) -> None:
         """Listen, and let the group know where."""
