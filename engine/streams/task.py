@@ -343,7 +343,7 @@ class StreamTask:
 
     def buffered(self) -> dict[tuple[str, int], int]:
         """How many records wait, by partition (those that were ever given any)."""
-        return {at: len(queue.rows) for at, queue in self._queues.items()}
+        return {at: len(queue.rows) + len(queue.unread) for at, queue in self._queues.items()}
 
     # Processing.
 

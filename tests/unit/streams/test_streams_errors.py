@@ -152,6 +152,7 @@ def test_what_cannot_be_read_is_told_when_it_is_its_turn_with_the_offset_that_co
     fetched = [each if each.offset in readable else each._replace(value=b"no") for each in longs(*[1] * 7)]
     task.add_records("in", 0, fetched)
     assert (told, task.offsets_to_commit()) == ([0], {("in", 0): 1})
+    assert task.buffered() == {("in", 0): 6}  # those that cannot be read wait as well, and hold the fetch back
     assert task.process(0, limit=10) == 1
     assert (told, task.offsets_to_commit(), sent.values) == ([0, 2], {("in", 0): 3}, [100])
     with pytest.raises(StreamsSerializationError, match="in-0 offset 5"):
