@@ -22,7 +22,15 @@ from engine.registry.schema import (
     parse_schema,
 )
 from engine.registry.state import RegistryState
-from engine.registry.subject_names import DEFAULT_CONTEXT, GLOBAL_CONTEXT, context_of, normal, referred, split
+from engine.registry.subject_names import (
+    DEFAULT_CONTEXT,
+    check_scope,
+    check_subject,
+    context_of,
+    referred,
+    scopes,
+    split,
+)
 from engine.registry.topic_records import Key, Record, StoredSchema
 
 SCHEMA_TYPES = (JSON, PROTOBUF, AVRO)
@@ -233,7 +241,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: as Confluent's registry; 40901 with all that keeps it from being compatible.
         """
-        _check_subject(subject)
+        check_subject(subject)
         # Before anything else, also where nothing may be written: producers register what has long been there.
         known = await self._registered(subject, schema, version, schema_id, normalize)
         if known is not None:
@@ -455,7 +463,7 @@ class SchemaRegistry:
     def config_in_scope(self, subject: str) -> dict[str, Any]:
         """What holds for a subject: its own, its context's, or that of all."""
         found: dict[str, Any] = {"compatibilityLevel": str(Compatibility.BACKWARD)}
-        for scope in reversed(_scopes(subject)):
+        for scope in reversed(scopes(subject)):
             found |= self.state.configs.get(scope, {})
         return found
 
@@ -465,7 +473,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 42203, 42205, or something that this registry does not do.
         """
-        _check_scope(subject)
+        check_scope(subject)
         wanted = {name: value for name, value in wanted.items() if name in _CONFIG_KEYS or value is not None}
         unknown = [name for name in wanted if name not in _CONFIG_KEYS]
         if unknown:
@@ -509,7 +517,7 @@ class SchemaRegistry:
         for_all = self.state.modes.get(None, Mode.READWRITE)
         if for_all == Mode.READONLY_OVERRIDE:
             return Mode.READONLY_OVERRIDE
-        for scope in _scopes(subject):
+        for scope in scopes(subject):
             found = self.state.modes.get(scope)
             if found is not None:
                 # What a registry of somebody else's may say (FORWARD): it is not for us to write then.
@@ -522,7 +530,7 @@ class SchemaRegistry:
         Raises:
             RegistryError: 42204, 42205.
         """
-        _check_scope(subject)
+        check_scope(subject)
         if wanted not in list(Mode):
             raise RegistryError(
                 errors.INVALID_MODE,
@@ -574,33 +582,6 @@ class SchemaRegistry:
             raise RegistryError(errors.NOT_PERMITTED, f"{where} is not in import mode")
         if schema_id < 0 and is_import:
             raise RegistryError(errors.NOT_PERMITTED, f"{where} is not in read-write mode")
-
-
-def _scopes(subject: str) -> list[str | None]:
-    """Whose config or mode counts, nearest first."""
-    context = context_of(subject)
-    scopes: list[str | None] = [normal(subject)] if subject else []
-    if context != DEFAULT_CONTEXT:
-        scopes.append(f":{context}:")
-    return [*scopes, None, f":{GLOBAL_CONTEXT}:"]
-
-
-def _check_subject(subject: str) -> None:
-    context, name = split(subject)
-    if not name or context == GLOBAL_CONTEXT:
-        raise _no_subject_name(subject)
-    _check_scope(subject)
-
-
-def _check_scope(subject: str | None) -> None:
-    """Of a config or a mode: a subject, a context, or all."""
-    context, name = split(subject or "")
-    if name in ("__GLOBAL", "__EMPTY") or any(ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0 for each in context + name):
-        raise _no_subject_name(subject or "")
-
-
-def _no_subject_name(subject: str) -> RegistryError:
-    return RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
 
 
 def _no_reference(reference: Reference) -> InvalidSchema:

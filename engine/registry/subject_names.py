@@ -5,6 +5,9 @@ Each context counts its ids for itself. Source: "Schema Contexts" in Confluent's
 
 from __future__ import annotations
 
+from engine.registry import errors
+from engine.registry.errors import RegistryError
+
 DEFAULT_CONTEXT = "."
 GLOBAL_CONTEXT = ".__GLOBAL"
 # Before a prefix of subjects: whatever the context.
@@ -57,6 +60,15 @@ def referred(parent: str, subject: str) -> str:
     return qualified(context_of(parent), subject)
 
 
+def scopes(subject: str) -> list[str | None]:
+    """Whose config or mode counts, nearest first."""
+    context = context_of(subject)
+    scopes: list[str | None] = [normal(subject)] if subject else []
+    if context != DEFAULT_CONTEXT:
+        scopes.append(f":{context}:")
+    return [*scopes, None, f":{GLOBAL_CONTEXT}:"]
+
+
 def has_prefix(subject: str, prefix: str) -> bool:
     """Whether ``subjectPrefix`` takes a subject: ``:*:x`` in all contexts, ``:.c:x`` in one, ``x`` in the default's."""
     context, name = split(subject)
@@ -64,3 +76,22 @@ def has_prefix(subject: str, prefix: str) -> bool:
         return name.startswith(prefix[len(_ANY) :])
     wanted, start = split(prefix)
     return context == wanted and name.startswith(start)
+
+
+def check_subject(subject: str) -> None:
+    """Raises: RegistryError: no schema can be registered under the name (42208)."""
+    context, name = split(subject)
+    if not name or context == GLOBAL_CONTEXT:
+        raise _no_subject_name(subject)
+    check_scope(subject)
+
+
+def check_scope(subject: str | None) -> None:
+    """Of a config or a mode: a subject, a context, or all. Raises: RegistryError: there is no such thing (42208)."""
+    context, name = split(subject or "")
+    if name in ("__GLOBAL", "__EMPTY") or any(ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0 for each in context + name):
+        raise _no_subject_name(subject or "")
+
+
+def _no_subject_name(subject: str) -> RegistryError:
+    return RegistryError(errors.INVALID_SUBJECT, f"The specified subject '{subject}' is not a valid subject name.")
