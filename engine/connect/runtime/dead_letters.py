@@ -106,9 +106,9 @@ class DeadLetterQueue:
             ConnectError: something is not.
         """
         left = self._producer.flush(_FLUSH_S)
-        failure, self._failure = self._failure, ""
-        if failure or left:
-            why = failure or f"{left} records are not acknowledged"
+        if self._failure or left:
+            # Told every time from now on: a task that failed of it commits once more as it closes.
+            why = self._failure or f"{left} records are not acknowledged"
             raise ConnectError(f"Could not write to the dead letter queue topic {self._topic}: {why}")
 
     def close(self) -> None:

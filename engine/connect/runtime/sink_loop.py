@@ -184,6 +184,7 @@ class SinkLoop:
         self._committed: dict[TopicPartition, int] = {}
         self._redelivering = False
         self._opening = False
+        self._gave_some_up = False
         self._really_paused: set[TopicPartition] = set()
         self._failure: BaseException | None = None
         self._commit_at = 0.0
@@ -250,8 +251,16 @@ class SinkLoop:
                     self._committed[at] = message.offset()
                 self._next[at] = message.offset() + 1
                 self._control.wrote_to(message.topic())
+            self._know_where_it_began(messages)
             self._take(messages)
         self._deliver()
+
+    def _know_where_it_began(self, messages: Sequence[Any]) -> None:
+        """What has no committed offset yet is read again from its first record on, if that cannot be committed."""
+        for at in self._next.keys() - self._committed.keys():
+            self._committed[at] = next(
+                each.offset() for each in messages if each.partition() == at.partition and each.topic() == at.topic
+            )
 
     def _take(self, messages: list[Any]) -> None:
         batch = self._stages.column(messages) if not self._records else None
@@ -279,6 +288,10 @@ class SinkLoop:
             records = [each for each in messages if each.error() is None] if messages else []
             if len(records) != len(messages):
                 self._look_at([each for each in messages if each.error() is not None])
+            if self._gave_some_up:
+                # A record may have been read before its partition went, in this very poll.
+                self._gave_some_up = False
+                records = [each for each in records if (each.topic(), each.partition()) in self.assigned]
             if records or time.monotonic() >= until or self._control.stopping:
                 return records
 
@@ -437,6 +450,7 @@ class SinkLoop:
                 self._current.pop(each, None)
                 self._committed.pop(each, None)
             self.assigned -= partitions
+            self._gave_some_up = True
             self._really_paused -= partitions
             self.context.paused -= partitions
             self._records = [each for each in self._records if _origin(each) not in partitions]

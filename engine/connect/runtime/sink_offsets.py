@@ -21,6 +21,7 @@ _STILL_RUNNING = (
     "connector is in a stopped state, this operation can be safely retried. If it doesn't eventually succeed, the "
     "Connect cluster may need to be restarted to get rid of the zombie sink tasks."
 )
+_PARTITION_BITS, _OFFSET_BITS = 32, 64
 _BUSY = (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NON_EMPTY_GROUP, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)
 
 Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]]
@@ -46,6 +47,7 @@ def parsed(offsets: Pairs) -> dict[TopicPartition, int | None]:
             raise BadRequest("Kafka partitions must be valid numbers and may not be null")
         number = _number(
             partition[PARTITION],
+            _PARTITION_BITS,
             "Failed to parse the following Kafka partition value in the provided offsets: '{}'. Partition values for "
             "sink connectors need to be integers.",
         )
@@ -57,17 +59,19 @@ def parsed(offsets: Pairs) -> dict[TopicPartition, int | None]:
             raise BadRequest(f"The offset for a sink connector should either be null or contain the key '{OFFSET}'")
         found[at] = _number(
             offset[OFFSET],
+            _OFFSET_BITS,
             "Failed to parse the following Kafka offset value in the provided offsets: '{}'. Offset values for sink "
             "connectors need to be integers.",
         )
     return found
 
 
-def _number(value: Any, message: str) -> int:
+def _number(value: Any, bits: int, message: str) -> int:
     try:
-        if isinstance(value, bool):
+        number = int(str(value))
+        if isinstance(value, bool) or not -(1 << bits - 1) <= number < 1 << bits - 1:
             raise ValueError
-        return int(str(value))
+        return number
     except ValueError:
         raise BadRequest(message.format(value)) from None
 
