@@ -58,6 +58,16 @@ class Change:
     only_failed: bool = False
     level: str = ""
 
+    def stronger(self, other: Change | None) -> Change:
+        """Of two restarts that wait, the one that restarts more (``RestartRequest.compareTo``); else the newer, this."""
+        if other is None or self._impact >= other._impact:
+            return self
+        return other
+
+    @property
+    def _impact(self) -> tuple[bool, bool]:
+        return not self.only_failed, self.include_tasks
+
 
 NOTHING = Change("nothing")
 

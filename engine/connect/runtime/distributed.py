@@ -107,14 +107,9 @@ class DistributedHerder(DistributedWork):
             await self._store.write_unprivileged(target_state_records(name, state))
             return
 
-        async def stop() -> None:
-            # Running without tasks is a sound state, stopped with tasks is not.
-            await self._write_task_configs(name, [])
-            await self._store.write_unprivileged(target_state_records(name, state))
-
         async with self._changing:
             self._lead("Only the leader can transition connectors to the STOPPED state.")
-            await stop()
+            await self._write_stop(name)
 
     async def restart(self, name: str, *, include_tasks: bool, only_failed: bool) -> ConnectorStatus:
         if include_tasks or only_failed:

@@ -16,6 +16,7 @@ from engine.connect.runtime.config_state import (
     Records,
     SessionKey,
     session_key_records,
+    target_state_records,
     task_count_records,
     task_records,
 )
@@ -62,6 +63,7 @@ class DistributedWork(WorkerHerder):
         self._offset_stores = OffsetStores(config, self.offsets_store, client_id)
         self._group: GroupWork | None = None
         self._changing = asyncio.Lock()
+        self._writing_tasks = asyncio.Lock()
         self._living: asyncio.Task[None] | None = None
         self._stopping = False
         self._reconfiguring: dict[str, asyncio.Task[None]] = {}
@@ -194,7 +196,7 @@ class DistributedWork(WorkerHerder):
             case "target":
                 self._changed_targets.add(name)
             case "restart":
-                self._restarts[name] = change
+                self._restarts[name] = change.stronger(self._restarts.get(name))
             case "session_key":
                 self._track_key()
             case "logger":
@@ -382,9 +384,19 @@ class DistributedWork(WorkerHerder):
         await leader_client.put_task_configs(url, name, configs, self._key(), self._algorithm())
 
     async def _write_task_configs(self, name: str, configs: Sequence[Mapping[str, str]]) -> None:
-        if configs and self.configs.target(name) == "STOPPED":
-            raise BadRequest(f"Cannot submit non-empty set of task configs for stopped connector {name}")
-        await self._write(task_records(name, configs))
+        async with self._writing_tasks:
+            if configs and self.configs.target(name) == "STOPPED":
+                raise BadRequest(f"Cannot submit non-empty set of task configs for stopped connector {name}")
+            await self._write(task_records(name, configs))
+
+    async def _write_stop(self, name: str) -> None:
+        """No tasks, and then STOPPED; nobody's task configs come between the two.
+
+        Running without tasks is a sound state, stopped with tasks is not.
+        """
+        async with self._writing_tasks:
+            await self._write(task_records(name, []))
+            await self._store.write_unprivileged(target_state_records(name, "STOPPED"))
 
     async def _write(self, records: Records) -> None:
         try:
