@@ -59,7 +59,7 @@ class Change:
     level: str = ""
 
     def stronger(self, other: Change | None) -> Change:
-        """Of two restarts that wait, the one that restarts more (``RestartRequest.compareTo``); else the newer, this."""
+        """Of two restarts that wait, the one that restarts more (``RestartRequest.compareTo``), or this one."""
         if other is None or self._impact >= other._impact:
             return self
         return other
