@@ -36,7 +36,12 @@ def _parse(text: str, **hooks: Any) -> Any:
         refuse(f"{constant} is no JSON")
 
     try:
-        return json.loads(text, parse_constant=no, **hooks)
+        found = json.loads(text, parse_constant=no, **hooks)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError:
+        refuse("it has half of a character (a surrogate alone), which no topic can keep")
     except RecursionError:
         refuse("it is nested too deeply")
     except ValueError as error:

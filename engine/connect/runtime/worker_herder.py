@@ -278,5 +278,8 @@ class WorkerHerder(Herder):
         return looked
 
 
-def _as_key(partition: Mapping[str, Any]) -> Any:
-    return tuple(partition.items())
+def _as_key(value: Any) -> Any:
+    """A source partition as a key: its items; what is nested in it likewise."""
+    if isinstance(value, Mapping):
+        return tuple((name, _as_key(each)) for name, each in value.items())
+    return tuple(map(_as_key, value)) if isinstance(value, list) else value

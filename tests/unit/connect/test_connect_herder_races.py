@@ -1,8 +1,9 @@
-"""Requests to a group's leader that come at the same time."""
+"""Requests to a group's leader: those that come at the same time, and offsets of an odd shape."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine.connect.runtime.config_state import Change, ConfigState, Records, connector_records, task_records
 from engine.connect.runtime.distributed import DistributedHerder
 from engine.connect.runtime.herder import BadRequest
+from engine.connect.runtime.offset_store import FileOffsetStore
 from engine.connect.runtime.worker_config import WorkerConfig
 
 
@@ -65,3 +67,20 @@ async def test_a_restart_of_all_is_not_forgotten_for_one_of_what_failed(herder: 
     for change in (everything, Change("restart", "c"), Change("restart", "c", include_tasks=True, only_failed=True)):
         herder._changed(change, True)
     assert herder._restarts == {"c": everything}
+
+
+async def test_offsets_are_reset_of_source_partitions_that_have_lists_in_them(
+    herder: DistributedHerder, tmp_path: Path
+) -> None:
+    store = FileOffsetStore(str(tmp_path / "offsets"))
+    await store.put("c", [({"tables": ["a", {"b": 1}]}, {"at": 7})])
+
+    async def store_of(_: str) -> FileOffsetStore:
+        return store
+
+    told: list[object] = []
+    herder.worker.offsets_of = store_of
+    connector = SimpleNamespace(alter_offsets=lambda configs, offsets: told.append(dict(offsets)) or True)
+    assert await herder._alter_source("c", connector, {}, None)
+    assert told == [{(("tables", ("a", (("b", 1),))),): None}]
+    assert (await store.index()).all("c") == []

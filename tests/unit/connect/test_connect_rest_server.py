@@ -67,10 +67,12 @@ async def test_foreign_names_and_pages_are_refused_without_a_token_too() -> None
         (b"\xff\xfe", "application/json", 500),
         (b"[" * 200_000, "application/json", 500),
         (b'{"name": NaN}', "application/json", 500),
+        (b'{"name": "half of a character: \\ud800", "config": {}}', "application/json", 500),
+        (b'{"name": "both halves: \\ud83d\\ude00", "config": {}}', "application/json", 503),
         (b"{}", "text/plain", 415),
         (b"x" * (17 << 20), "application/json", 413),
     ],
-    ids=["no UTF-8", "deep", "no JSON", "text", "large"],
+    ids=["no UTF-8", "deep", "no JSON", "half of a character", "both halves", "text", "large"],
 )
 async def test_broken_bodies_are_answered_and_the_server_goes_on(data: bytes, content_type: str, status: int) -> None:
     async with server() as url:
