@@ -153,31 +153,3 @@ class DemandingTask(SinkTask):
 
     def stop(self) -> None:
         self._say("stop")
-
-
-class ForgetfulSink(DemandingSink):
-    """Has what it was given written when offsets are committed; the first time that fails, and all of it is lost."""
-
-    @classmethod
-    def task_class(cls) -> type[SinkTask]:
-        return ForgetfulTask
-
-
-class ForgetfulTask(SinkTask):
-    def start(self, props: Props) -> None:
-        self._file = Path(props["file"])
-        self._held: list[str] = []
-        self._has_failed = False
-
-    def put(self, records: Sequence[SinkRecord]) -> None:
-        self._held += [str(each.value) for each in records]
-
-    def flush(self, offsets: Mapping[TopicPartition, int]) -> None:
-        held, self._held = self._held, []
-        if not self._has_failed:
-            self._has_failed = True
-            raise ConnectError("the disk is full")
-        with self._file.open("a") as file:
-            file.writelines(f"{each}\n" for each in held)
-
-    def stop(self) -> None: ...

@@ -133,20 +133,3 @@ def test_a_sink_is_retried_rewound_paused_and_heard_about_bad_records(cluster: K
         assert worker.ask("GET", "/connectors/demanding/offsets")[1] == {"offsets": new}
     finally:
         worker.end()
-
-
-def test_a_flush_that_fails_before_anything_was_committed_goes_back_to_the_beginning(
-    cluster: KafkaCluster, tmp_path: Path
-) -> None:
-    cluster.create_topic("forgotten", partitions=1)
-    producer = Producer({"bootstrap.servers": cluster.bootstrap_servers})
-    for value in ("one", "two"):
-        producer.produce("forgotten", value)
-    producer.flush()
-    written = tmp_path / "written.txt"
-    worker = ConnectWorker(standalone(cluster.bootstrap_servers, tmp_path), tmp_path).start().ready()
-    try:
-        worker.create("forgetful", connector__class=f"{PLUGINS}.ForgetfulSink", file=str(written), topics="forgotten")
-        worker.until(lambda: written.exists() and lines_of(written) == ["one", "two"], 20, "they are lost")
-    finally:
-        worker.end()

@@ -245,11 +245,7 @@ class SinkLoop:
         if messages:
             self._messages, self._index = messages, None
             for message in messages:
-                at = TopicPartition(message.topic(), message.partition())
-                if at not in self._committed:
-                    # Nothing is: where it began is where a flush that fails goes back to.
-                    self._committed[at] = message.offset()
-                self._next[at] = message.offset() + 1
+                self._next[TopicPartition(message.topic(), message.partition())] = message.offset() + 1
                 self._control.wrote_to(message.topic())
             self._know_where_it_began(messages)
             self._take(messages)
