@@ -6,20 +6,18 @@ that was put is kept with the data: a store that is opened again goes on at that
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, Window, Windowed
 from engine.streams.serdes import Serde, session_store_key, split_session_store_key
 from engine.streams.stores.engines import SessionEngine, SessionItem
-from engine.streams.stores.state_store import StateStore, key_bytes
+from engine.streams.stores.state_store import StateStore, StoreNote, key_bytes
 from engine.streams.stores.window import first_kept
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NOTE = struct.Struct(">q")
 _MAX_TIME = 2**63 - 1
 
 
@@ -45,17 +43,15 @@ class SessionStore(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
-        self._note = engine.note()
-        if self._note is not None:
-            (self.observed_stream_time,) = _NOTE.unpack(self._note)
+        self._note = StoreNote(engine, ">q")
+        kept = self._note.read()
+        if kept is not None:
+            (self.observed_stream_time,) = kept
             self._forget()
 
     def commit(self, changelog_offset: int | None) -> None:
         """Make the store durable, with its time."""
-        note = _NOTE.pack(self.observed_stream_time)
-        if note != self._note:
-            self._note = note
-            self._bytes.set_note(note)
+        self._note.keep(self.observed_stream_time)
         super().commit(changelog_offset)
 
     def set(self, key: K, start: int, end: int, value: V | None, timestamp: int) -> None:
@@ -169,4 +165,4 @@ class SessionStore(StateStore, Generic[K, V]):
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
         self._kept_from = 0
-        self._note = None
+        self._note.forget()

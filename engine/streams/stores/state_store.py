@@ -6,12 +6,13 @@ gives them to its collector. A restored batch goes past the changelog, straight 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from engine.streams.errors import InvalidStateStoreError
 from engine.streams.records import NO_TIMESTAMP, ChangelogRecord
-from engine.streams.stores.engines import Engine
+from engine.streams.stores.engines import Engine, Noting
 
 
 class StoreContext(Protocol):
@@ -90,6 +91,32 @@ class StateStore:
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+
+class StoreNote:
+    """The numbers that a store keeps in the engine's note: its time first, so that it goes on at it when it is opened
+    again."""
+
+    def __init__(self, engine: Noting, layout: str) -> None:
+        """``layout`` is that of :mod:`struct`."""
+        self._engine = engine
+        self._layout = struct.Struct(layout)
+        self._kept = engine.note()
+
+    def read(self) -> tuple[int, ...] | None:
+        """What was kept last, None where nothing was."""
+        return None if self._kept is None else self._layout.unpack(self._kept)
+
+    def keep(self, *numbers: int) -> None:
+        """Have them in the engine's next commit."""
+        note = self._layout.pack(*numbers)
+        if note != self._kept:
+            self._kept = note
+            self._engine.set_note(note)
+
+    def forget(self) -> None:
+        """The engine was wiped."""
+        self._kept = None
 
 
 Writer = Callable[[Any], bytes]

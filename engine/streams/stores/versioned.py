@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from engine.streams.records import NO_HEADERS, NO_TIMESTAMP, ChangelogRecord, Headers
 from engine.streams.serdes import Serde
 from engine.streams.stores.engines import WindowEngine, WindowItem
-from engine.streams.stores.state_store import StateStore, key_bytes
+from engine.streams.stores.state_store import StateStore, StoreNote, key_bytes
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -30,7 +30,6 @@ NOT_PUT: Final = -(2**63)
 
 _NEWEST: Final = 2**63 - 1
 _FROM = struct.Struct(">q?")
-_NOTE = struct.Struct(">q")
 
 
 class VersionedRecord(NamedTuple, Generic[V]):
@@ -76,16 +75,14 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
-        self._note = engine.note()
-        if self._note is not None:
-            (self.observed_stream_time,) = _NOTE.unpack(self._note)
+        self._note = StoreNote(engine, ">q")
+        kept = self._note.read()
+        if kept is not None:
+            (self.observed_stream_time,) = kept
 
     def commit(self, changelog_offset: int | None) -> None:
         """Make the store durable, with its time: what is restored after that was late, or not, by it."""
-        note = _NOTE.pack(self.observed_stream_time)
-        if note != self._note:
-            self._note = note
-            self._bytes.set_note(note)
+        self._note.keep(self.observed_stream_time)
         super().commit(changelog_offset)
 
     def get(self, key: K, as_of: int | None = None) -> VersionedRecord[V] | None:
@@ -241,4 +238,4 @@ class VersionedKeyValueStore(StateStore, Generic[K, V]):
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
         self._kept_from = 0
-        self._note = None
+        self._note.forget()

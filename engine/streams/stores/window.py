@@ -22,14 +22,13 @@ from engine.streams.records import (
 )
 from engine.streams.serdes import Serde, split_window_store_key, window_store_key
 from engine.streams.stores.engines import WindowEngine, WindowItem
-from engine.streams.stores.state_store import StateStore, key_bytes
+from engine.streams.stores.state_store import StateStore, StoreNote, key_bytes
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 _TIME = struct.Struct(">q")
 _pack, _unpack_from = _TIME.pack, _TIME.unpack_from
-_NOTE = struct.Struct(">qI")
 _MAX_TIME = 2**63 - 1
 
 
@@ -73,17 +72,15 @@ class _Windows(StateStore, Generic[K, V]):
         self._bytes = engine
         self._write_key, self._read_key = key_serde.serialize, key_serde.deserialize
         self._write, self._read = value_serde.serialize, value_serde.deserialize
-        self._note = engine.note()
-        if self._note is not None:
-            self.observed_stream_time, self._sequence = _NOTE.unpack(self._note)
+        self._note = StoreNote(engine, ">qI")
+        kept = self._note.read()
+        if kept is not None:
+            self.observed_stream_time, self._sequence = kept
             self._forget()
 
     def commit(self, changelog_offset: int | None) -> None:
         """Make the store durable, with its time."""
-        note = _NOTE.pack(self.observed_stream_time, self._sequence)
-        if note != self._note:
-            self._note = note
-            self._bytes.set_note(note)
+        self._note.keep(self.observed_stream_time, self._sequence)
         super().commit(changelog_offset)
 
     def _put(
@@ -206,7 +203,7 @@ class _Windows(StateStore, Generic[K, V]):
         super().wipe()
         self.observed_stream_time = NO_TIMESTAMP
         self._kept_from = self._sequence = 0
-        self._note = None
+        self._note.forget()
 
 
 class WindowStore(_Windows[K, V]):
